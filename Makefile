@@ -1,0 +1,42 @@
+# The two commands of README.md: `make demo` and `make test`. Both first set up .venv in the clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUFF := $(BIN)/ruff
+LINT := --line-length 100 --target-version py311
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-jax lint format clean
+
+# uv if it is there (seconds), pip otherwise (a minute or two).
+$(VENV)/.installed: setup.cfg pyproject.toml
+	@if command -v uv >/dev/null; then \
+	  uv venv --clear --python $(PYTHON) $(VENV) && \
+	  uv pip install --python $(BIN)/python -e '.[tensorflow,jax,test]'; \
+	else \
+	  $(PYTHON) -m venv --clear $(VENV) && \
+	  $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[tensorflow,jax,test]'; \
+	fi
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python recipes/train_unc.py --small --run-dir runs/demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+# The model, its layers and metrics again on another backend.
+test-jax: $(VENV)/.installed
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -m keras
+
+lint: $(VENV)/.installed
+	$(RUFF) check $(LINT) --extend-select I,B,UP,RUF --ignore RUF001,RUF002,RUF003,B905 .
+	$(RUFF) format $(LINT) --check .
+
+format: $(VENV)/.installed
+	$(RUFF) check $(LINT) --extend-select I,B,UP,RUF --ignore RUF001,RUF002,RUF003,B905 --fix .
+	$(RUFF) format $(LINT) .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

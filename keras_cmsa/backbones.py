@@ -1,0 +1,158 @@
+"""Backbones: image -> the maps of Res3, Res4 and Res5, all at one eighth of its side.
+
+Each takes RGB in 0..255 and brings it to the range its weights want; that happens here and nowhere
+else, so training, prediction and serving cannot disagree.
+"""
+
+import keras
+from keras import layers, ops
+
+STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
+# Means of ImageNet in BGR, which the published ResNet weights expect to be subtracted.
+CAFFE_MEAN = (103.939, 116.779, 123.68)
+# Res4 and Res5 keep the stride of Res3 and widen their 3x3 kernels instead (DeepLab).
+DILATION = {"conv4": 2, "conv5": 4}
+
+
+def dilated_resnet101(
+    image_size=320, weights="imagenet", train_stages=("conv3", "conv4", "conv5"), freeze_norm=None
+):
+    """ResNet-101 at stride 8: dilation 2 in Res4 and 4 in Res5 in place of their strides.
+
+    Args:
+        image_size: side of the square input in pixels, a multiple of 8.
+        weights: `"imagenet"` (through `keras.applications`, downloaded once), the path of a weights
+            file of `keras.applications.ResNet101(include_top=False)`, or `None` for random ones.
+            The paper started from DeepLab weights trained on COCO.
+        train_stages: which of `STAGES` ("conv3" is the paper's Res3) are trained.
+        freeze_norm: keep batch normalisation at its stored statistics. `None`: when pretrained.
+
+    Returns:
+        `keras.Model` named "backbone": `(B, S, S, 3)` RGB in 0..255 -> list of three maps
+        `(B, S/8, S/8, 512)`, `(B, S/8, S/8, 1024)`, `(B, S/8, S/8, 2048)`.
+
+    Raises:
+        ValueError: if `image_size` or a stage is not possible, or the file does not fit.
+        OSError: if `"imagenet"` is neither in Keras' cache nor to be downloaded; says what to do.
+
+    Source: He et al., CVPR 2016; Chen et al., "DeepLab", PAMI 2018.
+    """
+    check_image_size(image_size)
+    unknown = set(train_stages) - set(STAGES)
+    if unknown:
+        raise ValueError(f"train_stages must be among {STAGES}. Received: {sorted(unknown)}")
+    published = published_resnet101(weights)
+    dilated = keras.models.clone_model(
+        published, input_tensors=keras.Input((image_size, image_size, 3)), clone_function=dilate
+    )
+    dilated.set_weights(published.get_weights())
+    if freeze_norm is None:
+        freeze_norm = weights is not None
+    for layer in dilated.layers:
+        is_norm = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = layer.name.split("_")[0] in train_stages and not (is_norm and freeze_norm)
+    ends = [f"{stage}_out" for stage in ("conv3_block4", "conv4_block23", "conv5_block3")]
+    features = keras.Model(dilated.input, [dilated.get_layer(end).output for end in ends])
+
+    image = keras.Input((image_size, image_size, 3), name="image")
+    return keras.Model(image, features(caffe_pixels(image)), name="backbone")
+
+
+def published_resnet101(weights):
+    """`keras.applications.ResNet101` without its top, with errors that say how to go on."""
+    try:
+        return keras.applications.ResNet101(include_top=False, weights=weights)
+    except Exception as error:
+        if weights != "imagenet" or "URL" not in str(error):
+            raise
+        raise OSError(
+            "The ImageNet weights of ResNet-101 are not in Keras' cache and could not be "
+            f"downloaded ({error}). Wanted: resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5 "
+            "from the 'resnet' folder of Keras' application weights (Google Cloud Storage, "
+            "'tensorflow/keras-applications'). Put it into ~/.keras/models, or give its path: "
+            "backbone weights=PATH, or --backbone-weights PATH in a recipe; weights=None or "
+            "--backbone-weights none starts from random ones."
+        ) from error
+
+
+def dilate(layer):
+    """A copy of a layer of ResNet-101, with stride traded for dilation in Res4 and Res5."""
+    config = layer.get_config()
+    stage = layer.name.split("_")[0]
+    if stage in DILATION and isinstance(layer, layers.Conv2D):
+        config["strides"] = (1, 1)
+        if config["kernel_size"] == (3, 3):
+            config["dilation_rate"] = (DILATION[stage],) * 2
+    return layer.__class__.from_config(config)
+
+
+def caffe_pixels(image):
+    """RGB in 0..255 -> BGR less its mean, in float32 whatever the dtype policy."""
+    mean_free = layers.Normalization(
+        mean=CAFFE_MEAN, variance=(1.0, 1.0, 1.0), dtype="float32", name="caffe_mean"
+    )
+    return mean_free(ops.flip(image, axis=-1))
+
+
+def small_resnet(image_size=160, widths=(24, 48, 96, 128), blocks=2):
+    """A residual network of the same shape for CPUs and tests, trained from random weights.
+
+    Args:
+        image_size: side of the square input in pixels, a multiple of 8.
+        widths: channels of the stem and of Res3, Res4 and Res5.
+        blocks: residual blocks per stage.
+
+    Returns:
+        `keras.Model` named "backbone": `(B, S, S, 3)` RGB in 0..255 -> list of three maps
+        `(B, S/8, S/8, widths[1:])`, dilated as `dilated_resnet101` is.
+
+    Raises:
+        ValueError: if `image_size` is not a multiple of 8.
+    """
+    check_image_size(image_size)
+    image = keras.Input((image_size, image_size, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="rescale")(image)
+    x = convolve(x, widths[0], 3, strides=2, name="stem")
+    x = residual_block(x, widths[0], strides=2, name="conv2_block1")
+    maps = []
+    for stage, width, strides, dilation in zip(
+        ("conv3", "conv4", "conv5"), widths[1:], (2, 1, 1), (1, 2, 4)
+    ):
+        for block in range(1, blocks + 1):
+            first = block == 1
+            x = residual_block(
+                x, width, strides if first else 1, dilation, name=f"{stage}_block{block}"
+            )
+        maps.append(x)
+    return keras.Model(image, maps, name="backbone")
+
+
+def residual_block(x, width, strides=1, dilation=1, name=None):
+    shortcut = x
+    if strides > 1 or x.shape[-1] != width:
+        shortcut = layers.Conv2D(
+            width, 1, strides=strides, use_bias=False, name=f"{name}_shortcut"
+        )(x)
+        shortcut = layers.BatchNormalization(name=f"{name}_shortcut_norm")(shortcut)
+    x = convolve(x, width, 3, strides, name=f"{name}_1")
+    x = layers.Conv2D(
+        width, 3, padding="same", dilation_rate=dilation, use_bias=False, name=f"{name}_2"
+    )(x)
+    x = layers.BatchNormalization(name=f"{name}_2_norm")(x)
+    return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, shortcut]))
+
+
+def convolve(x, width, kernel, strides, name):
+    x = layers.Conv2D(
+        width, kernel, strides=strides, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+    x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def check_image_size(image_size):
+    if image_size < 8 or image_size % 8:
+        raise ValueError(
+            "image_size must be a multiple of 8, the stride of the backbone. "
+            f"Received: image_size={image_size}"
+        )

@@ -1,0 +1,7 @@
+"""The three layers of the method, each usable on its own."""
+
+from keras_cmsa.layers.cross_modal_self_attention import CrossModalSelfAttention
+from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
+from keras_cmsa.layers.multimodal_feature import MultimodalFeature
+
+__all__ = ["CrossModalSelfAttention", "GatedMultiLevelFusion", "MultimodalFeature"]

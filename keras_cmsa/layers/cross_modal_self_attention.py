@@ -1,0 +1,295 @@
+"""Cross-modal self-attention over all pairs of a word and a position (Eqs. 2-4), exactly."""
+
+import functools
+
+import keras
+from keras import ops
+
+MODES = ("none", "word", "pixel", "pair", "full")
+
+# Below this a partition sum is no longer trusted in float32: its largest terms come near the
+# smallest normal number, 1e-38, and its squared inverse, in the gradient, near the largest.
+SMALLEST_PARTITION = 1e-15
+# Stands for minus infinity in a masked score: exp gives 0, and no inf - inf can arise.
+MASKED = -1e30
+
+
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class CrossModalSelfAttention(keras.layers.Layer):
+    """Every (position, word) pair attends to every other; the result is a map (Eqs. 2-4).
+
+    With f_pn the multimodal feature of Eq. 1 and linear maps W_q, W_k, W_v, W of its parts,
+
+        1. a_pn(p'n') = softmax over all (p', n') of  (W_q f_p'n') . (W_k f_pn)
+        2. vhat_pn    = sum over (p', n') of  a_pn(p'n') W_v f_p'n'
+        3. fhat_p     = mean over n of  W vhat_pn + f_pn
+
+    The N * P x N * P matrix `a` is never built. Because f_pn is a concatenation, the score is a
+    sum u(p') + w(n'), its softmax over pairs is the product of a softmax over positions (alpha) and
+    one over words (beta), and step 2 is  sum_p' alpha_pn(p') g_p' + sum_n' beta_pn(n') h_n'  with
+    the position part g and the word part h of W_v f. `mean_position_attention` has the rest.
+
+    Args:
+        attention_dim: width d of query, key and value. Paper: 512.
+        attention: which summands of step 2 are kept (Table 2): `"full"` all; `"word"` those of the
+            same position (p' = p); `"pixel"` those of the same word (n' = n); `"pair"` those that
+            differ in both; `"none"` none, which leaves step 3 the mean of f_pn. The softmax runs
+            over what is kept. Where `"pair"` finds none (one word, or one position), vhat is 0.
+        query_chunk: take the positions p in chunks of this many and recompute each in the backward
+            pass, so that memory grows with P instead of its square. `None` takes all at once.
+
+    Call arguments:
+        positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
+        words: `(B, N, Cl)`, the part that depends on the word.
+        word_mask: `(B, N)` bool, False at padding, which then takes no part at all: an expression
+            gives the same result whatever it is padded with. `None`: all are words.
+        return_attention: also return what was attended to.
+
+    Returns:
+        `(B, H, W, Cp + Cl)`; with `return_attention` a triple of this, the word attention `(B, N)`
+        (mean over p and n of beta) and the position attention `(B, H, W)` (mean over p and n of
+        alpha). Both are float32 and sum to one, unless no summand is kept: then they are 0. They
+        are the counterpart of the paper's Fig. 4; its sentence, averaging over the attended word
+        too, would give a constant.
+
+    Raises:
+        ValueError: if `attention` is not one of the five, or the height or width is unknown.
+
+    Source: Ye et al., CVPR 2019, Sec. 3.2; the factorised form is this package's own.
+    """
+
+    def __init__(self, attention_dim=512, attention="full", query_chunk=None, **kwargs):
+        super().__init__(**kwargs)
+        if attention not in MODES:
+            raise ValueError(f"attention must be one of {MODES}. Received: attention={attention!r}")
+        if query_chunk is not None and query_chunk < 1:
+            raise ValueError(f"query_chunk must be positive. Received: query_chunk={query_chunk}")
+        self.attention_dim = attention_dim
+        self.attention = attention
+        self.query_chunk = query_chunk
+
+    def build(self, positions_shape, words_shape):
+        if len(positions_shape) != 4 or None in positions_shape[1:3]:
+            raise ValueError(
+                "CrossModalSelfAttention needs positions (batch, height, width, channels) whose "
+                f"height and width are known. Received: shape {tuple(positions_shape)}"
+            )
+        if self.attention == "none":
+            return
+        joint = positions_shape[-1] + words_shape[-1]
+        width = self.attention_dim
+        self.query_kernel = self.add_weight(shape=(joint, width), name="query_kernel")
+        self.key_kernel = self.add_weight(shape=(joint, width), name="key_kernel")
+        self.value_kernel = self.add_weight(shape=(joint, width), name="value_kernel")
+        self.output_kernel = self.add_weight(shape=(width, joint), name="output_kernel")
+
+    def call(self, positions, words, word_mask=None, return_attention=False):
+        batch = ops.shape(positions)[0]
+        _, height, width, channels = positions.shape
+        flat = ops.reshape(positions, (batch, height * width, channels))  # (B, P, Cp)
+        share = word_shares(words, word_mask)  # (B, N), float32
+        mean_word = ops.einsum("bn,bnc->bc", ops.cast(share, words.dtype), words)[:, None]
+        residual = ops.concatenate(
+            [flat, ops.broadcast_to(mean_word, (batch, height * width, words.shape[-1]))], axis=-1
+        )  # (B, P, Cp + Cl), the mean over n of f_pn
+
+        if self.attention == "none":
+            word_attention = ops.zeros_like(share)
+            position_attention = ops.zeros((batch, height * width), "float32")
+            output = residual
+        else:
+            attended, word_attention, position_attention = attend(
+                self._project(self.query_kernel, flat, words),
+                self._project(self.key_kernel, flat, words),
+                self._project(self.value_kernel, flat, words),
+                share,
+                self.attention,
+                self.query_chunk,
+            )
+            output = ops.matmul(attended, self.output_kernel) + residual
+        output = ops.reshape(output, (batch, height, width, channels + words.shape[-1]))
+        if not return_attention:
+            return output
+        position_attention = ops.reshape(position_attention, (batch, height, width))
+        return output, word_attention, position_attention
+
+    def _project(self, kernel, positions, words):
+        """The position part (B, P, d) and the word part (B, N, d) of a projection of f_pn."""
+        kernel = ops.convert_to_tensor(kernel)
+        channels = positions.shape[-1]
+        return ops.matmul(positions, kernel[:channels]), ops.matmul(words, kernel[channels:])
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            attention_dim=self.attention_dim,
+            attention=self.attention,
+            query_chunk=self.query_chunk,
+        )
+        return config
+
+
+def word_shares(words, word_mask):
+    """What each word counts in a mean over the words: 1 / their number, 0 at padding. (B, N)"""
+    if word_mask is None:
+        word_mask = ops.ones(ops.shape(words)[:2], "float32")
+    mask = ops.cast(word_mask, "float32")
+    return mask / ops.maximum(ops.sum(mask, axis=-1, keepdims=True), 1.0)
+
+
+def attend(query, key, value, share, attention="full", query_chunk=None):
+    """The mean over n of vhat_pn (Eqs. 2-3), and what was attended to.
+
+    Args:
+        query, key, value: pairs of a position part `(B, P, d)` and a word part `(B, N, d)`, whose
+            sums are q_pn, k_pn and v_pn. As in Eq. 3 the key belongs to the pair that looks and
+            the query to the pair that is looked at.
+        share: `(B, N)` float32, see `word_shares`.
+        attention: one of `MODES` but `"none"`.
+        query_chunk: see `CrossModalSelfAttention`.
+
+    Returns:
+        `(B, P, d)` in the dtype of `value`; word attention `(B, N)`; position attention `(B, P)`.
+    """
+    # Low precision has too few bits for scores that an exponential will magnify.
+    query = [ops.cast(part, "float32") for part in query]
+    key_positions, key_words = [ops.cast(part, "float32") for part in key]
+    if query_chunk is None:
+        return attend_rows(key_positions, key_words, *query, *value, share, attention)
+    pieces = []
+    for start in range(0, key_positions.shape[1], query_chunk):
+        rows = keras.remat(functools.partial(attend_rows, attention=attention, start=start))
+        chunk = key_positions[:, start : start + query_chunk]
+        pieces.append(rows(chunk, key_words, *query, *value, share))
+    attended, word_attention, position_attention = zip(*pieces)
+    return ops.concatenate(attended, axis=1), sum(word_attention), sum(position_attention)
+
+
+def attend_rows(
+    key_positions,  # (B, R, d), rows start to start + R of the P positions
+    key_words,  # (B, N, d)
+    query_positions,  # (B, P, d)
+    query_words,  # (B, N, d)
+    value_positions,  # (B, P, d)
+    value_words,  # (B, N, d)
+    share,  # (B, N)
+    attention,
+    start=0,
+):
+    """`attend` for R of the positions that look; the attentions are their part of the mean."""
+    rows, positions = key_positions.shape[1], query_positions.shape[1]
+    dtype = value_positions.dtype
+    pairs_only = attention == "pair"
+
+    if attention == "word":
+        attended = value_positions[:, start : start + rows]
+        position_attention = ops.ones_like(query_positions[..., 0]) * (rows / positions**2)
+    else:
+        scores = matmul_transposed(key_positions, query_positions)  # (B, R, P)
+        word_scores = matmul_transposed(key_words, query_positions)  # (B, N, P)
+        if pairs_only:
+            itself = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
+            scores = ops.where(itself[None], MASKED, scores)
+        weights = mean_position_attention(scores, word_scores, share)  # (B, R, P)
+        if pairs_only:
+            weights = weights * pair_exists(share, positions)
+        attended = ops.matmul(ops.cast(weights, dtype), value_positions)  # (B, R, d)
+        position_attention = ops.sum(weights, axis=1) / positions
+
+    if attention == "pixel":
+        weights = ops.broadcast_to(share[:, None], (ops.shape(share)[0], rows, share.shape[1]))
+    else:
+        scores = matmul_transposed(key_positions, query_words)  # (B, R, N)
+        word_scores = matmul_transposed(key_words, query_words)  # (B, N, N)
+        weights = mean_word_attention(scores, word_scores, share, pairs_only)  # (B, R, N)
+        if pairs_only:
+            weights = weights * pair_exists(share, positions)
+    attended = attended + ops.matmul(ops.cast(weights, dtype), value_words)
+    return attended, ops.sum(weights, axis=1) / positions, position_attention
+
+
+def mean_position_attention(scores, word_scores, share):
+    """Mean over n of  alpha_pn = softmax over p' of  scores[p, p'] + word_scores[n, p'].
+
+    With E_A, E_B the exponentials of the two scores, alpha_pn(p') = E_A[p,p'] E_B[n,p'] / Z[p,n]
+    and Z = E_A E_B^T, so the mean is  E_A * ((share / Z) E_B): two thin matrix products.
+
+    Args:
+        scores: `(B, R, P)`. word_scores: `(B, N, P)`. share: `(B, N)`. All float32.
+
+    Returns:
+        `(B, R, P)`; each row sums to one.
+    """
+    # Padding words get a flat score: whatever their embedding, they cannot make Z small.
+    word_scores = ops.where(share[..., None] > 0, word_scores, 0.0)
+    exp_scores = ops.exp(scores - row_maximum(scores))
+    exp_word_scores = ops.exp(word_scores - row_maximum(word_scores))
+    partition = matmul_transposed(exp_scores, exp_word_scores)  # (B, R, N)
+
+    def factorized():
+        # The maximum matters only where `word_by_word` is taken instead: a gradient of the branch
+        # not taken must be finite as well.
+        inverse = share[:, None] / ops.maximum(partition, SMALLEST_PARTITION)
+        return exp_scores * ops.matmul(inverse, exp_word_scores)
+
+    # Where the maxima of scores[p] and word_scores[n] lie far apart and far above the rest, every
+    # product of the two exponentials underflows although alpha is well defined.
+    in_range = ops.min(partition) >= SMALLEST_PARTITION
+    return ops.cond(in_range, factorized, lambda: word_by_word(scores, word_scores, share))
+
+
+def word_by_word(scores, word_scores, share):
+    """`mean_position_attention` for scores of any range, at 2 to 3 times its cost."""
+
+    # Recomputed in the backward pass: kept, the N softmaxes would be the memory the factorised
+    # form saves (and JAX would reserve it even where this branch is never taken).
+    @keras.remat
+    def one_word(scores, word_scores, share):
+        return softmax(scores + word_scores[:, None]) * share[:, None, None]
+
+    def add_word(n, total):
+        return total + one_word(
+            scores, ops.take(word_scores, n, axis=1), ops.take(share, n, axis=1)
+        )
+
+    return ops.fori_loop(0, share.shape[1], add_word, ops.zeros_like(scores))
+
+
+def mean_word_attention(scores, word_scores, share, pairs_only):
+    """Mean over n of  beta_pn = softmax over n' of  scores[p, n'] + word_scores[n, n'].
+
+    Args:
+        scores: `(B, R, N)`. word_scores: `(B, N, N)`. share: `(B, N)`. All float32.
+        pairs_only: leave n' = n out.
+
+    Returns:
+        `(B, R, N)`; each row sums to one, with nothing at padding.
+    """
+    words = share.shape[1]
+    kept = ops.broadcast_to(share[:, None] > 0, ops.shape(word_scores))  # (B, N, N)
+    if pairs_only:
+        kept = ops.logical_and(kept, ops.logical_not(ops.eye(words, dtype="bool"))[None])
+    both = scores[:, :, None] + word_scores[:, None]  # (B, R, N, N)
+    weights = softmax(ops.where(kept[:, None], both, MASKED))
+    return ops.squeeze(ops.matmul(share[:, None, None], weights), axis=2)
+
+
+def pair_exists(share, positions):
+    """1 where an expression has two words and the map two positions, else 0: (B, 1, 1)."""
+    several_words = ops.sum(ops.cast(share > 0, "float32"), axis=-1) > 1
+    return ops.cast(several_words, "float32")[:, None, None] * float(positions > 1)
+
+
+def softmax(scores):
+    # keras.ops.softmax takes a last axis of size one, a single word, for a mistake.
+    exponentials = ops.exp(scores - row_maximum(scores))
+    return exponentials / ops.sum(exponentials, axis=-1, keepdims=True)
+
+
+def row_maximum(scores):
+    # A shift changes no softmax, so none of its gradient is needed.
+    return ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
+
+
+def matmul_transposed(left, right):
+    return ops.matmul(left, ops.swapaxes(right, -1, -2))

@@ -1,0 +1,88 @@
+"""Gated multi-level fusion of the three self-attentive maps (Eq. 5 and the sum of Eq. 6)."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class GatedMultiLevelFusion(keras.layers.Layer):
+    """Each level takes from the others what gates let through; the levels are then summed.
+
+    With X^i the map of level i, brought to `fusion_dim` channels by a 1x1 convolution,
+
+        1. memory gate m^i and reset gate r^i: sigmoid of a 3x3 convolution of X^i to one channel
+        2. G^i   = (1 - m^i) X^i + sum over j != i of  gamma^j m^j X^j
+        3. F_o^i = r^i tanh(G^i) + (1 - r^i) X^i
+        4. the fused map is the sum of F_o^i over the levels
+
+    gamma^j is a learned number per level. The gates' bias starts at 1 and gamma at 0.5, as in the
+    authors' code; the paper does not say.
+
+    Args:
+        fusion_dim: channels of X^i and of the result. Paper: 500.
+
+    Call arguments:
+        levels: list of two maps or more, `(B, H, W, C_i)`, all of one height and width.
+        return_levels: also return the list of F_o^i.
+
+    Returns:
+        `(B, H, W, fusion_dim)`; with `return_levels` a pair of this and the list of F_o^i.
+
+    Raises:
+        ValueError: if there are fewer than two levels or their heights and widths differ.
+
+    Source: Ye et al., CVPR 2019, Sec. 3.3.
+    """
+
+    def __init__(self, fusion_dim=500, **kwargs):
+        super().__init__(**kwargs)
+        self.fusion_dim = fusion_dim
+
+    def build(self, levels_shape):
+        sizes = {tuple(shape[1:3]) for shape in levels_shape}
+        if len(levels_shape) < 2 or len(sizes) != 1:
+            raise ValueError(
+                "GatedMultiLevelFusion needs two or more maps of the same height and width. "
+                f"Received: shapes {[tuple(shape) for shape in levels_shape]}"
+            )
+        count = range(1, len(levels_shape) + 1)
+        self.reductions = [
+            keras.layers.Conv2D(self.fusion_dim, 1, name=f"reduction_{i}", dtype=self.dtype_policy)
+            for i in count
+        ]
+        self.memory_gates = [self._gate(f"memory_gate_{i}") for i in count]
+        self.reset_gates = [self._gate(f"reset_gate_{i}") for i in count]
+        for reduction, shape in zip(self.reductions, levels_shape):
+            reduction.build(shape)
+        for gate in self.memory_gates + self.reset_gates:
+            gate.build((*levels_shape[0][:3], self.fusion_dim))
+        self.gamma = self.add_weight(
+            shape=(len(levels_shape),), initializer=keras.initializers.Constant(0.5), name="gamma"
+        )
+
+    def _gate(self, name):
+        return keras.layers.Conv2D(
+            1,
+            3,
+            padding="same",
+            activation="sigmoid",
+            bias_initializer="ones",
+            name=name,
+            dtype=self.dtype_policy,
+        )
+
+    def call(self, levels, return_levels=False):
+        maps = [reduction(level) for reduction, level in zip(self.reductions, levels)]
+        memories = [gate(x) for gate, x in zip(self.memory_gates, maps)]  # (B, H, W, 1) each
+        resets = [gate(x) for gate, x in zip(self.reset_gates, maps)]
+        gamma = ops.unstack(ops.convert_to_tensor(self.gamma))
+        offers = [g * memory * x for g, memory, x in zip(gamma, memories, maps)]
+        outputs = []
+        for i, (x, memory, reset) in enumerate(zip(maps, memories, resets)):
+            controller = (1 - memory) * x + sum(o for j, o in enumerate(offers) if j != i)
+            outputs.append(reset * ops.tanh(controller) + (1 - reset) * x)
+        fused = sum(outputs)
+        return (fused, outputs) if return_levels else fused
+
+    def get_config(self):
+        return {**super().get_config(), "fusion_dim": self.fusion_dim}

@@ -1,0 +1,29 @@
+"""A learned vector per place in the sentence: word order, which Eq. 1 does not have."""
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class WordPositions(keras.layers.Layer):
+    """Adds to word n of an expression a learned vector of place n. Beyond the paper.
+
+    Call arguments:
+        words: word vectors, `(B, N, Cl)`; N must be known.
+
+    Returns:
+        `(B, N, Cl)`.
+    """
+
+    def build(self, words_shape):
+        # As small as the word vectors' own start.
+        self.vectors = self.add_weight(
+            shape=tuple(words_shape[1:]),
+            initializer=keras.initializers.RandomUniform(-0.08, 0.08),
+            name="vectors",
+        )
+
+    def call(self, words):
+        return words + self.vectors
+
+    def compute_output_shape(self, words_shape):
+        return words_shape

@@ -1,0 +1,188 @@
+"""Words: an expression to the ids of its words.
+
+The rules, written so that a TensorFlow graph can follow them code point by code point (Python's and
+TensorFlow's Unicode tables differ, so nothing here asks either of them about classes of letters):
+
+1. bytes are read as UTF-8; what is not valid becomes U+FFFD, which is no word character
+2. capital letters of the Latin, Greek and Cyrillic blocks (up to U+052F) become small ones
+3. a word is a longest run of word characters (`WORD_RANGES`); everything else separates words
+4. the first `max_words` words count
+"""
+
+import re
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+MAX_WORDS = 20
+
+# Code points that make up words: digits and letters of ASCII, then every block of letters above,
+# less what is punctuation, symbol, space or control there. Ends are included.
+WORD_RANGES = (
+    (0x30, 0x39),  # 0-9
+    (0x41, 0x5A),  # A-Z
+    (0x61, 0x7A),  # a-z
+    (0xAA, 0xAA),
+    (0xB5, 0xB5),
+    (0xBA, 0xBA),
+    (0xC0, 0xD6),  # Latin-1 but the multiplication sign
+    (0xD8, 0xF6),  # ... and the division sign
+    (0xF8, 0x37D),  # Latin Extended, combining marks, Greek to its question mark
+    (0x37F, 0x386),
+    (0x388, 0x559),  # Greek, Cyrillic, Armenian
+    (0x560, 0x588),
+    (0x591, 0x5BD),  # Hebrew points and letters
+    (0x5D0, 0x5EA),
+    (0x620, 0x669),  # Arabic
+    (0x66E, 0x6D3),
+    (0x6D5, 0x6FF),
+    (0x710, 0x963),  # Syriac ... Devanagari to the danda
+    (0x966, 0x1FFF),  # the scripts of Asia and Africa, Latin Extended Additional, Greek Extended
+    (0x2C00, 0x2DFF),
+    (0x3005, 0x3007),
+    (0x3041, 0x30FF),  # Kana
+    (0x3105, 0x9FFF),  # Bopomofo, Hangul, CJK
+    (0xA000, 0xD7FF),
+    (0xF900, 0xFDFF),  # compatibility ideographs, presentation forms
+    (0xFE70, 0xFEFC),
+    (0xFF10, 0xFF19),  # full-width digits and letters
+    (0xFF21, 0xFF3A),
+    (0xFF41, 0xFF5A),
+    (0xFF66, 0xFFDC),
+    (0x20000, 0x323AF),  # CJK extensions
+)
+LAST_LOWERED = 0x52F
+
+
+def lowered(code_point):
+    """The small letter of a capital one up to U+052F, as a code point; others as they are."""
+    if code_point > LAST_LOWERED:
+        return code_point
+    # A few capitals lower to a letter and a mark; the letter alone keeps the table one to one.
+    return ord(chr(code_point).lower()[0])
+
+
+_TO_LOWER = {c: lowered(c) for c in range(LAST_LOWERED + 1) if lowered(c) != c}
+_WORD = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in WORD_RANGES) + "]+")
+
+
+def split_words(expression):
+    """The words of an expression in order, lower case, however many.
+
+    Args:
+        expression: `str`, or `bytes` of UTF-8.
+    """
+    if isinstance(expression, bytes):
+        expression = expression.decode("utf-8", errors="replace")
+    return _WORD.findall(expression.translate(_TO_LOWER))
+
+
+class Vocabulary:
+    """Which words a model knows, and their ids: 0 is padding, 1 `[UNK]`, then the words.
+
+    Args:
+        words: the known words in the order of their ids, from 2 on.
+        max_words: words per expression; later ones are dropped. Paper: 20.
+
+    Raises:
+        ValueError: if a word is not one word by the rules of this module, or comes twice.
+    """
+
+    def __init__(self, words, max_words=MAX_WORDS):
+        self.words = [PADDING, UNKNOWN, *words]
+        self.max_words = max_words
+        self._id_of = {word: i for i, word in enumerate(self.words)}
+        for word in self.words[2:]:
+            if split_words(word) != [word]:
+                raise ValueError(
+                    "A vocabulary holds single lower-case words without punctuation or space. "
+                    f"Received: {word!r}"
+                )
+        if len(self._id_of) != len(self.words):
+            (twice, _), *_ = Counter(self.words).most_common(1)
+            raise ValueError(f"A vocabulary holds each word once. Received twice: {twice!r}")
+
+    @classmethod
+    def build(cls, expressions, min_count=1, max_words=MAX_WORDS):
+        """The words that occur `min_count` times or more in the expressions, frequent ones first.
+
+        Raises:
+            ValueError: if there is no such word.
+        """
+        counts = Counter(word for expression in expressions for word in split_words(expression))
+        words = sorted((w for w in counts if counts[w] >= min_count), key=lambda w: (-counts[w], w))
+        if not words:
+            raise ValueError(
+                f"No word occurs {min_count} times or more: give more expressions or a smaller "
+                f"min_count. Received: {sum(counts.values())} words in all"
+            )
+        return cls(words, max_words)
+
+    def __len__(self):
+        return len(self.words)
+
+    def __eq__(self, other):
+        return isinstance(other, Vocabulary) and self.words == other.words
+
+    def tokens(self, expression):
+        """The words as the model sees them: at most `max_words`, `[UNK]` for what it has not."""
+        known = split_words(expression)[: self.max_words]
+        return [word if word in self._id_of else UNKNOWN for word in known]
+
+    def encode(self, expressions):
+        """Word ids of a list of expressions: `(B, max_words)` int32, 0 at the padding on the right.
+
+        Warns once if there are expressions of unknown words only: they are kept, since leaving them
+        out would flatter a measurement.
+
+        Raises:
+            ValueError: if an expression has no word at all.
+        """
+        ids = np.zeros((len(expressions), self.max_words), "int32")
+        for row, expression in zip(ids, expressions, strict=True):
+            tokens = self.tokens(expression)
+            if not tokens:
+                raise ValueError(
+                    "An expression needs at least one word of letters or digits. "
+                    f"Received: {expression!r}"
+                )
+            row[: len(tokens)] = [self._id_of[token] for token in tokens]
+        blind = np.flatnonzero(ids.max(axis=1, initial=0) == 1)
+        if len(blind):
+            warnings.warn(
+                f"{len(blind)} of {len(expressions)} expressions have no word that the vocabulary "
+                f"of {len(self)} knows, such as {expressions[blind[0]]!r}: the model sees only "
+                f"{UNKNOWN} there.",
+                stacklevel=2,
+            )
+        return ids
+
+    def save(self, path):
+        """Writes one word a line; a word's line is its id, counted from 0."""
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text("\n".join(self.words) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path, max_words=MAX_WORDS):
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not a vocabulary.
+        """
+        # Only a line feed ends a line: str.splitlines would also cut at characters like U+0085.
+        lines = Path(path).read_bytes().decode("utf-8", errors="replace").split("\n")
+        if lines[:2] != [PADDING, UNKNOWN] or lines[-1]:
+            raise ValueError(
+                f"{path} is not a vocabulary: its first lines should be {PADDING} and {UNKNOWN}, "
+                f"then a word a line. Received: {lines[:2]}"
+            )
+        try:
+            return cls(lines[2:-1], max_words)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error

@@ -1,0 +1,100 @@
+"""The paper's equations, literally, in float64 NumPy: nothing factorised, nothing shared."""
+
+import numpy as np
+
+
+def feature(visual, words):
+    """Eq. 1, one vector per word and position: (N, P, C), channels visual, spatial, word."""
+    height, width, _ = visual.shape
+    rows = []
+    for word in words:
+        for y in range(height):
+            for x in range(width):
+                box = [2 * x / width - 1, 2 * y / height - 1]
+                box += [2 * (x + 1) / width - 1, 2 * (y + 1) / height - 1]
+                box += [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, 1 / width, 1 / height]
+                v = visual[y, x]
+                rows.append(
+                    np.concatenate([v / np.linalg.norm(v), box, word / np.linalg.norm(word)])
+                )
+    return np.array(rows, "float64").reshape(len(words), height * width, -1)
+
+
+def attention(f, w_query, w_key, mode="full"):
+    """Eq. 3: a[n, p, n', p'], each (n, p) summing to one over the pairs that the mode keeps."""
+    words, positions, channels = f.shape
+    flat = f.reshape(-1, channels)
+    scores = (flat @ w_key) @ (flat @ w_query).T
+    word, position = np.divmod(np.arange(words * positions), positions)
+    same_word, same_position = word[:, None] == word, position[:, None] == position
+    kept = {
+        "none": np.zeros_like(same_word),
+        "word": same_position,
+        "pixel": same_word,
+        "pair": ~same_word & ~same_position,
+        "full": np.ones_like(same_word),
+    }[mode]
+    scores = np.where(kept, scores, -np.inf)
+    highest = np.max(scores, axis=1, keepdims=True, initial=-1e300)
+    exponentials = np.exp(scores - highest)
+    total = exponentials.sum(axis=1, keepdims=True)
+    weights = np.divide(exponentials, total, where=total > 0, out=np.zeros_like(scores))
+    return weights.reshape(words, positions, words, positions)
+
+
+def self_attention(f, w_query, w_key, w_value, w_output, mode="full"):
+    """Eqs. 2-4: (P, C)."""
+    weights = attention(f, w_query, w_key, mode)
+    attended = np.einsum("npmq,mqd->npd", weights, f @ w_value)
+    return (attended @ w_output + f).mean(axis=0)
+
+
+def convolution(x, kernel, bias):
+    """'Same' convolution by its definition: (H, W, C) with (k, k, C, D)."""
+    size = kernel.shape[0]
+    padded = np.pad(x, [(size // 2,) * 2, (size // 2,) * 2, (0, 0)])
+    out = np.zeros((*x.shape[:2], kernel.shape[3])) + bias
+    for dy in range(size):
+        for dx in range(size):
+            out += padded[dy : dy + x.shape[0], dx : dx + x.shape[1]] @ kernel[dy, dx]
+    return out
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def fusion(levels, weights):
+    """Eq. 5 and the sum of Eq. 6: (H, W, D), and F_o of each level.
+
+    `weights[i]` has (kernel, bias) under "reduction", "memory_gate", "reset_gate"; and "gamma".
+    """
+    x = [convolution(f, *w["reduction"]) for f, w in zip(levels, weights)]
+    m = [sigmoid(convolution(f, *w["memory_gate"])) for f, w in zip(x, weights)]
+    r = [sigmoid(convolution(f, *w["reset_gate"])) for f, w in zip(x, weights)]
+    outputs = []
+    for i in range(len(x)):
+        g = (1 - m[i]) * x[i]
+        for j in range(len(x)):
+            if j != i:
+                g = g + weights[j]["gamma"] * m[j] * x[j]
+        outputs.append(r[i] * np.tanh(g) + (1 - r[i]) * x[i])
+    return sum(outputs), outputs
+
+
+def cross_entropy(mask, probability):
+    """Eq. 7 with the minus sign that it lacks."""
+    return -np.mean(mask * np.log(probability) + (1 - mask) * np.log(1 - probability))
+
+
+def gradient(function, at, step=1e-6):
+    """Central differences of a scalar function, in float64."""
+    at = np.array(at, "float64")
+    result = np.zeros_like(at)
+    for index in np.ndindex(at.shape):
+        there = at.copy()
+        there[index] += step
+        up = function(there)
+        there[index] -= 2 * step
+        result[index] = (up - function(there)) / (2 * step)
+    return result
