@@ -69,9 +69,7 @@ def _decode(file, name, max_pixels):
         pixels = _rgb(image)
     # A damaged file makes Pillow raise nearly any kind: OSError, SyntaxError, struct.error, ...
     except Exception as error:
-        raise ValueError(
-            f"{name} cannot be decoded: {error}. It may be damaged or cut short; fetch it again"
-        ) from error
+        raise _undecodable(name, error) from error
     # Asked for after loading, since Pillow turns TIFF by itself and then drops the tag.
     turn = UPRIGHT.get(_orientation(image), lambda pixels: pixels)
     return np.ascontiguousarray(turn(pixels))
@@ -82,13 +80,15 @@ def _open(file, name, max_pixels):
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise ValueError(f"{name} is not an image: wanted one of {', '.join(FORMATS)}") from None
+        raise ValueError(
+            f"{name} is no image, or cut short in its header; wanted one of {', '.join(FORMATS)}"
+        ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
             f"{name} is too large: at most {max_pixels:,} pixels are read. {error}"
         ) from None
     except Exception as error:  # as in _decode
-        raise ValueError(f"{name} is not an image that can be read: {error}") from error
+        raise _undecodable(name, error) from error
     width, height = image.size
     if not 0 < width * height <= max_pixels:
         raise ValueError(
@@ -96,6 +96,12 @@ def _open(file, name, max_pixels):
             "Scale it down first"
         )
     return image
+
+
+def _undecodable(name, error):
+    return ValueError(
+        f"{name} cannot be decoded: {error}. It may be damaged or cut short; fetch it again"
+    )
 
 
 def _rgb(image):

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_cmsa.files import replaced
+
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 MAX_WORDS = 20
 
@@ -162,10 +164,8 @@ class Vocabulary:
 
     def save(self, path):
         """Writes one word a line; a word's line is its id, counted from 0."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text("\n".join(self.words) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with replaced(path) as file:
+            file.write("\n".join(self.words) + "\n")
 
     @classmethod
     def load(cls, path, max_words=MAX_WORDS):

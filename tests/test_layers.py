@@ -129,12 +129,13 @@ def test_attention_survives_scores_of_any_range(seeded, rng, mode, query_chunk):
 
 def test_far_apart_maxima_take_the_exact_branch(seeded):
     """The case in which every product of the two exponentials underflows."""
-    from keras_cmsa.layers.cross_modal_self_attention import mean_position_attention
+    from keras_cmsa.layers.cross_modal_self_attention import mean_attention
 
     scores = np.array([[[0.0, -200.0, -100.0]]], "float32")
     word_scores = np.array([[[-200.0, 0.0, -100.0], [0.0, -1.0, -2.0]]], "float32")
     share = np.array([[0.5, 0.5]], "float32")
-    value = to_numpy(mean_position_attention(scores, word_scores, share))
+    tensors = [seeded.ops.convert_to_tensor(x) for x in (scores, word_scores, share)]
+    value = to_numpy(mean_attention(*tensors))
     both = (scores[0] + word_scores[0]).astype("float64")
     wanted = np.exp(both - both.max(-1, keepdims=True))
     wanted = (wanted / wanted.sum(-1, keepdims=True)).mean(0)

@@ -27,7 +27,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
     The N * P x N * P matrix `a` is never built. Because f_pn is a concatenation, the score is a
     sum u(p') + w(n'), its softmax over pairs is the product of a softmax over positions (alpha) and
     one over words (beta), and step 2 is  sum_p' alpha_pn(p') g_p' + sum_n' beta_pn(n') h_n'  with
-    the position part g and the word part h of W_v f. `mean_position_attention` has the rest.
+    the position part g and the word part h of W_v f. `mean_attention` has the rest.
 
     Args:
         attention_dim: width d of query, key and value. Paper: 512.
@@ -60,6 +60,9 @@ class CrossModalSelfAttention(keras.layers.Layer):
 
     def __init__(self, attention_dim=512, attention="full", query_chunk=None, **kwargs):
         super().__init__(**kwargs)
+        # TensorFlow's XLA cannot differentiate the loop of `word_by_word`; JAX's can. Without this
+        # Keras would turn XLA on by itself wherever TensorFlow sees a GPU.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         if attention not in MODES:
             raise ValueError(f"attention must be one of {MODES}. Received: attention={attention!r}")
         if query_chunk is not None and query_chunk < 1:
@@ -179,7 +182,11 @@ def attend_rows(
     """`attend` for R of the positions that look; the attentions are their part of the mean."""
     rows, positions = key_positions.shape[1], query_positions.shape[1]
     dtype = value_positions.dtype
-    pairs_only = attention == "pair"
+    is_word = share[:, None] > 0  # (B, 1, N)
+    kept = 1.0  # 0 where the mode leaves no summand
+    if attention == "pair":
+        kept = ops.cast(ops.sum(ops.cast(is_word, "int32"), axis=-1) > 1, "float32")[:, None]
+        kept = kept * float(positions > 1)  # (B, 1, 1)
 
     if attention == "word":
         attended = value_positions[:, start : start + rows]
@@ -187,38 +194,39 @@ def attend_rows(
     else:
         scores = matmul_transposed(key_positions, query_positions)  # (B, R, P)
         word_scores = matmul_transposed(key_words, query_positions)  # (B, N, P)
-        if pairs_only:
+        if attention == "pair":
             itself = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
             scores = ops.where(itself[None], MASKED, scores)
-        weights = mean_position_attention(scores, word_scores, share)  # (B, R, P)
-        if pairs_only:
-            weights = weights * pair_exists(share, positions)
-        attended = ops.matmul(ops.cast(weights, dtype), value_positions)  # (B, R, d)
-        position_attention = ops.sum(weights, axis=1) / positions
+        alpha = mean_attention(scores, word_scores, share) * kept  # (B, R, P)
+        attended = ops.matmul(ops.cast(alpha, dtype), value_positions)  # (B, R, d)
+        position_attention = ops.sum(alpha, axis=1) / positions
 
     if attention == "pixel":
-        weights = ops.broadcast_to(share[:, None], (ops.shape(share)[0], rows, share.shape[1]))
+        beta = ops.broadcast_to(share[:, None], (ops.shape(share)[0], rows, share.shape[1]))
     else:
         scores = matmul_transposed(key_positions, query_words)  # (B, R, N)
         word_scores = matmul_transposed(key_words, query_words)  # (B, N, N)
-        weights = mean_word_attention(scores, word_scores, share, pairs_only)  # (B, R, N)
-        if pairs_only:
-            weights = weights * pair_exists(share, positions)
-    attended = attended + ops.matmul(ops.cast(weights, dtype), value_words)
-    return attended, ops.sum(weights, axis=1) / positions, position_attention
+        scores = ops.where(is_word, scores, MASKED)
+        word_scores = ops.where(is_word, word_scores, MASKED)
+        if attention == "pair":
+            word_scores = ops.where(ops.eye(share.shape[1], dtype="bool"), MASKED, word_scores)
+        beta = mean_attention(scores, word_scores, share) * kept  # (B, R, N)
+    attended = attended + ops.matmul(ops.cast(beta, dtype), value_words)
+    return attended, ops.sum(beta, axis=1) / positions, position_attention
 
 
-def mean_position_attention(scores, word_scores, share):
-    """Mean over n of  alpha_pn = softmax over p' of  scores[p, p'] + word_scores[n, p'].
+def mean_attention(scores, word_scores, share):
+    """Mean over n of the softmax over k of  scores[p, k] + word_scores[n, k].
 
-    With E_A, E_B the exponentials of the two scores, alpha_pn(p') = E_A[p,p'] E_B[n,p'] / Z[p,n]
-    and Z = E_A E_B^T, so the mean is  E_A * ((share / Z) E_B): two thin matrix products.
+    With k a position this is the mean over n of alpha, with k a word that of beta. With E_A, E_B
+    the exponentials of the two scores, the softmax is E_A[p,k] E_B[n,k] / Z[p,n] and Z = E_A E_B^T,
+    so the mean is  E_A * ((share / Z) E_B): two thin matrix products instead of a third axis.
 
     Args:
-        scores: `(B, R, P)`. word_scores: `(B, N, P)`. share: `(B, N)`. All float32.
+        scores: `(B, R, K)`. word_scores: `(B, N, K)`. share: `(B, N)`. All float32.
 
     Returns:
-        `(B, R, P)`; each row sums to one.
+        `(B, R, K)`; each row sums to one.
     """
     # Padding words get a flat score: whatever their embedding, they cannot make Z small.
     word_scores = ops.where(share[..., None] > 0, word_scores, 0.0)
@@ -233,13 +241,13 @@ def mean_position_attention(scores, word_scores, share):
         return exp_scores * ops.matmul(inverse, exp_word_scores)
 
     # Where the maxima of scores[p] and word_scores[n] lie far apart and far above the rest, every
-    # product of the two exponentials underflows although alpha is well defined.
+    # product of the two exponentials underflows although the softmax is well defined.
     in_range = ops.min(partition) >= SMALLEST_PARTITION
     return ops.cond(in_range, factorized, lambda: word_by_word(scores, word_scores, share))
 
 
 def word_by_word(scores, word_scores, share):
-    """`mean_position_attention` for scores of any range, at 2 to 3 times its cost."""
+    """`mean_attention` for scores of any range, at 2 to 3 times its cost."""
 
     # Recomputed in the backward pass: kept, the N softmaxes would be the memory the factorised
     # form saves (and JAX would reserve it even where this branch is never taken).
@@ -253,31 +261,6 @@ def word_by_word(scores, word_scores, share):
         )
 
     return ops.fori_loop(0, share.shape[1], add_word, ops.zeros_like(scores))
-
-
-def mean_word_attention(scores, word_scores, share, pairs_only):
-    """Mean over n of  beta_pn = softmax over n' of  scores[p, n'] + word_scores[n, n'].
-
-    Args:
-        scores: `(B, R, N)`. word_scores: `(B, N, N)`. share: `(B, N)`. All float32.
-        pairs_only: leave n' = n out.
-
-    Returns:
-        `(B, R, N)`; each row sums to one, with nothing at padding.
-    """
-    words = share.shape[1]
-    kept = ops.broadcast_to(share[:, None] > 0, ops.shape(word_scores))  # (B, N, N)
-    if pairs_only:
-        kept = ops.logical_and(kept, ops.logical_not(ops.eye(words, dtype="bool"))[None])
-    both = scores[:, :, None] + word_scores[:, None]  # (B, R, N, N)
-    weights = softmax(ops.where(kept[:, None], both, MASKED))
-    return ops.squeeze(ops.matmul(share[:, None, None], weights), axis=2)
-
-
-def pair_exists(share, positions):
-    """1 where an expression has two words and the map two positions, else 0: (B, 1, 1)."""
-    several_words = ops.sum(ops.cast(share > 0, "float32"), axis=-1) > 1
-    return ops.cast(several_words, "float32")[:, None, None] * float(positions > 1)
 
 
 def softmax(scores):

@@ -1,0 +1,167 @@
+"""Records to batches, twice: for any backend without TensorFlow, and as tf.data.
+
+Both give `({"image": (B, S, S, 3) float32 RGB in 0..255, "words": (B, N) int32}, mask (B, S, S, 1)
+float32 of 0 and 1)`, the same batches in the same order. What a batch holds follows from its number
+alone, so a run that was killed goes on where it was.
+"""
+
+import importlib.util
+
+import keras
+import numpy as np
+
+from keras_cmsa.image import FITS, fit_mask, padded_geometry, read_image
+
+
+class RecordBatches(keras.utils.PyDataset):
+    """Batches of records with Pillow and NumPy.
+
+    Args:
+        records: list of `Record`.
+        vocabulary: `Vocabulary`.
+        image_size: side S of the network's input in pixels.
+        batch_size: B. The last batch is smaller where the records run out.
+        seed: `None` takes the records once, in their order. A number takes them in random order,
+            each once per pass, pass after pass.
+        batches: how many batches there are. `None`: one pass. Needs a `seed` to exceed it.
+        first_batch: number of the first one, for resuming.
+        fit: `"pad"` keeps the aspect and pads, `"stretch"` does not (`keras_cmsa.image.FITS`).
+        workers: threads that prepare batches ahead.
+
+    Raises:
+        ValueError: if there are no records, a record's expression has no word, or `fit` is unknown;
+            while iterating, if an image or mask cannot be read, naming its file.
+    """
+
+    def __init__(
+        self,
+        records,
+        vocabulary,
+        image_size,
+        batch_size,
+        seed=None,
+        batches=None,
+        first_batch=0,
+        fit="pad",
+        workers=2,
+    ):
+        super().__init__(workers=workers, max_queue_size=8)
+        if not records:
+            raise ValueError("There are no records to make batches of: the split is empty")
+        if fit not in FITS:
+            raise ValueError(f"fit must be one of {sorted(FITS)}. Received: fit={fit!r}")
+        self.records = records
+        self.words = vocabulary.encode([record.expression for record in records])
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.order = SampleOrder(len(records), seed)
+        self.batches = -(-len(records) // batch_size) if batches is None else batches
+        self.first_batch = first_batch
+        self.fit = fit
+
+    def __len__(self):
+        return self.batches
+
+    def __getitem__(self, number):
+        samples = self.samples(number)
+        loaded = [read_sample(self.records[i], self.image_size, self.fit) for i in samples]
+        images, masks = (np.stack(arrays) for arrays in zip(*loaded))
+        return {"image": images, "words": self.words[samples]}, masks
+
+    def samples(self, number):
+        """Indices of the records in a batch."""
+        start = (self.first_batch + number) * self.batch_size
+        return self.order[start : start + self.batch_size]
+
+
+class SampleOrder:
+    """Which record comes when: `order[a:b]` are the records at places a to b of the stream.
+
+    Without a seed the stream is 0, 1, ... count - 1. With one it never ends: each pass over the
+    data is a permutation of its own, which depends on the seed and the number of the pass only.
+    """
+
+    def __init__(self, count, seed=None):
+        self.count = count
+        self.seed = seed
+
+    def __getitem__(self, places):
+        if self.seed is None:
+            return np.arange(self.count)[places]
+        places = np.arange(places.start, places.stop)
+        which_pass, place = np.divmod(places, self.count)
+        order = np.empty_like(places)
+        for number in np.unique(which_pass):
+            permutation = np.random.default_rng([self.seed, number]).permutation(self.count)
+            order[which_pass == number] = permutation[place[which_pass == number]]
+        return order
+
+
+def read_sample(record, image_size, fit="pad"):
+    """A record's image `(S, S, 3)` float32 in 0..255 and mask `(S, S, 1)` of 0 and 1."""
+    image, mask = read_pixels(record)
+    return FITS[fit][0](image, image_size), fit_mask(mask, image_size, fit)
+
+
+def read_pixels(record):
+    """A record's image `(H, W, 3)` uint8 and mask `(H, W)` uint8, at the original size.
+
+    Raises:
+        ValueError: if either cannot be read or their sizes differ; names the file.
+    """
+    image, mask = read_image(record.image_path), record.mask()
+    if image.shape[:2] != mask.shape:
+        raise ValueError(
+            f"The image and its annotation differ in size for {record.describe()}: the file has "
+            f"{image.shape[:2]} pixels (height, width), the annotation was made for {mask.shape}. "
+            "Is it the image the data set means?"
+        )
+    return image, mask
+
+
+def tf_dataset(batches):
+    """The batches of a `RecordBatches` as a `tf.data.Dataset`, prepared in parallel and ahead.
+
+    Files are decoded by the same function; resizing and padding are TensorFlow's, which agree with
+    ours to rounding.
+    """
+    import tensorflow as tf
+
+    records, size = batches.records, batches.image_size
+
+    def numbers():
+        for number in range(len(batches)):
+            yield from batches.samples(number)
+
+    def read(i):
+        image, mask = read_pixels(records[i])
+        box = padded_geometry(*mask.shape, size) if batches.fit == "pad" else (size, size, 0, 0)
+        return image, mask[..., None], np.array(box, "int32")
+
+    def load(i):
+        image, mask, box = tf.numpy_function(read, [i], [tf.uint8, tf.uint8, tf.int32])
+        image = fit_to_square(tf.ensure_shape(image, (None, None, 3)), box, size)
+        mask = fit_to_square(tf.ensure_shape(mask, (None, None, 1)), box, size)
+        inputs = {"image": image, "words": tf.gather(batches.words, i)}
+        return inputs, tf.cast(mask >= 0.5, tf.float32)
+
+    dataset = tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec((), tf.int64))
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(batches.batch_size).prefetch(tf.data.AUTOTUNE)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+
+
+def fit_to_square(pixels, box, size):
+    """Bilinear resize to the first two numbers of `box`, at an offset of the last two."""
+    import tensorflow as tf
+
+    resized = tf.image.resize(pixels, box[:2], method="bilinear", antialias=False)
+    padded = tf.image.pad_to_bounding_box(resized, box[2], box[3], size, size)
+    return tf.ensure_shape(padded, (size, size, pixels.shape[-1]))
+
+
+def fastest(batches):
+    """What `model.fit` is best given: tf.data where TensorFlow is the backend, else `batches`."""
+    if keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorflow"):
+        return tf_dataset(batches)
+    return batches

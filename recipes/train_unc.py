@@ -1,0 +1,176 @@
+"""CMSA on UNC (RefCOCO).
+
+Paper (CVPR 2019, Table 1, COCO-trained DeepLab start, with DenseCRF): overall IoU 58.32 val,
+60.61 testA, 55.09 testB. ImageNet weights, which this recipe starts from, can be expected to end
+lower; the run's metrics.json names what it started from.
+
+    python recipes/train_unc.py --data-dir REFER_ROOT           paper size, for a GPU
+    python recipes/train_unc.py --data-dir REFER_ROOT --small   small model, for two CPU cores
+    python recipes/train_unc.py --small                         the same on RefShapes, minutes
+
+Without --data-dir it writes RefShapes to data/ref_shapes and trains on that.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import cyclopts
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from keras_cmsa.backbones import dilated_resnet101, small_resnet
+from keras_cmsa.cmsa import build_cmsa
+from keras_cmsa.data.ref_shapes import write_ref_shapes
+from keras_cmsa.data.refer import read_refer
+from keras_cmsa.evaluation import evaluate, write_results
+from keras_cmsa.text import Vocabulary
+from keras_cmsa.training import compile_model, train
+from keras_cmsa.visualize import draw_examples, find_examples
+
+# The paper's settings.
+IMAGE_SIZE = 320  # Sec. 4.1
+WORD_DIM, ATTENTION_DIM, FUSION_DIM = 1000, 512, 500  # Secs. 3.2 and 4.1
+LEARNING_RATE, POWER, WEIGHT_DECAY = 2.5e-4, 0.9, 5e-4  # Sec. 4.1
+END_LEARNING_RATE = 1e-5  # authors' code
+SAMPLES = 800_000  # authors' code: 800,000 steps of batch 1
+BATCH_SIZE = 8  # ours: as many samples in fewer, better filled steps
+STEPS_PER_ROUND = 2000  # ours: batches between validations
+MIN_COUNT = 1  # ours: words rarer than this are [UNK]
+
+# The small model: 0.9 M parameters, minutes on two CPU cores.
+SMALL = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
+SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 160, 16, 2000, 250
+SMALL_LEARNING_RATE = 2e-3
+
+
+def main(
+    *,
+    data_dir: Path | None = None,
+    dataset: str = "refcoco",
+    split_owner: str = "unc",
+    small: bool = False,
+    steps: int | None = None,
+    epochs: float | None = None,
+    batch_size: int | None = None,
+    image_size: int | None = None,
+    backbone_weights: str = "imagenet",
+    mixed_precision: Literal["float16", "bfloat16"] | None = None,
+    validate_on: str = "val",
+    seed: int = 0,
+    resume: bool = False,
+    run_dir: Path = Path("runs/unc"),
+):
+    """Train, pick the best round on val, evaluate every split at the original image size.
+
+    Parameters
+    ----------
+    data_dir
+        REFER root: <dataset>/refs(<split owner>).p, <dataset>/instances.json, images/.
+    dataset
+        Folder of the data set in the root: refcoco, refcoco+, refcocog or refclef.
+    split_owner
+        Whose splits: unc, google, umd or berkeley.
+    small
+        The small model with its own settings.
+    steps
+        Batches to train on.
+    epochs
+        Instead of steps: passes over the training expressions.
+    batch_size
+        Expressions per batch.
+    image_size
+        Side of the network's square input in pixels, a multiple of 8.
+    backbone_weights
+        imagenet, none, or the path of a ResNet-101 weights file of Keras.
+    mixed_precision
+        Compute in this precision, keep weights in float32.
+    validate_on
+        Split that picks the best round. "train" shows whether a model can memorise a small sample;
+        that split is then evaluated as well.
+    seed
+        Of weights and sample order.
+    resume
+        Go on with the run in run_dir.
+    run_dir
+        Where the run goes.
+    """
+    keras.utils.set_random_seed(seed)
+    if mixed_precision:
+        keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
+    root = data_dir or write_ref_shapes(Path("data/ref_shapes"))
+    records = read_refer(root, dataset, split_owner)
+    vocabulary = Vocabulary.build([r.expression for r in records["train"]], MIN_COUNT)
+
+    image_size = image_size or (SMALL_IMAGE_SIZE if small else IMAGE_SIZE)
+    batch_size = batch_size or (SMALL_BATCH_SIZE if small else BATCH_SIZE)
+    if epochs is not None:
+        steps = max(1, round(epochs * len(records["train"]) / batch_size))
+    steps = steps or (SMALL_STEPS if small else SAMPLES // batch_size)
+    if small:
+        start = f"random (seed {seed})"
+        model = build_cmsa(len(vocabulary), image_size, small_resnet(image_size), **SMALL)
+    else:
+        weights = None if backbone_weights == "none" else backbone_weights
+        start = f"backbone {Path(backbone_weights).name}, the rest random (seed {seed})"
+        backbone = dilated_resnet101(image_size, weights)
+        model = build_cmsa(
+            len(vocabulary),
+            image_size,
+            backbone,
+            word_dim=WORD_DIM,
+            attention_dim=ATTENTION_DIM,
+            fusion_dim=FUSION_DIM,
+        )
+    compile_model(
+        model,
+        steps,
+        SMALL_LEARNING_RATE if small else LEARNING_RATE,
+        END_LEARNING_RATE,
+        POWER,
+        WEIGHT_DECAY,
+    )
+    best = train(
+        model,
+        vocabulary,
+        records["train"],
+        records[validate_on],
+        run_dir,
+        steps,
+        batch_size,
+        SMALL_STEPS_PER_ROUND if small else STEPS_PER_ROUND,
+        seed,
+        resume,
+    )
+    splits = [split for split in records if split in {validate_on, "val", "testA", "testB", "test"}]
+    report(keras.saving.load_model(best), vocabulary, records, splits, run_dir, start)
+
+
+def report(model, vocabulary, records, splits, run_dir, start, profile="strict"):
+    """Evaluates the splits, writes results and pictures, prints the table."""
+    scores = {
+        split: evaluate(model, vocabulary, records[split], profile, title=f"evaluating {split}")
+        for split in splits
+    }
+    metrics = write_results(run_dir, profile, start, scores)
+    for split in splits:
+        stride = max(1, len(records[split]) // 6)
+        examples = find_examples(model, vocabulary, records[split][::stride][:6], profile)
+        draw_examples(run_dir / f"examples_{split}.png", examples)
+    print_table(metrics, run_dir)
+
+
+def print_table(metrics, run_dir):
+    table = Table(title=f"{run_dir}: profile {metrics['profile']}, weights {metrics['weights']}")
+    first = next(iter(metrics["splits"].values()))
+    table.add_column("split")
+    for name in first:
+        table.add_column(name, justify="right")
+    for split, numbers in metrics["splits"].items():
+        cells = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in numbers.values())
+        table.add_row(split, *cells)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
