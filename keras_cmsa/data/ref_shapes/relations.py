@@ -1,0 +1,44 @@
+"""The relations between two things: whether one holds surely, perhaps, or not at all.
+
+Lengths are parts of the image's side; x grows to the right and y downwards.
+"""
+
+CLEAR = 0.12  # least distance between the centres of "left of", "above", ...
+SIZE_RATIO = 1.3  # least ratio of extents of "bigger than"
+NEAR, FAR = 0.07, 0.17  # surely next to it; surely not
+
+
+def _beside(ahead, aside):
+    """Ahead in some direction: surely within 40 degrees of it, perhaps within 70."""
+    return ahead > 0.36 * abs(aside) - 0.02, ahead >= CLEAR and ahead >= 1.2 * abs(aside)
+
+
+def _near(thing, other):
+    distance = thing.distance(other)
+    return distance <= FAR, distance <= NEAR
+
+
+def _bigger(thing, other):
+    ratio = thing.extent / other.extent
+    return ratio > 1.0, ratio >= SIZE_RATIO
+
+
+def _same(value, other):
+    return value == other, value == other
+
+
+# Each takes two things and whether the first hides the second and the reverse; it gives
+# (perhaps, surely). Things overlap clearly or keep apart, so touching is never "perhaps".
+RELATIONS = {
+    "left of": lambda a, b, hiding: _beside(b.x - a.x, b.y - a.y),
+    "right of": lambda a, b, hiding: _beside(a.x - b.x, b.y - a.y),
+    "above": lambda a, b, hiding: _beside(b.y - a.y, b.x - a.x),
+    "below": lambda a, b, hiding: _beside(a.y - b.y, b.x - a.x),
+    "next to": lambda a, b, hiding: _near(a, b),
+    "touching": lambda a, b, hiding: (any(hiding), any(hiding)),
+    "in front of": lambda a, b, hiding: (hiding[0], hiding[0]),
+    "behind": lambda a, b, hiding: (hiding[1], hiding[1]),
+    "bigger than": lambda a, b, hiding: _bigger(a, b),
+    "smaller than": lambda a, b, hiding: _bigger(b, a),
+    "same color as": lambda a, b, hiding: _same(a.colour, b.colour),
+}

@@ -1,0 +1,145 @@
+"""Paints a scene: things in their colours and textures on a quiet but uneven background."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+RGB = {
+    "red": (205, 35, 40),
+    "orange": (242, 130, 25),
+    "yellow": (242, 218, 45),
+    "green": (40, 150, 65),
+    "blue": (40, 85, 210),
+    "purple": (130, 60, 170),
+    "pink": (246, 150, 195),
+    "brown": (115, 70, 38),
+}
+JITTER = 12  # of a colour, in grey levels either way
+RIM = 0.62  # the tone of a thing's rim, as a part of the thing's
+GRAIN = 8  # grey levels of noise
+
+# Periods as parts of a thing's extent; broad, so that textures show in an image of 160 pixels too.
+PERIODS = {"striped": 0.25, "dotted": 0.25, "checkered": 0.3}
+DOT_RADIUS = 0.3  # in periods
+LIGHT, DARK = (250, 248, 244), (70, 45, 45)
+TAKES_DARK = ("yellow", "pink")  # a light second tone would hardly show on these
+
+STUFF_RGB = {
+    "blue sky": (165, 195, 222),
+    "gray sky": (178, 180, 184),
+    "water": (104, 138, 160),
+    "grass": (128, 150, 108),
+    "sand": (212, 198, 164),
+    "snow": (228, 231, 235),
+    "dirt": (142, 122, 104),
+}
+
+
+def paint(rng, scene, masks):
+    """The image of a scene: `(side, side, 3)` uint8.
+
+    Args:
+        rng: a numpy `Generator`.
+        scene: a `Scene`.
+        masks: the whole mask of each thing, `(side, side)` bool, from back to front.
+    """
+    side = len(masks[0])
+    image = _landscape(rng, scene.regions, side) if scene.regions else _backdrop(rng, side)
+    codes = np.zeros((side, side), np.uint8)  # 0 for the background, else a place in `tones`
+    tones = [(0, 0, 0)]
+    for thing, mask in zip(scene.things, masks):
+        _lay(rng, codes, thing, mask, len(tones))
+        tones += _tones(rng, thing)
+    things = Image.fromarray(codes)
+    things.putpalette(_safe(tones).tobytes())
+    image.paste(things.convert("RGB"), mask=Image.fromarray(codes > 0))
+    grain = np.frombuffer(rng.bytes(side * side), np.uint8).reshape(side, side) // (256 // GRAIN)
+    return np.asarray(image) - GRAIN // 2 + np.dstack([grain] * 3)
+
+
+def _backdrop(rng, side):
+    """Soft blobs and faint lines in nearly grey tones, as a PIL image."""
+    tone = rng.uniform(105, 205) + rng.uniform(-9, 9, size=3)
+    image = _blobs(
+        tone + rng.uniform(-24, 24, size=(5, 5, 1)) + rng.uniform(-7, 7, size=(5, 5, 3)), side
+    )
+    draw = ImageDraw.Draw(image)
+    for _ in range(int(rng.integers(3, 9))):
+        faint = _safe(tone + rng.uniform(-26, 26)).tolist()
+        ends = rng.uniform(-0.1, 1.1, size=4) * side
+        draw.line(ends.tolist(), fill=tuple(faint), width=int(rng.integers(1, 4)))
+    return image
+
+
+def _landscape(rng, regions, side):
+    """The regions, each in soft blobs of its tone, as a PIL image."""
+    image = Image.new("RGB", (side, side))
+    for region in regions:
+        tones = STUFF_RGB[region.full_name] + rng.uniform(-14, 14, size=(6, 6, 1))
+        image.paste(_blobs(tones, side), mask=Image.fromarray(region.mask))
+    return image
+
+
+def _blobs(tones, side):
+    """The coarse grid of tones as a smooth image."""
+    return Image.fromarray(_safe(tones)).resize((side, side), Image.Resampling.BILINEAR)
+
+
+def _safe(tones):
+    """Tones that the grain cannot push out of range: uint8."""
+    return np.clip(tones, GRAIN, 255 - GRAIN).astype(np.uint8)
+
+
+def _lay(rng, codes, thing, mask, first):
+    """Writes a thing's three codes, from `first` on, upon `codes`: body, second tone, rim."""
+    side = len(codes)
+    box = _box(thing, side)
+    inside, crop = mask[box], codes[box]
+    crop[inside] = first
+    if thing.texture != "plain":
+        crop[inside & _texture(rng, thing, inside.shape, side)] = first + 1
+    crop[inside & ~_eroded(inside, max(1, side // 120))] = first + 2
+
+
+def _tones(rng, thing):
+    """The three tones of a thing, as `_lay` orders them."""
+    body = RGB[thing.colour] + rng.uniform(-JITTER, JITTER, size=3)
+    second = 0.3 * body + 0.7 * np.array(DARK if thing.colour in TAKES_DARK else LIGHT)
+    return [body, second, RIM * body]
+
+
+def _box(thing, side):
+    """The rows and columns around a thing, with a pixel to spare where the image has it."""
+    left, up, right, down = thing.reach
+    rows = slice(max(int((thing.y + up) * side) - 1, 0), int((thing.y + down) * side) + 2)
+    columns = slice(max(int((thing.x + left) * side) - 1, 0), int((thing.x + right) * side) + 2)
+    return rows, columns
+
+
+def _texture(rng, thing, shape, side):
+    """Where the second tone goes: bool of `shape`."""
+    period = PERIODS[thing.texture] * max(thing.extent, 0.2) * side
+    angle = rng.uniform(-0.15, 0.15) + np.pi / 4 * rng.integers(4)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    cosine, sine = np.cos(angle) / period, np.sin(angle) / period
+    along = _from_middle(columns * cosine + rows * sine + rng.random())
+    if thing.texture == "striped":
+        return along < 0
+    across = _from_middle(rows * cosine - columns * sine + rng.random())
+    if thing.texture == "dotted":
+        return along**2 + across**2 < DOT_RADIUS**2
+    return (along < 0) ^ (across < 0)
+
+
+def _from_middle(periods):
+    """How far each place is from the middle of its period, from -0.5 to 0.5."""
+    return periods - np.rint(periods)
+
+
+def _eroded(mask, margin):
+    """The pixels whose four neighbours at `margin` pixels are in the mask too."""
+    inner = mask.copy()
+    inner[margin:] &= mask[:-margin]
+    inner[:-margin] &= mask[margin:]
+    inner[:, margin:] &= mask[:, :-margin]
+    inner[:, :-margin] &= mask[:, margin:]
+    return inner

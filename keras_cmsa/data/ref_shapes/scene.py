@@ -1,0 +1,122 @@
+"""A scene: several things of a few kinds, placed so that what is said of them can be seen.
+
+Lengths and coordinates are parts of the image's side; x grows to the right and y downwards.
+"""
+
+from dataclasses import dataclass, field
+from math import cos, pi, sin
+
+from keras_cmsa.data.ref_shapes.masks import hidden_part
+from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
+
+# How many things there are of each kind: always several of one, as in RefCOCO.
+GROUPS = (
+    (2, 1), (3, 1), (2, 2), (2, 1, 1), (3, 2), (2, 2, 1), (3, 1, 1), (3, 2, 1), (2, 2, 2),
+    (4, 2), (3, 3), (4, 1, 1), (3, 2, 2), (4, 2, 1), (3, 3, 2),
+)  # fmt: skip
+
+APART = 0.03  # least distance between the boxes of two things that do not overlap
+MIN_VISIBLE = 0.62  # of a thing that another hides in part
+MIN_HIDDEN = 0.08  # with less, it would be unclear whether two things touch
+OVERLAPPING = 0.4  # of the scenes, as far as nothing else is asked of them
+PLACE_TRIES = 25
+
+
+@dataclass(slots=True, eq=False)
+class Scene:
+    """What an image shows.
+
+    Attributes:
+        things: list of `Thing`, from back to front.
+        hiding: pairs (front, back) of places in `things`: the first hides a part of the second.
+        regions: list of `Region`, the stuff behind the things, in ReferIt's flavour only.
+    """
+
+    things: list
+    hiding: set = field(default_factory=set)
+    regions: list = field(default_factory=list)
+
+
+def draw_scene(rng, family, side, flanked=False):
+    """A random scene, or None if its things found no room.
+
+    Args:
+        rng: a numpy `Generator`.
+        family: shapes; the first two kinds of things are of these.
+        side: of the image, in pixels, to measure how much one thing hides of another.
+        flanked: put two things of a kind on opposite sides of a thing of another kind.
+    """
+    things = _draw_things(rng, family)
+    overlapping = not flanked and rng.random() < OVERLAPPING
+    if flanked:
+        placed = _place_flanked(rng, things)
+    elif overlapping:
+        back, front = rng.permutation(len(things))[:2]
+        placed = _place_overlapping(rng, things[back], things[front], side)
+    else:
+        placed = []
+    if placed is None:
+        return None
+    for thing in things:
+        if thing not in placed:
+            if not _place(rng, thing, placed):
+                return None
+            placed.append(thing)
+    return Scene(placed, {(1, 0)} if overlapping else set())
+
+
+def _draw_things(rng, family):
+    """Things without a place, kind by kind."""
+    counts = GROUPS[int(rng.integers(len(GROUPS)))]
+    kinds = _shuffled(rng, family)[:2]
+    kinds += [kind for kind in _shuffled(rng, SHAPES) if kind not in kinds]
+    palette = _shuffled(rng, COLOURS)[: int(rng.integers(2, 5))]
+    shapes = [kind for kind, count in zip(kinds, counts) for _ in range(count)]
+    return [draw_thing(rng, shape, palette, len(shapes)) for shape in shapes]
+
+
+def _shuffled(rng, names):
+    return [names[n] for n in rng.permutation(len(names))]
+
+
+def _place(rng, thing, placed):
+    """Moves a thing to where it is clear of the placed ones. False if no such place was found."""
+    left, up, right, down = thing.reach
+    for _ in range(PLACE_TRIES):
+        thing.x = rng.uniform(EDGE - left, 1 - EDGE - right)
+        thing.y = rng.uniform(EDGE - up, 1 - EDGE - down)
+        if all(thing.distance(other) >= APART for other in placed):
+            return True
+    return False
+
+
+def _place_overlapping(rng, back, front, side):
+    """The two, one partly upon the other; None if too much or too little would be hidden."""
+    for _ in range(PLACE_TRIES):
+        _place(rng, back, [])
+        offset = (front.extent + back.extent) / 2 - rng.uniform(0.3, 0.45) * back.extent
+        _move(front, back, offset, rng.uniform(-pi, pi))
+        if front.is_inside() and MIN_HIDDEN <= hidden_part(front, back, side) <= 1 - MIN_VISIBLE:
+            return [back, front]
+    return None
+
+
+def _place_flanked(rng, things):
+    """A thing between two of another kind, in a row or a column; None if there was no room."""
+    flanks = things[:2]
+    middle = next(thing for thing in things if thing.shape != flanks[0].shape)
+    for _ in range(PLACE_TRIES):
+        middle.x, middle.y = rng.uniform(0.35, 0.65, size=2).tolist()
+        direction = pi / 2 * int(rng.integers(4))
+        for flank, opposite in zip(flanks, (0, pi)):
+            angle = direction + opposite + rng.uniform(-0.6, 0.6)
+            _move(flank, middle, rng.uniform(0.2, 0.36), angle)
+        apart = min(middle.distance(flank) for flank in flanks) >= APART
+        if apart and all(thing.is_inside() for thing in (middle, *flanks)):
+            return [middle, *flanks]
+    return None
+
+
+def _move(thing, origin, distance, angle):
+    """To a distance from another thing, at an angle: 0 to the right, pi / 2 down."""
+    thing.x, thing.y = origin.x + distance * cos(angle), origin.y + distance * sin(angle)

@@ -1,0 +1,114 @@
+"""A thing of a scene: its shape, colour, texture and size, and where it is.
+
+Lengths and coordinates are parts of the image's side; x grows to the right and y downwards.
+"""
+
+from dataclasses import dataclass
+from math import cos, hypot, pi, sin, sqrt
+
+import numpy as np
+
+from keras_cmsa.data.ref_shapes.outlines import OUTLINES
+
+# The targets of testA are of the first family, those of testB of the second; train and val have both.
+ROUND = ("circle", "oval", "ring", "heart", "moon", "drop")
+ANGULAR = ("square", "rectangle", "triangle", "diamond", "star", "cross")
+SHAPES = ROUND + ANGULAR
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
+TEXTURES = ("plain", "striped", "dotted", "checkered")
+
+# Extents by size. The gaps between them are what makes "big" and "small" clear.
+EXTENTS = {"small": (0.125, 0.155), "medium": (0.19, 0.23), "big": (0.28, 0.33)}
+
+# Width over height. The shapes with two bounds lie or stand; those not named are as wide as high.
+LYING_OR_STANDING = {"oval": (1.6, 2.0), "rectangle": (1.7, 2.2)}
+SLIM = {"diamond": 0.68, "drop": 0.7, "moon": 0.72}
+TILT = pi / 15  # at most, either way
+
+EDGE = 0.02  # kept free along the image's border
+
+
+@dataclass(slots=True, eq=False)
+class Thing:
+    """One object.
+
+    Attributes:
+        shape, colour, texture: of `SHAPES`, `COLOURS`, `TEXTURES`.
+        size: `"small"`, `"medium"` or `"big"`.
+        extent: the side of a square as large as the shape's box before it was tilted.
+        outline: `(points, 2)`, from the centre.
+        reach: how far the outline goes left, up, right and down; the first two are negative.
+        x, y: the centre.
+    """
+
+    shape: str
+    colour: str
+    texture: str
+    size: str
+    extent: float
+    outline: np.ndarray
+    reach: tuple
+    x: float = 0.5
+    y: float = 0.5
+
+    def distance(self, other):
+        """Between the boxes of the two; 0 where they meet."""
+        left, up, right, down = self.reach
+        other_left, other_up, other_right, other_down = other.reach
+        dx, dy = other.x - self.x, other.y - self.y
+        across = max(dx + other_left - right, left - dx - other_right, 0.0)
+        upright = max(dy + other_up - down, up - dy - other_down, 0.0)
+        return hypot(across, upright)
+
+    def is_inside(self):
+        """Whether all of it is within the image, clear of the border."""
+        left, up, right, down = self.reach
+        low, high = min(self.x + left, self.y + up), max(self.x + right, self.y + down)
+        return low >= EDGE and high <= 1 - EDGE
+
+    def facts(self):
+        """All that expressions can speak of, in plain types."""
+        return {
+            "shape": self.shape,
+            "colour": self.colour,
+            "texture": self.texture,
+            "size": self.size,
+            "extent": round(self.extent, 4),
+            "centre": [round(self.x, 4), round(self.y, 4)],
+        }
+
+
+def draw_thing(rng, shape, palette, crowd):
+    """A thing of a shape in one of the colours of `palette`, one of `crowd` things, without a place."""
+    size = _draw_size(rng, crowd)
+    extent = rng.uniform(*EXTENTS[size])
+    outline = _tilted(OUTLINES[shape] * extent * _stretch(rng, shape), rng.uniform(-TILT, TILT))
+    return Thing(
+        shape=shape,
+        colour=palette[int(rng.integers(len(palette)))],
+        texture="plain" if rng.random() < 0.4 else TEXTURES[int(rng.integers(1, 4))],
+        size=size,
+        extent=extent,
+        outline=outline,
+        reach=(*outline.min(axis=0).tolist(), *outline.max(axis=0).tolist()),
+    )
+
+
+def _draw_size(rng, crowd):
+    """Fewer are big in a crowd: many big things find no room together."""
+    big = 0.4 if crowd <= 5 else 0.22
+    chance = rng.random()
+    return "big" if chance < big else "medium" if chance < big + 0.25 else "small"
+
+
+def _stretch(rng, shape):
+    """The factors of width and height; their product is 1."""
+    ratio = SLIM.get(shape, 1.0)
+    if shape in LYING_OR_STANDING:
+        ratio = rng.uniform(*LYING_OR_STANDING[shape])
+        ratio = ratio if rng.random() < 0.5 else 1 / ratio
+    return np.array([sqrt(ratio), 1 / sqrt(ratio)])
+
+
+def _tilted(outline, angle):
+    return outline @ np.array([[cos(angle), sin(angle)], [-sin(angle), cos(angle)]])
