@@ -18,6 +18,7 @@ _MODULE_OF = {
     "with_attention": "cmsa",
     "dilated_resnet101": "backbones",
     "small_resnet": "backbones",
+    "MaskLoss": "losses",
     "OverallIoU": "metrics",
     "MeanIoU": "metrics",
     "PrecisionAt": "metrics",
@@ -32,7 +33,7 @@ _MODULE_OF = {
     "evaluate": "evaluation",
 }
 
-__all__ = ["__version__", *_MODULE_OF]
+__all__ = list(_MODULE_OF)
 
 
 def __getattr__(name):

@@ -133,12 +133,12 @@ def residual_block(x, width, strides=1, dilation=1, name=None):
         shortcut = layers.Conv2D(
             width, 1, strides=strides, use_bias=False, name=f"{name}_shortcut"
         )(x)
-        shortcut = layers.BatchNormalization(name=f"{name}_shortcut_norm")(shortcut)
+        shortcut = layers.BatchNormalization(momentum=0.9, name=f"{name}_shortcut_norm")(shortcut)
     x = convolve(x, width, 3, strides, name=f"{name}_1")
     x = layers.Conv2D(
         width, 3, padding="same", dilation_rate=dilation, use_bias=False, name=f"{name}_2"
     )(x)
-    x = layers.BatchNormalization(name=f"{name}_2_norm")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_2_norm")(x)
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, shortcut]))
 
 
@@ -146,7 +146,7 @@ def convolve(x, width, kernel, strides, name):
     x = layers.Conv2D(
         width, kernel, strides=strides, padding="same", use_bias=False, name=f"{name}_conv"
     )(x)
-    x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import warnings
 from pathlib import Path
 
 import keras
@@ -10,9 +11,12 @@ import numpy as np
 
 from keras_cmsa.data.pipeline import RecordBatches, fastest
 from keras_cmsa.files import replaced
+from keras_cmsa.losses import MaskLoss
 from keras_cmsa.metrics import MeanIoU, OverallIoU, PrecisionAt
+from keras_cmsa.text import Vocabulary
 
 BEST_MODEL = "model.keras"
+WORDS = "vocabulary.txt"
 PROGRESS = "progress.json"
 
 
@@ -23,6 +27,7 @@ def compile_model(
     end_learning_rate=1e-5,
     power=0.9,
     weight_decay=5e-4,
+    dice_weight=0.0,
     jit_compile="auto",
 ):
     """Compiles a model with the paper's loss, optimizer and schedule, and its measures.
@@ -35,6 +40,7 @@ def compile_model(
         power: of the polynomial. Paper: 0.9.
         weight_decay: decoupled, on kernels only. Paper: 5e-4, as an L2 term in a loss summed over
             pixels; in the mean over pixels that a batch of any size wants it would drown the loss.
+        dice_weight: see `MaskLoss`. Paper: none.
         jit_compile: as in `keras.Model.compile`.
     """
     schedule = keras.optimizers.schedules.PolynomialDecay(
@@ -46,7 +52,7 @@ def compile_model(
     )
     model.compile(
         optimizer,
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),  # Eq. 7, with its minus sign
+        loss=MaskLoss(dice_weight),
         metrics=[OverallIoU(), MeanIoU(), *(PrecisionAt(x) for x in (0.5, 0.7, 0.9))],
         jit_compile=jit_compile,
     )
@@ -82,7 +88,8 @@ def train(
             `tensorboard/` (where TensorFlow is installed) and `checkpoint/`.
         steps: batches in all.
         batch_size: expressions per batch.
-        steps_per_round: batches between two validations and checkpoints.
+        steps_per_round: batches between two validations and checkpoints; the last round has the
+            rest.
         seed: of the order of samples.
         resume: go on from the checkpoint in `run_dir`, if there is one.
         fit: `"pad"` or `"stretch"`.
@@ -94,23 +101,35 @@ def train(
     Raises:
         FileExistsError: if `run_dir` holds a run and `resume` is false.
         FloatingPointError: if the loss is not a number; names the batch and its expressions.
-        ValueError: if a checkpoint does not fit the model, or a file cannot be read.
+        ValueError: if a checkpoint does not fit the model, the vocabulary or the settings, or a
+            file cannot be read.
     """
     run_dir = Path(run_dir)
-    checkpoint = Checkpoint(run_dir, steps_per_round)
+    settings = {
+        "steps": steps,
+        "steps_per_round": steps_per_round,
+        "batch_size": batch_size,
+        "samples": len(training),
+        "seed": seed,
+        "fit": fit,
+    }
+    checkpoint = Checkpoint(run_dir, settings)
     if checkpoint.exists() and not resume:
         raise FileExistsError(
             f"{run_dir} holds a training run already: give --resume to go on with it, another "
             "--run-dir, or delete it"
         )
-    run_dir.mkdir(parents=True, exist_ok=True)
-    vocabulary.save(run_dir / "vocabulary.txt")
+    if checkpoint.exists() and Vocabulary.load(run_dir / WORDS) != vocabulary:
+        raise ValueError(
+            f"The run in {run_dir} has another vocabulary ({WORDS}) than the one given: its word "
+            "vectors would be read as other words'. Is it the same data set?"
+        )
     first_round = checkpoint.restore(model) if resume else 0
-    rounds = -(-steps // steps_per_round)
-    steps_per_round = min(steps, steps_per_round)
     first_step = first_round * steps_per_round
-    if first_round >= rounds:
+    if first_step >= steps:
         return run_dir / BEST_MODEL
+    run_dir.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(run_dir / WORDS)
 
     size = model.input["image"].shape[1]
     batches = RecordBatches(
@@ -119,26 +138,29 @@ def train(
         size,
         batch_size,
         seed=seed,
-        batches=rounds * steps_per_round - first_step,
+        batches=steps - first_step,
         first_batch=first_step,
         fit=fit,
     )
     held_out = RecordBatches(validation, vocabulary, size, batch_size, fit=fit)
-    model.fit(
-        fastest(batches),
-        validation_data=fastest(held_out),
-        initial_epoch=first_round,
-        epochs=rounds,
-        steps_per_epoch=steps_per_round,
-        shuffle=False,  # RecordBatches shuffles samples; this would shuffle batches
-        callbacks=[
-            StopOnNaN(batches),
-            History(run_dir / "history.csv", first_round),
-            *tensorboard(run_dir / "tensorboard", held_out),
-            checkpoint,
-        ],
-        verbose=verbose,
-    )
+    with warnings.catch_warnings():
+        # The last round may be shorter than the others.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+        model.fit(
+            fastest(batches),
+            validation_data=fastest(held_out),
+            initial_epoch=first_round,
+            epochs=-(-steps // steps_per_round),
+            steps_per_epoch=min(steps, steps_per_round),
+            shuffle=False,  # RecordBatches shuffles samples; this would shuffle batches
+            callbacks=[
+                StopOnNaN(batches),
+                History(run_dir / "history.csv", first_round),
+                *tensorboard(run_dir / "tensorboard", held_out),
+                checkpoint,
+            ],
+            verbose=verbose,
+        )
     return run_dir / BEST_MODEL
 
 
@@ -146,14 +168,15 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves the whole state after each round, and the model whenever validation is at its best.
 
     `checkpoint/round-<n>.weights.h5` holds weights and optimizer; `progress.json`, renamed into
-    place last, says which of them counts, so a kill at any moment leaves a state that loads.
+    place last, says which of them counts, so a kill at any moment leaves a state that loads. It
+    also holds the `settings` that order and schedule follow from: a run goes on under the same.
     """
 
-    def __init__(self, run_dir, steps_per_round, monitor="val_overall_iou"):
+    def __init__(self, run_dir, settings, monitor="val_overall_iou"):
         super().__init__()
         self.run_dir = Path(run_dir)
         self.folder = self.run_dir / "checkpoint"
-        self.steps_per_round = steps_per_round
+        self.settings = settings
         self.monitor = monitor
         self.best = -1.0
 
@@ -166,17 +189,18 @@ class Checkpoint(keras.callbacks.Callback):
             print(f"Nothing to resume in {self.run_dir}: starting at step 0")
             return 0
         progress = json.loads((self.folder / PROGRESS).read_text())
-        if progress["steps_per_round"] != self.steps_per_round:
+        if progress["settings"] != self.settings:
             raise ValueError(
-                f"The run in {self.run_dir} was cut into rounds of {progress['steps_per_round']} "
-                f"steps. Received: steps_per_round={self.steps_per_round}; give the same to resume"
+                f"The run in {self.run_dir} goes on with the settings it began with: "
+                f"{progress['settings']}. Received: {self.settings}"
             )
         model.optimizer.build(model.trainable_variables)
         model.load_weights(self.folder / progress["state"])
         self.best = progress["best"]
         rounds = progress["rounds"]
+        step = min(rounds * self.settings["steps_per_round"], self.settings["steps"])
         print(
-            f"Resuming {self.run_dir} at step {rounds * self.steps_per_round} (round {rounds}), "
+            f"Resuming {self.run_dir} at step {step} (round {rounds}), "
             f"best {self.monitor} so far {self.best:.4f}"
         )
         return rounds
@@ -193,7 +217,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.model.save_weights(self.folder / state, overwrite=True)
         progress = {
             "rounds": epoch + 1,
-            "steps_per_round": self.steps_per_round,
+            "settings": self.settings,
             "best": self.best,
             "state": state,
         }
@@ -214,12 +238,19 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        if np.isfinite(float(logs["loss"])):
+        self.check(float(logs["loss"]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The last update of a round shows in the validation only, which comes before the checkpoint.
+        self.check(float(logs["val_loss"]))
+
+    def check(self, loss):
+        if np.isfinite(loss):
             return
         samples = self.batches.samples(self.step - 1)
         named = "\n  ".join(self.batches.records[i].describe() for i in samples)
         raise FloatingPointError(
-            f"The loss is {float(logs['loss'])} at step "
+            f"The loss is {loss} at step "
             f"{self.batches.first_batch + self.step - 1}. The last checkpoint is unharmed: resume "
             f"from it with a lower learning rate. The batch was:\n  {named}"
         )

@@ -81,7 +81,9 @@ def draw_examples(path, examples):
             axis.imshow(picture)
             axis.set_title(title, fontsize=10)
             axis.set_axis_off()
-        row[0].set_title(f"“{example.record.expression}”", fontsize=11, loc="left", wrap=True)
+        # People write dollar signs; between two of them Matplotlib would read a formula.
+        expression = example.record.expression.replace("$", r"\$")
+        row[0].set_title(f"“{expression}”", fontsize=11, loc="left", wrap=True)
         draw_word_attention(row[3], example.tokens, example.word_attention)
     FigureCanvasAgg(figure).print_png(path)
 

@@ -310,7 +310,7 @@ def test_layers_say_what_is_wrong(seeded):
         MultimodalFeature,
     )
 
-    with pytest.raises(ValueError, match="attention must be one of .* Received: attention='all'"):
+    with pytest.raises(ValueError, match=r"attention must be one of .* Received: attention='all'"):
         CrossModalSelfAttention(4, attention="all")
     with pytest.raises(ValueError, match="query_chunk must be positive"):
         CrossModalSelfAttention(4, query_chunk=0)

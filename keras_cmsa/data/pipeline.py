@@ -6,11 +6,15 @@ alone, so a run that was killed goes on where it was.
 """
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 
 from keras_cmsa.image import FITS, fit_mask, padded_geometry, read_image
+
+# Batches under way ahead of the one asked for.
+AHEAD = 8
 
 
 class RecordBatches(keras.utils.PyDataset):
@@ -26,7 +30,7 @@ class RecordBatches(keras.utils.PyDataset):
         batches: how many batches there are. `None`: one pass. Needs a `seed` to exceed it.
         first_batch: number of the first one, for resuming.
         fit: `"pad"` keeps the aspect and pads, `"stretch"` does not (`keras_cmsa.image.FITS`).
-        workers: threads that prepare batches ahead.
+        workers: threads that prepare batches ahead, once they are asked for one after the other.
 
     Raises:
         ValueError: if there are no records, a record's expression has no word, or `fit` is unknown;
@@ -45,7 +49,9 @@ class RecordBatches(keras.utils.PyDataset):
         fit="pad",
         workers=2,
     ):
-        super().__init__(workers=workers, max_queue_size=8)
+        # Not Keras' own threads: `model.fit` starts those over at batch 0 in every epoch, and a
+        # batch that it looks at to build the model is lost.
+        super().__init__(workers=1)
         if not records:
             raise ValueError("There are no records to make batches of: the split is empty")
         if fit not in FITS:
@@ -58,11 +64,24 @@ class RecordBatches(keras.utils.PyDataset):
         self.batches = -(-len(records) // batch_size) if batches is None else batches
         self.first_batch = first_batch
         self.fit = fit
+        self.pool = ThreadPoolExecutor(max(1, workers))
+        self.under_way = {}
+        self.latest = None
 
     def __len__(self):
         return self.batches
 
     def __getitem__(self, number):
+        in_order = self.latest is not None and number == self.latest + 1
+        wanted = range(number, min(number + AHEAD, len(self))) if in_order else [number]
+        self.under_way = {
+            n: self.under_way.get(n) or self.pool.submit(self.load, n) for n in wanted
+        }
+        self.latest = number
+        return self.under_way.pop(number).result()
+
+    def load(self, number):
+        """Reads a batch."""
         samples = self.samples(number)
         loaded = [read_sample(self.records[i], self.image_size, self.fit) for i in samples]
         images, masks = (np.stack(arrays) for arrays in zip(*loaded))

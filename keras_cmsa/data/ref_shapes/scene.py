@@ -10,10 +10,7 @@ from keras_cmsa.data.ref_shapes.masks import hidden_part
 from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
 
 # How many things there are of each kind: always several of one, as in RefCOCO.
-GROUPS = (
-    (2, 1), (3, 1), (2, 2), (2, 1, 1), (3, 2), (2, 2, 1), (3, 1, 1), (3, 2, 1), (2, 2, 2),
-    (4, 2), (3, 3), (4, 1, 1), (3, 2, 2), (4, 2, 1), (3, 3, 2),
-)  # fmt: skip
+GROUPS = ((2, 1), (3, 1), (2, 2), (2, 1, 1), (3, 2), (2, 2, 1), (3, 1, 1), (2, 1, 1, 1))
 
 APART = 0.03  # least distance between the boxes of two things that do not overlap
 MIN_VISIBLE = 0.62  # of a thing that another hides in part

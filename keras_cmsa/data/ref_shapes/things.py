@@ -18,7 +18,7 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown"
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 
 # Extents by size. The gaps between them are what makes "big" and "small" clear.
-EXTENTS = {"small": (0.125, 0.155), "medium": (0.19, 0.23), "big": (0.28, 0.33)}
+EXTENTS = {"small": (0.15, 0.19), "medium": (0.24, 0.29), "big": (0.36, 0.43)}
 
 # Width over height. The shapes with two bounds lie or stand; those not named are as wide as high.
 LYING_OR_STANDING = {"oval": (1.6, 2.0), "rectangle": (1.7, 2.2)}

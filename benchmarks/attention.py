@@ -1,0 +1,425 @@
+"""What the factorised attention costs, against the literal Eqs. 2-3 and plain self-attention.
+
+    python benchmarks/attention.py                          one level at the paper's sizes
+    KERAS_BACKEND=jax python benchmarks/attention.py        the same under jax.jit
+
+Every form computes the mean over n of vhat_pn (Eqs. 2-3) from ready-made query, key and value
+parts, float32, batch 1:
+
+    factorised      keras_cmsa.layers.cross_modal_self_attention.attend
+    literal         q_pn, k_pn, v_pn for all N * P pairs, the N * P x N * P scores, softmax, product
+    plain           self-attention over the P positions alone: no words, P x P scores
+    word by word    `attend` with scores whose exponentials leave the range of float32
+
+benchmarks/README.md says how it is measured.
+"""
+
+import dataclasses
+import statistics
+from functools import partial
+from pathlib import Path
+
+import cyclopts
+import numpy as np
+from keras import ops
+from measure import (
+    MEGABYTE,
+    compiled,
+    environment,
+    in_fresh_process,
+    interleaved,
+    peak_memory,
+    summary,
+    timed,
+    with_gradient,
+    write_json,
+)
+from rich.console import Console
+from rich.table import Table
+
+from keras_cmsa.layers import CrossModalSelfAttention
+from keras_cmsa.layers.cross_modal_self_attention import attend, word_shares
+
+STRIDE = 8  # image pixels per position
+SMALL_SIDE = 10  # of the map on which float64 has memory for the literal form
+# Standard deviation of a score. The second underflows in every row.
+USUAL_SCORES, EXTREME_SCORES = 1.0, 100.0
+TARGETS = {
+    "forward_times_faster_than_literal": (">=", 200),
+    "forward_over_plain": ("<=", 1.2),
+    "forward_backward_over_plain": ("<=", 1.35),
+    "memory_below_literal": (">=", 40),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One form at one size; what a fresh process needs to know.
+
+    Args:
+        form: a key of `FORMS`.
+        side: of the square map of positions, P = side * side.
+        words: words N.
+        width: of query, key and value, d.
+        backward: also take the gradient by every part.
+        query_chunk: as in `CrossModalSelfAttention`; for the factorised form.
+        scores: standard deviation of the scores.
+    """
+
+    form: str
+    side: int
+    words: int
+    width: int
+    backward: bool = False
+    query_chunk: int | None = None
+    scores: float = USUAL_SCORES
+
+    def call(self):
+        """A callable without arguments, compiled but not run."""
+        parts = draw_parts(self.side**2, self.words, self.width, self.scores)
+        function = FORMS[self.form]
+        if self.query_chunk is not None:
+            function = partial(function, query_chunk=self.query_chunk)
+        run = compiled(with_gradient(function) if self.backward else function, parts)
+        return lambda: run(*parts)
+
+
+def draw_parts(positions, words, width, scores=USUAL_SCORES, seed=0):
+    """Query, key and value: pairs of a position part `(1, P, d)` and a word part `(1, N, d)`."""
+    rng = np.random.default_rng(seed)
+
+    def draw(scale):
+        return [
+            ops.convert_to_tensor(scale * rng.normal(size=(1, count, width)), "float32")
+            for count in (positions, words)
+        ]
+
+    # A score is a product of two sums of two: 4 d terms of variance scale^4.
+    scale = (scores / (2 * width**0.5)) ** 0.5
+    return draw(scale), draw(scale), draw(1.0)
+
+
+def factorised(query, key, value, query_chunk=None):
+    share = word_shares(value[1], None)
+    return attend(query, key, value, share, query_chunk=query_chunk)[0]
+
+
+def literal(query, key, value, softmax=ops.softmax, xp=ops):
+    """Eqs. 2-3 as they stand, `(1, P, d)`; `xp` is `keras.ops` or `numpy`."""
+
+    def join(positions, words):
+        joined = positions[:, None] + words[:, :, None]  # (1, N, P, d)
+        return xp.reshape(joined, (1, -1, joined.shape[-1]))
+
+    weights = softmax(xp.matmul(join(*key), xp.swapaxes(join(*query), -1, -2)))  # (1, N P, N P)
+    attended = xp.matmul(weights, join(*value))
+    shape = (1, key[1].shape[1], *key[0].shape[1:])
+    return xp.mean(xp.reshape(attended, shape), axis=1)
+
+
+def plain(query, key, value):
+    """softmax(K Q^T) V over the positions: what no exact method can beat."""
+    weights = ops.softmax(ops.matmul(key[0], ops.swapaxes(query[0], -1, -2)))
+    return ops.matmul(weights, value[0])
+
+
+FORMS = {"factorised": factorised, "literal": literal, "plain": plain}
+
+
+def numpy_softmax(scores):
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def relative_error(value, wanted):
+    """Largest absolute difference over the largest absolute wanted value."""
+    value, wanted = ops.convert_to_numpy(value), ops.convert_to_numpy(wanted)
+    return float(np.abs(value - wanted).max() / np.abs(wanted).max())
+
+
+def float64_agreement(side, words, width):
+    """Relative error of the factorised form in float32 against the literal one in float64."""
+    parts = draw_parts(side**2, words, width)
+    wide = [[ops.convert_to_numpy(part).astype("float64") for part in pair] for pair in parts]
+    wanted = literal(*wide, softmax=numpy_softmax, xp=np)
+    return relative_error(factorised(*parts), wanted)
+
+
+def compare_forms(side, words, width, repeats):
+    """The forms timed, forward and forward with backward; and their agreement."""
+    usual = Case("factorised", side, words, width)
+    cases = {
+        "plain": dataclasses.replace(usual, form="plain"),
+        "factorised": usual,
+        "word by word": dataclasses.replace(usual, scores=EXTREME_SCORES),
+    }
+    forward = {name: case.call() for name, case in cases.items()}
+    backward = {
+        name: dataclasses.replace(case, backward=True).call() for name, case in cases.items()
+    }
+    results = {
+        "forward": summary(interleaved(forward, repeats), "plain"),
+        "forward_backward": summary(interleaved(backward, repeats), "plain"),
+    }
+    # One run: the gap is so wide that its noise changes nothing.
+    wall, cpu, wanted = timed(dataclasses.replace(usual, form="literal").call())
+    base = results["forward"][0]
+    results["forward"].append(
+        {
+            "name": "literal",
+            "seconds": wall,
+            "cpu_seconds": cpu,
+            "ratio": wall / base["seconds"],
+            "cpu_ratio": cpu / base["cpu_seconds"],
+        }
+    )
+    results["agreement"] = {
+        "literal_float32": relative_error(forward["factorised"](), wanted),
+        "literal_float64": float64_agreement(min(side, SMALL_SIDE), words, width),
+    }
+    return results
+
+
+def compare_layers(side, words, width, visual_dim, word_dim, repeats):
+    """The layer with its projections against plain attention on as many channels.
+
+    The second projects features `(1, P, Cv + 8 + Cl)` by kernels of the same shapes and ends in the
+    same output product and residual. Gradients are those of inputs and kernels.
+    """
+    rng = np.random.default_rng(0)
+
+    def unit(*shape):
+        vectors = rng.normal(size=shape)
+        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+        return ops.convert_to_tensor(vectors, "float32")
+
+    layer = CrossModalSelfAttention(width)
+    inputs = unit(1, side, side, visual_dim + 8), unit(1, words, word_dim)
+    layer.build(*(part.shape for part in inputs))
+    kernels = [ops.convert_to_tensor(weight) for weight in layer.weights]
+
+    def whole_layer(kernels, *inputs):
+        return layer.stateless_call(kernels, [], *inputs)[0]
+
+    def plain_layer(kernels, features):
+        query, key, value = (ops.matmul(features, kernel) for kernel in kernels[:3])
+        return ops.matmul(plain([query], [key], [value]), kernels[3]) + features
+
+    forms = {
+        "plain layer": (plain_layer, (kernels, unit(1, side**2, visual_dim + 8 + word_dim))),
+        "layer": (whole_layer, (kernels, *inputs)),
+    }
+    results = {}
+    for name, prepare in {"forward": lambda form: form, "forward_backward": with_gradient}.items():
+        calls = {
+            form: partial(compiled(prepare(function), arguments), *arguments)
+            for form, (function, arguments) in forms.items()
+        }
+        results[name] = summary(interleaved(calls, repeats), "plain layer")
+    return results
+
+
+def memory_of(case):
+    """Peak resident bytes above the level just before the first run of a compiled case."""
+    # Thread pools and kernels that are set up once are not the form's own memory.
+    dataclasses.replace(case, side=4, query_chunk=case.query_chunk and 8).call()()
+    return peak_memory(case.call())[0]
+
+
+def compare_memory(side, words, width):
+    """Peak bytes of each form, each in a fresh process."""
+    forms = {
+        "forward": ("plain", "factorised", "literal"),
+        "forward_backward": ("plain", "factorised"),
+    }
+    return {
+        name: {
+            form: in_fresh_process(
+                memory_of, Case(form, side, words, width, backward=name == "forward_backward")
+            )
+            for form in names
+        }
+        for name, names in forms.items()
+    }
+
+
+def growth(cases, repeats, memory):
+    """How the factorised form grows: a dict per case.
+
+    Args:
+        cases: list of `Case` without backward.
+        repeats: rounds of timing.
+        memory: also measure `forward_backward_bytes`, each in a fresh process; `None` without.
+    """
+    both = [dataclasses.replace(case, backward=True) for case in cases]
+    seconds = {}
+    for name, kind in {"forward": cases, "forward_backward": both}.items():
+        calls = {i: case.call() for i, case in enumerate(kind)}
+        seconds[name] = [
+            statistics.median(wall for wall, _ in rounds)
+            for rounds in interleaved(calls, repeats).values()
+        ]
+    return [
+        {
+            "image_side": case.side * STRIDE,
+            "words": case.words,
+            "query_chunk": case.query_chunk,
+            "forward_seconds": seconds["forward"][i],
+            "forward_backward_seconds": seconds["forward_backward"][i],
+            "forward_backward_bytes": in_fresh_process(memory_of, both[i]) if memory else None,
+        }
+        for i, case in enumerate(cases)
+    ]
+
+
+def check_targets(results):
+    """Each of `TARGETS` with the value measured and whether it is met."""
+    forward = {row["name"]: row for row in results["forms"]["forward"]}
+    backward = {row["name"]: row for row in results["forms"]["forward_backward"]}
+    values = {
+        "forward_times_faster_than_literal": (
+            forward["literal"]["seconds"] / forward["factorised"]["seconds"]
+        ),
+        "forward_over_plain": forward["factorised"]["ratio"],
+        "forward_backward_over_plain": backward["factorised"]["ratio"],
+    }
+    if results["memory"]:
+        peaks = results["memory"]["forward"]
+        values["memory_below_literal"] = peaks["literal"] / peaks["factorised"]
+    checked = {}
+    for name, value in values.items():
+        sign, bound = TARGETS[name]
+        met = value >= bound if sign == ">=" else value <= bound
+        checked[name] = {"value": value, "target": f"{sign} {bound}", "met": met}
+    return checked
+
+
+def timing_table(title, rows):
+    table = Table("form", "wall ms", "CPU ms", "wall ratio", "CPU ratio", title=title)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{1e3 * row['seconds']:.1f}",
+            f"{1e3 * row['cpu_seconds']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{row['cpu_ratio']:.2f}",
+        )
+    return table
+
+
+def memory_table(memory):
+    table = Table("pass", "form", "peak MB", title="Memory above the level before the call")
+    for name, peaks in memory.items():
+        for form, size in peaks.items():
+            table.add_row(name, form, f"{size / MEGABYTE:.0f}")
+    return table
+
+
+def growth_table(title, rows):
+    table = Table(
+        "image side", "N", "query_chunk", "forward ms", "fwd+bwd ms", "fwd+bwd peak MB", title=title
+    )
+    for row in rows:
+        size = row["forward_backward_bytes"]
+        table.add_row(
+            str(row["image_side"]),
+            str(row["words"]),
+            str(row["query_chunk"]),
+            f"{1e3 * row['forward_seconds']:.1f}",
+            f"{1e3 * row['forward_backward_seconds']:.1f}",
+            "-" if size is None else f"{size / MEGABYTE:.0f}",
+        )
+    return table
+
+
+def target_table(targets):
+    table = Table("target", "wanted", "measured", "met", title="Targets")
+    for name, row in targets.items():
+        met = "yes" if row["met"] else "NO"
+        table.add_row(name, row["target"], f"{row['value']:.2f}", met)
+    return table
+
+
+def show(results, console):
+    for scope in ("forms", "layers"):
+        for name in ("forward", "forward_backward"):
+            console.print(timing_table(f"{scope}: {name}", results[scope][name]))
+    if results["memory"]:
+        console.print(memory_table(results["memory"]))
+    for name, rows in results["growth"].items():
+        console.print(growth_table(f"Growth with {name}", rows))
+    for name, error in results["forms"]["agreement"].items():
+        console.print(f"factorised float32 against {name}: relative error {error:.1e}")
+    console.print(target_table(results["targets"]))
+
+
+def main(
+    *,
+    side: int = 40,
+    words: int = 20,
+    width: int = 512,
+    visual_dim: int = 2048,
+    word_dim: int = 1000,
+    repeats: int = 21,
+    growth_repeats: int = 3,
+    growth_words: list[int] | None = None,
+    growth_sides: list[int] | None = None,
+    query_chunk: int = 400,
+    memory: bool = True,
+    output: Path = Path("runs/benchmarks/attention.json"),
+):
+    """Time and weigh the attention; print tables and write them as JSON.
+
+    Parameters
+    ----------
+    side
+        Of the square map, so that P = side * side positions.
+    words
+        Words N.
+    width
+        Of query, key and value, d.
+    visual_dim
+        Visual channels of the level, for the whole layer.
+    word_dim
+        Channels of a word vector, for the whole layer.
+    repeats
+        Timed rounds, in each of which every form runs once.
+    growth_repeats
+        The same for the tables of growth.
+    growth_words
+        Numbers of words to time at this side. Default: 1 5 10 20 40.
+    growth_sides
+        Sides of the image in pixels, 8 per position. Default: 160 320 480 640.
+    query_chunk
+        Rows per chunk where the sides are timed with chunks.
+    memory
+        Also measure memory, in a process per number. Linux.
+    output
+        The JSON file.
+    """
+    usual = Case("factorised", side, words, width)
+    by_words = [dataclasses.replace(usual, words=n) for n in growth_words or (1, 5, 10, 20, 40)]
+    by_side = [
+        dataclasses.replace(usual, side=pixels // STRIDE, query_chunk=chunk)
+        for pixels in growth_sides or (160, 320, 480, 640)
+        for chunk in (None, query_chunk)
+        if chunk is None or chunk < (pixels // STRIDE) ** 2
+    ]
+    results = {
+        "environment": environment(),
+        "settings": {"side": side, "words": words, "width": width, "repeats": repeats},
+        "forms": compare_forms(side, words, width, repeats),
+        "layers": compare_layers(side, words, width, visual_dim, word_dim, repeats),
+        "memory": compare_memory(side, words, width) if memory else None,
+        "growth": {
+            "words": growth(by_words, growth_repeats, memory),
+            "image side": growth(by_side, growth_repeats, memory),
+        },
+    }
+    results["targets"] = check_targets(results)
+    show(results, Console())
+    write_json(output, results)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

@@ -1,0 +1,111 @@
+"""A data set and a model of a few kilobytes, made anew by whoever asks."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_cmsa.data.records import Record
+from keras_cmsa.text import Vocabulary
+
+SIZE = 16  # the network's input
+WORDS = 5  # the longest expression of the model
+COLOURS = {"red": (220, 40, 30), "green": (30, 200, 60), "blue": (40, 70, 230)}
+
+
+def runs(mask):
+    """COCO's run lengths, down the columns, of a mask `(H, W)`."""
+    flat = np.concatenate([[0], np.asarray(mask, "uint8").T.ravel()])
+    starts = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff(np.concatenate([[1], starts, [flat.size]]))
+    return {"size": list(np.shape(mask)), "counts": counts.tolist()}
+
+
+def box(height, width, top, left, bottom, right):
+    """A filled rectangle: `(height, width)` uint8."""
+    mask = np.zeros((height, width), "uint8")
+    mask[top:bottom, left:right] = 1
+    return mask
+
+
+def record(path, mask, expression="it", number=0, kind=""):
+    height, width = mask.shape
+    return Record(
+        Path(path), number, number, number, expression, expression, "val", height, width,
+        runs(mask), kind,
+    )  # fmt: skip
+
+
+def scene(rng):
+    """An image with a coloured box on grey noise, its mask, and what it is called."""
+    height, width = (int(x) for x in rng.integers(14, 27, 2))
+    pixels = rng.integers(90, 160, (height, width, 3)).astype("uint8")
+    colour = list(COLOURS)[rng.integers(3)]
+    side, left = (("left", 1), ("right", width // 2))[rng.integers(2)]
+    mask = box(height, width, 3, left, height - 2, left + width // 2 - 1)
+    pixels[mask > 0] = COLOURS[colour]
+    return pixels, mask, f"{colour} box on the {side}"
+
+
+def records(folder, count, seed=0):
+    """`count` scenes as files in a folder and their records."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        pixels, mask, expression = scene(rng)
+        path = Path(folder) / f"{seed}_{number}.png"
+        Image.fromarray(pixels).save(path)
+        made.append(record(path, mask, expression, number, kind=expression.split()[-1]))
+    return made
+
+
+def refer_root(root, counts, seed=0):
+    """Writes REFER's layout with `counts[split]` scenes per split: a ref and a sentence each."""
+    rng = np.random.default_rng(seed)
+    images, annotations, refs = [], [], []
+    folder = root / "images/mscoco/images/train2014"
+    folder.mkdir(parents=True)
+    for split in (split for split, count in counts.items() for _ in range(count)):
+        pixels, mask, expression = scene(rng)
+        number = len(refs) + 1
+        name = f"COCO_train2014_{number:012d}.jpg"
+        Image.fromarray(pixels).save(folder / name, quality=95)
+        height, width = mask.shape
+        images.append({"id": number, "height": height, "width": width, "file_name": name})
+        annotations.append({"id": number, "image_id": number, "segmentation": runs(mask)})
+        sentence = {"sent_id": number, "raw": expression.capitalize(), "sent": expression}
+        ids = {"ref_id": number, "ann_id": number, "image_id": number}
+        refs.append({**ids, "split": split, "sentences": [sentence]})
+    (root / "refcoco").mkdir()
+    (root / "refcoco/instances.json").write_text(
+        json.dumps({"images": images, "annotations": annotations})
+    )
+    (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps(refs, protocol=2))
+    return root
+
+
+def vocabulary():
+    return Vocabulary([*COLOURS, "box", "on", "the", "left", "right"], max_words=WORDS)
+
+
+def backbone():
+    """Three maps of different widths at an eighth of the side, no position of which is 0."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32")(image)
+    x = layers.Conv2D(4, 8, strides=8, use_bias=False, name="stem")(x)
+    x = layers.BatchNormalization(momentum=0.9, name="stem_norm")(x)
+    maps = [layers.Dense(c, "tanh", name=f"conv{i}") for i, c in ((3, 5), (4, 6), (5, 7))]
+    return keras.Model(image, [dense(x) for dense in maps], name="backbone")
+
+
+def model(**options):
+    """A CMSA network with levels of different widths; Keras' seed decides its weights."""
+    from keras_cmsa.cmsa import build_cmsa
+
+    sizes = {"word_dim": 5, "attention_dim": 4, "fusion_dim": 3, "max_words": WORDS}
+    return build_cmsa(len(vocabulary()), SIZE, backbone(), **{**sizes, **options})
