@@ -33,7 +33,8 @@ _MODULE_OF = {
     "evaluate": "evaluation",
 }
 
-__all__ = list(_MODULE_OF)
+__all__ = ["__version__"]
+__all__ += _MODULE_OF
 
 
 def __getattr__(name):
@@ -46,5 +47,10 @@ def __dir__():
     return __all__
 
 
-# keras.saving.load_model finds a layer by its registered name and imports nothing by itself.
-wrapt.register_post_import_hook(lambda _: importlib.import_module("keras_cmsa.layers"), "keras")
+def _register(_):
+    for module in ("layers", "losses", "metrics"):
+        importlib.import_module(f"keras_cmsa.{module}")
+
+
+# keras.saving.load_model finds a class by its registered name and imports nothing by itself.
+wrapt.register_post_import_hook(_register, "keras")

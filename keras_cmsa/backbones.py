@@ -94,7 +94,7 @@ def caffe_pixels(image):
     return mean_free(ops.flip(image, axis=-1))
 
 
-def small_resnet(image_size=160, widths=(24, 48, 96, 128), blocks=2):
+def small_resnet(image_size=128, widths=(24, 48, 96, 128), blocks=1):
     """A residual network of the same shape for CPUs and tests, trained from random weights.
 
     Args:
@@ -133,12 +133,12 @@ def residual_block(x, width, strides=1, dilation=1, name=None):
         shortcut = layers.Conv2D(
             width, 1, strides=strides, use_bias=False, name=f"{name}_shortcut"
         )(x)
-        shortcut = layers.BatchNormalization(momentum=0.9, name=f"{name}_shortcut_norm")(shortcut)
+        shortcut = batch_norm(shortcut, f"{name}_shortcut_norm")
     x = convolve(x, width, 3, strides, name=f"{name}_1")
     x = layers.Conv2D(
         width, 3, padding="same", dilation_rate=dilation, use_bias=False, name=f"{name}_2"
     )(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_2_norm")(x)
+    x = batch_norm(x, f"{name}_2_norm")
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, shortcut]))
 
 
@@ -146,8 +146,13 @@ def convolve(x, width, kernel, strides, name):
     x = layers.Conv2D(
         width, kernel, strides=strides, padding="same", use_bias=False, name=f"{name}_conv"
     )(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x)
+    x = batch_norm(x, f"{name}_norm")
     return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def batch_norm(x, name):
+    # Statistics of the last tens of steps: a small model is trained for a few thousand.
+    return layers.BatchNormalization(momentum=0.9, name=name)(x)
 
 
 def check_image_size(image_size):

@@ -4,8 +4,12 @@ import keras
 from keras import layers, ops
 
 from keras_cmsa.backbones import dilated_resnet101
-from keras_cmsa.layers import CrossModalSelfAttention, GatedMultiLevelFusion, MultimodalFeature
-from keras_cmsa.layers.word_positions import WordPositions
+from keras_cmsa.layers import (
+    CrossModalSelfAttention,
+    GatedMultiLevelFusion,
+    MultimodalFeature,
+    WordPositions,
+)
 
 LEVELS = ("res3", "res4", "res5")
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from rich.progress import track
 
@@ -91,6 +92,7 @@ def evaluate(model, vocabulary, records, profile="strict", batch_size=8, fit="pa
     """
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {sorted(PROFILES)}. Received: {profile!r}")
+    check_vocabulary(model, vocabulary)
     image_size = model.input["image"].shape[1]
     batches = RecordBatches(records, vocabulary, image_size, batch_size, fit=fit)
     scores = []
@@ -101,6 +103,18 @@ def evaluate(model, vocabulary, records, profile="strict", batch_size=8, fit="pa
         for i, logit in zip(batches.samples(number), logits, strict=True):
             scores.append(score(records[i], logit, profile, fit))
     return scores
+
+
+def check_vocabulary(model, vocabulary):
+    # Left alone, JAX looks up words that a table does not have without a complaint.
+    longest = model.input["words"].shape[1]
+    tables = [x.input_dim for x in model.layers if isinstance(x, keras.layers.Embedding)]
+    if vocabulary.max_words != longest or any(rows != len(vocabulary) for rows in tables):
+        raise ValueError(
+            f"The vocabulary does not fit the model, which takes {longest} words per expression "
+            f"and has word tables of {tables} rows. Received: a vocabulary of {len(vocabulary)} "
+            f"with max_words={vocabulary.max_words}"
+        )
 
 
 def score(record, logits, profile="strict", fit="pad"):

@@ -146,7 +146,7 @@ def test_tensorflow_gives_the_same_batches_of_real_photos(samples):
 
 def test_batches_are_read_ahead_and_in_order_whatever_the_threads_do(records, monkeypatch):
     """The first of each pair of files is held back until the second is read."""
-    import keras_cmsa.data.pipeline as pipeline
+    from keras_cmsa.data import pipeline
 
     wanted = [*batches_of(records[:8], seed=0, batches=8, workers=1)]
     main, readers = threading.get_ident(), set()

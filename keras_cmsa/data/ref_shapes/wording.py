@@ -144,9 +144,9 @@ def draw_pattern(rng, flavour, form):
     if flavour == "gref":
         return pattern
     chance = rng.random()
-    if chance < 0.15:
+    if chance < 0.05:
         return pattern.replace("the {anchor}", "{anchor}")
-    return f"the {pattern}" if "{head}" in pattern and chance < 0.4 else pattern
+    return f"the {pattern}" if "{head}" in pattern and chance < 0.9 else pattern
 
 
 def fill(pattern, head="", **slots):
