@@ -23,6 +23,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	@touch $@
 
 demo: $(VENV)/.installed
+	$(BIN)/keras-cmsa synthesize data/ref_shapes
 	$(BIN)/python recipes/train_unc.py --small --run-dir runs/demo
 
 test: $(VENV)/.installed

@@ -220,9 +220,7 @@ def compare_layers(side, words, width, visual_dim, word_dim, repeats):
 
 
 def memory_of(case):
-    """Peak resident bytes above the level just before the first run of a compiled case."""
-    # Thread pools and kernels that are set up once are not the form's own memory.
-    dataclasses.replace(case, side=4, query_chunk=case.query_chunk and 8).call()()
+    """Peak resident bytes above the level just before a run of a case."""
     return peak_memory(case.call())[0]
 
 

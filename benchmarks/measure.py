@@ -1,5 +1,7 @@
 """Compile, time and weigh functions on the Keras backend in use: what the benchmarks share."""
 
+import ctypes
+import gc
 import json
 import multiprocessing
 import os
@@ -136,11 +138,18 @@ def in_fresh_process(function, *arguments):
 
 
 def peak_memory(call):
-    """Peak resident memory of this process during a call, in bytes (Linux).
+    """Peak resident memory of this process during the second of two calls, in bytes (Linux).
+
+    The first call also optimises the graph and sets up thread pools and kernels, which costs more
+    memory than a small computation does.
 
     Returns:
         `(above, total)`: the peak less what was resident just before the call, and the peak.
     """
+    wait_for(call())
+    gc.collect()
+    # Without this the call would reuse what the first one freed, and seem to need nothing.
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = resident("VmRSS")
     wait_for(call())

@@ -94,7 +94,7 @@ def caffe_pixels(image):
     return mean_free(ops.flip(image, axis=-1))
 
 
-def small_resnet(image_size=128, widths=(24, 48, 96, 128), blocks=1):
+def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
     """A residual network of the same shape for CPUs and tests, trained from random weights.
 
     Args:

@@ -14,11 +14,15 @@ app = cyclopts.App(
 )
 
 
-def main():
-    """Runs a command. Bad input ends in one line and exit code 2, without a traceback."""
+def main(arguments=None):
+    """Runs a command. Bad input ends in one line and exit code 2, without a traceback.
+
+    Args:
+        arguments: list of `str`; `None` takes the process' own.
+    """
     warnings.formatwarning = lambda message, *_, **__: f"keras-cmsa: {message}\n"
     try:
-        app()
+        app(sys.argv[1:] if arguments is None else arguments)
     except (OSError, ValueError) as error:
         print(f"keras-cmsa: {error}", file=sys.stderr)
         sys.exit(2)

@@ -56,6 +56,8 @@ def compile_model(
         metrics=[OverallIoU(), MeanIoU(), *(PrecisionAt(x) for x in (0.5, 0.7, 0.9))],
         jit_compile=jit_compile,
     )
+    # Else Keras does so within the first step, which TensorFlow then traces twice.
+    model.optimizer.build(model.trainable_variables)
 
 
 def train(
@@ -194,7 +196,6 @@ class Checkpoint(keras.callbacks.Callback):
                 f"The run in {self.run_dir} goes on with the settings it began with: "
                 f"{progress['settings']}. Received: {self.settings}"
             )
-        model.optimizer.build(model.trainable_variables)
         model.load_weights(self.folder / progress["state"])
         self.best = progress["best"]
         rounds = progress["rounds"]

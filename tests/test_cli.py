@@ -9,15 +9,14 @@ import pytest
 from keras_cmsa.cli import main
 
 
-def run(monkeypatch, *arguments):
+def run(*arguments):
     """Exit code of `keras-cmsa <arguments>`."""
-    monkeypatch.setattr(sys, "argv", ["keras-cmsa", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
-        main()
+        main([str(argument) for argument in arguments])
     return stop.value.code or 0
 
 
-def test_synthesize_and_prepare(monkeypatch, capsys, tmp_path):
+def test_synthesize_and_prepare(capsys, tmp_path):
     from keras_cmsa.data.ref_shapes import write_ref_shapes
 
     root = write_ref_shapes(
@@ -25,7 +24,7 @@ def test_synthesize_and_prepare(monkeypatch, capsys, tmp_path):
     )
     broken = sorted(root.glob("images/mscoco/images/train2014/*.jpg"))[0]
     broken.write_bytes(broken.read_bytes()[:500])
-    assert run(monkeypatch, "prepare", root, "--problems", tmp_path / "problems.csv") == 0
+    assert run("prepare", root, "--problems", tmp_path / "problems.csv") == 0
     printed = capsys.readouterr().out
     with open(tmp_path / "problems.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -33,19 +32,17 @@ def test_synthesize_and_prepare(monkeypatch, capsys, tmp_path):
     assert f"{len(rows)} of " in printed and "train: " in printed
 
 
-def test_prepare_counts_missing_images(monkeypatch, capsys, samples):
+def test_prepare_counts_missing_images(capsys, samples):
     with pytest.warns(UserWarning, match=r"4 of 4 images are missing|counts differ"):
-        code = run(
-            monkeypatch, "prepare", samples / "refer_without_images", "--dataset", "refcoco+"
-        )
+        code = run("prepare", samples / "refer_without_images", "--dataset", "refcoco+")
     assert code == 2
     output = capsys.readouterr()
     assert "25 of 25 expressions skipped" in output.out
     assert "no usable expression" in output.err
 
 
-def test_bad_input_is_one_line(monkeypatch, capsys, tmp_path):
-    assert run(monkeypatch, "prepare", tmp_path) == 2
+def test_bad_input_is_one_line(capsys, tmp_path):
+    assert run("prepare", tmp_path) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "refs(unc).p is missing" in error
 

@@ -269,7 +269,9 @@ def test_written_results(tmp_path):
 
 def test_results_are_whole_numbers_and_numbers_of_json(tmp_path):
     """No NaN and nothing of NumPy's: `metrics.json` is read by other programs."""
-    write_results(tmp_path, "strict", "none", {"val": [Score(tiny.record("a.png", np.eye(3)), 0, 0)]})
+    write_results(
+        tmp_path, "strict", "none", {"val": [Score(tiny.record("a.png", np.eye(3)), 0, 0)]}
+    )
 
     def refuse(constant):
         raise AssertionError(constant)

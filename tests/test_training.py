@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import literal
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.keras
 
 # Rounds of 3, 3 and 1 steps, over passes of 3 and a third batches.
 STEPS, BATCH, ROUND, TRAINING, VALIDATION = 7, 3, 3, 10, 4
-RATE = 0.02
+RATE = 0.05
 
 
 def to_numpy(tensor):
@@ -27,12 +28,12 @@ def to_numpy(tensor):
     return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
-def compiled_model(keras, seed=7, learning_rate=RATE):
+def compiled_model(keras):
     from keras_cmsa.training import compile_model
 
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(7)
     model = tiny.model()
-    compile_model(model, STEPS, learning_rate)
+    compile_model(model, STEPS, RATE)
     return model
 
 
@@ -51,21 +52,29 @@ def history(run_dir):
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
-def state(model):
-    variables = [*model.variables, *model.optimizer.variables]
-    return {v.path: to_numpy(v.value) for v in variables if "metric" not in v.path}
+class Trainee:
+    """One model for all runs, which spares compiling it again for each, put back before each."""
 
+    def __init__(self, model):
+        self.model = model
+        self.variables = [*model.variables, *model.optimizer.variables]
+        self.start = self.state()
 
-def assert_same_run(model, run_dir, other, other_dir):
-    """Weights, statistics, optimizer and history."""
-    ours, theirs = state(model), state(other)
-    assert len(ours) == len(theirs) > 60
-    for (path, value), wanted in zip(ours.items(), theirs.values()):
-        np.testing.assert_allclose(value, wanted, rtol=1e-6, atol=1e-6, err_msg=path)
-    rows, wanted_rows = history(run_dir), history(other_dir)
-    assert len(rows) == len(wanted_rows)
-    for row, wanted in zip(rows, wanted_rows):
-        assert row == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+    def state(self):
+        """Weights, statistics and the optimizer's variables."""
+        return [to_numpy(v.value).copy() for v in self.variables]
+
+    def restart(self):
+        for variable, value in zip(self.variables, self.start):
+            variable.assign(value)
+        return self.model
+
+    def scramble(self):
+        """A model that has learnt something else, for resuming into."""
+        rng = np.random.default_rng(0)
+        for variable in self.variables:
+            variable.assign(rng.integers(1, 5, variable.shape))
+        return self.model
 
 
 @pytest.fixture(scope="module")
@@ -74,27 +83,43 @@ def scenes(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(scenes, tmp_path_factory):
-    """A run that nothing interrupted: its model and folder."""
+def trainee():
     import keras
 
+    return Trainee(compiled_model(keras))
+
+
+@pytest.fixture(scope="module")
+def whole(trainee, scenes, tmp_path_factory):
+    """A run that nothing interrupted: its folder, and the state it ended in."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    model = compiled_model(keras)
-    train(model, scenes, run_dir)
-    return model, run_dir
+    train(trainee.restart(), scenes, run_dir)
+    return run_dir, trainee.state()
 
 
 @pytest.fixture
 def copy(whole, tmp_path):
     """A copy of the whole run's folder."""
-    return Path(shutil.copytree(whole[1], tmp_path / "copy"))
+    return Path(shutil.copytree(whole[0], tmp_path / "copy"))
+
+
+def assert_same_run(trainee, run_dir, whole):
+    """Weights, statistics, optimizer and history."""
+    whole_dir, state = whole
+    assert len(state) > 100
+    for variable, value, wanted in zip(trainee.variables, trainee.state(), state):
+        np.testing.assert_allclose(value, wanted, rtol=1e-6, atol=1e-6, err_msg=variable.path)
+    rows, wanted_rows = history(run_dir), history(whole_dir)
+    assert len(rows) == len(wanted_rows)
+    for row, wanted in zip(rows, wanted_rows):
+        assert row == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
 
 # --- loss, decay, schedule
 
 
-def test_loss_is_equation_7(seeded):
-    model = compiled_model(seeded)
+def test_loss_is_equation_7(seeded, trainee):
+    model = trainee.restart()
     rng = np.random.default_rng(0)
     shape = (3, tiny.SIZE, tiny.SIZE, 1)
     mask = (rng.random(shape) < 0.4).astype("float32")
@@ -117,7 +142,7 @@ def test_weight_decay_is_decoupled_and_of_kernels_only(seeded):
         weight.assign(np.ones(weight.shape))
     compile_model(model, steps=10, learning_rate=0.1, weight_decay=0.25)
     weights = model.trainable_weights
-    model.optimizer.apply([seeded.ops.zeros_like(w) for w in weights], weights)
+    model.optimizer.apply([seeded.ops.zeros(w.shape) for w in weights], weights)
     after = {w.path: to_numpy(w.value) for w in weights}
     left_alone = {path for path in after if path.endswith(("bias", "gamma", "beta", "embeddings"))}
     left_alone.add("word_positions/vectors")
@@ -144,10 +169,11 @@ def test_schedule_and_defaults_are_the_papers(seeded):
 # --- a run
 
 
-def test_a_run_takes_the_steps_asked_for(whole):
+def test_a_run_takes_the_steps_asked_for(trainee, whole):
     """Also when they are no whole number of rounds."""
-    model, run_dir = whole
-    assert int(model.optimizer.iterations) == STEPS
+    run_dir, state = whole
+    iterations = [v.path for v in trainee.variables].index(trainee.model.optimizer.iterations.path)
+    assert state[iterations] == STEPS
     rows = history(run_dir)
     assert [row["round"] for row in rows] == [1, 2, 3]
     rates = [1e-5 + (RATE - 1e-5) * (1 - step / STEPS) ** 0.9 for step in (3, 6, 7)]
@@ -162,7 +188,7 @@ def test_the_model_kept_is_the_best_on_validation(seeded, whole, scenes):
     """Its overall IoU, counted afresh in NumPy, is the highest of the history."""
     from keras_cmsa.data.pipeline import RecordBatches
 
-    _, run_dir = whole
+    run_dir, _ = whole
     best = seeded.saving.load_model(run_dir / "model.keras")
     inputs, masks = RecordBatches(scenes[TRAINING:], tiny.vocabulary(), tiny.SIZE, VALIDATION)[0]
     found = to_numpy(best(inputs, training=False)) > 0
@@ -175,7 +201,7 @@ def test_the_model_kept_is_the_best_on_validation(seeded, whole, scenes):
 def test_what_a_run_leaves(whole):
     from keras_cmsa.text import Vocabulary
 
-    _, run_dir = whole
+    run_dir, _ = whole
     assert Vocabulary.load(run_dir / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
     files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
     assert {file for file in files if not file.startswith("tensorboard")} == {
@@ -191,12 +217,14 @@ def test_tensorboard_has_measures_and_example_masks(whole):
     pytest.importorskip("tensorflow")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    _, run_dir = whole
+    run_dir, _ = whole
     tags = {}
     for folder in ("train", "validation", "examples"):
         events = EventAccumulator(str(run_dir / "tensorboard" / folder))
         events.Reload()
-        tags[folder] = {event.step for tag in events.Tags()["tensors"] for event in events.Tensors(tag)}
+        tags[folder] = {
+            event.step for tag in events.Tags()["tensors"] for event in events.Tensors(tag)
+        }
         names = events.Tags()["tensors"]
         assert ("validation" if folder == "examples" else "epoch_overall_iou") in names
     assert set(tags) == {"train", "validation", "examples"}
@@ -206,8 +234,10 @@ def test_tensorboard_has_measures_and_example_masks(whole):
 # --- killed and resumed
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(seeded, whole, scenes, tmp_path, capsys):
-    """SIGKILL in the middle of the second round, then another process."""
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    seeded, trainee, whole, scenes, tmp_path, capsys
+):
+    """SIGKILL in the middle of the second round, and then another process."""
     run_dir = tmp_path / "run"
     script = f"""
 import os, signal, keras
@@ -221,7 +251,7 @@ def kill_at_step_5(self, batch, logs=None):
         os.kill(os.getpid(), signal.SIGKILL)
 
 training.StopOnNaN.on_train_batch_end = kill_at_step_5
-scenes = tiny.records({str(scenes[0].image_path.parent)!r}, {TRAINING + VALIDATION})
+scenes = tiny.records({str(tmp_path)!r}, {TRAINING + VALIDATION})
 test_training.train(test_training.compiled_model(keras), scenes, {str(run_dir)!r})
 """
     killed = subprocess.run(
@@ -233,66 +263,73 @@ test_training.train(test_training.compiled_model(keras), scenes, {str(run_dir)!r
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert len(history(run_dir)) == 1
 
-    model = compiled_model(seeded, seed=99)
-    best = train(model, scenes, run_dir, resume=True)
-    assert f"Resuming {run_dir} at step 3 (round 1), best val_overall_iou" in capsys.readouterr().out
+    best = train(trainee.scramble(), scenes, run_dir, resume=True)
+    printed = capsys.readouterr().out
+    assert f"Resuming {run_dir} at step 3 (round 1), best val_overall_iou" in printed
     assert best == run_dir / "model.keras"
-    assert_same_run(model, run_dir, *whole)
+    assert_same_run(trainee, run_dir, whole)
 
 
 def test_a_run_killed_in_its_first_round_starts_again(
-    seeded, whole, scenes, tmp_path, monkeypatch, capsys
+    trainee, whole, scenes, tmp_path, monkeypatch, capsys
 ):
     from keras_cmsa import training
 
-    def interrupt(*_):
+    def interrupt(self, batch, logs=None):
         raise KeyboardInterrupt
 
     run_dir = tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training.StopOnNaN, "on_train_batch_end", interrupt)
-        train(compiled_model(seeded), scenes, run_dir)
-    model = compiled_model(seeded)
-    train(model, scenes, run_dir, resume=True)
+        train(trainee.restart(), scenes, run_dir)
+    train(trainee.restart(), scenes, run_dir, resume=True)
     assert f"Nothing to resume in {run_dir}: starting at step 0" in capsys.readouterr().out
-    assert_same_run(model, run_dir, *whole)
+    assert_same_run(trainee, run_dir, whole)
 
 
-def test_what_a_kill_leaves_half_written_does_not_matter(seeded, whole, scenes, copy, capsys):
-    """Killed while saving: the state that counts is the one that progress.json names."""
-    checkpoint = copy / "checkpoint"
-    for name in ("round-00009.weights.h5", "round-00004.weights.h5", "progress.json.partial"):
-        (checkpoint / name).write_bytes(b"half")
-    (copy / "partial-model.keras").write_bytes(b"half")
-    (copy / "history.csv.partial").write_bytes(b"half")
-    with open(copy / "history.csv", "a") as file:
-        file.write(file_line_of_a_round_not_saved(copy))
-    model = compiled_model(seeded, seed=99)
-    train(model, scenes, copy, resume=True)
-    assert "at step 7 (round 3)" in capsys.readouterr().out
-    assert {k: v.tolist() for k, v in state(model).items()} == {
-        k: v.tolist() for k, v in state(whole[0]).items()
-    }
+def test_what_a_kill_leaves_half_written_does_not_matter(
+    trainee, whole, scenes, tmp_path, monkeypatch
+):
+    """Killed while saving the last round: what counts is the state that progress.json names."""
+    from keras_cmsa import training
+
+    run_dir = tmp_path / "run"
+    checkpoint = run_dir / "checkpoint"
+    save = training.Checkpoint.on_epoch_end
+
+    def save_half(self, epoch, logs=None):
+        if epoch < 2:
+            return save(self, epoch, logs)
+        halves = ("round-00003.weights.h5", "round-00001.weights.h5", "progress.json.partial")
+        for path in [*(checkpoint / x for x in halves), run_dir / "partial-model.keras"]:
+            path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.Checkpoint, "on_epoch_end", save_half)
+        train(trainee.restart(), scenes, run_dir)
+    assert len(history(run_dir)) == 3  # a line more than there are rounds that count
+    train(trainee.scramble(), scenes, run_dir, resume=True)
+    assert_same_run(trainee, run_dir, whole)
+    assert sorted(path.name for path in checkpoint.iterdir()) == [
+        "progress.json",
+        "round-00003.weights.h5",
+    ]
 
 
-def file_line_of_a_round_not_saved(run_dir):
-    last = (run_dir / "history.csv").read_text().splitlines()[-1]
-    return last.replace("3,", "4,", 1) + "\n"
-
-
-def test_a_finished_run_is_left_as_it_is(seeded, scenes, copy):
+def test_a_finished_run_is_left_as_it_is(trainee, scenes, copy):
     def contents():
         return {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
 
     before = contents()
-    assert train(compiled_model(seeded), scenes, copy, resume=True) == copy / "model.keras"
+    assert train(trainee.scramble(), scenes, copy, resume=True) == copy / "model.keras"
     assert contents() == before
 
 
-def test_a_run_is_not_overwritten(seeded, scenes, copy):
+def test_a_run_is_not_overwritten(trainee, scenes, copy):
     before = sorted(path.stat().st_mtime_ns for path in copy.rglob("*"))
     with pytest.raises(FileExistsError, match="holds a training run already: give --resume"):
-        train(compiled_model(seeded), scenes, copy)
+        train(trainee.restart(), scenes, copy)
     assert sorted(path.stat().st_mtime_ns for path in copy.rglob("*")) == before
 
 
@@ -305,13 +342,14 @@ def test_a_run_is_not_overwritten(seeded, scenes, copy):
         ({"seed": 1}, "'seed': 0.* Received: .*'seed': 1"),
         ({"fit": "stretch"}, "'fit': 'pad'.* Received: .*'fit': 'stretch'"),
     ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_run_goes_on_with_its_own_settings_only(seeded, scenes, copy, change, message):
+def test_a_run_goes_on_with_its_own_settings_only(trainee, scenes, copy, change, message):
     with pytest.raises(ValueError, match=message):
-        train(compiled_model(seeded), scenes, copy, resume=True, **change)
+        train(trainee.restart(), scenes, copy, resume=True, **change)
 
 
-def test_a_run_goes_on_with_its_own_words_and_model_only(seeded, scenes, copy):
+def test_a_run_goes_on_with_its_own_words_and_model_only(seeded, trainee, scenes, copy):
     from keras_cmsa import training
     from keras_cmsa.text import Vocabulary
 
@@ -319,41 +357,47 @@ def test_a_run_goes_on_with_its_own_words_and_model_only(seeded, scenes, copy):
     other = Vocabulary([*words[1:], words[0]], tiny.WORDS)
     arguments = (scenes[:TRAINING], scenes[TRAINING:], copy, STEPS, BATCH, ROUND)
     with pytest.raises(ValueError, match="has another vocabulary"):
-        training.train(compiled_model(seeded), other, *arguments, resume=True)
+        training.train(trainee.restart(), other, *arguments, resume=True)
     assert Vocabulary.load(copy / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
 
     wider = tiny.model(attention_dim=6)
     training.compile_model(wider, STEPS)
-    with pytest.raises(ValueError, match=r"shape"):
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="could not be loaded"):
+        warnings.simplefilter("ignore")  # Keras names each container that does not fit
         training.train(wider, tiny.vocabulary(), *arguments, resume=True)
 
 
 # --- no number
 
 
-def test_a_loss_that_is_no_number_names_its_batch(seeded, scenes, tmp_path):
-    """The word "blue" is poisoned: training stops at the first batch that has it."""
+def test_a_loss_that_is_no_number_names_its_batch(trainee, scenes, tmp_path):
+    """A word is poisoned: training stops at the first batch that has it."""
     from keras_cmsa.data.pipeline import SampleOrder
 
-    order = SampleOrder(TRAINING, 3)
-    batches = [[scenes[i] for i in order[k : k + BATCH]] for k in range(0, STEPS * BATCH, BATCH)]
-    blue = [any("blue" in record.expression for record in batch) for batch in batches]
-    step = blue.index(True)
-    assert step == 1  # not the first batch
-    model = compiled_model(seeded)
+    def batches(seed):
+        order = SampleOrder(TRAINING, seed)
+        return [[scenes[i] for i in order[k : k + BATCH]] for k in range(0, STEPS * BATCH, BATCH)]
+
+    def first_blue(seed):
+        return [any("blue" in x.expression for x in b) for b in batches(seed)].index(True)
+
+    seed = next(seed for seed in range(99) if first_blue(seed) == 2)
+    model = trainee.restart()
     table = model.get_layer("word_vectors").embeddings
     values = to_numpy(table).copy()
     values[tiny.vocabulary().words.index("blue")] = np.nan
     table.assign(values)
-    with pytest.raises(FloatingPointError, match=f"The loss is nan at step {step}") as error:
-        train(model, scenes, tmp_path / "run", seed=3)
+    with pytest.raises(FloatingPointError, match="The loss is nan at step 2") as error:
+        train(model, scenes, tmp_path / "run", seed=seed)
     named = str(error.value).split("The batch was:\n")[1].splitlines()
-    assert [line.strip() for line in named] == [record.describe() for record in batches[step]]
+    assert [line.strip() for line in named] == [record.describe() for record in batches(seed)[2]]
 
 
-def test_weights_that_are_no_numbers_are_not_saved(seeded, scenes, tmp_path):
-    """The loss is finite in the last step of a round, but its update is not."""
-    model = compiled_model(seeded, learning_rate=1e38)
+def test_weights_that_are_no_numbers_are_not_saved(trainee, scenes, tmp_path):
+    """The loss is finite in the only step of a round, but its update is not."""
+    model = trainee.restart()
+    velocity = next(v for v in model.optimizer.variables if "score_kernel_velocity" in v.path)
+    velocity.assign(np.full(velocity.shape, np.nan))
     with pytest.raises(FloatingPointError, match=r"at step 0\. The last checkpoint is unharmed"):
         train(model, scenes, tmp_path / "run", steps_per_round=1)
     assert not (tmp_path / "run/checkpoint").exists()

@@ -24,8 +24,8 @@ SIDES = {"left": "across", "right": "across", "top": "upright", "bottom": "uprig
 
 
 def find_attribute(rng, judge, flavour):
-    noun = _draw_noun(rng, judge, colour=0.6, texture=0.45, size=0.3)
-    if rng.random() < 0.75:
+    noun = _draw_noun(rng, judge, colour=0.9, texture=0.35, size=0.2)
+    if rng.random() < 0.85:
         target = judge.noun(noun).only()
         return _say(rng, flavour, "attribute", noun, target)
     noun, rank = noun._replace(size=None), pick(rng, ("biggest", "smallest"))
@@ -104,7 +104,7 @@ def find_stuff(rng, judge, flavour):
 _WORTH = {"plain": 0.4}  # to be plain is seldom worth a word
 
 
-def _draw_noun(rng, judge, colour=0.35, texture=0.2, size=0.15):
+def _draw_noun(rng, judge, colour=0.5, texture=0.2, size=0.15):
     """A noun that fits some thing; colour, texture and size are the chances to mention them."""
     thing = pick(rng, judge.things)
     return Noun(

@@ -67,7 +67,7 @@ def _draw_things(rng, family):
     counts = GROUPS[int(rng.integers(len(GROUPS)))]
     kinds = _shuffled(rng, family)[:2]
     kinds += [kind for kind in _shuffled(rng, SHAPES) if kind not in kinds]
-    palette = _shuffled(rng, COLOURS)[: int(rng.integers(2, 5))]
+    palette = _shuffled(rng, COLOURS)[: int(rng.integers(3, 7))]
     shapes = [kind for kind, count in zip(kinds, counts) for _ in range(count)]
     return [draw_thing(rng, shape, palette, len(shapes)) for shape in shapes]
 

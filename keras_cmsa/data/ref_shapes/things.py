@@ -86,7 +86,7 @@ def draw_thing(rng, shape, palette, crowd):
     return Thing(
         shape=shape,
         colour=palette[int(rng.integers(len(palette)))],
-        texture="plain" if rng.random() < 0.4 else TEXTURES[int(rng.integers(1, 4))],
+        texture="plain" if rng.random() < 0.65 else TEXTURES[int(rng.integers(1, 4))],
         size=size,
         extent=extent,
         outline=outline,

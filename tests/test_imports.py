@@ -1,0 +1,130 @@
+"""What an import pulls in, seen from fresh processes."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+
+ROOT = Path(__file__).parents[1]
+FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "matplotlib", "PIL")
+
+# Takes TensorFlow away as if it had never been installed: nobody finds it, nothing is refused.
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, *arguments):
+        if name.split(".")[0] not in ("tensorflow", "tensorboard"):
+            return self.finder.find_spec(name, *arguments)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+"""
+
+
+def run_python(script, *arguments, backend=None, cwd=ROOT):
+    """What a script prints, in a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    if backend:
+        environment["KERAS_BACKEND"] = backend
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-5000:]
+    return done.stdout
+
+
+def needs_jax():
+    if not importlib.util.find_spec("jax"):
+        pytest.skip("JAX is not installed")
+
+
+def test_importing_the_package_imports_no_framework():
+    script = f"""
+import sys, keras_cmsa
+assert keras_cmsa.__version__
+assert {{"build_cmsa", "train"}} <= set(dir(keras_cmsa))
+print([name for name in {FRAMEWORKS} if name in sys.modules])
+"""
+    assert run_python(script).strip() == "[]"
+
+
+def test_reading_data_needs_no_framework():
+    script = """
+import sys
+from keras_cmsa import Record, Vocabulary, read_image, read_refer, resize_and_pad
+print([name for name in ("keras", "tensorflow", "jax", "torch") if name in sys.modules])
+"""
+    assert run_python(script).strip() == "[]"
+
+
+def test_a_name_that_is_not_there():
+    import keras_cmsa
+
+    with pytest.raises(AttributeError, match="'keras_cmsa' has no attribute 'build'"):
+        _ = keras_cmsa.build
+
+
+def test_with_jax_every_public_name_comes_without_tensorflow():
+    needs_jax()
+    script = """
+import sys, keras_cmsa
+import keras_cmsa.training, keras_cmsa.visualize
+for name in keras_cmsa.__all__:
+    assert getattr(keras_cmsa, name) is not None
+    assert "tensorflow" not in sys.modules, name
+import keras
+print(keras.backend.backend(), "tensorflow" in sys.modules, len(keras_cmsa.__all__))
+"""
+    backend, has_tensorflow, count = run_python(script, backend="jax").split()
+    assert (backend, has_tensorflow) == ("jax", "False")
+    assert int(count) >= 19
+
+
+@pytest.mark.slow
+def test_the_recipe_runs_where_there_is_no_tensorflow(tmp_path):
+    """From a REFER root to metrics and pictures; the demo's own code on another backend."""
+    needs_jax()
+    root = tiny.refer_root(tmp_path / "refer", {"train": 6, "val": 3, "testA": 2, "testB": 2})
+    script = f"""
+{WITHOUT_TENSORFLOW}
+import importlib.util, runpy, warnings
+assert importlib.util.find_spec("tensorflow") is None
+warnings.filterwarnings("ignore", "counts differ from the published")
+recipe, *arguments = sys.argv[1:]
+sys.argv = [recipe, *arguments]
+try:
+    runpy.run_path(recipe, run_name="__main__")
+except SystemExit as stop:
+    assert not stop.code, stop.code
+assert "tensorflow" not in sys.modules
+"""
+    run_dir = tmp_path / "run"
+    options = {"data-dir": root, "run-dir": run_dir, "steps": 2, "batch-size": 2, "image-size": 16}
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    run_python(
+        script, ROOT / "recipes/train_unc.py", "--small", *arguments, backend="jax", cwd=tmp_path
+    )
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    samples = {split: numbers["samples"] for split, numbers in metrics["splits"].items()}
+    assert samples == {"val": 3, "testA": 2, "testB": 2}
+    assert metrics["profile"] == "strict"
+    assert metrics["weights"] == "random (seed 0)"
+    left = {path.name for path in run_dir.iterdir()}
+    assert {"model.keras", "vocabulary.txt", "history.csv", "scores_val.csv"} <= left
+    assert {f"examples_{split}.png" for split in samples} <= left
+    assert "tensorboard" not in left
