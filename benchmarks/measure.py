@@ -1,7 +1,5 @@
 """Compile, time and weigh functions on the Keras backend in use: what the benchmarks share."""
 
-import ctypes
-import gc
 import json
 import multiprocessing
 import os
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import keras
 from keras import ops, tree
+from rich.table import Table
 
 MEGABYTE = 1e6
 
@@ -138,18 +137,14 @@ def in_fresh_process(function, *arguments):
 
 
 def peak_memory(call):
-    """Peak resident memory of this process during the second of two calls, in bytes (Linux).
+    """Peak resident memory of this process during a call, in bytes (Linux).
 
-    The first call also optimises the graph and sets up thread pools and kernels, which costs more
-    memory than a small computation does.
+    Meaningful for the first call in a fresh process: TensorFlow keeps what it once took. It then
+    counts the optimisation of the graph as well.
 
     Returns:
         `(above, total)`: the peak less what was resident just before the call, and the peak.
     """
-    wait_for(call())
-    gc.collect()
-    # Without this the call would reuse what the first one freed, and seem to need nothing.
-    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = resident("VmRSS")
     wait_for(call())
@@ -161,6 +156,47 @@ def resident(field):
     """A field of `/proc/self/status` in bytes."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE).group(1)) * 1024
+
+
+def check_targets(values, targets):
+    """Compares measured values with targets.
+
+    Args:
+        values: dict of name -> number; a target without one is left out.
+        targets: dict of name -> `(">=" or "<=", bound)`.
+
+    Returns:
+        Dict of name -> dict of `value`, `target` (as text) and `met`.
+    """
+    checked = {}
+    for name, value in values.items():
+        sign, bound = targets[name]
+        met = value >= bound if sign == ">=" else value <= bound
+        checked[name] = {"value": value, "target": f"{sign} {bound}", "met": met}
+    return checked
+
+
+def timing_table(title, rows):
+    """A table of what `summary` returns."""
+    table = Table("", "wall ms", "CPU ms", "wall ratio", "CPU ratio", title=title)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{1e3 * row['seconds']:.1f}",
+            f"{1e3 * row['cpu_seconds']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{row['cpu_ratio']:.2f}",
+        )
+    return table
+
+
+def target_table(targets):
+    """A table of what `check_targets` returns."""
+    table = Table("target", "wanted", "measured", "met", title="Targets")
+    for name, row in targets.items():
+        met = "yes" if row["met"] else "NO"
+        table.add_row(name, row["target"], f"{row['value']:.2f}", met)
+    return table
 
 
 def environment():

@@ -89,9 +89,9 @@ def build_cmsa(
     fused = GatedMultiLevelFusion(fusion_dim, name="fusion")(attended)  # (B, H, W, fusion_dim)
     score = layers.Conv2D(1, 3, padding="same", name="score")(fused)  # (B, H, W, 1)
     scale = image_size // score.shape[1]
-    logits = layers.UpSampling2D(
-        scale, interpolation="bilinear", dtype="float32", name="logits"
-    )(score)
+    logits = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32", name="logits")(
+        score
+    )
     return keras.Model({"image": image, "words": words}, logits, name="cmsa")
 
 

@@ -37,7 +37,9 @@ def phrasecut_mask(logits, original_size, fit):
     height, width = original_size
     if fit == "pad":
         scale = max(height / found.shape[0], width / found.shape[1])
-        cover = resize_bilinear(found, (round(found.shape[0] * scale), round(found.shape[1] * scale)))
+        cover = resize_bilinear(
+            found, (round(found.shape[0] * scale), round(found.shape[1] * scale))
+        )
         top, left = (cover.shape[0] - height) // 2, (cover.shape[1] - width) // 2
         return cover[top : top + height, left : left + width] > 0
     return resize_bilinear(found, original_size) > 0

@@ -216,7 +216,7 @@ def test_saved_models_load_in_a_process_that_only_imports(seeded, rng, tmp_path)
 
     plain = shaken(tiny.model(), rng)
     options = shaken(tiny.model(attention="pair", word_positions=True, query_chunk=3), rng)
-    compile_model(options, steps=10)
+    compile_model(options, steps=10, dice_weight=0.5)
     image = images(rng)
     np.savez(tmp_path / "inputs.npz", image=image, words=WORDS)
     for name, model in (("plain", plain), ("options", options)):
@@ -244,7 +244,7 @@ def test_the_model_says_what_is_wrong(seeded):
     from keras_cmsa.backbones import dilated_resnet101, small_resnet
     from keras_cmsa.cmsa import build_cmsa, with_attention
 
-    with pytest.raises(ValueError, match="3 or more. Received: vocabulary_size=2"):
+    with pytest.raises(ValueError, match=r"3 or more\. Received: vocabulary_size=2"):
         build_cmsa(2, tiny.SIZE, tiny.backbone())
     with pytest.raises(ValueError, match=r"images of \(16, 16\).* Received: image_size=32"):
         build_cmsa(9, 32, tiny.backbone())

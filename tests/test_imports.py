@@ -42,6 +42,7 @@ def run_python(script, *arguments, backend=None, cwd=ROOT):
         cwd=cwd,
         env=environment,
         capture_output=True,
+        check=False,
         text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-5000:]

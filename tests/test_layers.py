@@ -120,7 +120,9 @@ def test_attention_survives_scores_of_any_range(seeded, rng, mode, query_chunk):
     layer, *_ = apply_layer(seeded, visual, words, attention=mode, query_chunk=query_chunk)
     f = literal.feature(visual[0], words[0])
     w_query, w_key, *_ = kernels(layer)
-    scale_scores(layer, 1e4 / np.abs((f @ w_key).reshape(-1, DIM) @ (f @ w_query).reshape(-1, DIM).T).max())
+    scale_scores(
+        layer, 1e4 / np.abs((f @ w_key).reshape(-1, DIM) @ (f @ w_query).reshape(-1, DIM).T).max()
+    )
     _, output, _, _ = apply_layer(seeded, visual, words, layer=layer)
     for example in range(2):
         wanted = literal_output(layer, visual[example], words[example], mode)
@@ -173,9 +175,7 @@ def gradients(function, arrays):
     if backend == "jax":
         import jax
 
-        total = jax.grad(
-            lambda *a: keras.ops.sum(function(*a)), argnums=tuple(range(len(arrays)))
-        )
+        total = jax.grad(lambda *a: keras.ops.sum(function(*a)), argnums=tuple(range(len(arrays))))
         return [np.asarray(g) for g in total(*arrays)]
     import torch
 

@@ -83,7 +83,7 @@ def test_vocabulary_counts_and_orders():
     vocabulary = Vocabulary.build(["b a c", "B, a!", "b d"], min_count=2)
     assert vocabulary.words == [PADDING, UNKNOWN, "b", "a"]
     assert Vocabulary.build(["b a c", "B, a!", "b d"]).words[2:] == ["b", "a", "c", "d"]
-    with pytest.raises(ValueError, match="No word occurs 4 times .* Received: 7 words in all"):
+    with pytest.raises(ValueError, match=r"No word occurs 4 times .* Received: 7 words in all"):
         Vocabulary.build(["b a c", "B, a!", "b d"], min_count=4)
 
 

@@ -183,8 +183,7 @@ def attend_rows(
     rows, positions = key_positions.shape[1], query_positions.shape[1]
     dtype = value_positions.dtype
     is_word = share[:, None] > 0  # (B, 1, N)
-    kept = 1.0  # 0 where the mode leaves no summand
-    if attention == "pair":
+    if attention == "pair":  # keeps no summand where there is one word or one position
         kept = ops.cast(ops.sum(ops.cast(is_word, "int32"), axis=-1) > 1, "float32")[:, None]
         kept = kept * float(positions > 1)  # (B, 1, 1)
 
@@ -197,7 +196,9 @@ def attend_rows(
         if attention == "pair":
             itself = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
             scores = ops.where(itself[None], MASKED, scores)
-        alpha = mean_attention(scores, word_scores, share) * kept  # (B, R, P)
+        alpha = mean_attention(scores, word_scores, share)  # (B, R, P)
+        if attention == "pair":
+            alpha = alpha * kept
         attended = ops.matmul(ops.cast(alpha, dtype), value_positions)  # (B, R, d)
         position_attention = ops.sum(alpha, axis=1) / positions
 
@@ -210,7 +211,9 @@ def attend_rows(
         word_scores = ops.where(is_word, word_scores, MASKED)
         if attention == "pair":
             word_scores = ops.where(ops.eye(share.shape[1], dtype="bool"), MASKED, word_scores)
-        beta = mean_attention(scores, word_scores, share) * kept  # (B, R, N)
+        beta = mean_attention(scores, word_scores, share)  # (B, R, N)
+        if attention == "pair":
+            beta = beta * kept
     attended = attended + ops.matmul(ops.cast(beta, dtype), value_words)
     return attended, ops.sum(beta, axis=1) / positions, position_attention
 
