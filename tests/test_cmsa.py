@@ -262,12 +262,11 @@ def test_the_model_says_what_is_wrong(seeded):
 # --- the backbones
 
 
-def test_small_resnet_maps(seeded, rng):
+def test_small_resnet_maps(seeded):
     from keras_cmsa.backbones import small_resnet
 
     backbone = small_resnet(24, widths=(3, 4, 5, 6), blocks=2)
-    maps = backbone(images(rng, 2)[:, :8, :8].repeat(3, 1).repeat(3, 2))
-    assert [tuple(x.shape) for x in maps] == [(2, 3, 3, c) for c in (4, 5, 6)]
+    assert [tuple(x.shape) for x in backbone.outputs] == [(None, 3, 3, c) for c in (4, 5, 6)]
     dilation = {"conv3": 1, "conv4": 2, "conv5": 4}
     for stage, rate in dilation.items():
         for block in (1, 2):

@@ -1,0 +1,122 @@
+"""The benchmarks at tiny sizes: they run, their JSON has what it should, the forms agree."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.keras
+
+# Memory is read from /proc.
+linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TIMING = {"name", "seconds", "cpu_seconds", "ratio", "cpu_ratio"}
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The folder of scripts, importable as it is to a script in it."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+def names(rows):
+    assert all(set(row) == TIMING and row["seconds"] > 0 for row in rows)
+    return [row["name"] for row in rows]
+
+
+def test_attention_writes_its_measurements(benchmarks, tmp_path):
+    import attention
+
+    output = tmp_path / "new" / "attention.json"
+    attention.main(
+        side=3,
+        words=4,
+        width=8,
+        visual_dim=6,
+        word_dim=5,
+        repeats=1,
+        growth_repeats=1,
+        growth_words=[1],
+        growth_sides=[16],
+        memory=False,
+        output=output,
+    )
+    results = json.loads(output.read_text())
+    assert results["settings"] == {"side": 3, "words": 4, "width": 8, "repeats": 1}
+    forms = results["forms"]
+    assert names(forms["forward"]) == ["plain", "factorised", "word by word", "literal"]
+    assert names(forms["forward_backward"]) == ["plain", "factorised", "word by word"]
+    for rows in results["layers"].values():
+        assert names(rows) == ["plain layer", "layer"]
+    for error in forms["agreement"].values():
+        assert error < 1e-5
+    assert [row["words"] for row in results["growth"]["words"]] == [1]
+    assert [row["image_side"] for row in results["growth"]["image side"]] == [16]
+    assert set(results["targets"]) == set(attention.TARGETS) - {"memory_below_literal"}
+
+
+@pytest.mark.parametrize("words", [1, 3])
+def test_literal_and_factorised_forms_agree(benchmarks, words):
+    import attention
+
+    parts = attention.draw_parts(positions=6, words=words, width=4)
+    value = attention.factorised(*parts)
+    assert value.shape == (1, 6, 4)
+    assert attention.relative_error(value, attention.literal(*parts)) < 1e-5
+    chunked = attention.factorised(*parts, query_chunk=4)
+    assert attention.relative_error(chunked, value) < 1e-5
+
+
+def test_model_writes_its_measurements(benchmarks, tmp_path):
+    import model
+
+    output = tmp_path / "model.json"
+    model.main(image_size=16, repeats=1, small=True, memory=False, output=output)
+    results = json.loads(output.read_text())
+    assert names(results["forward"]) == ["backbone", "model"]
+    assert 0 < results["parameters"]["backbone"] < results["parameters"]["model"]
+    assert results["training_step"] is None
+    assert set(results["targets"]) == {"forward_over_backbone"}
+
+
+@linux
+def test_training_step_is_weighed(benchmarks):
+    import model
+
+    step = model.training_step(image_size=16, small=True, batch=1)
+    assert step["batch"] == 1
+    assert step["peak_bytes"] > step["peak_bytes_above_model"] >= 0
+
+
+@linux
+def test_peak_memory_is_that_of_the_call(benchmarks):
+    import keras
+    import measure
+
+    above, total = measure.peak_memory(lambda: keras.ops.ones((16, 1024, 1024)))
+    assert 60e6 < above < 300e6
+    assert total > above
+
+
+def test_fresh_process_is_another(benchmarks):
+    import measure
+
+    assert measure.in_fresh_process(os.getpid) != os.getpid()
+
+
+def test_targets_are_compared(benchmarks):
+    from measure import check_targets
+
+    checked = check_targets({"speed": 3, "size": 3.0}, {"speed": (">=", 2), "size": ("<=", 2)})
+    assert checked["speed"] == {"value": 3, "target": ">= 2", "met": True}
+    assert not checked["size"]["met"]
+
+
+def test_unknown_backend_is_named(benchmarks, monkeypatch):
+    import keras
+    import measure
+
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    with pytest.raises(ValueError, match="Received: 'numpy'"):
+        measure.compiled(None, ())
