@@ -339,8 +339,8 @@ def main(
     word_dim: int = 1000,
     repeats: int = 21,
     growth_repeats: int = 3,
-    growth_words: list[int] | None = None,
-    growth_sides: list[int] | None = None,
+    growth_words: tuple[int, ...] = (1, 5, 10, 20, 40),
+    growth_sides: tuple[int, ...] = (160, 320, 480, 640),
     query_chunk: int = 400,
     memory: bool = True,
     output: Path = Path("runs/benchmarks/attention.json"),
@@ -364,9 +364,9 @@ def main(
     growth_repeats
         The same for the tables of growth.
     growth_words
-        Numbers of words to time at this side. Default: 1 5 10 20 40.
+        Numbers of words to time at this side.
     growth_sides
-        Sides of the image in pixels, 8 per position. Default: 160 320 480 640.
+        Sides of the image in pixels, 8 per position.
     query_chunk
         Rows per chunk where the sides are timed with chunks.
     memory
@@ -375,10 +375,10 @@ def main(
         The JSON file.
     """
     usual = Case("factorised", side, words, width)
-    by_words = [dataclasses.replace(usual, words=n) for n in growth_words or (1, 5, 10, 20, 40)]
+    by_words = [dataclasses.replace(usual, words=n) for n in growth_words]
     by_side = [
         dataclasses.replace(usual, side=pixels // STRIDE, query_chunk=chunk)
-        for pixels in growth_sides or (160, 320, 480, 640)
+        for pixels in growth_sides
         for chunk in (None, query_chunk)
         if chunk is None or chunk < (pixels // STRIDE) ** 2
     ]
