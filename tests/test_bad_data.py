@@ -203,7 +203,7 @@ def test_other_things_than_a_list_of_refs(root, refs):
 
 
 def test_one_sentence_named_over_and_over(root, monkeypatch):
-    monkeypatch.setattr("keras_cmsa.data.refer.MAX_SENTENCES", 4000)
+    monkeypatch.setattr("keras_cmsa.data.reading.MAX_SENTENCES", 4000)
     root.refs[0]["sentences"] *= 2000
     root.refs *= 3  # two bytes each in the pickle
     with pytest.raises(

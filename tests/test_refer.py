@@ -125,9 +125,19 @@ def test_counts_that_differ_are_one_warning(samples):
     assert caught[0].filename == __file__
 
 
-def test_published_counts_add_up():
-    totals = np.sum(list(PUBLISHED_COUNTS["refcoco", "unc"].values()), axis=0)
-    assert totals.tolist() == [50000, 142210, 19994]
+@pytest.mark.parametrize(
+    "source, total",
+    [
+        (("refcoco", "unc"), [50000, 142210, 19994]),
+        (("refcoco+", "unc"), [49856, 141564, 19992]),
+        (("refcocog", "google"), [49822, 95010]),
+        (("refcocog", "umd"), [49822, 95010, 25799]),
+    ],
+)
+def test_published_counts_add_up(source, total):
+    """To the totals of the papers; an image may be in several splits of google."""
+    counts = zip(*PUBLISHED_COUNTS[source].values())
+    assert [sum(of) for of in counts][: len(total)] == total
 
 
 @pytest.mark.parametrize("place", ["ref_shapes.json", "refcoco/ref_shapes.json"])
@@ -141,7 +151,8 @@ def test_generated_data_has_no_published_counts(copied_root, place):
 def test_missing_images_are_one_warning(samples):
     with pytest.warns(UserWarning) as caught:
         read_refer(samples / "refer_without_images", "refcoco+")
-    (message,) = (str(warning.message) for warning in caught)
+    counts, message = (str(warning.message) for warning in caught)
+    assert "instead of 42278 refs / 120191 sentences / 16992 images" in counts
     assert message.startswith("4 of 4 images are missing from ")
     assert "train2014, first COCO_train2014_000000460986.jpg: put the images of COCO's" in message
 
@@ -167,6 +178,23 @@ def test_describe_counts(samples):
     )
 
 
+def test_unpublished_numbers_are_not_compared(samples, tmp_path):
+    """RefCOCO has a split by google too, whose sentences nobody counted; test is one of three."""
+    (tmp_path / "refcoco").mkdir()
+    shutil.copyfile(samples / "refer/refcoco/instances.json", tmp_path / "refcoco/instances.json")
+    refs = pickle.loads((samples / "refer/refcoco/refs(unc).p").read_bytes())
+    for place, ref in enumerate(refs):
+        ref["split"] = ("train", "val", "test")[place % 3]
+    (tmp_path / "refcoco/refs(google).p").write_bytes(pickle.dumps(refs, 2))
+    with pytest.warns(UserWarning) as caught:
+        records = read_refer(tmp_path, "refcoco", "google")
+    assert sum(len(of) for of in records.values()) == 97
+    shared = {r.image_id for r in records["train"]} & {r.image_id for r in records["test"]}
+    assert shared, "an image can have refs in several splits"
+    counts = str(caught[0].message)
+    assert "instead of 5000 refs / ? sentences / 4527 images" in counts
+
+
 def test_missing_annotations_say_what_is_there(samples):
     with pytest.raises(FileNotFoundError) as caught:
         read_refer(samples / "refer", "refcocog", "umd")
@@ -180,7 +208,14 @@ def test_missing_folder(tmp_path):
         read_refer(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("options", [{"dataset": "../refcoco"}, {"on_bad": "ignore"}], ids=str)
-def test_unknown_options_are_named(tmp_path, options):
-    with pytest.raises(ValueError, match=r"wanted a dataset of refcoco, refcoco\+, refcocog"):
+@pytest.mark.parametrize(
+    "options, wanted",
+    [
+        ({"dataset": "../refcoco"}, r"wanted a dataset of refcoco, refcoco\+, refcocog"),
+        ({"on_bad": "ignore"}, "wanted on_bad 'raise' or 'skip'; received: 'ignore'"),
+    ],
+    ids=str,
+)
+def test_unknown_options_are_named(tmp_path, options, wanted):
+    with pytest.raises(ValueError, match=wanted):
         read_refer(tmp_path, **options)
