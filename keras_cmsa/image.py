@@ -62,6 +62,30 @@ def read_image(source, max_pixels=MAX_PIXELS):
         return _decode(file, str(source), max_pixels)
 
 
+def read_size(path, max_pixels=MAX_PIXELS):
+    """The size of an upright image, of which only the header is read.
+
+    Args:
+        path: the file.
+        max_pixels: as in `read_image`.
+
+    Returns:
+        `(height, width)` in pixels, as `read_image` would give them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is no image or too large.
+    """
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder; wanted an image file")
+    with open(path, "rb") as file:
+        image = _open(file, str(path), max_pixels)
+        width, height = image.size
+        # Of TIFF, which Pillow turns by itself, this is the upright size already.
+        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+        return (width, height) if turned else (height, width)
+
+
 def _decode(file, name, max_pixels):
     image = _open(file, name, max_pixels)
     try:

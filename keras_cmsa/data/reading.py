@@ -4,6 +4,8 @@ import json
 import os
 import warnings
 
+from keras_cmsa.data.records import count
+
 # Ten times the largest published set. A small pickle can name one sentence a million times over.
 MAX_SENTENCES = 2_000_000
 
@@ -93,6 +95,25 @@ def left_out(problems, total, what="refs"):
     if problems:
         return f"{len(problems)} of {total} {what} are bad and left out. The first: {problems[0]}"
     return ""
+
+
+def unpublished_counts(records, published, splits=None):
+    """A line on the counts that differ from `{split: (refs, sentences, images)}`; None is any."""
+    differences = [
+        f"{split} {_in_words(found)} instead of {_in_words(wanted)}"
+        for split, wanted in published.items()
+        if (splits is None or split in splits)
+        and _differ(found := count(records.get(split, [])), wanted)
+    ]
+    return f"counts differ from the published: {'; '.join(differences)}" if differences else ""
+
+
+def _differ(found, published):
+    return any(wanted not in (None, number) for number, wanted in zip(found, published))
+
+
+def _in_words(counts):
+    return "{} refs / {} sentences / {} images".format(*("?" if n is None else n for n in counts))
 
 
 def missing_images(records, folder, source):

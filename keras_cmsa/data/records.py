@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from keras_cmsa.image import MAX_PIXELS
+from keras_cmsa.data.mat import read_mat
+from keras_cmsa.image import MAX_PIXELS, read_image
 
 # Pycocotools walks every outline in steps of a fifth of a pixel, in memory. COCO's longest is some
 # ten thousand pixels; an outline (or a coordinate) beyond this is a damaged file.
@@ -30,7 +31,7 @@ class Record:
         height: of the image, in pixels.
         width: of the image, in pixels.
         segmentation: COCO's: a list of polygons `[x0, y0, x1, y1, ...]` in pixels, or a run-length
-            dict `{"counts", "size": [height, width]}`.
+            dict `{"counts", "size": [height, width]}`. Or the `Path` of a mask file.
         kind: what the expression leans on (RefShapes only), for results split by kind.
     """
 
@@ -85,7 +86,9 @@ def rasterize(segmentation, height, width, name):
     Args:
         segmentation: a list of polygons `[x0, y0, x1, y1, ...]` in pixels; or a dict (or a list of
             dicts) with `"size"`, `[height, width]`, and `"counts"`, the run lengths down the
-            columns, of 0 first: a list of integers, or COCO's compressed text or bytes.
+            columns, of 0 first: a list of integers, or COCO's compressed text or bytes; or the
+            `Path` of a mask file of that size: `.mat` as in ReferIt (`segimg_t`, 0 is inside), or
+            an image, all of whose pixels that are not black are inside.
         height: of the image, in pixels.
         width: of the image, in pixels.
         name: what the mask is of, for errors.
@@ -101,6 +104,8 @@ def rasterize(segmentation, height, width, name):
             f"bad image size: {name} is {height} x {width} pixels; wanted at least 1 and at most "
             f"{MAX_PIXELS:,}"
         )
+    if isinstance(segmentation, Path):
+        return _covering(_read_mask(segmentation, height, width, name), name)
     parts = [segmentation] if isinstance(segmentation, dict) else segmentation
     if not isinstance(parts, (list, tuple)) or not parts:
         raise ValueError(
@@ -114,10 +119,31 @@ def rasterize(segmentation, height, width, name):
         mask |= _draw_runs(part, height, width, name)
     if polygons:
         mask |= _draw_polygons(polygons, height, width, name)
+    return _covering(mask, name)
+
+
+def _covering(mask, name):
     if not mask.any():
         raise ValueError(
             f"mask covers no pixel: {name}; the segmentation has no area or lies outside the "
-            f"{height} x {width} image"
+            f"{mask.shape[0]} x {mask.shape[1]} image"
+        )
+    return mask
+
+
+def _read_mask(path, height, width, name):
+    try:
+        if path.suffix == ".mat":
+            return (read_mat(path, "segimg_t", (height, width)) == 0).astype("uint8")
+        mask = read_image(path).any(axis=-1).astype("uint8")
+    except FileNotFoundError:
+        raise ValueError(f"mask missing: {path}, of {name}") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"mask unreadable: {error}") from error
+    if mask.shape != (height, width):
+        raise ValueError(
+            f"mask size differs: {path} is {mask.shape[0]} x {mask.shape[1]}, the image "
+            f"{height} x {width} (height x width)"
         )
     return mask
 

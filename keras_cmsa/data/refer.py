@@ -24,9 +24,10 @@ from keras_cmsa.data.reading import (
     missing_images,
     only,
     read_json,
+    unpublished_counts,
     warn_of,
 )
-from keras_cmsa.data.records import Record, count
+from keras_cmsa.data.records import Record
 from keras_cmsa.data.restricted_pickle import read_plain_pickle
 
 
@@ -127,7 +128,7 @@ def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="
     records = only(splits, records, refs_path)
     warn_of(
         left_out(problems, len(refs)),
-        _unpublished_counts(records, splits, root, dataset, split_owner),
+        unpublished_counts(records, _published_counts(root, dataset, split_owner), splits),
         missing_images(records, root / IMAGES[dataset].folder, IMAGES[dataset].source),
     )
     return records
@@ -181,7 +182,7 @@ def _records_of(entry, room, instances, root, dataset):
     where = f"{where}, ref {field(ref, 'ref_id', int, where)}"
     split = field(ref, "split", str, where)
     image = _image(ref, instances, where)
-    path = _image_path(image, root, dataset, where)
+    path = image_path(image, root, IMAGES[dataset], where)
     segmentation = _segmentation(ref, instances, where)
     sentences = checked_sentences(field(ref, "sentences", list, where), room, where)
     return [
@@ -213,8 +214,8 @@ def _image(ref, instances, where):
     return image
 
 
-def _image_path(image, root, dataset, where):
-    images = IMAGES[dataset]
+def image_path(image, root, images, where):
+    """Where the file of an entry of COCO's `images` lies; its name cannot lead elsewhere."""
     name = image.get("file_name", images.name_of_id.format(image["id"]))
     if type(name) is not str or not images.name.fullmatch(name):
         raise ValueError(
@@ -239,22 +240,6 @@ def _segmentation(ref, instances, where):
     return annotation["segmentation"]
 
 
-def _unpublished_counts(records, splits, root, dataset, split_owner):
-    if any((folder / "ref_shapes.json").is_file() for folder in (root, root / dataset)):
-        return ""
-    published = PUBLISHED_COUNTS.get((dataset, split_owner), {})
-    differences = [
-        f"{split} {_in_words(found)} instead of {_in_words(counts)}"
-        for split, counts in published.items()
-        if (splits is None or split in splits)
-        and _differ(found := count(records.get(split, [])), counts)
-    ]
-    return f"counts differ from the published: {'; '.join(differences)}" if differences else ""
-
-
-def _differ(found, published):
-    return any(wanted not in (None, number) for number, wanted in zip(found, published))
-
-
-def _in_words(counts):
-    return "{} refs / {} sentences / {} images".format(*("?" if n is None else n for n in counts))
+def _published_counts(root, dataset, split_owner):
+    generated = any((folder / "ref_shapes.json").is_file() for folder in (root, root / dataset))
+    return {} if generated else PUBLISHED_COUNTS.get((dataset, split_owner), {})
