@@ -21,8 +21,15 @@ from rich.table import Table
 
 from keras_cmsa.backbones import dilated_resnet101, small_resnet
 from keras_cmsa.cmsa import build_cmsa
+from keras_cmsa.data.leakage import (
+    describe_shared,
+    held_out_images,
+    shared_images,
+    without_images_of,
+)
 from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.refer import read_refer
+from keras_cmsa.data.ref_shapes.layout import LAYOUTS
+from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation import evaluate, write_results
 from keras_cmsa.text import Vocabulary
 from keras_cmsa.training import compile_model, train
@@ -36,6 +43,7 @@ END_LEARNING_RATE = 1e-5  # authors' code
 SAMPLES = 800_000  # authors' code: 800,000 steps of batch 1
 BATCH_SIZE = 8  # ours: as many samples in fewer, better filled steps
 STEPS_PER_ROUND = 2000  # ours: batches between validations
+TEST_SPLITS = ("testA", "testB", "testC", "test")
 MIN_COUNT = 1  # ours: words rarer than this are [UNK]
 
 # The small model, for two CPU cores: ours throughout.
@@ -50,6 +58,9 @@ def main(
     data_dir: Path | None = None,
     dataset: str = "refcoco",
     split_owner: str = "unc",
+    flavour: Literal["unc", "unc+", "gref", "referit"] = "unc",
+    train_on: str = "train",
+    exclude_images_of: tuple[str, ...] = (),
     small: bool = False,
     steps: int | None = None,
     epochs: float | None = None,
@@ -67,11 +78,19 @@ def main(
     Parameters
     ----------
     data_dir
-        REFER root: <dataset>/refs(<split owner>).p, <dataset>/instances.json, images/.
+        REFER root: <dataset>/refs(<split owner>).p, <dataset>/instances.json, images/. Or another
+        source of recipes/README.md, such as a table of your own (.csv, .jsonl).
     dataset
-        Folder of the data set in the root: refcoco, refcoco+, refcocog or refclef.
+        refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit.
     split_owner
         Whose splits: unc, google, umd or berkeley.
+    flavour
+        Which RefShapes, where there is no data_dir.
+    train_on
+        Split to train on.
+    exclude_images_of
+        Leave images out of the training that are held out elsewhere in data_dir: refcoco+,
+        refcocog/umd, refcoco/unc/testA, all, ...
     small
         The small model with its own settings.
     steps
@@ -99,14 +118,17 @@ def main(
     keras.utils.set_random_seed(seed)
     if mixed_precision:
         keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
-    root = data_dir or write_ref_shapes(Path("data/ref_shapes"))
-    records = read_refer(root, dataset, split_owner)
-    vocabulary = Vocabulary.build([r.expression for r in records["train"]], MIN_COUNT)
+    if data_dir is None:
+        dataset, split_owner = LAYOUTS[flavour].dataset, LAYOUTS[flavour].split_by
+        folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
+        data_dir = write_ref_shapes(Path(folder), flavour)
+    records = read(data_dir, dataset, split_owner, train_on, exclude_images_of)
+    vocabulary = Vocabulary.build([r.expression for r in records[train_on]], MIN_COUNT)
 
     image_size = image_size or (SMALL_IMAGE_SIZE if small else IMAGE_SIZE)
     batch_size = batch_size or (SMALL_BATCH_SIZE if small else BATCH_SIZE)
     if epochs is not None:
-        steps = max(1, round(epochs * len(records["train"]) / batch_size))
+        steps = max(1, round(epochs * len(records[train_on]) / batch_size))
     steps = steps or (SMALL_STEPS if small else SAMPLES // batch_size)
     if small:
         start = f"random (seed {seed})"
@@ -135,7 +157,7 @@ def main(
     best = train(
         model,
         vocabulary,
-        records["train"],
+        records[train_on],
         records[validate_on],
         run_dir,
         steps,
@@ -144,8 +166,20 @@ def main(
         seed,
         resume,
     )
-    splits = [split for split in records if split in {validate_on, "val", "testA", "testB", "test"}]
+    splits = [s for s in records if records[s] and s in {validate_on, "val", *TEST_SPLITS}]
     report(keras.saving.load_model(best), vocabulary, records, splits, run_dir, start)
+
+
+def read(data_dir, dataset, split_owner, train_on, exclude_images_of):
+    """The records by split; says which training images are held out elsewhere, or removes them."""
+    records = read_records(data_dir, dataset, split_owner)
+    if train_on not in records:
+        records |= read_records(data_dir, dataset, split_owner, [train_on])
+    held_out = held_out_images(data_dir, dataset)
+    records[train_on] = without_images_of(exclude_images_of, records[train_on], held_out)
+    if shared := shared_images(records[train_on], held_out):
+        print(describe_shared(shared))
+    return records
 
 
 def report(model, vocabulary, records, splits, run_dir, start, profile="strict"):
