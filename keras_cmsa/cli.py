@@ -1,6 +1,5 @@
 """`keras-cmsa`: the package from a terminal. Each command imports what it needs when it runs."""
 
-import csv
 import sys
 import warnings
 from pathlib import Path
@@ -34,39 +33,73 @@ def prepare(
     *,
     dataset: str = "refcoco",
     split_owner: str = "unc",
+    output: Path | None = None,
+    exclude_images_of: tuple[str, ...] = (),
+    file_format: Literal["array_record", "tfrecord"] = "array_record",
     problems: Path | None = None,
 ):
-    """Open every image and mask of a data set and say what is wrong with which.
+    """Open every image and mask of a data set, say what is wrong with which, and write shards.
+
+    With an output it can be stopped at any moment and goes on when it is started again.
 
     Parameters
     ----------
     data_dir
-        REFER root: <dataset>/refs(<split owner>).p, <dataset>/instances.json, images/.
+        REFER root: <dataset>/refs(<split owner>).p, <dataset>/instances.json, images/. Or the folder
+        of a release of Google Refexp or ReferIt, or a table of your own (.csv, .jsonl).
     dataset
-        refcoco, refcoco+, refcocog or refclef.
+        refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit.
     split_owner
         Whose splits: unc, google, umd or berkeley.
+    output
+        Write the good expressions as refer_segmentation of TensorFlow Datasets into this folder,
+        which train_*.py take as --data-dir.
+    exclude_images_of
+        Leave images out of train that are held out elsewhere in data_dir: refcoco+, refcocog/umd,
+        refcoco/unc/testA, all, ...
+    file_format
+        array_record for training, tfrecord for tfds.load.
     problems
-        Write every expression that has to be skipped, with the reason, to this CSV file.
+        Write every expression that has to be skipped, with the reason, to this CSV file. (With an
+        output it is there in any case, beside the data set.)
     """
     from keras_cmsa.data.check import check_records, problems_table
+    from keras_cmsa.data.leakage import (
+        describe_shared,
+        held_out_images,
+        shared_images,
+        without_images_of,
+    )
+    from keras_cmsa.data.prepare import prepare as write_shards
+    from keras_cmsa.data.prepare import write_skipped
     from keras_cmsa.data.records import describe_counts
-    from keras_cmsa.data.refer import read_refer
-    from keras_cmsa.files import replaced
+    from keras_cmsa.data.sources import read_records
 
-    records = read_refer(data_dir, dataset, split_owner, on_bad="skip")
-    good, bad = check_records([r for split in records.values() for r in split], progress=True)
-    print(describe_counts({split: [r for r in good if r.split == split] for split in records}))
-    print(f"{len(bad)} of {len(good) + len(bad)} expressions skipped")
+    records = read_records(data_dir, dataset, split_owner, on_bad="skip")
+    held_out = held_out_images(data_dir, dataset)
+    if "train" in records:
+        records["train"] = without_images_of(exclude_images_of, records["train"], held_out)
+        if shared := shared_images(records["train"], held_out):
+            print(describe_shared(shared))
+    if output:
+        from absl import logging
+
+        from keras_cmsa.data.refer_segmentation import config_of
+
+        logging.set_verbosity(logging.ERROR)  # TFDS warns of itself
+        config = config_of(data_dir, dataset, split_owner, exclude_images_of)
+        good, bad = write_shards(records, config, output, file_format, progress=True)
+    else:
+        flat, bad = check_records([r for split in records.values() for r in split], progress=True)
+        good = {split: [r for r in flat if r.split == split] for split in records}
+    print(describe_counts(good))
+    number = sum(map(len, good.values()))
+    print(f"{len(bad)} of {number + len(bad)} expressions skipped")
     if bad:
         print(problems_table(bad))
     if problems:
-        with replaced(problems) as file:
-            rows = csv.writer(file)
-            rows.writerow(["split", "image", "ref_id", "sentence_id", "expression", "reason"])
-            for r, reason in bad:
-                rows.writerow([r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason])
-    if not good:
+        write_skipped(problems, bad)
+    if not number:
         raise ValueError(f"no usable expression of {dataset} ({split_owner}) in {data_dir}")
 
 

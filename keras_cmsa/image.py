@@ -5,6 +5,7 @@ square input of a network, each with its exact undo. NumPy and Pillow only.
 """
 
 import io
+import os
 import struct
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def read_image(source, max_pixels=MAX_PIXELS):
     `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")`.
 
     Args:
-        source: a path, the bytes of a file, or an open binary file; in one of `FORMATS`.
+        source: a path, the bytes of a file, an open binary file, or anything else with a method
+            `read_bytes`; in one of `FORMATS`.
         max_pixels: the largest `height * width` that will be decoded. The size stands in the
             header and is checked before any pixel is. Pillow itself warns above
             `PIL.Image.MAX_IMAGE_PIXELS` and refuses twice as many; raise that too for more.
@@ -56,6 +58,8 @@ def read_image(source, max_pixels=MAX_PIXELS):
         return _decode(io.BytesIO(source), "the image given as bytes", max_pixels)
     if hasattr(source, "read"):
         return _decode(source, str(getattr(source, "name", "the image file")), max_pixels)
+    if not isinstance(source, (str, os.PathLike)):
+        return _decode(io.BytesIO(source.read_bytes()), str(source), max_pixels)
     if Path(source).is_dir():
         raise ValueError(f"{source} is a folder; wanted an image file")
     with open(source, "rb") as file:

@@ -13,8 +13,11 @@ from keras_cmsa.data.reading import read_json
 from keras_cmsa.data.refer import IMAGES
 from keras_cmsa.data.referit import QUERY, REGION
 from keras_cmsa.data.restricted_pickle import read_plain_pickle
+from keras_cmsa.data.shards import CONFIG_NAMES, SENTENCES
+from keras_cmsa.data.shards import NAME as SHARDS
 
 COLLECTIONS = {**IMAGES, "refexp": IMAGES["refcocog"], "referit": IMAGES["refclef"]}
+COLLECTIONS |= {name: COLLECTIONS[dataset] for (dataset, _), name in CONFIG_NAMES.items()}
 
 
 def held_out_images(root, dataset):
@@ -26,7 +29,7 @@ def held_out_images(root, dataset):
 
     Returns:
         `{"<dataset>/<split owner>/<split>": {image id, ...}}` of all splits but train; a release
-        without split owners is `"<dataset>/<split>"`.
+        without split owners is `"<dataset>/<split>"`, a prepared data set `"<config>/<split>"`.
 
     Raises:
         ValueError: if a file is damaged.
@@ -34,6 +37,11 @@ def held_out_images(root, dataset):
     if dataset not in COLLECTIONS:  # a table of one's own
         return {}
     root, images = Path(root), {}
+    for path in sorted(root.glob(f"{SHARDS}/*/[0-9]*/{SENTENCES}")):
+        config = path.parent.parent.name
+        if COLLECTIONS.get(config) is COLLECTIONS[dataset]:
+            for split, entries in read_json(path).items():
+                images[f"{config}/{split}"] = {entry[0] for entry in entries}
     for path in sorted(root.glob("*/refs(*).p")):
         if COLLECTIONS.get(path.parent.name) is COLLECTIONS[dataset]:
             owner = path.stem.removeprefix("refs(").removesuffix(")")

@@ -5,6 +5,7 @@ from pathlib import Path
 from keras_cmsa.data.google_refexp import read_google_refexp
 from keras_cmsa.data.refer import IMAGES, read_refer
 from keras_cmsa.data.referit import read_referit
+from keras_cmsa.data.shards import NAME, config_name, read_shards
 from keras_cmsa.data.table import SUFFIXES, read_table
 
 DATASETS = (*IMAGES, "refexp", "referit")
@@ -15,7 +16,8 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
 
     Args:
         root: the folder that holds it; or the file of a table of your own (`.csv`, `.jsonl`), for
-            which `dataset` and `split_owner` do not matter.
+            which `dataset` and `split_owner` do not matter; or a folder of TFDS data sets that
+            `keras-cmsa prepare` wrote, where `dataset` may be the name of a config too.
         dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"` or `"refclef"` in REFER's layout,
             `"refexp"` for the Google Refexp release, `"referit"` for the ReferIt release.
         split_owner: whose splits, in REFER's layout: `"unc"`, `"google"`, `"umd"` or `"berkeley"`.
@@ -32,6 +34,8 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
     root = Path(root)
     if root.suffix in SUFFIXES and not root.is_dir():
         return read_table(root, splits, on_bad)
+    if (root / NAME).is_dir():
+        return read_shards(root, config_name(dataset, split_owner), splits)
     if dataset == "refexp":
         return read_google_refexp(root, splits, on_bad)
     if dataset == "referit":
