@@ -104,7 +104,7 @@ def test_tfds_load_gives_the_dummy_tree(root, tmp_path):
         np.testing.assert_array_equal(refs["mask"][place][..., 0], record.mask())
         decoded = tf.io.decode_image(record.image_path.read_bytes(), channels=3)
         np.testing.assert_array_equal(example["image"], decoded)
-        sentences = refs["sentences"]["raw"][place].numpy().tolist()
+        sentences = refs["sentences"]["raw"][place].tolist()
         assert record.raw.encode() in sentences
     assert sorted(len(e["refs"]["ref_id"]) for e in examples.values()) == [1, 1, 1, 1, 2]
 

@@ -6,11 +6,14 @@ alone, so a run that was killed goes on where it was.
 """
 
 import importlib.util
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
 
+from keras_cmsa.data.augment import mirrored
+from keras_cmsa.data.shards import StoredImage
 from keras_cmsa.image import FITS, fit_mask, padded_geometry, read_image
 
 # Batches under way ahead of the one asked for.
@@ -30,6 +33,7 @@ class RecordBatches(keras.utils.PyDataset):
         batches: how many batches there are. `None`: one pass. Needs a `seed` to exceed it.
         first_batch: number of the first one, for resuming.
         fit: `"pad"` keeps the aspect and pads, `"stretch"` does not (`keras_cmsa.image.FITS`).
+        augmentation: `Augmentation`, or None for samples as they are.
         workers: threads that prepare batches ahead, once they are asked for one after the other.
 
     Raises:
@@ -47,6 +51,7 @@ class RecordBatches(keras.utils.PyDataset):
         batches=None,
         first_batch=0,
         fit="pad",
+        augmentation=None,
         workers=2,
     ):
         # Not Keras' own threads: `model.fit` starts those over at batch 0 in every epoch, and a
@@ -64,6 +69,10 @@ class RecordBatches(keras.utils.PyDataset):
         self.batches = -(-len(records) // batch_size) if batches is None else batches
         self.first_batch = first_batch
         self.fit = fit
+        self.augmentation = augmentation
+        self.mirrored_words, self.can_flip = self.words, np.zeros(len(records), bool)
+        if augmentation:
+            self.mirrored_words, self.can_flip = mirror_words(records, self.words, vocabulary)
         self.pool = ThreadPoolExecutor(max(1, workers))
         self.under_way = {}
         self.latest = None
@@ -82,10 +91,24 @@ class RecordBatches(keras.utils.PyDataset):
 
     def load(self, number):
         """Reads a batch."""
-        samples = self.samples(number)
+        samples, flips = self.samples(number), self.flips(number)
         loaded = [read_sample(self.records[i], self.image_size, self.fit) for i in samples]
         images, masks = (np.stack(arrays) for arrays in zip(*loaded))
-        return {"image": images, "words": self.words[samples]}, masks
+        for pixels in (images, masks):
+            pixels[flips] = pixels[flips, :, ::-1]
+        words = np.where(flips[:, None], self.mirrored_words[samples], self.words[samples])
+        if self.augmentation:
+            images, masks = map(np.asarray, self.augmentation(images, masks))
+        return {"image": images, "words": words}, masks
+
+    def flips(self, number):
+        """Which samples of a batch are mirrored: booleans, all false without augmentation."""
+        samples = self.samples(number)
+        if not self.augmentation:
+            return np.zeros(len(samples), bool)
+        start = (self.first_batch + number) * self.batch_size
+        places = range(start, start + len(samples))
+        return self.augmentation.flips(places) & self.can_flip[samples]
 
     def samples(self, number):
         """Indices of the records in a batch."""
@@ -116,6 +139,22 @@ class SampleOrder:
         return order
 
 
+def mirror_words(records, words, vocabulary):
+    """The words `(n, N)` of the mirrored records, and which of them `(n,)` can be mirrored."""
+    expressions = [mirrored(record.expression) for record in records]
+    can_flip = np.array([expression is not None for expression in expressions])
+    of_mirrored = words.copy()
+    changed = [
+        i for i, record in enumerate(records) if expressions[i] not in (None, record.expression)
+    ]
+    if changed:
+        with warnings.catch_warnings():
+            # Of expressions without a known word it was said before.
+            warnings.simplefilter("ignore")
+            of_mirrored[changed] = vocabulary.encode([expressions[i] for i in changed])
+    return of_mirrored, can_flip
+
+
 def read_sample(record, image_size, fit="pad"):
     """A record's image `(S, S, 3)` float32 in 0..255 and mask `(S, S, 1)` of 0 and 1."""
     image, mask = read_pixels(record)
@@ -141,32 +180,50 @@ def read_pixels(record):
 def tf_dataset(batches):
     """The batches of a `RecordBatches` as a `tf.data.Dataset`, prepared in parallel and ahead.
 
-    Files are decoded by the same function; resizing and padding are TensorFlow's, which agree with
-    ours to rounding.
+    Files are decoded by the same function, and images in shards, which are plain JPEG or PNG, by
+    TensorFlow's to the same pixels. Resizing and padding are TensorFlow's, which agree with ours to
+    rounding.
     """
     import tensorflow as tf
 
     records, size = batches.records, batches.image_size
+    stored = all(isinstance(record.image_path, StoredImage) for record in records)
 
     def numbers():
         for number in range(len(batches)):
-            yield from batches.samples(number)
+            yield from zip(batches.samples(number), batches.flips(number))
 
     def read(i):
-        image, mask = read_pixels(records[i])
+        if stored:
+            image, mask = records[i].image_path.read_bytes(), records[i].mask()
+        else:
+            image, mask = read_pixels(records[i])
         box = padded_geometry(*mask.shape, size) if batches.fit == "pad" else (size, size, 0, 0)
         return image, mask[..., None], np.array(box, "int32")
 
-    def load(i):
-        image, mask, box = tf.numpy_function(read, [i], [tf.uint8, tf.uint8, tf.int32])
+    def load(i, flip):
+        kinds = [tf.string if stored else tf.uint8, tf.uint8, tf.int32]
+        image, mask, box = tf.numpy_function(read, [i], kinds)
+        if stored:
+            # Reads PNG as well. By default it would take a faster, less accurate transform.
+            image = tf.io.decode_jpeg(image, 3, dct_method="INTEGER_ACCURATE")
         image = fit_to_square(tf.ensure_shape(image, (None, None, 3)), box, size)
         mask = fit_to_square(tf.ensure_shape(mask, (None, None, 1)), box, size)
-        inputs = {"image": image, "words": tf.gather(batches.words, i)}
-        return inputs, tf.cast(mask >= 0.5, tf.float32)
+        words = tf.where(flip, tf.gather(batches.mirrored_words, i), tf.gather(batches.words, i))
+        image, mask = (tf.where(flip, x[:, ::-1], x) for x in (image, mask))
+        return {"image": image, "words": words}, tf.cast(mask >= 0.5, tf.float32)
 
-    dataset = tf.data.Dataset.from_generator(numbers, output_signature=tf.TensorSpec((), tf.int64))
+    def augment(inputs, masks):
+        images, masks = batches.augmentation(inputs["image"], masks)
+        return {**inputs, "image": images}, masks
+
+    signature = tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.bool)
+    dataset = tf.data.Dataset.from_generator(numbers, output_signature=signature)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    dataset = dataset.batch(batches.batch_size).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.batch(batches.batch_size)
+    if batches.augmentation:
+        dataset = dataset.map(augment)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
 

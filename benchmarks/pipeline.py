@@ -1,0 +1,275 @@
+"""How fast data comes: shards to batches, RefShapes to disk, disk to shards.
+
+    python benchmarks/pipeline.py                       some minutes
+    python benchmarks/pipeline.py --images 40 --rounds 1 --scenes 20
+
+Photos are made up: smooth noise as JPEG of 640 x 480 pixels, each with `--sentences` expressions. The
+floor is what TensorFlow needs to decode and resize the same JPEG bytes from memory, without masks,
+words, shards or order. Rounds of both take turns, so that what else the machine does falls on both.
+"""
+
+import itertools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import cyclopts
+import numpy as np
+import tensorflow as tf
+from measure import check_targets, environment, resident, target_table, write_json
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from keras_cmsa.data.pipeline import RecordBatches, tf_dataset
+from keras_cmsa.data.prepare import prepare
+from keras_cmsa.data.records import Record
+from keras_cmsa.data.refer import read_refer
+from keras_cmsa.data.refer_segmentation import config_of
+from keras_cmsa.data.shards import read_shards
+from keras_cmsa.text import Vocabulary
+
+HEIGHT, WIDTH = 480, 640
+QUALITY = 90
+TARGETS = {
+    "pipeline_over_floor_per_core": (">=", 0.6),
+    "memory_growth_mb": ("<=", 100),
+    "scenes_per_second_of_two_cores": (">=", 300),
+}
+
+
+def main(
+    *,
+    images: int = 400,
+    sentences: int = 3,
+    image_size: int = 320,
+    batch_size: int = 16,
+    rounds: int = 5,
+    long_passes: int = 5,
+    scenes: int = 2400,
+    output: Path = Path("runs/benchmarks/pipeline.json"),
+):
+    """Measure, print tables and write JSON.
+
+    Parameters
+    ----------
+    images
+        Photos to make up.
+    sentences
+        Expressions per photo.
+    image_size
+        Side of the network's input in pixels.
+    batch_size
+        Expressions per batch.
+    rounds
+        Rounds of the floor and the pipeline in turn; a round is every sentence once.
+    long_passes
+        Passes over which memory is watched.
+    scenes
+        RefShapes to draw, 240 x 240.
+    output
+        JSON to write.
+    """
+    tf.config.set_visible_devices([], "GPU")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        paths = make_photos(folder, images)
+        records = make_records(paths, sentences)
+        config = config_of(folder, "refcoco", "unc")
+        writing = timed(lambda: prepare({"train": records}, config, folder / "shards"))
+        shards = {"images": images, "seconds": writing, "kilobytes": kilobytes(paths)}
+
+        start = time.perf_counter()
+        records = read_shards(folder / "shards")["train"]
+        vocabulary = Vocabulary.build([record.expression for record in records])
+        dataset = make_dataset(records, vocabulary, image_size, batch_size)
+        next(iter(dataset))
+        first = time.perf_counter() - start
+
+        contents = [paths[i % images].read_bytes() for i in range(len(records))]
+        calls = {
+            "floor": lambda: exhaust(floor(contents, image_size, batch_size)),
+            "pipeline": lambda: exhaust(make_dataset(records, vocabulary, image_size, batch_size)),
+        }
+        rates = take_turns(calls, rounds, len(records))
+        growth = watch_memory(records, vocabulary, image_size, batch_size, long_passes)
+        shapes = measure_ref_shapes(folder, scenes)
+
+    results = {
+        "environment": environment(),
+        "settings": {"image_size": image_size, "batch_size": batch_size, "rounds": rounds},
+        "shards": shards,
+        "seconds_to_first_batch": first,
+        "rates": rates,
+        "memory": growth,
+        "ref_shapes": shapes,
+        "targets": check_targets(
+            {
+                "pipeline_over_floor_per_core": rates["pipeline"]["over_floor_per_core"],
+                "memory_growth_mb": growth["growth_mb"],
+                "scenes_per_second_of_two_cores": 2 * shapes["scenes_per_core_second"],
+            },
+            TARGETS,
+        ),
+    }
+    show(results)
+    write_json(output, results)
+
+
+def make_photos(folder, count):
+    """JPEG files of smooth noise, about as large as photos are."""
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    paths = []
+    for number in range(count):
+        coarse = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3)).astype("uint8")
+        pixels = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.BICUBIC), "int16")
+        pixels = pixels + rng.integers(-12, 13, pixels.shape)
+        path = folder / "photos" / f"{number}.jpg"
+        Image.fromarray(np.clip(pixels, 0, 255).astype("uint8")).save(path, quality=QUALITY)
+        paths.append(path)
+    return paths
+
+
+def make_records(paths, sentences):
+    """A ref per photo: a polygon of 40 points, about as COCO's are."""
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    outline = np.stack([320 + 200 * np.cos(angles), 240 + 150 * np.sin(angles)], axis=1)
+    return [
+        Record(
+            path, i, i, i * sentences + n, "the thing", "the thing on the left", "train",
+            HEIGHT, WIDTH, [outline.ravel().tolist()],
+        )
+        for i, path in enumerate(paths, 1)
+        for n in range(sentences)
+    ]  # fmt: skip
+
+
+def kilobytes(paths):
+    """Mean size of the files."""
+    return statistics.mean(path.stat().st_size for path in paths) / 1e3
+
+
+def make_dataset(records, vocabulary, image_size, batch_size):
+    return tf_dataset(RecordBatches(records, vocabulary, image_size, batch_size, seed=0))
+
+
+def floor(contents, image_size, batch_size):
+    """Decoding and resizing alone, from bytes in memory."""
+
+    def load(content):
+        image = tf.io.decode_jpeg(content, channels=3)
+        return tf.image.resize(image, (image_size, image_size))
+
+    dataset = tf.data.Dataset.from_tensor_slices(contents)
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def exhaust(dataset):
+    for _ in dataset:
+        pass
+
+
+def timed(call):
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def take_turns(calls, rounds, samples):
+    """Samples per second and per second of one core, medians over rounds, and ratios to the first."""
+    wall, cpu = ({name: [] for name in calls} for _ in range(2))
+    for _ in range(rounds):
+        for name, call in calls.items():
+            before = time.process_time()
+            wall[name].append(samples / timed(call))
+            cpu[name].append(samples / (time.process_time() - before))
+    base = next(iter(calls))
+    return {
+        name: {
+            "per_second": statistics.median(wall[name]),
+            "per_core_second": statistics.median(cpu[name]),
+            "over_floor": statistics.median(a / b for a, b in zip(wall[name], wall[base])),
+            "over_floor_per_core": statistics.median(a / b for a, b in zip(cpu[name], cpu[base])),
+        }
+        for name in calls
+    }
+
+
+def watch_memory(records, vocabulary, image_size, batch_size, passes):
+    """Resident memory over passes; grown is what came on after the first."""
+    batches = -(-len(records) // batch_size)
+    stream = RecordBatches(
+        records, vocabulary, image_size, batch_size, seed=1, batches=batches * passes
+    )
+    megabytes = []
+    iterator = iter(tf_dataset(stream))
+    for _ in range(passes):
+        exhaust(itertools.islice(iterator, batches))
+        megabytes.append(resident("VmRSS") / 1e6)
+    return {"megabytes_after_pass": megabytes, "growth_mb": megabytes[-1] - megabytes[0]}
+
+
+# Its processes are spawned and import what asks for them: not TensorFlow, in a program of its own.
+DRAW = """
+import resource, sys, time
+from keras_cmsa.data.ref_shapes import write_ref_shapes
+who = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+cpu = lambda: sum(sum(resource.getrusage(one)[:2]) for one in who)
+wall, before = time.perf_counter(), cpu()
+write_ref_shapes(sys.argv[1], scenes={"train": int(sys.argv[2])}, size=240, progress=False)
+print(time.perf_counter() - wall, cpu() - before)
+"""
+
+
+def measure_ref_shapes(folder, scenes):
+    """Drawing scenes to files, and those files to shards."""
+    root = folder / "ref_shapes"
+    command = [sys.executable, "-c", DRAW, str(root), str(scenes)]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    drawing, drawing_cpu = map(float, printed.split())
+    records = read_refer(root)
+    config = config_of(root, "refcoco", "unc")
+    writing = timed(lambda: prepare(records, config, folder / "shards"))
+    return {
+        "scenes": scenes,
+        "scenes_per_second": scenes / drawing,
+        "scenes_per_core_second": scenes / drawing_cpu,
+        "seconds_drawing": drawing,
+        "seconds_to_shards": writing,
+    }
+
+
+def show(results):
+    console = Console()
+    table = Table("", "per s", "per core s", "of floor", "of floor per core", title="Sentences")
+    for name, row in results["rates"].items():
+        table.add_row(
+            name,
+            *(f"{row[key]:.0f}" for key in ("per_second", "per_core_second")),
+            *(f"{row[key]:.2f}" for key in ("over_floor", "over_floor_per_core")),
+        )
+    console.print(table)
+    console.print(
+        f"{results['shards']['images']} photos of {results['shards']['kilobytes']:.0f} kB checked, "
+        f"written and read back in {results['shards']['seconds']:.1f} s; first batch after "
+        f"{results['seconds_to_first_batch']:.2f} s; memory after each pass, MB: "
+        f"{', '.join(f'{m:.0f}' for m in results['memory']['megabytes_after_pass'])}"
+    )
+    shapes = results["ref_shapes"]
+    console.print(
+        f"{shapes['scenes']} scenes drawn in {shapes['seconds_drawing']:.1f} s, "
+        f"{shapes['scenes_per_core_second']:.0f} per second of a core; to shards in "
+        f"{shapes['seconds_to_shards']:.1f} s"
+    )
+    console.print(target_table(results["targets"]))
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore", "counts differ")
+    cyclopts.run(main)
