@@ -11,8 +11,10 @@ import numpy as np
 from keras_cmsa.text import split_words
 
 # "left" and "right" as a word or in one, such as "leftmost" or "topright", but not in "bright",
-# "upright", "alright", "fright", "wright", "copyright", "outright", "cleft" or "leftovers".
-DIRECTION = re.compile(r"(?<![bw])(?<!\bf)(?<!up)(?<!al)(?<!copy)(?<!out)right|(?<!\bc)left(?!over)")
+# "upright", "alright", "fright", "playwright", "copyright", "outright", "cleft" or "leftovers".
+DIRECTION = re.compile(
+    r"(?<!\b[bfw])(?<!up)(?<!al)(?<!copy)(?<!out)(?<!playw)right|(?<!\bc)left(?!over)"
+)
 OTHER = {"left": "right", "right": "left"}
 
 # What says left or right in ways that cannot be swapped for sure: short forms, slips of the
