@@ -72,6 +72,7 @@ def train(
     seed=0,
     resume=False,
     fit="pad",
+    augmentation=None,
     verbose="auto",
 ):
     """Trains a compiled model with `model.fit` and leaves the best one in `run_dir`.
@@ -95,6 +96,7 @@ def train(
         seed: of the order of samples.
         resume: go on from the checkpoint in `run_dir`, if there is one.
         fit: `"pad"` or `"stretch"`.
+        augmentation: `keras_cmsa.data.augment.Augmentation`, or None for samples as they are.
         verbose: as in `keras.Model.fit`.
 
     Returns:
@@ -143,6 +145,7 @@ def train(
         batches=steps - first_step,
         first_batch=first_step,
         fit=fit,
+        augmentation=augmentation,
     )
     held_out = RecordBatches(validation, vocabulary, size, batch_size, fit=fit)
     with warnings.catch_warnings():

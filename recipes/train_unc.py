@@ -21,6 +21,7 @@ from rich.table import Table
 
 from keras_cmsa.backbones import dilated_resnet101, small_resnet
 from keras_cmsa.cmsa import build_cmsa
+from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.leakage import (
     describe_shared,
     held_out_images,
@@ -68,6 +69,7 @@ def main(
     image_size: int | None = None,
     backbone_weights: str = "imagenet",
     mixed_precision: Literal["float16", "bfloat16"] | None = None,
+    augment: bool = False,
     validate_on: str = "val",
     seed: int = 0,
     resume: bool = False,
@@ -105,6 +107,8 @@ def main(
         imagenet, none, or the path of a ResNet-101 weights file of Keras.
     mixed_precision
         Compute in this precision, keep weights in float32.
+    augment
+        Mirror, resize and relight training samples; the paper does not.
     validate_on
         Split that picks the best round. "train" shows whether a model can memorise a small sample;
         that split is then evaluated as well.
@@ -165,6 +169,7 @@ def main(
         SMALL_STEPS_PER_ROUND if small else STEPS_PER_ROUND,
         seed,
         resume,
+        augmentation=Augmentation(seed=seed) if augment else None,
     )
     splits = [s for s in records if records[s] and s in {validate_on, "val", *TEST_SPLITS}]
     report(keras.saving.load_model(best), vocabulary, records, splits, run_dir, start)

@@ -79,6 +79,25 @@ def test_model_writes_its_measurements(benchmarks, tmp_path):
     assert set(results["targets"]) == {"forward_over_backbone"}
 
 
+@linux
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS
+@pytest.mark.filterwarnings("ignore:counts differ")
+def test_pipeline_writes_its_measurements(benchmarks, tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    import pipeline
+
+    output = tmp_path / "pipeline.json"
+    pipeline.main(
+        images=3, image_size=32, batch_size=2, rounds=1, long_passes=2, scenes=2, output=output
+    )
+    results = json.loads(output.read_text())
+    assert set(results["targets"]) == set(pipeline.TARGETS)
+    assert results["rates"]["floor"]["over_floor"] == 1
+    assert all(row["per_core_second"] > 0 for row in results["rates"].values())
+    assert len(results["memory"]["megabytes_after_pass"]) == 2
+    assert results["seconds_to_first_batch"] > 0
+
+
 @pytest.mark.slow
 @linux
 def test_training_step_is_weighed_in_another_process(benchmarks):

@@ -41,6 +41,23 @@ def test_prepare_counts_missing_images(capsys, samples):
     assert "no usable expression" in output.err
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS
+@pytest.mark.filterwarnings("ignore:counts differ")
+def test_prepare_writes_shards(capsys, samples, tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    arguments = [samples / "refer", "--dataset", "refcocog", "--split-owner", "google"]
+    assert run("prepare", *arguments, "--output", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "The training set has 2 images of refcocog/google/val" in printed
+    assert "train: 26 refs, 26 sentences, 26 images" in printed
+    assert run("prepare", *arguments, "--output", tmp_path, "--exclude-images-of", "all") == 0
+    printed = capsys.readouterr().out
+    assert "The training set has" not in printed
+    assert "train: 24 refs, 24 sentences, 24 images" in printed
+    configs = {path.name for path in (tmp_path / "refer_segmentation").glob("gref*[!v]")}
+    assert {"gref_google", "gref_google_without_all"} <= configs
+
+
 def test_bad_input_is_one_line(capsys, tmp_path):
     assert run("prepare", tmp_path) == 2
     error = capsys.readouterr().err

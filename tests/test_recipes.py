@@ -58,6 +58,22 @@ def test_gref(recipe, samples, tmp_path):
     assert counts == {"val": 9}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS and keras-cv
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:keras_cv")
+def test_gref_from_shards_with_augmentation(recipe, samples, tmp_path, capsys):
+    pytest.importorskip("keras_cv")
+    from keras_cmsa.data.prepare import prepare
+    from keras_cmsa.data.refer_segmentation import config_of
+
+    records = read_refer(samples / "refer", "refcocog", "google")
+    prepare(records, config_of(tmp_path, "refcocog", "google"), tmp_path / "shards")
+    counts = recipe(
+        "train_gref", tmp_path / "run", data_dir=tmp_path / "shards", steps=3, augment=True
+    )
+    assert counts == {"val": 9}
+    assert "The training set has 2 images of gref_google/val" in capsys.readouterr().out
+
+
 def test_referit(recipe, samples, tmp_path):
     """The sample's val is empty."""
     counts = recipe("train_referit", tmp_path, data_dir=samples / "referit", validate_on="train")

@@ -163,6 +163,40 @@ def test_images_that_decoders_differ_on_are_stored_upright(tmp_path):
             assert image.mode == mode
 
 
+def test_batches_from_shards_equal_those_from_files(samples, tmp_path):
+    """In NumPy and in TensorFlow, whose decoder is asked for the same pixels."""
+    from keras_cmsa.data.pipeline import RecordBatches, tf_dataset
+    from keras_cmsa.text import Vocabulary
+
+    records = read_refer(samples / "refer", splits=["val", "testB"])
+    prepared(records, tmp_path)
+    vocabulary = Vocabulary.build([r.expression for r in records["val"]])
+    shards = {r.sentence_id: r for r in read_shards(tmp_path)["val"]}
+    in_order = [shards[record.sentence_id] for record in records["val"]]
+    batches = [RecordBatches(of, vocabulary, 64, 4, seed=5) for of in (records["val"], in_order)]
+    every = [list(map(of.__getitem__, range(len(of)))) for of in batches]
+    every += [list(tf_dataset(of)) for of in batches]
+    for from_files, *others in zip(*every):
+        for other in others:
+            np.testing.assert_allclose(other[0]["image"], from_files[0]["image"], atol=1e-2)
+            np.testing.assert_array_equal(other[0]["words"], from_files[0]["words"])
+            np.testing.assert_array_equal(other[1], from_files[1])
+
+
+def test_an_epoch_is_every_sentence_once(root, tmp_path):
+    from keras_cmsa.data.pipeline import RecordBatches
+    from keras_cmsa.text import Vocabulary
+
+    prepared(read_refer(root), tmp_path)
+    records = read_shards(tmp_path)["train"]
+    vocabulary = Vocabulary.build([record.expression for record in records])
+    batches = RecordBatches(records, vocabulary, 16, 2, seed=0, batches=8)
+    drawn = [i for number in range(8) for i in batches.samples(number)]
+    passes = drawn[: len(records)], drawn[len(records) : 2 * len(records)]
+    assert [sorted(of) for of in passes] == [list(range(len(records)))] * 2
+    assert passes[0] != passes[1]
+
+
 def test_bad_records_are_left_out_and_listed(root, tmp_path):
     records = read_refer(root)
     broken = records["val"][0].image_path

@@ -5,13 +5,14 @@ from itertools import groupby
 
 from keras_cmsa.data.records import rasterize
 from keras_cmsa.image import read_image
+from keras_cmsa.text import split_words
 
 
 def check_records(records, progress=False):
     """Find the records that training or evaluation would trip over.
 
     A record is good when its image can be decoded and has the size that the annotations declare,
-    its mask is well formed and covers a pixel, and its expression is not blank. Every image is
+    its mask is well formed and covers a pixel, and its expression has a word. Every image is
     opened once, and a mask drawn once for the sentences of a ref that follow each other.
 
     Args:
@@ -88,4 +89,4 @@ def _mask_fault(record):
 
 
 def _expression_fault(record):
-    return "" if record.expression.strip() else f"expression blank: {record.describe()}"
+    return "" if split_words(record.expression) else f"expression blank: {record.describe()}"
