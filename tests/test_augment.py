@@ -4,8 +4,8 @@ import colorsys
 
 import numpy as np
 import pytest
-
 import tiny
+
 from keras_cmsa.data.augment import Augmentation, mirrored
 from keras_cmsa.data.pipeline import RecordBatches, tf_dataset
 from keras_cmsa.text import Vocabulary, split_words

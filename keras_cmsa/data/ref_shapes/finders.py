@@ -39,12 +39,12 @@ def find_location(rng, judge, flavour):
         side = pick(rng, tuple(SIDES))
         target = judge.most(head, side).only()
         return _say(rng, flavour, f"farthest {SIDES[side]}", noun, target, side=side)
-    zones = [zone for zone in ZONES if judge.zone(head, zone).only() is not None]
+    zones = [zone for zone in ZONES if judge.only_in_zone(head, zone) is not None]
     if not zones:
         return []
     zone = pick(rng, zones)
     form = SIDES.get(zone, "middle" if zone == "middle" else "corner")
-    return _say(rng, flavour, form, noun, judge.zone(head, zone).only(), side=zone)
+    return _say(rng, flavour, form, noun, judge.only_in_zone(head, zone), side=zone)
 
 
 def find_ordinal(rng, judge, flavour):
@@ -66,7 +66,7 @@ def find_relation(rng, judge, flavour):
     found = [
         (relation, target)
         for relation in _relations_for(flavour, noun, anchor)
-        if (target := judge.related(head, relation, judge.noun(anchor)).only()) is not None
+        if (target := judge.only_related(head, relation, judge.noun(anchor))) is not None
     ]
     return _relate(rng, flavour, (noun, anchor), *pick(rng, found)) if found else []
 
@@ -87,8 +87,8 @@ def find_order(rng, judge, flavour):
     found = [
         (relation, target, counterpart)
         for relation in _relations_for(flavour, one, other)
-        if (target := judge.related(ones, relation, others).only()) is not None
-        and (counterpart := judge.related(others, relation, ones).only()) is not None
+        if (target := judge.only_related(ones, relation, others)) is not None
+        and (counterpart := judge.only_related(others, relation, ones)) is not None
     ]
     return _relate(rng, flavour, (one, other), *pick(rng, found)) if found else []
 

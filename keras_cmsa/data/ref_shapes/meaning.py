@@ -91,12 +91,35 @@ class Judge:
             )
         return self._known[key]
 
-    def zone(self, head, zone):
-        """Those of `head` in a zone of the image, such as `"left"` or `"top right"`."""
+    # The next two are asked thousands of times per scene, mostly to find that it is none.
+
+    def only_in_zone(self, head, zone):
+        """The one of `head` in a zone of the image, such as `"left"` or `"top right"`, or None."""
         if zone not in self._known:
             bounds = ZONES[zone]
             self._known[zone] = Fit(self._within(bounds, 0.0), self._within(bounds, SLACK))
-        return head.both(self._known[zone])
+        fit = self._known[zone]
+        if len(head.perhaps & fit.perhaps) != 1:
+            return None
+        return head.both(fit).only()
+
+    def only_related(self, head, relation, anchor):
+        """The one of `head` in the relation to one of `anchor`, or None."""
+        found = None
+        for i in head.perhaps:
+            if self._relates(i, relation, anchor.perhaps, 0):
+                if found is not None:
+                    return None
+                found = i
+        sure = found in head.surely and self._relates(found, relation, anchor.surely, 1)
+        return found if sure else None
+
+    def _relates(self, i, relation, anchors, sure):
+        """Whether thing i is in the relation to one of the anchors."""
+        for j in anchors:
+            if i != j and self._holds(relation, i, j)[sure]:
+                return True
+        return False
 
     def _within(self, bounds, slack):
         left, right, top, bottom = bounds
@@ -130,18 +153,6 @@ class Judge:
         """Pairs of a thing and its rank, lowest rank first."""
         rank = _RANKS[direction]
         return sorted(((i, rank(self.things[i])) for i in group), key=lambda pair: pair[1])
-
-    def related(self, head, relation, anchor):
-        """Those of `head` in the relation to one of `anchor`."""
-        return Fit(
-            self._related(head.surely, relation, anchor.surely, 1),
-            self._related(head.perhaps, relation, anchor.perhaps, 0),
-        )
-
-    def _related(self, heads, relation, anchors, sure):
-        return frozenset(
-            i for i in heads if any(i != j and self._holds(relation, i, j)[sure] for j in anchors)
-        )
 
     def _holds(self, relation, i, j):
         """Whether thing i is in the relation to thing j: (perhaps, surely)."""
