@@ -116,6 +116,23 @@ def test_an_empty_manual_folder_says_where_the_data_is(tmp_path):
         builder.download_and_prepare(download_config=config)
 
 
+def test_a_table_becomes_a_data_set_of_its_name(tmp_path):
+    from keras_cmsa.data.prepare import prepare
+    from keras_cmsa.data.refer_segmentation import config_of
+
+    Image.new("RGB", (12, 8)).save(tmp_path / "1.png")
+    Image.fromarray(tiny.box(8, 12, 2, 3, 6, 9) * 255).save(tmp_path / "mask.png")
+    table = tmp_path / "my cups.csv"
+    table.write_text(
+        "image,expression,mask,split\n1.png,Red cup!,mask.png,train\n"
+        '1.png,left cup,"[1, 1, 6, 1, 6, 7]",val\n'
+    )
+    records = read_records(table)
+    prepare(records, config_of(table, "refcoco", "unc"), tmp_path / "tfds")
+    assert prepared_configs(tmp_path / "tfds") == ["table_my_cups"]
+    same(read_records(tmp_path / "tfds", "table_my_cups"), records)
+
+
 def test_every_source_has_a_config():
     from keras_cmsa.data.refer_segmentation import CONFIGS, config_of
 

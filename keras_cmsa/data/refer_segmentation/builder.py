@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +18,7 @@ from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.ref_shapes.writer import MANIFEST
 from keras_cmsa.data.shards import CONFIG_NAMES, config_name
 from keras_cmsa.data.sources import read_records
+from keras_cmsa.data.table import SUFFIXES
 from keras_cmsa.image import ORIENTATION_TAG, read_image
 
 
@@ -59,7 +61,8 @@ def config_of(root, dataset, split_owner="", without=()):
     """The config of the data set in a folder.
 
     Args:
-        root: where it lies; RefShapes is known by its `ref_shapes.json`.
+        root: where it lies; RefShapes is known by its `ref_shapes.json`, a table of one's own by
+            its suffix, and its config is `table_<name of the file>`.
         dataset: as in `read_records`.
         split_owner: as in `read_records`.
         without: splits whose images were removed from its train; they become part of the name.
@@ -67,7 +70,10 @@ def config_of(root, dataset, split_owner="", without=()):
     Raises:
         ValueError: if there is no config for it.
     """
-    manifest = Path(root) / MANIFEST
+    root = Path(root)
+    if root.suffix in SUFFIXES and not root.is_dir():
+        return _config(f"table_{re.sub(r'[^A-Za-z0-9_-]', '_', root.stem)}", "table")
+    manifest = root / MANIFEST
     if manifest.is_file():
         flavour = json.loads(manifest.read_text("utf-8"))["settings"]["flavour"]
         name = f"ref_shapes_{_plain(flavour)}"
