@@ -294,8 +294,41 @@ def test_the_index_is_made_anew_where_it_is_missing(root, tmp_path):
     same(read_shards(tmp_path), records)
     assert sorted(index.read_text()) == sorted(written)
     index.write_text('{"val": []}')
-    with pytest.raises(ValueError, match="is of other shards than lie beside it"):
-        read_shards(tmp_path)
+    for damage in ('{"val": []}', '{"val": 3}', '{"val": [[1]]}', "[]", '{"val'):
+        index.write_text(damage)
+        with pytest.raises(ValueError, match=r"sentences\.json is damaged, or of other shards"):
+            read_shards(tmp_path)
+
+
+def test_damaged_shards_are_found_by_their_checksums(samples, tmp_path):
+    """A hundred damaged bytes, a shard cut short, a shard gone: an error or the very bytes."""
+    records = read_refer(samples / "refer", "refcocog", "google")
+    prepared(records, tmp_path, "gref_google")
+    (shard,) = tmp_path.glob("refer_segmentation/gref_google/*/*-train.array_record*")
+    whole = shard.read_bytes()
+    rng = np.random.default_rng(0)
+    scattered = bytearray(whole)
+    for place in rng.integers(0, len(whole), 100):
+        scattered[place] ^= 1 + int(rng.integers(255))
+    for damaged in (bytes(scattered), whole[: len(whole) // 2], b""):
+        shard.write_bytes(damaged)
+        refused = 0
+        for record in read_shards(tmp_path, "gref_google")["train"]:
+            try:
+                content = record.image_path.read_bytes()
+            except ValueError as error:
+                assert record.image_path.name in str(error)
+                assert "Prepare the data set anew" in str(error)
+                refused += 1
+            else:
+                assert content == by_name(records)[record.image_path.name].read_bytes()
+        assert refused > 0
+        with pytest.raises(ValueError, match="is there already with other data: train, an example"):
+            prepared(records, tmp_path, "gref_google")
+
+
+def by_name(records):
+    return {record.image_path.name: record.image_path for of in records.values() for record in of}
 
 
 def test_missing_data_sets_are_named(root, tmp_path):

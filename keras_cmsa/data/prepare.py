@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_cmsa.data.check import check_records
-from keras_cmsa.data.shards import NAME, Example, serialised, write_sentences
+from keras_cmsa.data.shards import NAME, examples, write_sentences
 from keras_cmsa.files import replaced
 
 UNCOMMITTED = "incomplete."  # how TFDS begins the names of folders under way
@@ -177,7 +177,7 @@ def verify(builder, records):
             raise ValueError(f"{split} is not there")
         expected = dict(by_image(of_split))
         entries[split] = []
-        for found in map(Example, serialised(builder, split)):
+        for found in examples(builder, split):
             if not _equal(found, expected.pop(found.image_id, None)):
                 raise ValueError(f"image {found.image_id} of {split} is not what was to be written")
             entries[split].append(found.entry())

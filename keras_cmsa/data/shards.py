@@ -53,8 +53,15 @@ class StoredImage:
         self.name = name
 
     def read_bytes(self):
-        """The bytes of the image file."""
-        return Example(self.source[self.place]).image
+        """The bytes of the image file.
+
+        Raises:
+            ValueError: if the shard is damaged (it has checksums) or gone.
+        """
+        try:
+            return Example(self.source[self.place]).image
+        except Exception as error:  # ArrayRecord's, protobuf's or the disk's: no common base
+            raise _damaged(self, error) from error
 
     def __str__(self):
         return f"{self.name} (example {self.place})"
@@ -109,6 +116,10 @@ class Example:
         return [self.image_id, name, height, width, refs]
 
 
+def _damaged(what, error):
+    return ValueError(f"{what} cannot be read from its shard: {error}. Prepare the data set anew")
+
+
 def _run_lengths(mask):
     """COCO's compressed run lengths, as text."""
     return coco_mask.encode(np.asfortranarray(mask))["counts"].decode("ascii")
@@ -154,28 +165,33 @@ def read_shards(data_dir, config="unc", splits=None):
     path = folder / SENTENCES
     if not path.is_file():
         write_sentences(folder, index(builder))
-    records = {}
-    for split, entries in read_json(path).items():
-        source = serialised(builder, split)
-        if len(source) != len(entries):
-            raise ValueError(f"{path} is of other shards than lie beside it: remove it")
-        records[split] = [
-            record
-            for place, entry in enumerate(entries)
-            for record in _records(StoredImage(source, place, entry[1]), split, entry)
-        ]
+    try:
+        records = {
+            split: _records(serialised(builder, split), split, entries)
+            for split, entries in read_json(path).items()
+        }
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged, or of other shards: remove it. {error}") from error
     return only(splits, records, folder)
 
 
-def _records(image, split, entry):
-    image_id, _, height, width, refs = entry
-    for ref_id, counts, sentences in refs:
-        segmentation = {"size": [height, width], "counts": counts}
-        for sentence_id, raw, expression, kind in sentences:
-            yield Record(
-                image, image_id, ref_id, sentence_id, raw, expression, split,
-                height, width, segmentation, kind,
-            )  # fmt: skip
+def _records(source, split, entries):
+    if len(source) != len(entries):
+        raise ValueError(
+            f"{split}: {len(entries)} images in the index, {len(source)} in the shards"
+        )
+    records = []
+    for place, (image_id, name, height, width, refs) in enumerate(entries):
+        image = StoredImage(source, place, name)
+        for ref_id, counts, sentences in refs:
+            segmentation = {"size": [height, width], "counts": counts}
+            for sentence_id, raw, expression, kind in sentences:
+                record = Record(
+                    image, image_id, ref_id, sentence_id, raw, expression, split,
+                    height, width, segmentation, kind,
+                )  # fmt: skip
+                records.append(record)
+    return records
 
 
 def _folder(data_dir, config):
@@ -212,10 +228,24 @@ def serialised(builder, split):
     return (record.numpy() for record in tf.data.TFRecordDataset(paths))
 
 
+def examples(builder, split):
+    """The examples of a split, one after the other.
+
+    Raises:
+        ValueError: if a shard is damaged.
+    """
+    place = 0
+    try:
+        for place, one in enumerate(serialised(builder, split)):
+            yield Example(one)
+    except Exception as error:  # as in `StoredImage.read_bytes`
+        raise _damaged(f"{split}, an example after {place}", error) from error
+
+
 def index(builder):
     """What `sentences.json` holds, by reading all shards."""
     return {
-        split: [Example(one).entry() for one in serialised(builder, split)]
+        split: [example.entry() for example in examples(builder, split)]
         for split in builder.info.splits
     }
 
