@@ -323,7 +323,9 @@ def test_damaged_shards_are_found_by_their_checksums(samples, tmp_path):
             else:
                 assert content == by_name(records)[record.image_path.name].read_bytes()
         assert refused > 0
-        with pytest.raises(ValueError, match="is there already with other data: train, an example"):
+        with pytest.raises(
+            ValueError, match="is there already with other data: an example of train"
+        ):
             prepared(records, tmp_path, "gref_google")
 
 

@@ -14,7 +14,8 @@ def field(entry, key, kind, where):
     """`entry[key]`, which must be there and of that type."""
     if type(entry) is not dict:
         raise ValueError(f"{where}: wanted a dict, got {type(entry).__name__}")
-    if isinstance(entry.get(key), kind):
+    # To Python a boolean is an integer; a height of `true` is none.
+    if isinstance(entry.get(key), kind) and type(entry[key]) is not bool:
         return entry[key]
     got = type(entry[key]).__name__ if key in entry else "nothing"
     wanted = getattr(kind, "__name__", kind)

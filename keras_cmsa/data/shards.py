@@ -234,12 +234,10 @@ def examples(builder, split):
     Raises:
         ValueError: if a shard is damaged.
     """
-    place = 0
     try:
-        for place, one in enumerate(serialised(builder, split)):
-            yield Example(one)
+        yield from map(Example, serialised(builder, split))
     except Exception as error:  # as in `StoredImage.read_bytes`
-        raise _damaged(f"{split}, an example after {place}", error) from error
+        raise _damaged(f"an example of {split}", error) from error
 
 
 def index(builder):
