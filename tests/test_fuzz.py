@@ -136,6 +136,7 @@ def with_changes(value, changes):
     """A copy of a nest with the values at some places replaced, or removed where it says REMOVE."""
     value = copy.deepcopy(value)
     for path, new in changes:
+        new = new if new is REMOVE else copy.deepcopy(new)  # a later change may be inside it
         if not path:
             value = new
             continue
