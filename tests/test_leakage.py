@@ -111,7 +111,17 @@ def test_the_releases(samples, tmp_path):
     entries = [{"annotation_id": 1, "image_id": 7}, {}]
     path = tmp_path / "google_refexp_val_201511.json"
     path.write_text(json.dumps({"annotations": entries}))
-    assert held_out_images(tmp_path, "refcoco")["refexp/val"] >= {7}
+    assert held_out_images(tmp_path, "refcoco") == {"refexp/val": {7}}
+    (tmp_path / "referit_query_test.json").write_text("[3]")
+    with pytest.warns(UserWarning, match="not all was looked at"):
+        assert held_out_images(tmp_path, "refclef") == {}
+
+
+def test_another_data_set_that_is_damaged_is_no_obstacle(root):
+    path = root / "refcocog/refs(umd).p"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.warns(UserWarning, match=r"not all was looked at .*refs\(umd\)\.p is not a whole"):
+        assert "refcoco/unc/val" in held_out_images(root, "refcoco")
 
 
 def test_a_table_has_nothing_held_out(tmp_path):

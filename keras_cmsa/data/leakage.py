@@ -6,6 +6,7 @@ are one collection. What is trained on one and tested on another, or starts from
 may have seen the images it is tested on.
 """
 
+import warnings
 from pathlib import Path
 
 from keras_cmsa.data.google_refexp import NAME, SPLITS
@@ -30,28 +31,19 @@ def held_out_images(root, dataset):
     Returns:
         `{"<dataset>/<split owner>/<split>": {image id, ...}}` of all splits but train; a release
         without split owners is `"<dataset>/<split>"`, a prepared data set `"<config>/<split>"`.
-
-    Raises:
-        ValueError: if a file is damaged.
+        Warns of files that cannot be read.
     """
     if dataset not in COLLECTIONS:  # a table of one's own
         return {}
     root, images = Path(root), {}
-    for path in sorted(root.glob(f"{SHARDS}/*/[0-9]*/{SENTENCES}")):
-        config = path.parent.parent.name
-        if COLLECTIONS.get(config) is COLLECTIONS[dataset]:
-            for split, entries in read_json(path).items():
-                images[f"{config}/{split}"] = {entry[0] for entry in entries}
-    for path in sorted(root.glob("*/refs(*).p")):
-        if COLLECTIONS.get(path.parent.name) is COLLECTIONS[dataset]:
-            owner = path.stem.removeprefix("refs(").removesuffix(")")
-            for split, image_id in _refs_images(path):
-                images.setdefault(f"{path.parent.name}/{owner}/{split}", set()).add(image_id)
-    releases = {"refexp": _refexp_images, "referit": _referit_images}
-    for name, images_of in releases.items():
-        if COLLECTIONS[name] is COLLECTIONS[dataset]:
-            for split, image_id in images_of(root):
-                images.setdefault(f"{name}/{split}", set()).add(image_id)
+    for read in (_shards_images, _refs_images, _refexp_images, _referit_images):
+        try:
+            for source, name, image_id in read(root):
+                if COLLECTIONS.get(source) is COLLECTIONS[dataset]:
+                    images.setdefault(name, set()).add(image_id)
+        except (ValueError, TypeError, AttributeError) as error:
+            # Of the data set that is trained on, its reader will say so; another's is no obstacle.
+            warnings.warn(f"not all was looked at for shared images: {error}", stacklevel=2)
     return {
         name: of - {None}
         for name, of in images.items()
@@ -101,12 +93,26 @@ def _is_below(split, name):
     return f"{split}/".startswith(f"{name.rstrip('/')}/")
 
 
-def _refs_images(path):
-    """`(split, image id)` of every ref that has both; what else is amiss the reader will say."""
-    refs = read_plain_pickle(path)
-    for ref in refs if type(refs) is list else ():
-        if type(ref) is dict and type(ref.get("split")) is str:
-            yield ref["split"], _image_id(ref)
+# Each yields `(data set or config, "<its name>/<split>", image id)`; what is amiss with an entry its
+# reader will say.
+
+
+def _shards_images(root):
+    for path in sorted(root.glob(f"{SHARDS}/*/[0-9]*/{SENTENCES}")):
+        config = path.parent.parent.name
+        for split, entries in read_json(path).items():
+            for image_id, *_ in entries:
+                yield config, f"{config}/{split}", image_id
+
+
+def _refs_images(root):
+    for path in sorted(root.glob("*/refs(*).p")):
+        owner = path.stem.removeprefix("refs(").removesuffix(")")
+        refs = read_plain_pickle(path)
+        for ref in refs if type(refs) is list else ():
+            if type(ref) is dict and type(ref.get("split")) is str:
+                name = f"{path.parent.name}/{owner}/{ref['split']}"
+                yield path.parent.name, name, _image_id(ref)
 
 
 def _refexp_images(root):
@@ -115,7 +121,7 @@ def _refexp_images(root):
             annotations = read_json(path).get("annotations", [])
             entries = annotations.values() if type(annotations) is dict else annotations
             for entry in entries:
-                yield split, _image_id(entry)
+                yield "refexp", f"refexp/{split}", _image_id(entry)
 
 
 def _referit_images(root):
@@ -124,7 +130,7 @@ def _referit_images(root):
             if path.is_file():
                 for key in read_json(path):
                     if region := REGION.fullmatch(key):
-                        yield split, int(region[1])
+                        yield "referit", f"referit/{split}", int(region[1])
 
 
 def _image_id(entry):
