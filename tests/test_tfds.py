@@ -355,6 +355,18 @@ def test_ref_shapes_have_configs(tmp_path):
     assert all(record.kind for record in read_shards(tmp_path, "ref_shapes_unc_plus")["train"])
 
 
+def test_tfds_load_draws_ref_shapes(tmp_path, monkeypatch):
+    """As a user calls it, without any folder; a few scenes here."""
+    from keras_cmsa.data.ref_shapes import layout
+
+    monkeypatch.setattr(layout, "SCENES", dict.fromkeys(layout.SCENES, 2))
+    builder = tfds.builder("refer_segmentation/ref_shapes_gref", data_dir=tmp_path)
+    builder.download_and_prepare(file_format="array_record")
+    assert {s: of.num_examples for s, of in builder.info.splits.items()} == {"train": 2, "val": 2}
+    root = tmp_path / "downloads/ref_shapes_gref"
+    same(read_shards(tmp_path, "ref_shapes_gref"), read_refer(root, "refcocog", "google"))
+
+
 @pytest.mark.parametrize(
     "order", ["keras_cmsa.data, tensorflow_datasets", "tensorflow_datasets, keras_cmsa.data"]
 )
