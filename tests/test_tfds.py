@@ -257,6 +257,17 @@ def test_other_data_under_the_same_name_is_refused(root, tmp_path):
     same(read_shards(tmp_path / "tfds"), records)
 
 
+def test_two_runs_at_once_are_refused(root, tmp_path):
+    from keras_cmsa.data.prepare import _alone
+
+    folder = tmp_path / "tfds/refer_segmentation"
+    folder.mkdir(parents=True)
+    with _alone(folder / "unc.lock"):
+        with pytest.raises(ValueError, match="another run prepares this data set already"):
+            prepared(read_refer(root), tmp_path / "tfds")
+    prepared(read_refer(root), tmp_path / "tfds")
+
+
 def test_what_is_not_read_back_is_removed(root, tmp_path, monkeypatch):
     from keras_cmsa.data.refer_segmentation import builder
 

@@ -9,6 +9,7 @@ A run that is stopped at any moment goes on when it is started again: what was c
 and a data set that was written but not read back is read back. Only the writing starts anew.
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -21,6 +22,11 @@ import numpy as np
 from keras_cmsa.data.check import check_records
 from keras_cmsa.data.shards import NAME, examples, write_sentences
 from keras_cmsa.files import replaced
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs at once are the user's to avoid
+    fcntl = None
 
 UNCOMMITTED = "incomplete."  # how TFDS begins the names of folders under way
 CHUNK = 500  # records between two notes of what was checked
@@ -41,8 +47,9 @@ def prepare(records, config, data_dir, file_format="array_record", progress=Fals
         `(good, problems)`: `{split: [Record, ...]}` and `[(record, reason), ...]`.
 
     Raises:
-        ValueError: if there is no usable record, the data set is there with other records, or what
-            was written is not what is read back (it is then removed).
+        ValueError: if there is no usable record, another run is at work on it, the data set is
+            there with other records, or what was written is not what is read back (it is then
+            removed).
     """
     import tensorflow_datasets as tfds
 
@@ -50,20 +57,38 @@ def prepare(records, config, data_dir, file_format="array_record", progress=Fals
 
     folder = Path(data_dir) / NAME
     folder.mkdir(parents=True, exist_ok=True)
-    good, problems = checked(records, folder / f"{config.name}_checked.jsonl", progress)
-    write_skipped(folder / f"{config.name}_skipped.csv", problems)
-    if not any(good.values()):
-        raise ValueError(f"no usable expression: see {folder / config.name}_skipped.csv")
-    for left_behind in (folder / config.name).glob(f"{UNCOMMITTED}*"):
-        shutil.rmtree(left_behind)
-    builder = ReferSegmentation(config=config, data_dir=data_dir)
-    builder.records = good
-    was_there = Path(builder.data_path).is_dir()
-    if not progress:
-        tfds.disable_progress_bar()
-    builder.download_and_prepare(file_format=file_format)
+    with _alone(folder / f"{config.name}.lock"):
+        good, problems = checked(records, folder / f"{config.name}_checked.jsonl", progress)
+        write_skipped(folder / f"{config.name}_skipped.csv", problems)
+        if not any(good.values()):
+            raise ValueError(f"no usable expression: see {folder / config.name}_skipped.csv")
+        for left_behind in (folder / config.name).glob(f"{UNCOMMITTED}*"):
+            shutil.rmtree(left_behind)
+        builder = ReferSegmentation(config=config, data_dir=data_dir)
+        builder.records = good
+        was_there = Path(builder.data_path).is_dir()
+        if not progress:
+            tfds.disable_progress_bar()
+        builder.download_and_prepare(file_format=file_format)
+        _verify_or_remove(builder, good, was_there)
+    return good, problems
+
+
+@contextlib.contextmanager
+def _alone(path):
+    """Holds a lock, which ends with the process, so that no other run takes this one's files."""
+    with open(path, "w") as file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another run prepares this data set already: {path}") from None
+        yield
+
+
+def _verify_or_remove(builder, records, was_there):
     try:
-        verify(builder, good)
+        verify(builder, records)
     except ValueError as error:
         if was_there:
             raise ValueError(
@@ -72,7 +97,6 @@ def prepare(records, config, data_dir, file_format="array_record", progress=Fals
             ) from error
         shutil.rmtree(builder.data_path)
         raise ValueError(f"{error}, so {builder.data_path} was removed. Try again") from error
-    return good, problems
 
 
 def checked(records, journal, progress=False):
@@ -82,26 +106,25 @@ def checked(records, journal, progress=False):
     under a key that changes with the records and with the size and time of their files.
     """
     known = _read_journal(journal)
-    good, problems = {split: [] for split in records}, []
-    chunks = [
-        of_split[start : start + CHUNK]
-        for of_split in records.values()
-        for start in range(0, len(of_split), CHUNK)
-    ]
+    every = [record for of_split in records.values() for record in of_split]
+    # Refs of an image are spread over a data set: side by side, it is opened once.
+    in_order = sorted(every, key=lambda record: str(record.image_path))
+    chunks = [in_order[start : start + CHUNK] for start in range(0, len(in_order), CHUNK)]
+    reasons = {}
     with open(journal, "a", encoding="utf-8") as file:
+        file.write("\n")  # ends a line that a kill cut short
         for chunk in _with_bar(chunks) if progress else chunks:
             key = _fingerprint(chunk)
             if key not in known:
                 known[key] = _reasons(chunk)
                 file.write(json.dumps([key, known[key]]) + "\n")
                 file.flush()
-            for place, record in enumerate(chunk):
-                reason = known[key].get(str(place))
-                if reason:
-                    problems.append((record, reason))
-                else:
-                    good[record.split].append(record)
-    return good, problems
+            reasons |= {id(chunk[int(place)]): reason for place, reason in known[key].items()}
+    good = {
+        split: [record for record in of_split if id(record) not in reasons]
+        for split, of_split in records.items()
+    }
+    return good, [(record, reasons[id(record)]) for record in every if id(record) in reasons]
 
 
 def _with_bar(chunks):
