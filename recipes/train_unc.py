@@ -202,14 +202,15 @@ def report(model, vocabulary, records, splits, run_dir, start, profile="strict")
 
 
 def print_table(metrics, run_dir):
+    """A row per measure, a column per split."""
     table = Table(title=f"{run_dir}: profile {metrics['profile']}, weights {metrics['weights']}")
-    first = next(iter(metrics["splits"].values()))
-    table.add_column("split")
-    for name in first:
-        table.add_column(name, justify="right")
-    for split, numbers in metrics["splits"].items():
-        cells = (f"{v:.4f}" if isinstance(v, float) else str(v) for v in numbers.values())
-        table.add_row(split, *cells)
+    splits = metrics["splits"]
+    table.add_column("")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for name in next(iter(splits.values())):
+        cells = [numbers[name] for numbers in splits.values()]
+        table.add_row(name, *(f"{v:.4f}" if isinstance(v, float) else str(v) for v in cells))
     Console().print(table)
 
 

@@ -40,7 +40,7 @@ FILES = {
 
 # What a word says of a thing, in the test's own words.
 MEANS = {word: ("shape", word) for word in SHAPES}
-MEANS |= {"crescent": ("shape", "moon"), "plus": ("shape", "cross")}
+MEANS |= {"plus": ("shape", "cross")}
 MEANS |= {word: ("colour", word) for word in RGB}
 MEANS |= {word: ("size", "big") for word in ("big", "large")}
 MEANS |= {word: ("size", "small") for word in ("small", "little")}
@@ -293,7 +293,7 @@ def test_targets_of_the_two_test_splits_are_of_disjoint_families(written, name):
 def test_most_scenes_have_several_things_of_a_kind(written, flavour):
     data = written[flavour]
     numbers = [len(data.facts(image_id)) for image_id in data.images]
-    assert min(numbers) >= 3
+    assert min(numbers) >= 2
     assert max(numbers) <= 8
     for image_id in data.images:
         shapes = Counter(thing["shape"] for thing in data.facts(image_id).values())
@@ -466,7 +466,7 @@ def test_a_killed_run_is_not_taken_for_complete(tmp_path):
         f"write({str(root)!r}, processes=1, progress=False)"
     )
     run = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/images/**/*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(run.pid, signal.SIGKILL)

@@ -24,7 +24,7 @@ SIDES = {"left": "across", "right": "across", "top": "upright", "bottom": "uprig
 
 
 def find_attribute(rng, judge, flavour):
-    noun = _draw_noun(rng, judge, colour=0.9, texture=0.35, size=0.2)
+    noun = _draw_noun(rng, judge, colour=0.92, texture=0.2, size=0.15)
     if rng.random() < 0.85:
         target = judge.noun(noun).only()
         return _say(rng, flavour, "attribute", noun, target)
@@ -104,7 +104,7 @@ def find_stuff(rng, judge, flavour):
 _WORTH = {"plain": 0.4}  # to be plain is seldom worth a word
 
 
-def _draw_noun(rng, judge, colour=0.5, texture=0.2, size=0.15):
+def _draw_noun(rng, judge, colour=0.6, texture=0.15, size=0.12):
     """A noun that fits some thing; colour, texture and size are the chances to mention them."""
     thing = pick(rng, judge.things)
     return Noun(

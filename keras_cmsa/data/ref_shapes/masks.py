@@ -3,7 +3,7 @@
 import numpy as np
 from pycocotools import mask as coco_mask
 
-HOLE = 0.52  # the width of a ring's hole, as a part of the ring's
+HOLE = 0.45  # the width of a ring's hole, as a part of the ring's
 
 
 def polygon(thing, side, scale=1.0):

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from keras_cmsa.data.ref_shapes.relations import RELATIONS, SIZE_RATIO
 
-# What else a shape might be called: a square is a rectangle too.
-MAY_PASS_FOR = {"ring": "circle", "oval": "circle", "square": "rectangle"}
+# What else a shape might be called.
+MAY_PASS_FOR = {"ring": "circle", "oval": "circle"}
 
 # Where a centre surely lies in a zone: x from, x to, y from, y to. Within SLACK of it: perhaps.
 ZONES = {

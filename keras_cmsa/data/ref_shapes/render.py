@@ -10,8 +10,6 @@ RGB = {
     "green": (40, 150, 65),
     "blue": (40, 85, 210),
     "purple": (130, 60, 170),
-    "pink": (246, 150, 195),
-    "brown": (115, 70, 38),
 }
 JITTER = 12  # of a colour, in grey levels either way
 RIM = 0.62  # the tone of a thing's rim, as a part of the thing's
@@ -21,7 +19,7 @@ GRAIN = 8  # grey levels of noise
 PERIODS = {"striped": 0.25, "dotted": 0.25, "checkered": 0.3}
 DOT_RADIUS = 0.3  # in periods
 LIGHT, DARK = (250, 248, 244), (70, 45, 45)
-TAKES_DARK = ("yellow", "pink")  # a light second tone would hardly show on these
+TAKES_DARK = ("yellow",)  # a light second tone would hardly show on it
 
 STUFF_RGB = {
     "blue sky": (165, 195, 222),

@@ -10,8 +10,9 @@ from keras_cmsa.data.ref_shapes.masks import hidden_part
 from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
 
 # How many things there are of each kind: always several of one, as in RefCOCO.
-GROUPS = ((2, 1), (3, 1), (2, 2), (2, 1, 1), (3, 2), (2, 2, 1), (3, 1, 1), (2, 1, 1, 1))
+GROUPS = ((2,), (2, 1), (2, 1), (2, 1, 1), (2, 2), (3,), (3, 1))
 
+SAME_COLOUR = 0.2  # the chance that a thing has the colour of another
 APART = 0.03  # least distance between the boxes of two things that do not overlap
 MIN_VISIBLE = 0.62  # of a thing that another hides in part
 MIN_HIDDEN = 0.08  # with less, it would be unclear whether two things touch
@@ -67,9 +68,12 @@ def _draw_things(rng, family):
     counts = GROUPS[int(rng.integers(len(GROUPS)))]
     kinds = _shuffled(rng, family)[:2]
     kinds += [kind for kind in _shuffled(rng, SHAPES) if kind not in kinds]
-    palette = _shuffled(rng, COLOURS)[: int(rng.integers(3, 7))]
     shapes = [kind for kind, count in zip(kinds, counts) for _ in range(count)]
-    return [draw_thing(rng, shape, palette, len(shapes)) for shape in shapes]
+    colours = _shuffled(rng, COLOURS)[: len(shapes)]
+    for place in range(1, len(colours)):
+        if rng.random() < SAME_COLOUR:
+            colours[place] = colours[int(rng.integers(place))]
+    return [draw_thing(rng, *looks, len(shapes)) for looks in zip(shapes, colours)]
 
 
 def _shuffled(rng, names):
@@ -101,7 +105,9 @@ def _place_overlapping(rng, back, front, side):
 def _place_flanked(rng, things):
     """A thing between two of another kind, in a row or a column; None if there was no room."""
     flanks = things[:2]
-    middle = next(thing for thing in things if thing.shape != flanks[0].shape)
+    middle = next((thing for thing in things if thing.shape != flanks[0].shape), None)
+    if middle is None:
+        return None
     for _ in range(PLACE_TRIES):
         middle.x, middle.y = rng.uniform(0.35, 0.65, size=2).tolist()
         direction = pi / 2 * int(rng.integers(4))

@@ -11,18 +11,17 @@ import numpy as np
 from keras_cmsa.data.ref_shapes.outlines import OUTLINES
 
 # The targets of testA are of the first family, those of testB of the second; train and val have both.
-ROUND = ("circle", "oval", "ring", "heart", "moon", "drop")
-ANGULAR = ("square", "rectangle", "triangle", "diamond", "star", "cross")
+ROUND = ("circle", "oval", "ring", "heart")
+ANGULAR = ("square", "triangle", "star", "cross")
 SHAPES = ROUND + ANGULAR
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 
 # Extents by size. The gaps between them are what makes "big" and "small" clear.
-EXTENTS = {"small": (0.15, 0.19), "medium": (0.24, 0.29), "big": (0.36, 0.43)}
+EXTENTS = {"small": (0.20, 0.24), "medium": (0.29, 0.34), "big": (0.40, 0.48)}
 
-# Width over height. The shapes with two bounds lie or stand; those not named are as wide as high.
-LYING_OR_STANDING = {"oval": (1.6, 2.0), "rectangle": (1.7, 2.2)}
-SLIM = {"diamond": 0.68, "drop": 0.7, "moon": 0.72}
+# Width over height of an oval, which lies or stands; the other shapes are as wide as high.
+OVAL = (1.6, 2.0)
 TILT = pi / 15  # at most, either way
 
 EDGE = 0.02  # kept free along the image's border
@@ -78,14 +77,14 @@ class Thing:
         }
 
 
-def draw_thing(rng, shape, palette, crowd):
-    """A thing of a shape in one of the colours of `palette`, one of `crowd` things, without a place."""
+def draw_thing(rng, shape, colour, crowd):
+    """A thing of a shape and a colour, one of `crowd` things, without a place."""
     size = _draw_size(rng, crowd)
     extent = rng.uniform(*EXTENTS[size])
     outline = _tilted(OUTLINES[shape] * extent * _stretch(rng, shape), rng.uniform(-TILT, TILT))
     return Thing(
         shape=shape,
-        colour=palette[int(rng.integers(len(palette)))],
+        colour=colour,
         texture="plain" if rng.random() < 0.65 else TEXTURES[int(rng.integers(1, 4))],
         size=size,
         extent=extent,
@@ -96,17 +95,15 @@ def draw_thing(rng, shape, palette, crowd):
 
 def _draw_size(rng, crowd):
     """Fewer are big in a crowd: many big things find no room together."""
-    big = 0.4 if crowd <= 5 else 0.22
+    big = 0.4 if crowd <= 4 else 0.25
     chance = rng.random()
     return "big" if chance < big else "medium" if chance < big + 0.25 else "small"
 
 
 def _stretch(rng, shape):
     """The factors of width and height; their product is 1."""
-    ratio = SLIM.get(shape, 1.0)
-    if shape in LYING_OR_STANDING:
-        ratio = rng.uniform(*LYING_OR_STANDING[shape])
-        ratio = ratio if rng.random() < 0.5 else 1 / ratio
+    ratio = rng.uniform(*OVAL) if shape == "oval" else 1.0
+    ratio = ratio if rng.random() < 0.5 else 1 / ratio
     return np.array([sqrt(ratio), 1 / sqrt(ratio)])
 
 

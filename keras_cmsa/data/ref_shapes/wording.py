@@ -7,7 +7,6 @@ ordinal, `{most}` a superlative, `{stuff}` the name of a region.
 
 WORDS = {
     # nouns
-    "moon": ("moon", "crescent"),
     "cross": ("cross", "plus"),
     None: ("one", "one", "thing", "shape", "object"),
     # adjectives
