@@ -29,6 +29,8 @@ _MODULE_OF = {
     "Record": "data.records",
     "read_refer": "data.refer",
     "write_ref_shapes": "data.ref_shapes",
+    "Prediction": "predictor",
+    "Predictor": "predictor",
     "train": "training",
     "evaluate": "evaluation",
 }

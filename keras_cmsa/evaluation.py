@@ -20,10 +20,15 @@ from keras_cmsa.image import FITS, resize_bilinear
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
+def probabilities(logits, original_size, fit):
+    """Sigmoid of logits `(S, S)`, undone to the original size: `(H, W)` float32 in 0..1."""
+    probability = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return FITS[fit][1](probability, original_size)
+
+
 def strict_mask(logits, original_size, fit):
     """Probabilities undone to the original size; foreground from 0.5 up. `(H, W)` bool."""
-    probability = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-    return FITS[fit][1](probability, original_size) >= 0.5
+    return probabilities(logits, original_size, fit) >= 0.5
 
 
 def phrasecut_mask(logits, original_size, fit):

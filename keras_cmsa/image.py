@@ -90,8 +90,39 @@ def read_size(path, max_pixels=MAX_PIXELS):
         return (width, height) if turned else (height, width)
 
 
+def to_pixels(image, max_pixels=MAX_PIXELS):
+    """Any image that a person has at hand as upright RGB.
+
+    Args:
+        image: what `read_image` takes; a `PIL.Image.Image`; or an array of uint8 levels, `(H, W)`
+            grey, `(H, W, 3)` RGB or `(H, W, 4)` RGB with opacity.
+        max_pixels: see `read_image`.
+
+    Returns:
+        `(height, width, 3)` uint8, red first, values in [0, 255]; treated as `read_image` says.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_image`.
+    """
+    if isinstance(image, np.ndarray):
+        is_image = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
+        if not is_image or not image.size or image.dtype != np.uint8:
+            raise ValueError(
+                "wanted an image as uint8 array (H, W), (H, W, 3) or (H, W, 4) with values in "
+                f"0..255, got {image.dtype} of shape {image.shape}"
+            )
+        image = Image.fromarray(np.ascontiguousarray(image))
+    if isinstance(image, Image.Image):
+        _check_size(image, "the image", max_pixels)
+        return _upright(image, "the image")
+    return read_image(image, max_pixels)
+
+
 def _decode(file, name, max_pixels):
-    image = _open(file, name, max_pixels)
+    return _upright(_open(file, name, max_pixels), name)
+
+
+def _upright(image, name):
     try:
         image.load()
         pixels = _rgb(image)
@@ -115,15 +146,19 @@ def _open(file, name, max_pixels):
         raise ValueError(
             f"{name} is too large: at most {max_pixels:,} pixels are read. {error}"
         ) from None
-    except Exception as error:  # as in _decode
+    except Exception as error:  # as in _upright
         raise _undecodable(name, error) from error
+    _check_size(image, name, max_pixels)
+    return image
+
+
+def _check_size(image, name, max_pixels):
     width, height = image.size
     if not 0 < width * height <= max_pixels:
         raise ValueError(
             f"{name} is {width} x {height} pixels; wanted at least 1 and at most {max_pixels:,}. "
             "Scale it down first"
         )
-    return image
 
 
 def _undecodable(name, error):
