@@ -134,3 +134,15 @@ def test_unknown_backend_is_named(benchmarks, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
     with pytest.raises(ValueError, match="Received: 'numpy'"):
         measure.compiled(None, ())
+
+
+def test_predictor_writes_its_measurements(benchmarks, tmp_path):
+    import predictor
+
+    output = tmp_path / "predictor.json"
+    predictor.main(image_size=16, sentences=2, length=3, repeats=1, small=True, output=output)
+    results = json.loads(output.read_text())
+    assert names(results["timings"]) == ["at once", "calls", "model"]
+    assert results["pixels_that_differ"] == 0
+    assert 0 < results["share_of_pixels_found"] < 1
+    assert set(results["targets"]) == set(predictor.TARGETS)

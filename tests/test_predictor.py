@@ -14,7 +14,7 @@ SENTENCES = ["red box on the left", "blue box", "the green box right"]
 
 
 def unseen(model, rng):
-    """Every weight moved away from its start, and logits around 0: masks with an inside."""
+    """Every weight moved away from its start."""
     for weight in model.trainable_weights:
         weight.assign_add(rng.normal(scale=0.3, size=weight.shape))
     return model
@@ -64,15 +64,12 @@ def predictor(seeded, rng):
     return Predictor(unseen(tiny.model(), rng), tiny.vocabulary())
 
 
-@pytest.mark.parametrize("fit", ["pad", "stretch"])
 @pytest.mark.parametrize(
-    "options",
+    "options, fit",
     [
-        {},
-        {"attention": "pair"},
-        {"attention": "none"},
-        {"word_positions": True},
-        {"query_chunk": 3},
+        ({}, "stretch"),
+        ({"attention": "pair"}, "pad"),
+        ({"query_chunk": 3, "word_positions": True}, "pad"),
     ],
     ids=str,
 )
@@ -81,6 +78,8 @@ def test_one_image_and_many_sentences_are_the_plain_path(seeded, rng, photos, op
 
     model = unseen(tiny.model(**options), rng)
     vocabulary = tiny.vocabulary()
+    logits, _ = plain(model, vocabulary, photos[0], SENTENCES[0], fit)
+    model.get_layer("score").bias.assign_sub([np.median(logits)])
     found = Predictor(model, vocabulary, fit)(photos[0], SENTENCES)
     telling = with_attention(model)
     for sentence, prediction in zip(SENTENCES, found, strict=True):
@@ -97,7 +96,7 @@ def test_one_image_and_many_sentences_are_the_plain_path(seeded, rng, photos, op
         np.testing.assert_allclose(
             prediction.position_attention, np.asarray(told["position_attention"])[0], atol=1e-5
         )
-    assert any(0 < p.mask.mean() < 1 for p in found)
+    assert 0 < found[0].mask.mean() < 1
 
 
 def fitted_inputs(image, fit):

@@ -218,7 +218,7 @@ def attend_rows(
     return attended, ops.sum(beta, axis=1) / positions, position_attention
 
 
-def mean_attention(scores, word_scores, share):
+def mean_attention(scores, word_scores, share, exp_scores=None):
     """Mean over n of the softmax over k of  scores[p, k] + word_scores[n, k].
 
     With k a position this is the mean over n of alpha, with k a word that of beta. With E_A, E_B
@@ -227,14 +227,15 @@ def mean_attention(scores, word_scores, share):
 
     Args:
         scores: `(B, R, K)`. word_scores: `(B, N, K)`. share: `(B, N)`. All float32.
+        exp_scores: `exponentials(scores)`, for whoever has them already.
 
     Returns:
         `(B, R, K)`; each row sums to one.
     """
     # Padding words get a flat score: whatever their embedding, they cannot make Z small.
     word_scores = ops.where(share[..., None] > 0, word_scores, 0.0)
-    exp_scores = ops.exp(scores - row_maximum(scores))
-    exp_word_scores = ops.exp(word_scores - row_maximum(word_scores))
+    exp_scores = exponentials(scores) if exp_scores is None else exp_scores
+    exp_word_scores = exponentials(word_scores)
     partition = matmul_transposed(exp_scores, exp_word_scores)  # (B, R, N)
 
     def factorized():
@@ -268,13 +269,14 @@ def word_by_word(scores, word_scores, share):
 
 def softmax(scores):
     # keras.ops.softmax takes a last axis of size one, a single word, for a mistake.
-    exponentials = ops.exp(scores - row_maximum(scores))
-    return exponentials / ops.sum(exponentials, axis=-1, keepdims=True)
+    shares = exponentials(scores)
+    return shares / ops.sum(shares, axis=-1, keepdims=True)
 
 
-def row_maximum(scores):
+def exponentials(scores):
+    """`exp(scores)` up to a factor per row, the largest of each row 1."""
     # A shift changes no softmax, so none of its gradient is needed.
-    return ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True))
+    return ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
 
 
 def matmul_transposed(left, right):

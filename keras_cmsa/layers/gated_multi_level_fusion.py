@@ -73,9 +73,13 @@ class GatedMultiLevelFusion(keras.layers.Layer):
 
     def call(self, levels, return_levels=False):
         maps = [reduction(level) for reduction, level in zip(self.reductions, levels)]
+        return self.fuse(maps, return_levels)
+
+    def fuse(self, maps, return_levels=False):
+        """Steps 1 to 4 for maps X^i, `(B, H, W, fusion_dim)` each; the layer must be built."""
         memories = [gate(x) for gate, x in zip(self.memory_gates, maps)]  # (B, H, W, 1) each
         resets = [gate(x) for gate, x in zip(self.reset_gates, maps)]
-        gamma = ops.unstack(ops.convert_to_tensor(self.gamma))
+        gamma = ops.unstack(ops.cast(self.gamma, maps[0].dtype))
         offers = [g * memory * x for g, memory, x in zip(gamma, memories, maps)]
         outputs = []
         for i, (x, memory, reset) in enumerate(zip(maps, memories, resets)):

@@ -42,16 +42,20 @@ class MultimodalFeature(keras.layers.Layer):
             )
 
     def call(self, visual, words):
-        _, height, width, _ = visual.shape
-        coordinates = ops.cast(spatial_coordinates(height, width), visual.dtype)
-        coordinates = ops.broadcast_to(
-            coordinates[None], (ops.shape(visual)[0], height, width, 8)
-        )  # (B, H, W, 8)
-        positions = ops.concatenate([unit_length(visual), coordinates], axis=-1)
-        return positions, unit_length(words)
+        return position_feature(visual), unit_length(words)
 
     def compute_output_shape(self, visual_shape, words_shape):
         return (*visual_shape[:3], visual_shape[3] + 8), tuple(words_shape)
+
+
+def position_feature(visual):
+    """The part of Eq. 1 that no word has a part in: `(B, H, W, Cv)` to `(B, H, W, Cv + 8)`."""
+    _, height, width, _ = visual.shape
+    coordinates = ops.cast(spatial_coordinates(height, width), visual.dtype)
+    coordinates = ops.broadcast_to(
+        coordinates[None], (ops.shape(visual)[0], height, width, 8)
+    )  # (B, H, W, 8)
+    return ops.concatenate([unit_length(visual), coordinates], axis=-1)
 
 
 def spatial_coordinates(height, width):

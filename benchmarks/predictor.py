@@ -1,0 +1,138 @@
+"""What it saves to encode an image once and ask it many sentences.
+
+    python benchmarks/predictor.py                          the paper's sizes, random weights
+    KERAS_BACKEND=jax python benchmarks/predictor.py        the same under jax.jit
+
+Times `Predictor(image, sentences)` against a call of the predictor per sentence and against the
+model itself, image and sentence in, once per sentence; in turn in one process. The masks of all
+three must be the same. benchmarks/README.md says how it is measured.
+"""
+
+from pathlib import Path
+
+import cyclopts
+import keras
+import numpy as np
+from measure import (
+    check_targets,
+    environment,
+    interleaved,
+    summary,
+    target_table,
+    timing_table,
+    write_json,
+)
+from model import build
+from rich.console import Console
+
+from keras_cmsa.evaluation import strict_mask
+from keras_cmsa.image import resize_and_pad
+from keras_cmsa.predictor import Predictor
+from keras_cmsa.text import Vocabulary
+
+TARGETS = {"faster_than_calls": (">=", 6), "pixels_that_differ": ("<=", 0)}
+
+
+def draw_vocabulary(model):
+    """As many words as the model has vectors for: w2, w3, ..."""
+    rows = model.get_layer("word_vectors").input_dim
+    return Vocabulary([f"w{i}" for i in range(2, rows)], model.input["words"].shape[1])
+
+
+def draw_sentences(vocabulary, count, length):
+    rng = np.random.default_rng(0)
+    words = vocabulary.words[2:]
+    return [" ".join(words[i] for i in rng.integers(0, len(words), length)) for _ in range(count)]
+
+
+def balance(model, image, words):
+    """Shifts the score layer's bias so that half the pixels are found: masks worth comparing."""
+    logits = model.predict_on_batch({"image": image, "words": words})
+    model.get_layer("score").bias.assign_sub([np.median(logits)])
+
+
+def compare(image_size, small, sentences, length, repeats):
+    """Timings of the three ways, and by how many pixels their masks differ at most."""
+    model, _ = build(image_size, small)
+    vocabulary = draw_vocabulary(model)
+    asked = draw_sentences(vocabulary, sentences, length)
+    photo = np.random.default_rng(1).integers(0, 256, (480, 640, 3)).astype("uint8")
+    fitted = resize_and_pad(photo, image_size)[None]
+    ids = vocabulary.encode(asked)
+    balance(model, fitted, ids[:1])
+    predictor = Predictor(model, vocabulary)
+    masks = {}
+
+    def by_model():
+        inputs = [{"image": fitted, "words": row[None]} for row in ids]
+        logits = [np.asarray(model.predict_on_batch(x))[0, ..., 0] for x in inputs]
+        return keep("model", [strict_mask(x, photo.shape[:2], "pad") for x in logits])
+
+    def by_calls():
+        return keep("calls", [predictor(photo, sentence).mask for sentence in asked])
+
+    def at_once():
+        return keep("at once", [prediction.mask for prediction in predictor(photo, asked)])
+
+    def keep(name, found):
+        masks[name] = np.stack(found)
+        return keras.ops.zeros(1)  # all is computed by now; `interleaved` waits for a tensor
+
+    forms = {"at once": at_once, "calls": by_calls, "model": by_model}
+    timings = summary(interleaved(forms, repeats), "at once")
+    differ = max(int(np.sum(masks["model"] != masks[name])) for name in ("calls", "at once"))
+    found = float(masks["model"].mean())
+    return {"timings": timings, "pixels_that_differ": differ, "share_of_pixels_found": found}
+
+
+def main(
+    *,
+    image_size: int = 320,
+    sentences: int = 20,
+    length: int = 8,
+    repeats: int = 3,
+    small: bool = False,
+    output: Path = Path("runs/benchmarks/predictor.json"),
+):
+    """Time one image and many sentences; print and write JSON.
+
+    Parameters
+    ----------
+    image_size
+        Side of the network's square input in pixels, a multiple of 8.
+    sentences
+        Asked of the one image.
+    length
+        Words per sentence.
+    repeats
+        Timed rounds, in each of which every way runs once.
+    small
+        The recipes' small model instead of the paper's.
+    output
+        The JSON file.
+    """
+    results = {
+        "environment": environment(),
+        "settings": {
+            "image_size": image_size,
+            "sentences": sentences,
+            "length": length,
+            "small": small,
+            "repeats": repeats,
+        },
+        **compare(image_size, small, sentences, length, repeats),
+    }
+    values = {
+        "faster_than_calls": results["timings"][1]["ratio"],
+        "pixels_that_differ": results["pixels_that_differ"],
+    }
+    results["targets"] = check_targets(values, TARGETS)
+    console = Console()
+    console.print(timing_table(f"One image, {sentences} sentences", results["timings"]))
+    console.print(f"pixels found: {100 * results['share_of_pixels_found']:.0f} %")
+    console.print(target_table(results["targets"]))
+    write_json(output, results)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
