@@ -97,19 +97,34 @@ def evaluate(model, vocabulary, records, profile="strict", batch_size=8, fit="pa
         ValueError: if the profile is unknown, the vocabulary does not fit the model, or an image
             or mask cannot be read.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile must be one of {sorted(PROFILES)}. Received: {profile!r}")
+    check_profile(profile)
+    return [
+        score(record, logits, profile, fit)
+        for record, _, logits in logits_of(model, vocabulary, records, batch_size, fit, title)
+    ]
+
+
+def logits_of(model, vocabulary, records, batch_size=8, fit="pad", title=None):
+    """Runs a model on every record; arguments and errors as in `evaluate`.
+
+    Yields:
+        `(record, image, logits)`: the fitted image `(S, S, 3)` float32 in 0..255 and the logits
+        `(S, S)`, in the order of the records.
+    """
     check_vocabulary(model, vocabulary)
     image_size = model.input["image"].shape[1]
     batches = RecordBatches(records, vocabulary, image_size, batch_size, fit=fit)
-    scores = []
     numbers = range(len(batches))
     for number in track(numbers, title) if title else numbers:
         inputs, _ = batches[number]
         logits = np.asarray(model.predict_on_batch(inputs))[..., 0]
-        for i, logit in zip(batches.samples(number), logits, strict=True):
-            scores.append(score(records[i], logit, profile, fit))
-    return scores
+        for i, image, logit in zip(batches.samples(number), inputs["image"], logits, strict=True):
+            yield records[i], image, logit
+
+
+def check_profile(profile):
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {sorted(PROFILES)}. Received: {profile!r}")
 
 
 def check_vocabulary(model, vocabulary):
@@ -126,8 +141,13 @@ def check_vocabulary(model, vocabulary):
 
 def score(record, logits, profile="strict", fit="pad"):
     """The `Score` of one record's logits `(S, S)`."""
+    size = record.height, record.width
+    return score_mask(record, PROFILES[profile].to_mask(logits, size, fit))
+
+
+def score_mask(record, found):
+    """The `Score` of one record's mask `(H, W)` bool, at the size of the original image."""
     true = record.mask().astype(bool)
-    found = PROFILES[profile].to_mask(logits, true.shape, fit)
     return Score(record, int(np.sum(true & found)), int(np.sum(true | found)))
 
 
