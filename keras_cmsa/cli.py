@@ -9,8 +9,12 @@ import cyclopts
 
 app = cyclopts.App(
     name="keras-cmsa",
-    help="Find, in a photo, the thing that a sentence speaks of. Training is in recipes/.",
+    help="Find, in a photo, the thing that a sentence speaks of. Training is in recipes/, or `train`.",
 )
+
+# Imported when asked for.
+for _name in ("segment", "evaluate", "explain", "train", "info"):
+    app.command(f"keras_cmsa.commands.{_name}:{_name}")
 
 
 def main(arguments=None):
@@ -22,7 +26,7 @@ def main(arguments=None):
     warnings.formatwarning = lambda message, *_, **__: f"keras-cmsa: {message}\n"
     try:
         app(sys.argv[1:] if arguments is None else arguments)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         print(f"keras-cmsa: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from keras_cmsa.cmsa import with_attention
 from keras_cmsa.encode_once import check_inputs, split_at_words
@@ -14,7 +15,8 @@ from keras_cmsa.evaluation import check_vocabulary, probabilities, strict_mask
 from keras_cmsa.image import FITS, resize_bilinear, to_pixels
 from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.text import Vocabulary, split_words
-from keras_cmsa.training import BEST_MODEL, WORDS
+from keras_cmsa.training import BEST_MODEL as MODEL_FILE
+from keras_cmsa.training import WORDS
 
 # A sentence with more words than the model takes is cut, as in training; one with this many times
 # more is a text, and what the model would make of its beginning answers nothing.
@@ -65,6 +67,12 @@ class Prediction:
             return None
         rows, columns = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+    @property
+    def run_lengths(self):
+        """The mask as COCO writes it: `{"size": [H, W], "counts": str}`."""
+        runs = coco_mask.encode(np.asfortranarray(self.mask, "uint8"))
+        return {"size": runs["size"], "counts": runs["counts"].decode("ascii")}
 
     def heat_map(self, level=None):
         """Position attention over the image: `(H, W)` float32, 1 at the most attended place.
@@ -125,7 +133,10 @@ class Predictor:
         self.fit = fit
         self.batch_size = batch_size
         self.image_size = model.input["image"].shape[1]
-        if any(isinstance(layer, CrossModalSelfAttention) for layer in model.layers):
+        self.attention_layers = [
+            layer.name for layer in model.layers if isinstance(layer, CrossModalSelfAttention)
+        ]
+        if self.attention_layers:
             telling = with_attention(model)
         else:
             telling = keras.Model(model.input, {"logits": model.output}, name=model.name)
@@ -145,7 +156,7 @@ class Predictor:
         """
         path = Path(path)
         if path.is_dir():
-            path = path / BEST_MODEL
+            path = path / MODEL_FILE
         model = load_model(path)
         words = path.with_name(WORDS)
         if not words.exists():
@@ -191,7 +202,7 @@ class Predictor:
 
     def _answer(self, batch):
         asked = [[e] if isinstance(e, str) else list(e) for _, e in batch]
-        words = [self._encode(sentences) for sentences in asked]
+        words = [self.encode(sentences) for sentences in asked]
         pixels = [to_pixels(image) for image, _ in batch]
         sizes = [image.shape[:2] for image in pixels]
         fitted = np.stack([FITS[self.fit][0](image, self.image_size) for image in pixels])
@@ -211,7 +222,8 @@ class Predictor:
             predictions = [self._prediction(s, size, next(found)) for s in sentences]
             yield predictions[0] if isinstance(expression, str) else predictions
 
-    def _encode(self, sentences):
+    def encode(self, sentences):
+        """Word ids of a list of `str`, `(B, N)` int32; says what `__call__` would of each."""
         longest = self.vocabulary.max_words
         for sentence in sentences:
             count = len(split_words(sentence))

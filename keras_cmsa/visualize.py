@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from keras_cmsa.cmsa import LEVELS, with_attention
 from keras_cmsa.data.pipeline import RecordBatches, read_pixels
@@ -88,10 +89,23 @@ def draw_examples(path, examples):
     FigureCanvasAgg(figure).print_png(path)
 
 
-def draw_word_attention(axis, tokens, attention):
+def draw_word_attention(axis, tokens, attention, levels=None):
     """The matrix of Fig. 4: levels down, words across, the share of attention in each cell."""
+    levels = levels or [level.capitalize() for level in LEVELS]
     image = axis.imshow(attention, cmap="cividis", vmin=0, aspect="auto")
-    axis.set_yticks(range(len(LEVELS)), [level.capitalize() for level in LEVELS], fontsize=9)
+    axis.set_yticks(range(len(levels)), levels, fontsize=9)
     axis.set_xticks(range(len(tokens)), tokens, rotation=40, ha="right", fontsize=9)
     axis.set_title("word attention", fontsize=10)
-    axis.figure.colorbar(image, ax=axis, shrink=0.8)
+    if len(tokens) <= 10:
+        for (level, word), share in np.ndenumerate(attention):
+            dark = share < 0.6 * attention.max()
+            axis.text(
+                word,
+                level,
+                f"{100 * share:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if dark else "black",
+            )
+    axis.figure.colorbar(image, ax=axis, shrink=0.8, format=PercentFormatter(1, 0))

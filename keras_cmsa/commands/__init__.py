@@ -1,0 +1,1 @@
+"""The commands of `keras-cmsa`, a module each. None imports Keras before it runs."""
