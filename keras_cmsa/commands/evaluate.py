@@ -31,11 +31,12 @@ def evaluate(
     Parameters
     ----------
     data_dir
-        REFER root: <dataset>/refs(<split owner>).p, <dataset>/instances.json, images/.
+        REFER root: <dataset>/refs(<split owner>).p, <dataset>/instances.json, images/. Or what else
+        `prepare` reads and writes, such as a table of your own (.csv, .jsonl).
     model
         A .keras file with its vocabulary.txt beside it, or the folder of both.
     dataset
-        refcoco, refcoco+, refcocog or refclef.
+        refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit.
     split_owner
         Whose splits: unc, google, umd or berkeley.
     split
@@ -56,13 +57,13 @@ def evaluate(
     """
     import_keras()
     from keras_cmsa.crf import evaluate_refined
-    from keras_cmsa.data.refer import read_refer
+    from keras_cmsa.data.sources import read_records
     from keras_cmsa.evaluation import evaluate as score
     from keras_cmsa.evaluation import write_results
     from keras_cmsa.figures import failures_figure, write_figure
     from keras_cmsa.predictor import Predictor
 
-    records = read_refer(data_dir, dataset, split_owner)
+    records = read_records(data_dir, dataset, split_owner)
     splits = list(split) or [name for name in records if name != "train"]
     if missing := set(splits) - set(records):
         raise ValueError(f"{data_dir} has the splits {sorted(records)}, not {sorted(missing)}")

@@ -43,4 +43,5 @@ def train(
         raise ValueError(f"recipe must be one of {sorted(recipes)}. Received: {recipe!r}")
     # As the shell would: a recipe reads its own arguments and stands on its own.
     sys.argv = [str(recipes[recipe]), *arguments]
+    sys.path.insert(0, str(RECIPES))
     runpy.run_path(str(recipes[recipe]), run_name="__main__")
