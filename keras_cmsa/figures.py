@@ -4,20 +4,22 @@ Each function gives a Matplotlib figure; `write_figure` makes a PNG of it. Colou
 by every kind of colour vision: masks in the orange and blue of Okabe and Ito, maps in cividis.
 """
 
+import functools
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 
 import keras
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_cmsa.cmsa import with_attention
 from keras_cmsa.data.pipeline import read_pixels
 from keras_cmsa.encode_once import Stage
 from keras_cmsa.evaluation import strict_mask
 from keras_cmsa.files import replaced
 from keras_cmsa.image import FITS, to_pixels
-from keras_cmsa.layers import GatedMultiLevelFusion
+from keras_cmsa.layers import CrossModalSelfAttention, GatedMultiLevelFusion
 from keras_cmsa.predictor import Prediction, fit_back
 from keras_cmsa.visualize import FOUND, TRUE, draw_word_attention, overlay
 
@@ -81,6 +83,7 @@ def explain(predictor, image, expressions, single_level=None):
     return explanations
 
 
+@functools.lru_cache(maxsize=1)
 def inner_model(model):
     """The model, sharing its weights, with outputs `fused` and `last_level`.
 
@@ -89,17 +92,27 @@ def inner_model(model):
     """
     fusions = [layer for layer in model.layers if isinstance(layer, GatedMultiLevelFusion)]
     after = {layer.name: layer for layer in model.layers if layer.name in ("score", "logits")}
-    if len(fusions) != 1 or len(after) != 2:
+    if not has_inside(model):
         raise ValueError(
             "Figs. 4 and 5 look into self-attention at several levels with gated fusion, as "
             f"build_cmsa makes it. Received: {model.name!r}, which has none"
         )
-    with_attention(model)  # says so if there is none
     # Keras takes a layer for what it gave when first called: here it gives more.
     fusion = Stage(GatedMultiLevelFusion.__call__, fusions[0])
     fused, levels = fusion(fusions[0].input, return_levels=True)
     last_level = after["logits"](after["score"](levels[-1]))
     return keras.Model(model.input, {"fused": fused, "last_level": last_level})
+
+
+def has_inside(model):
+    """Whether a model has what Figs. 4 and 5 show."""
+    kinds = [type(layer) for layer in model.layers]
+    names = {layer.name for layer in model.layers}
+    return (
+        CrossModalSelfAttention in kinds
+        and kinds.count(GatedMultiLevelFusion) == 1
+        and {"score", "logits"} <= names
+    )
 
 
 def strongest_channel(fused):
@@ -109,34 +122,32 @@ def strongest_channel(fused):
     return (channel - low) / max(high - low, np.finfo("float32").tiny)
 
 
-def words_figure(image, explanations, truths=None):
+def words_figure(images, explanations, truths=None):
     """Fig. 4, an expression a row: image, attention to its words, masks, ground truth.
 
     Args:
-        image: `(H, W, 3)` uint8.
-        explanations: list of `Explanation` of that image.
+        images: list of `(H, W, 3)` uint8.
+        explanations: list of `Explanation`, one of each image.
         truths: list of `(H, W)` bool, or `None` where there is no ground truth.
     """
     columns = 5 if truths else 4
     figure = grid(len(explanations), columns, (1, 1.5, 1, 1, 1)[:columns])
-    for i, (row, explanation) in enumerate(zip(rows_of(figure, columns), explanations)):
+    rows = zip(rows_of(figure, columns), images, explanations)
+    for i, (row, image, explanation) in enumerate(rows):
         prediction = explanation.prediction
         show(row[0], image, quoted(prediction.expression))
         draw_word_attention(
             row[1], prediction.tokens, prediction.word_attention, explanation.levels
         )
         last = explanation.levels[-1]
-        show(
-            row[2],
-            overlay(image, explanation.last_level, FOUND),
-            f"{last} only\n({explanation.last_level_by})",
-        )
+        title = f"{last} only\n({explanation.last_level_by})"
+        show_mask(row[2], image, explanation.last_level, title)
         found = f"score {prediction.score:.2f}" if prediction.box else "nothing found"
         title = f"all levels\n{found}"
         if truths:
             title = f"all levels\nIoU {iou(prediction.mask, truths[i]):.2f}"
-            show(row[4], overlay(image, truths[i], TRUE), "ground truth")
-        show(row[3], overlay(image, prediction.mask, FOUND), title)
+            show_mask(row[4], image, truths[i], "ground truth", TRUE)
+        show_mask(row[3], image, prediction.mask, title)
     return figure
 
 
@@ -155,7 +166,7 @@ def places_figure(image, explanations):
     axes = rows_of(figure, 3)
     for row, explanation in zip(axes, explanations):
         prediction = explanation.prediction
-        show(row[0], overlay(image, prediction.mask, FOUND), quoted(prediction.expression))
+        show_mask(row[0], image, prediction.mask, quoted(prediction.expression))
         show_map(row[1], image, explanation.strongest_channel, "strongest channel, fused map")
         heat = prediction.heat_map()
         heat = np.clip(heat / np.percentile(heat, 99), 0, 1)
@@ -168,20 +179,54 @@ def places_figure(image, explanations):
 def failures_figure(predictor, scores, count=8):
     """Fig. 6: the worst expressions of an evaluation, an expression a row, worst first.
 
+    Of those with the same IoU the largest, where the most pixels are wrong, come first.
+
     Args:
         predictor: of the model that was evaluated.
         scores: list of `Score`.
         count: rows at most.
     """
-    worst = sorted(scores, key=lambda score: score.iou)[:count]
+    worst = sorted(scores, key=lambda score: (score.iou, -score.union))[:count]
     figure = grid(len(worst), 3, (1, 1, 1))
     for row, score in zip(rows_of(figure, 3), worst):
         image, true = read_pixels(score.record)
         found = predictor(image, score.record.expression).mask
         show(row[0], image, quoted(score.record.expression))
-        show(row[1], overlay(image, found, FOUND), f"prediction, IoU {score.iou:.2f}")
-        show(row[2], overlay(image, true.astype(bool), TRUE), "ground truth")
+        show_mask(row[1], image, found, f"prediction, IoU {score.iou:.2f}")
+        show_mask(row[2], image, true.astype(bool), "ground truth", TRUE)
     return figure
+
+
+def write_figures(folder, name, predictor, scores, failures=8, examples=4):
+    """Writes Figs. 4 to 6 of an evaluation.
+
+    Args:
+        folder: for `words_<name>.png`, `places_<name>.png` (both for CMSA only) and
+            `failures_<name>.png`.
+        name: of the split.
+        predictor: of the model that was evaluated.
+        scores: list of `Score`.
+        failures: rows of Fig. 6 at most.
+        examples: rows of Figs. 4 and 5 at most: expressions spread over the split, and those of
+            the image with the most of them.
+    """
+    folder = Path(folder)
+    write_figure(folder / f"failures_{name}.png", failures_figure(predictor, scores, failures))
+    if not has_inside(predictor.model):
+        return
+    records = [score.record for score in scores]
+    spread = records[:: -(-len(records) // examples)]
+    images, truths = zip(*(read_pixels(record) for record in spread))
+    explanations = [
+        explain(predictor, image, [record.expression])[0] for image, record in zip(images, spread)
+    ]
+    truths = [truth.astype(bool) for truth in truths]
+    write_figure(folder / f"words_{name}.png", words_figure(images, explanations, truths))
+    by_image = [list(group) for _, group in groupby(records, lambda record: record.image_path)]
+    most = max(by_image, key=len)[:examples]
+    image, _ = read_pixels(most[0])
+    explanations = explain(predictor, image, [record.expression for record in most])
+    write_figure(folder / f"places_{name}.png", places_figure(image, explanations))
 
 
 def write_figure(path, figure):
@@ -204,6 +249,13 @@ def show(axis, picture, title):
     axis.imshow(picture)
     axis.set_title(title, fontsize=10, wrap=True)
     axis.set_axis_off()
+
+
+def show_mask(axis, image, mask, title, colour=FOUND):
+    """A mask over the photo, with an outline that shows on things of the mask's own colour."""
+    show(axis, overlay(image, mask, colour), title)
+    if mask.any() and not mask.all():
+        axis.contour(mask, levels=[0.5], colors="white", linewidths=1)
 
 
 def show_map(axis, image, values, title):

@@ -32,6 +32,8 @@ from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation import evaluate, write_results
+from keras_cmsa.figures import write_figures
+from keras_cmsa.predictor import Predictor
 from keras_cmsa.text import Vocabulary
 from keras_cmsa.training import compile_model, train
 from keras_cmsa.visualize import draw_examples, find_examples
@@ -198,6 +200,7 @@ def report(model, vocabulary, records, splits, run_dir, start, profile="strict")
         stride = max(1, len(records[split]) // 6)
         examples = find_examples(model, vocabulary, records[split][::stride][:6], profile)
         draw_examples(run_dir / f"examples_{split}.png", examples)
+        write_figures(run_dir, split, Predictor(model, vocabulary), scores[split])
     print_table(metrics, run_dir)
 
 

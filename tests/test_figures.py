@@ -1,5 +1,7 @@
 """The paper's figures: what is drawn is what the model gave."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -84,7 +86,7 @@ def test_words_figure(predictor, photo):
     explanations = explained(predictor, photo)
     truths = [np.arange(32) < 16] * 2
     truths = [np.broadcast_to(t, (24, 32)) for t in truths]
-    figure = words_figure(photo, explanations, truths)
+    figure = words_figure([photo] * 2, explanations, truths)
     for i, explanation in enumerate(explanations):
         axes = figure.axes[5 * i : 5 * i + 5]
         prediction = explanation.prediction
@@ -102,7 +104,7 @@ def test_words_figure(predictor, photo):
         both, either = prediction.mask & truths[i], prediction.mask | truths[i]
         assert f"IoU {both.sum() / either.sum():.2f}" in axes[3].get_title()
         np.testing.assert_array_equal(pictures(axes[4])[0], overlay(photo, truths[i], TRUE))
-    without = words_figure(photo, explanations)
+    without = words_figure([photo] * 2, explanations)
     titles = [axis.get_title() for axis in without.axes]
     assert "ground truth" not in titles and any("score" in t or "nothing" in t for t in titles)
 
@@ -144,7 +146,7 @@ def test_failures_figure_has_the_worst_first(predictor, tmp_path):
     records = tiny.records(tmp_path, 6)
     scores = evaluate(predictor.model, predictor.vocabulary, records)
     figure = failures_figure(predictor, scores, count=4)
-    worst = sorted(scores, key=lambda s: s.iou)[:4]
+    worst = sorted(scores, key=lambda s: (s.iou, -s.union))[:4]
     assert len(figure.axes) == 12
     for i, score in enumerate(worst):
         image, found, true = figure.axes[3 * i : 3 * i + 3]
@@ -167,3 +169,25 @@ def test_a_system_without_such_parts(seeded, photo):
     model = keras.Model({"image": image, "words": words}, image, name="lstm")
     with pytest.raises(ValueError, match="Received: 'lstm'"):
         inner_model(model)
+
+
+def test_the_figures_of_an_evaluation(predictor, tmp_path, monkeypatch):
+    """Expressions spread over the split with their truth; the image that has the most."""
+    from keras_cmsa import figures
+    from keras_cmsa.evaluation import evaluate
+
+    records = tiny.records(tmp_path, 5)
+    records[4:] = [replace(records[3], expression="blue box")]
+    scores = evaluate(predictor.model, predictor.vocabulary, records)
+    drawn = {}
+    write = figures.write_figure
+    monkeypatch.setattr(
+        figures, "write_figure", lambda path, f: drawn.update({path.name: f}) or write(path, f)
+    )
+    figures.write_figures(tmp_path, "val", predictor, scores, failures=2, examples=3)
+    assert set(drawn) == {f"{kind}_val.png" for kind in ("failures", "words", "places")}
+    assert all((tmp_path / name).stat().st_size > 10_000 for name in drawn)
+    titles = [axis.get_title() for axis in drawn["words_val.png"].axes[:15:5]]
+    assert titles == [f"“{records[i].expression}”" for i in (0, 2, 4)]
+    titles = [axis.get_title() for axis in drawn["places_val.png"].axes[:6:3]]
+    assert titles == [f"“{records[i].expression}”" for i in (3, 4)]

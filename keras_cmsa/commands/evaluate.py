@@ -25,8 +25,8 @@ def evaluate(
 ):
     """Score a model on the splits of a data set, at the size of the original images.
 
-    Writes metrics.json, scores_<split>.csv with every expression's IoU, and failures_<split>.png,
-    the worst of them (Fig. 6 of the paper).
+    Writes metrics.json, scores_<split>.csv with every expression's IoU, and the paper's figures:
+    failures_<split>.png, the worst (Fig. 6), and for CMSA words_ and places_<split>.png (4 and 5).
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def evaluate(
     from keras_cmsa.data.sources import read_records
     from keras_cmsa.evaluation import evaluate as score
     from keras_cmsa.evaluation import write_results
-    from keras_cmsa.figures import failures_figure, write_figure
+    from keras_cmsa.figures import write_figures
     from keras_cmsa.predictor import Predictor
 
     records = read_records(data_dir, dataset, split_owner)
@@ -79,8 +79,7 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     metrics = write_results(output, profile, weights_of(model), scores)
     for name in splits:
-        worst = failures_figure(predictor, scores[name], failures)
-        write_figure(output / f"failures_{name}.png", worst)
+        write_figures(output, name, predictor, scores[name], failures)
     if json:
         print(json_module.dumps(metrics))
     else:
@@ -99,11 +98,16 @@ def print_table(metrics, folder):
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{folder}: profile {metrics['profile']}, weights {metrics['weights']}")
+    # Names short enough for a terminal of 80 columns.
+    short = {"overall_iou": "overall", "mean_iou": "mean", "samples": "count"}
+    table = Table(
+        title=f"IoU and prec@X, profile {metrics['profile']}",
+        caption=f"{folder / 'metrics.json'}; weights: {metrics['weights']}",
+    )
     table.add_column("split")
     for name in next(iter(metrics["splits"].values())):
-        table.add_column(name, justify="right")
+        table.add_column(short.get(name, name.replace("prec@0", "@")), justify="right")
     for name, numbers in metrics["splits"].items():
-        cells = (f"{v:.4f}" if isinstance(v, float) else f"{v:,}" for v in numbers.values())
+        cells = (f"{v:.3f}" if isinstance(v, float) else f"{v:,}" for v in numbers.values())
         table.add_row(name, *cells)
     Console().print(table)

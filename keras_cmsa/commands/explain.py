@@ -60,6 +60,8 @@ def explain(
     alone = Predictor.load(single_level) if single_level else None
     explanations = explain(Predictor.load(model), pixels, list(expressions), alone)
     output.mkdir(parents=True, exist_ok=True)
-    write_figure(output / "words.png", words_figure(pixels, explanations, truths))
+    write_figure(
+        output / "words.png", words_figure([pixels] * len(explanations), explanations, truths)
+    )
     write_figure(output / "places.png", places_figure(pixels, explanations))
     print(f"{output / 'words.png'}\n{output / 'places.png'}")
