@@ -243,6 +243,29 @@ def test_explain_and_info(capsys, trained, tmp_path):
 
 
 @pytest.mark.keras
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+def test_a_photo_that_is_none_of_ours(capsys, trained, tmp_path, name):
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image, of the extra test")
+    photo = getattr(data, name)()
+    path = tmp_path / f"{name}.jpg"
+    Image.fromarray(photo).save(path)
+    out, mask = tmp_path / "out.png", tmp_path / "mask.png"
+    assert run("segment", path, "red box", "--model", trained, "-o", out, "--mask", mask) == 0
+    for written in (out, mask):
+        with Image.open(written) as picture:
+            assert picture.size == photo.shape[1::-1]
+    figures = tmp_path / "figures"
+    assert run("explain", path, "red box", "blue box", "--model", trained, "-o", figures) == 0
+    assert (
+        run("segment", "--csv", pairs(tmp_path, [(path.name, "red box")]), "--model", trained) == 0
+    )
+    (row,) = results(tmp_path / "pairs")
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / "pairs" / row["mask"])), np.asarray(Image.open(mask))
+    )
+
+
+@pytest.mark.keras
 def test_evaluate(capsys, trained, predictor, tmp_path):
     import tiny
 

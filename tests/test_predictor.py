@@ -105,6 +105,23 @@ def fitted_inputs(image, fit):
     return FITS[fit][0](image, tiny.SIZE)[None], image.shape[:2]
 
 
+def test_low_precision_stays_close(seeded, rng, photos):
+    """bfloat16 has 8 bits: the folded kernels round elsewhere than the layers one by one."""
+    from keras_cmsa import Predictor
+
+    keras = seeded
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = unseen(tiny.model(), rng)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for prediction in Predictor(model, tiny.vocabulary())(photos[0], SENTENCES):
+        logits, _ = plain(model, tiny.vocabulary(), photos[0], prediction.expression)
+        spread = max(1.0, np.abs(logits).max())
+        np.testing.assert_allclose(prediction.logits, logits, atol=0.03 * spread)
+
+
 def test_a_system_without_attention(seeded, rng, photos):
     from keras_cmsa import Predictor
 
