@@ -1,0 +1,38 @@
+"""Recurrence over the words of an expression, in which padding takes no part."""
+
+from keras import ops
+
+
+def scan_words(step, state, inputs, word_mask):
+    """Runs `state = step(state, input)` word by word; padding leaves the state as it was.
+
+    Args:
+        step: function of the state and one word's inputs to the next state.
+        state: list of tensors `(B, ...)`.
+        inputs: list of tensors `(B, N, ...)`; N must be known.
+        word_mask: `(B, N)` bool, False at padding.
+
+    Returns:
+        List of the N states, each a list like `state`.
+    """
+    states = []
+    # A Python loop: N is small, and a graph without loops compiles and differentiates everywhere.
+    for n in range(inputs[0].shape[1]):
+        is_word = word_mask[:, n]
+        stepped = step(state, [x[:, n] for x in inputs])
+        state = [ops.where(align(is_word, old), new, old) for new, old in zip(stepped, state)]
+        states.append(state)
+    return states
+
+
+def last_word(sequence, word_mask):
+    """What a sequence `(B, N, ...)` holds at the last word of each expression: `(B, ...)`."""
+    place = ops.arange(1, word_mask.shape[1] + 1)
+    last = ops.max(ops.where(word_mask, place, 0), axis=1, keepdims=True)  # (B, 1)
+    chosen = align(ops.equal(place, last), sequence)
+    return ops.sum(ops.where(chosen, sequence, ops.zeros_like(sequence)), axis=1)
+
+
+def align(mask, tensor):
+    """A mask with axes of size one at its end until it has as many as `tensor`."""
+    return mask[(..., *[None] * (len(tensor.shape) - len(mask.shape)))]
