@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from keras_cmsa.backbones import dilated_resnet101
+from keras_cmsa.ends import image_and_words, mask_logits
 from keras_cmsa.layers import (
     CrossModalSelfAttention,
     GatedMultiLevelFusion,
@@ -12,6 +13,11 @@ from keras_cmsa.layers import (
 )
 
 LEVELS = ("res3", "res4", "res5")
+
+
+def gated_multi_level(levels, fusion_dim):
+    """Eq. 5 and the sum of Eq. 6: `(B, H, W, C_i)` maps to one `(B, H, W, fusion_dim)`."""
+    return GatedMultiLevelFusion(fusion_dim, name="fusion")(levels)
 
 
 def build_cmsa(
@@ -25,6 +31,10 @@ def build_cmsa(
     attention="full",
     word_positions=False,
     query_chunk=None,
+    sentence_vector=False,
+    levels=LEVELS,
+    fusion=gated_multi_level,
+    name="cmsa",
 ):
     """The cross-modal self-attention network, in the paper's sizes by default.
 
@@ -41,44 +51,38 @@ def build_cmsa(
         word_positions: add a learned vector per place in the sentence to each word. Eq. 1 has none
             and cannot tell "circle left of the square" from "square left of the circle".
         query_chunk: see `CrossModalSelfAttention`; for image sizes whose attention fills memory.
+        sentence_vector: let the state of an LSTM after the last word stand for all words (CMSA-S).
+        levels: which of `LEVELS` are attended and fused.
+        fusion: function of the list of attended maps and `fusion_dim` that makes one map of them;
+            `keras_cmsa.layers.fusion_alternatives` has those of Table 3.
+        name: of the model.
 
     Returns:
-        A functional `keras.Model` named "cmsa". Inputs: `image` `(B, S, S, 3)` float32 RGB in
-        0..255 and `words` `(B, N)` int32, 0 at padding. Output: logits `(B, S, S, 1)` float32;
-        their sigmoid is the probability of Eq. 6.
+        A functional `keras.Model`. Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255 and
+        `words` `(B, N)` int32, 0 at padding. Output: logits `(B, S, S, 1)` float32; their sigmoid
+        is the probability of Eq. 6.
 
     Raises:
         ValueError: if a size is not possible or the backbone does not fit `image_size`.
 
     Source: Ye et al., CVPR 2019.
     """
-    if vocabulary_size < 3:
-        raise ValueError(
-            "vocabulary_size counts padding, [UNK] and at least one word, so it must be 3 or more. "
-            f"Received: vocabulary_size={vocabulary_size}"
-        )
-    if backbone is None:
-        backbone = dilated_resnet101(image_size)
-    if tuple(backbone.input_shape[1:3]) != (image_size, image_size):
-        raise ValueError(
-            f"The backbone takes images of {backbone.input_shape[1:3]}, not of the model's "
-            f"image_size. Received: image_size={image_size}"
-        )
-    image = keras.Input((image_size, image_size, 3), name="image")
-    words = keras.Input((max_words,), dtype="int32", name="words")
-
-    word_vectors = layers.Embedding(
-        vocabulary_size,
-        word_dim,
-        embeddings_initializer=keras.initializers.RandomUniform(-0.08, 0.08),
-        name="word_vectors",
-    )(words)  # (B, N, Cl)
+    if not levels or not set(levels) <= set(LEVELS):
+        raise ValueError(f"levels must be one or more of {LEVELS}. Received: levels={levels}")
+    backbone = backbone or dilated_resnet101(image_size)
+    inputs, maps, word_vectors, is_word = image_and_words(
+        vocabulary_size, image_size, backbone, max_words, word_dim
+    )
     if word_positions:
         word_vectors = WordPositions(name="word_positions")(word_vectors)
-    is_word = ops.not_equal(words, 0)  # (B, N)
+    if sentence_vector:
+        sentence = layers.LSTM(word_dim, name="sentence")(word_vectors, mask=is_word)
+        word_vectors, is_word = sentence[:, None], is_word[:, :1]  # (B, 1, Cl), (B, 1)
 
     attended = []
-    for level, visual in zip(LEVELS, backbone(image), strict=True):
+    for level, visual in zip(LEVELS, maps, strict=True):
+        if level not in levels:
+            continue
         feature = MultimodalFeature(name=f"feature_{level}")(visual, word_vectors)
         # The attention itself is an output of the graph, for `with_attention`; unasked for, it is
         # never computed.
@@ -86,13 +90,9 @@ def build_cmsa(
             attention_dim, attention, query_chunk, name=f"attention_{level}"
         )(*feature, is_word, return_attention=True)
         attended.append(level_map)  # (B, H, W, Cv + 8 + Cl)
-    fused = GatedMultiLevelFusion(fusion_dim, name="fusion")(attended)  # (B, H, W, fusion_dim)
+    fused = fusion(attended, fusion_dim)  # (B, H, W, fusion_dim)
     score = layers.Conv2D(1, 3, padding="same", name="score")(fused)  # (B, H, W, 1)
-    scale = image_size // score.shape[1]
-    logits = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32", name="logits")(
-        score
-    )
-    return keras.Model({"image": image, "words": words}, logits, name="cmsa")
+    return keras.Model(inputs, mask_logits(score, image_size), name=name)
 
 
 def with_attention(model):
