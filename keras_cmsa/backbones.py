@@ -1,5 +1,8 @@
 """Backbones: image -> the maps of Res3, Res4 and Res5, all at one eighth of its side.
 
+Two of the systems that CMSA is compared with were published on others: `vgg16` and, standing in for
+DPN-92, `pyramid_resnet101`.
+
 Each takes RGB in 0..255 and brings it to the range its weights want; that happens here and nowhere
 else, so training, prediction and serving cannot disagree.
 """
@@ -38,41 +41,137 @@ def dilated_resnet101(
     Source: He et al., CVPR 2016; Chen et al., "DeepLab", PAMI 2018.
     """
     check_image_size(image_size)
+    ends = [f"{stage}_out" for stage in ("conv3_block4", "conv4_block23", "conv5_block3")]
+    return resnet101(image_size, weights, train_stages, freeze_norm, dilate, ends)
+
+
+def pyramid_resnet101(
+    image_size=512, weights="imagenet", train_stages=("conv3", "conv4", "conv5"), freeze_norm=None
+):
+    """ResNet-101 as published, of stride 32, with a map at each power of two.
+
+    Args:
+        image_size: side of the square input in pixels, a multiple of 32.
+        weights, train_stages, freeze_norm: as in `dilated_resnet101`.
+
+    Returns:
+        `keras.Model` named "backbone": `(B, S, S, 3)` RGB in 0..255 -> list of five maps of sides
+        S/2, S/4, S/8, S/16, S/32 with 64, 256, 512, 1024 and 2048 channels.
+
+    Raises:
+        ValueError, OSError: as `dilated_resnet101`.
+
+    Source: He et al., CVPR 2016.
+    """
+    check_image_size(image_size, 32)
+    blocks = ("conv2_block3", "conv3_block4", "conv4_block23", "conv5_block3")
+    ends = ["conv1_relu", *(f"{block}_out" for block in blocks)]
+    return resnet101(image_size, weights, train_stages, freeze_norm, as_published, ends)
+
+
+def resnet101(image_size, weights, train_stages, freeze_norm, clone_function, ends):
+    """`keras.applications.ResNet101` with its layers changed by a function, cut off at `ends`."""
     unknown = set(train_stages) - set(STAGES)
     if unknown:
         raise ValueError(f"train_stages must be among {STAGES}. Received: {sorted(unknown)}")
     published = published_resnet101(weights)
-    dilated = keras.models.clone_model(
-        published, input_tensors=keras.Input((image_size, image_size, 3)), clone_function=dilate
+    changed = keras.models.clone_model(
+        published,
+        input_tensors=keras.Input((image_size, image_size, 3)),
+        clone_function=clone_function,
     )
-    dilated.set_weights(published.get_weights())
+    changed.set_weights(published.get_weights())
     if freeze_norm is None:
         freeze_norm = weights is not None
-    for layer in dilated.layers:
+    for layer in changed.layers:
         is_norm = isinstance(layer, layers.BatchNormalization)
         layer.trainable = layer.name.split("_")[0] in train_stages and not (is_norm and freeze_norm)
-    ends = [f"{stage}_out" for stage in ("conv3_block4", "conv4_block23", "conv5_block3")]
-    features = keras.Model(dilated.input, [dilated.get_layer(end).output for end in ends])
+    features = keras.Model(changed.input, [changed.get_layer(end).output for end in ends])
 
     image = keras.Input((image_size, image_size, 3), name="image")
     return keras.Model(image, features(caffe_pixels(image)), name="backbone")
 
 
+def vgg16(image_size=512, weights="imagenet", train_convolutions=False):
+    """VGG-16 with its three dense layers turned into convolutions, of stride 32.
+
+    Args:
+        image_size: side of the square input in pixels, a multiple of 32.
+        weights: `"imagenet"`, the path of a weights file of `keras.applications.VGG16()`, or `None`
+            for random ones.
+        train_convolutions: train the 13 convolutions too, which Hu et al. keep as they are.
+
+    Returns:
+        `keras.Model` named "backbone": `(B, S, S, 3)` RGB in 0..255 -> list of one map
+        `(B, S/32, S/32, 1000)`, the logits of ImageNet's classes at each place.
+
+    Raises:
+        ValueError, OSError: as `dilated_resnet101`.
+
+    Source: Simonyan and Zisserman, ICLR 2015; as used by Hu et al., ECCV 2016.
+    """
+    check_image_size(image_size, 32)
+    published = published_weights(
+        keras.applications.VGG16, weights, "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+    )
+    return fully_convolutional(published, image_size, train_convolutions)
+
+
+def fully_convolutional(vgg, image_size, train_convolutions=False):
+    """`vgg16` of the weights of a `keras.applications.VGG16` with its top."""
+    to_pool = keras.Model(vgg.input, vgg.get_layer("block5_pool").output)
+    features = keras.models.clone_model(
+        to_pool, input_tensors=keras.Input((image_size, image_size, 3))
+    )
+    features.set_weights(to_pool.get_weights())
+    features.trainable = train_convolutions
+
+    image = keras.Input((image_size, image_size, 3), name="image")
+    x = features(caffe_pixels(image))
+    for name, dense, size in (("fc6", "fc1", 7), ("fc7", "fc2", 1), ("fc8", "predictions", 1)):
+        kernel, bias = vgg.get_layer(dense).get_weights()
+        convolution = layers.Conv2D(
+            len(bias),
+            size,
+            padding="same",
+            activation=None if name == "fc8" else "relu",
+            # The weights come from `vgg`; drawing 100 million at random first takes seconds.
+            kernel_initializer="zeros",
+            name=name,
+        )
+        x = convolution(x)
+        convolution.set_weights([kernel.reshape(size, size, -1, len(bias)), bias])
+    return keras.Model(image, [x], name="backbone")
+
+
 def published_resnet101(weights):
-    """`keras.applications.ResNet101` without its top, with errors that say how to go on."""
+    """`keras.applications.ResNet101` without its top."""
+    return published_weights(
+        keras.applications.ResNet101,
+        weights,
+        "resnet/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        include_top=False,
+    )
+
+
+def published_weights(application, weights, file, **options):
+    """A model of `keras.applications` with its weights, and errors that say how to go on."""
     try:
-        return keras.applications.ResNet101(include_top=False, weights=weights)
+        return application(weights=weights, **options)
     except Exception as error:
         if weights != "imagenet" or "URL" not in str(error):
             raise
         raise OSError(
-            "The ImageNet weights of ResNet-101 are not in Keras' cache and could not be "
-            f"downloaded ({error}). Wanted: resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5 "
-            "from the 'resnet' folder of Keras' application weights (Google Cloud Storage, "
-            "'tensorflow/keras-applications'). Put it into ~/.keras/models, or give its path: "
-            "backbone weights=PATH, or --backbone-weights PATH in a recipe; weights=None or "
-            "--backbone-weights none starts from random ones."
+            f"The ImageNet weights of {application.__name__} are not in Keras' cache and could not "
+            f"be downloaded ({error}). Wanted: {file} of Keras' application weights (Google Cloud "
+            "Storage, 'tensorflow/keras-applications'). Put the file into ~/.keras/models, or give "
+            "its path: backbone weights=PATH, or --backbone-weights PATH in a recipe; weights=None "
+            "or --backbone-weights none starts from random ones."
         ) from error
+
+
+def as_published(layer):
+    return layer.__class__.from_config(layer.get_config())
 
 
 def dilate(layer):
@@ -155,9 +254,9 @@ def batch_norm(x, name):
     return layers.BatchNormalization(momentum=0.9, name=name)(x)
 
 
-def check_image_size(image_size):
-    if image_size < 8 or image_size % 8:
+def check_image_size(image_size, stride=8):
+    if image_size < stride or image_size % stride:
         raise ValueError(
-            "image_size must be a multiple of 8, the stride of the backbone. "
+            f"image_size must be a multiple of {stride}, the stride of the backbone. "
             f"Received: image_size={image_size}"
         )
