@@ -16,6 +16,8 @@ _MODULE_OF = {
     "MultimodalFeature": "layers",
     "build_cmsa": "cmsa",
     "with_attention": "cmsa",
+    "SYSTEMS": "systems",
+    "build_system": "systems",
     "dilated_resnet101": "backbones",
     "small_resnet": "backbones",
     "MaskLoss": "losses",

@@ -1,0 +1,1 @@
+"""The systems that the paper compares CMSA with, a file each; inputs and output as `build_cmsa`."""
