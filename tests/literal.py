@@ -98,3 +98,29 @@ def gradient(function, at, step=1e-6):
         there[index] -= 2 * step
         result[index] = (up - function(there)) / (2 * step)
     return result
+
+
+def lstm(i, j, f, o, c):
+    """An LSTM's hidden state and cell from its gates before their sigmoids and the cell before."""
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(j)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def resize_bilinear(x, side):
+    """(H, H, C) to (side, side, C), centres of cells aligned, values at the border repeated."""
+    centres = np.clip((np.arange(side) + 0.5) * len(x) / side - 0.5, 0, len(x) - 1)
+    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(len(x))))
+    return np.einsum("ap,bq,pqc->abc", weights, weights, x)
+
+
+def transposed_convolution(x, kernel, bias, stride):
+    """'Same': every input adds its kernel (k, k, D, C) to the output, cut to `stride` times H, W."""
+    height, width, _ = x.shape
+    size = kernel.shape[0]
+    out = np.zeros(((height - 1) * stride + size, (width - 1) * stride + size, kernel.shape[2]))
+    for row in range(height):
+        for column in range(width):
+            top, left = row * stride, column * stride
+            out[top : top + size, left : left + size] += kernel @ x[row, column]
+    cut = (size - stride) // 2
+    return out[cut : cut + height * stride, cut : cut + width * stride] + bias
