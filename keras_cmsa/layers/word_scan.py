@@ -17,9 +17,10 @@ def scan_words(step, state, inputs, word_mask):
     """
     states = []
     # A Python loop: N is small, and a graph without loops compiles and differentiates everywhere.
-    for n in range(inputs[0].shape[1]):
-        is_word = word_mask[:, n]
-        stepped = step(state, [x[:, n] for x in inputs])
+    # Unstacked, since the gradient of each slice would be as large as the whole.
+    words = zip(*(ops.unstack(x, axis=1) for x in inputs))
+    for is_word, word in zip(ops.unstack(word_mask, axis=1), words):
+        stepped = step(state, word)
         state = [ops.where(align(is_word, old), new, old) for new, old in zip(stepped, state)]
         states.append(state)
     return states

@@ -1,0 +1,297 @@
+"""The paper's tables, each system trained alike: same data, sizes, schedule, budget and seeds.
+
+    python recipes/ablations.py --table 2                       attention, on RefShapes, for two cores
+    python recipes/ablations.py --table 3                       words, and fusion of levels
+    python recipes/ablations.py --table 1                       the compared systems
+    python recipes/ablations.py --systems cmsa cmsa_ordered     any systems of keras_cmsa.systems
+    python recipes/ablations.py --table 1 --data-dir REFER_ROOT --paper-size          for a GPU
+
+A system that an earlier call has trained is not trained again, and one under way goes on where it
+was, so the tables share their systems and a kill costs a round. Per table, table_<n>.md, .csv and
+.png in the run directory. The paper's numbers (UNC val, COCO-trained DeepLab weights, DenseCRF)
+stand in a column of their own: they are of other data.
+"""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+from typing import Literal
+
+import cyclopts
+import keras
+from costs import measure_costs
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from keras_cmsa.backbones import dilated_resnet101, pyramid_resnet101, small_resnet, vgg16
+from keras_cmsa.data.ref_shapes import write_ref_shapes
+from keras_cmsa.data.refer import read_refer
+from keras_cmsa.evaluation import THRESHOLDS, evaluate, write_results
+from keras_cmsa.files import replaced
+from keras_cmsa.systems import PAPER_UNC_VAL, SYSTEMS, TABLES, build_system
+from keras_cmsa.text import MAX_WORDS, Vocabulary, split_words
+from keras_cmsa.training import compile_model, train
+
+# The small comparison, for two CPU cores. One backbone for all, from random weights.
+SMALL_SIZES = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
+SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 96, 16, 1500, 500
+SMALL_LEARNING_RATE = 2e-3
+SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
+
+# The paper's sizes and schedule; every system with the backbone that it was published on.
+IMAGE_SIZE, BATCH_SIZE, STEPS, STEPS_PER_ROUND = 320, 8, 100_000, 2000
+LEARNING_RATE = 2.5e-4
+BACKBONES = {"lstm_cnn": vgg16, "dmn": pyramid_resnet101}  # the others: dilated_resnet101
+
+PROFILE = "strict"
+
+
+def main(
+    *,
+    table: Literal[1, 2, 3] | None = None,
+    systems: list[str] | None = None,
+    data_dir: Path | None = None,
+    dataset: str = "refcoco",
+    split_owner: str = "unc",
+    split: str = "val",
+    paper_size: bool = False,
+    backbone_weights: Literal["imagenet", "none"] = "imagenet",
+    image_size: int | None = None,
+    batch_size: int | None = None,
+    steps: int | None = None,
+    steps_per_round: int | None = None,
+    seeds: int = 1,
+    run_dir: Path = Path("runs/ablations"),
+):
+    """Train systems under one budget, evaluate them, and write tables and charts.
+
+    Parameters
+    ----------
+    table
+        Train what this table of the paper has and write it. Without, and without systems: all.
+    systems
+        Names of systems to train instead.
+    data_dir
+        REFER root. Without it, RefShapes is written to data/ref_shapes.
+    dataset
+        Folder of the data set in the root: refcoco, refcoco+, refcocog or refclef.
+    split_owner
+        Whose splits: unc, google, umd or berkeley.
+    split
+        Picks the best round, and is what the tables report.
+    paper_size
+        The published sizes and backbones instead of small ones on one small backbone.
+    backbone_weights
+        Of the published backbones.
+    image_size
+        Side of the square input in pixels.
+    batch_size
+        Expressions per batch.
+    steps
+        Batches to train each system on.
+    steps_per_round
+        Batches between validations; a kill costs that many at most.
+    seeds
+        Train each system this often, with seeds 0, 1, ...
+    run_dir
+        Where the runs and tables go.
+    """
+    root = data_dir or write_ref_shapes(Path("data/ref_shapes"))
+    settings = {
+        "data": f"{dataset} ({split_owner}) in {root.name}",
+        "split": split,
+        "sizes": "as published" if paper_size else "small",
+        "backbone_weights": backbone_weights if paper_size else "none",
+        "image_size": image_size or (IMAGE_SIZE if paper_size else SMALL_IMAGE_SIZE),
+        "batch_size": batch_size or (BATCH_SIZE if paper_size else SMALL_BATCH_SIZE),
+        "steps": steps or (STEPS if paper_size else SMALL_STEPS),
+        "steps_per_round": steps_per_round
+        or (STEPS_PER_ROUND if paper_size else SMALL_STEPS_PER_ROUND),
+        "profile": PROFILE,
+        "backend": keras.backend.backend(),
+    }
+    tables = [table] if table else [] if systems else list(TABLES)
+    names = systems or list(dict.fromkeys(name for t in tables for name in TABLES[t].values()))
+    unknown = set(names) - set(SYSTEMS)
+    if unknown:
+        raise ValueError(f"systems must be among {sorted(SYSTEMS)}. Received: {sorted(unknown)}")
+    keep_settings(run_dir, settings)
+
+    records = read_refer(root, dataset, split_owner)
+    expressions = [record.expression for record in records["train"]]
+    longest = max(len(split_words(expression)) for expression in expressions)
+    vocabulary = Vocabulary.build(expressions, max_words=min(longest, MAX_WORDS))
+    # Seed by seed, so that a comparison cut short has every system in it.
+    for seed in range(seeds):
+        for name in names:
+            run(name, seed, vocabulary, records, settings, run_dir / name / f"seed_{seed}")
+    if systems:
+        write_table(run_dir, "systems", {name: name for name in names}, {}, settings)
+    for number in tables:
+        write_table(run_dir, number, TABLES[number], PAPER_UNC_VAL[number], settings)
+
+
+def keep_settings(run_dir, settings):
+    """One run directory has one budget: what stands in a table was trained alike."""
+    path = run_dir / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != settings:
+        raise ValueError(
+            f"The systems in {run_dir} were trained with {json.loads(path.read_text())}: give "
+            f"another --run-dir. Received: {settings}"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as file:
+        json.dump(settings, file, indent=1)
+
+
+def run(name, seed, vocabulary, records, settings, run_dir):
+    """Trains and evaluates one system, or what of that is still to be done."""
+    if (run_dir / "costs.json").exists():
+        return
+    print(f"{name}, seed {seed}")
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    model = build(name, len(vocabulary), vocabulary.max_words, settings)
+    small = settings["sizes"] == "small"
+    compile_model(
+        model,
+        settings["steps"],
+        SMALL_LEARNING_RATE if small else LEARNING_RATE,
+        dice_weight=SMALL_DICE_WEIGHT if small else 0.0,
+    )
+    split = settings["split"]
+    best = train(
+        model,
+        vocabulary,
+        records["train"],
+        records[split],
+        run_dir,
+        settings["steps"],
+        settings["batch_size"],
+        settings["steps_per_round"],
+        seed,
+        resume=True,
+        verbose=2,
+    )
+    model = keras.saving.load_model(best)
+    scores = {split: evaluate(model, vocabulary, records[split], PROFILE)}
+    start = f"backbone {settings['backbone_weights']}, the rest random (seed {seed})"
+    write_results(run_dir, PROFILE, start, scores)
+    with replaced(run_dir / "costs.json") as file:  # last: it says that all is done
+        json.dump(measure_costs(model, best), file, indent=1)
+
+
+def build(name, vocabulary_size, max_words, settings):
+    size = settings["image_size"]
+    if settings["sizes"] == "small":
+        return build_system(
+            name,
+            vocabulary_size,
+            image_size=size,
+            backbone=small_resnet(size),
+            max_words=max_words,
+            **SMALL_SIZES,
+        )
+    weights = None if settings["backbone_weights"] == "none" else settings["backbone_weights"]
+    backbone = BACKBONES.get(name, dilated_resnet101)(size, weights)
+    return build_system(name, vocabulary_size, image_size=size, backbone=backbone)
+
+
+def write_table(run_dir, table, rows, paper, settings):
+    """Writes table_<table>.md, .csv and .png from what the runs have left."""
+    kept = [summarize_row(run_dir, row, name, paper.get(row), settings["split"])
+            for row, name in rows.items()]  # fmt: skip
+    path = run_dir / f"table_{table}"
+    with replaced(path.with_suffix(".csv")) as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in kept for key in row)))
+        writer.writeheader()
+        writer.writerows(kept)
+    with replaced(path.with_suffix(".md")) as file:
+        file.write(as_markdown(kept, table, settings))
+    draw_chart(path.with_suffix(".png"), kept, table, settings)
+    print(path.with_suffix(".md").read_text())
+
+
+def summarize_row(run_dir, row, name, paper, split):
+    """A row of numbers, means over the seeds; IoU and precision in %."""
+    runs = sorted((run_dir / name).glob("seed_*/costs.json"))
+    metrics = [json.loads(run.with_name("metrics.json").read_text()) for run in runs]
+    costs = [json.loads(run.read_text()) for run in runs]
+    overall = [100 * m["splits"][split]["overall_iou"] for m in metrics]
+    summary = {"row": row, "system": name, "seeds": len(runs), "overall_iou": mean(overall)}
+    summary.update(lowest=min(overall), highest=max(overall))
+    for measure in ("mean_iou", *(f"prec@{x:g}" for x in THRESHOLDS)):
+        summary[measure] = mean(100 * m["splits"][split][measure] for m in metrics)
+    for kind in metrics[0]["kinds"][split]:
+        summary[f"iou: {kind}"] = mean(
+            100 * m["kinds"][split][kind]["overall_iou"] for m in metrics
+        )
+    summary["parameters"] = costs[0]["parameters"]
+    summary["multiply_adds"] = costs[0]["multiply_adds"]
+    summary["milliseconds"] = mean(cost["milliseconds"] for cost in costs)
+    summary["paper_iou_unc_val"] = paper
+    return summary
+
+
+def mean(values):
+    return statistics.fmean(values)
+
+
+def as_markdown(rows, table, settings):
+    kinds = [key for key in rows[0] if key.startswith("iou: ")]
+    measures = ["mean_iou", *(f"prec@{x:g}" for x in THRESHOLDS), *kinds]
+    head = ["", "system", "overall IoU", *(m.replace("_iou", " IoU") for m in measures)]
+    head += ["M parameters", "G multiply-adds", "ms per image", "paper: IoU on UNC val"]
+    lines = [
+        f"Table {table}. " + ", ".join(f"{k} {v}" for k, v in settings.items()),
+        "",
+        "IoU and precision in %; with several seeds the mean, and from the lowest to the highest.",
+        "Multiply-adds, and the median time on the machine of the run, for one image.",
+        "The paper's numbers are of other data, sizes and starting weights, and with DenseCRF.",
+        "",
+        as_line(head),
+        as_line(["---", "---", *["---:"] * (len(head) - 2)]),
+    ]
+    for row in rows:
+        overall = f"{row['overall_iou']:.2f}"
+        if row["seeds"] > 1:
+            overall += f" ({row['lowest']:.2f}–{row['highest']:.2f}, {row['seeds']} seeds)"
+        adds, paper = row["multiply_adds"], row["paper_iou_unc_val"]
+        cells = [row["row"], row["system"], overall, *(f"{row[m]:.2f}" for m in measures)]
+        cells += [f"{row['parameters'] / 1e6:.2f}", f"{adds / 1e9:.2f}" if adds else "(no JAX)"]
+        cells += [f"{row['milliseconds']:.1f}", f"{paper:.2f}" if paper else "–"]
+        lines.append(as_line(cells))
+    return "\n".join([*lines, ""])
+
+
+def as_line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def draw_chart(path, rows, table, settings):
+    """Overall IoU, from the lowest to the highest seed; beside it, apart, the paper's."""
+    figure = Figure(figsize=(9, 1 + 0.4 * len(rows)), layout="constrained")
+    ours, papers = figure.subplots(1, 2, sharey=True)
+    places = range(len(rows), 0, -1)
+    values = [row["overall_iou"] for row in rows]
+    spread = [[row["overall_iou"] - row["lowest"] for row in rows],
+              [row["highest"] - row["overall_iou"] for row in rows]]  # fmt: skip
+    ours.errorbar(values, places, xerr=spread, fmt="o", color="#0072b2", capsize=3)
+    ours.set_title(f"{settings['data']}, {settings['split']}", fontsize=10)
+    published = [
+        (r["paper_iou_unc_val"], p) for r, p in zip(rows, places) if r["paper_iou_unc_val"]
+    ]
+    if published:
+        papers.plot(*zip(*published), "D", color="#e69f00", fillstyle="none")
+    papers.set_title("the paper, UNC val", fontsize=10)
+    ours.set_yticks(list(places), [row["row"] for row in rows], fontsize=9)
+    for axis in (ours, papers):
+        axis.set_xlabel("overall IoU, %")
+        axis.grid(axis="x", alpha=0.3)
+    figure.suptitle(f"Table {table}" if table in TABLES else "Systems", fontsize=11)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
