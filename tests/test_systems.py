@@ -555,3 +555,63 @@ def test_pyramid_resnet_maps(seeded):
     ]
     with pytest.raises(ValueError, match=r"multiple of 32.* Received: image_size=48"):
         pyramid_resnet101(48, weights=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES[1].values())
+def test_paper_size_runs_forward(name):
+    """With its own backbone at its own image size, in a process of its own, within 8 GB."""
+    import json
+    import os
+    import subprocess
+    import sys
+
+    import keras
+
+    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
+    done = subprocess.run(
+        [sys.executable, "-c", PAPER_SIZE, name],
+        env=environment,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen = json.loads(done.stdout)
+    side = {"lstm_cnn": 512, "dmn": 512, "kwa": 480}.get(name, 320)
+    positions = {"lstm_cnn": 16, "dmn": 16, "kwa": 60}.get(name, 40)
+    assert seen["input"] == [None, side, side, 3] and seen["output"] == [1, side, side, 1]
+    assert seen["fusion"][-3:-1] == [positions, positions]
+    assert seen["finite"] and seen["spread"] > 0
+    assert seen["gigabytes"] < 8
+
+
+PAPER_SIZE = """
+import json, resource, sys
+import numpy as np, keras
+from keras_cmsa import backbones
+from keras_cmsa.systems import SYSTEMS, build_system
+import inspect
+
+name = sys.argv[1]
+keras.utils.set_random_seed(0)
+size = inspect.signature(SYSTEMS[name]).parameters["image_size"].default
+make = {"lstm_cnn": backbones.vgg16, "dmn": backbones.pyramid_resnet101}
+model = build_system(
+    name, 10_000, backbone=make.get(name, backbones.dilated_resnet101)(size, weights=None)
+)
+rng = np.random.default_rng(0)
+image = rng.uniform(0, 255, (1, size, size, 3)).astype("float32")
+words = np.zeros((1, 20), "int32")
+words[0, :7] = rng.integers(2, 10_000, 7)
+logits = keras.ops.convert_to_numpy(model({"image": image, "words": words}, training=False))
+fusion = next(x for x in reversed(model.layers) if x.name.startswith("fusion"))
+print(json.dumps({
+    "input": list(model.input["image"].shape),
+    "output": list(logits.shape),
+    "fusion": list(fusion.output.shape),
+    "finite": bool(np.isfinite(logits).all()),
+    "spread": float(logits.std()),
+    "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+}))
+"""
