@@ -34,7 +34,7 @@ from keras_cmsa.text import MAX_WORDS, Vocabulary, split_words
 from keras_cmsa.training import compile_model, train
 
 # The small comparison, for two CPU cores. One backbone for all, from random weights.
-SMALL_SIZES = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
+SMALL_WIDTH = 64  # word, attention and fusion channels
 SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 96, 16, 1500, 500
 SMALL_LEARNING_RATE = 2e-3
 SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
@@ -61,6 +61,7 @@ def main(
     batch_size: int | None = None,
     steps: int | None = None,
     steps_per_round: int | None = None,
+    width: int = SMALL_WIDTH,
     seeds: int = 1,
     run_dir: Path = Path("runs/ablations"),
 ):
@@ -71,7 +72,7 @@ def main(
     table
         Train what this table of the paper has and write it. Without, and without systems: all.
     systems
-        Names of systems to train instead.
+        Names of systems to train instead; with a table, only these rows of it.
     data_dir
         REFER root. Without it, RefShapes is written to data/ref_shapes.
     dataset
@@ -92,6 +93,8 @@ def main(
         Batches to train each system on.
     steps_per_round
         Batches between validations; a kill costs that many at most.
+    width
+        Channels of words, attention and fusion in the small sizes.
     seeds
         Train each system this often, with seeds 0, 1, ...
     run_dir
@@ -101,7 +104,7 @@ def main(
     settings = {
         "data": f"{dataset} ({split_owner}) in {root.name}",
         "split": split,
-        "sizes": "as published" if paper_size else "small",
+        "width": None if paper_size else width,
         "backbone_weights": backbone_weights if paper_size else "none",
         "image_size": image_size or (IMAGE_SIZE if paper_size else SMALL_IMAGE_SIZE),
         "batch_size": batch_size or (BATCH_SIZE if paper_size else SMALL_BATCH_SIZE),
@@ -126,10 +129,11 @@ def main(
     for seed in range(seeds):
         for name in names:
             run(name, seed, vocabulary, records, settings, run_dir / name / f"seed_{seed}")
-    if systems:
+    if not tables:
         write_table(run_dir, "systems", {name: name for name in names}, {}, settings)
     for number in tables:
-        write_table(run_dir, number, TABLES[number], PAPER_UNC_VAL[number], settings)
+        rows = {row: name for row, name in TABLES[number].items() if name in names}
+        write_table(run_dir, number, rows, PAPER_UNC_VAL[number], settings)
 
 
 def keep_settings(run_dir, settings):
@@ -153,7 +157,7 @@ def run(name, seed, vocabulary, records, settings, run_dir):
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     model = build(name, len(vocabulary), vocabulary.max_words, settings)
-    small = settings["sizes"] == "small"
+    small = settings["width"] is not None
     compile_model(
         model,
         settings["steps"],
@@ -184,14 +188,16 @@ def run(name, seed, vocabulary, records, settings, run_dir):
 
 def build(name, vocabulary_size, max_words, settings):
     size = settings["image_size"]
-    if settings["sizes"] == "small":
+    if width := settings["width"]:
         return build_system(
             name,
             vocabulary_size,
             image_size=size,
             backbone=small_resnet(size),
             max_words=max_words,
-            **SMALL_SIZES,
+            word_dim=width,
+            attention_dim=width,
+            fusion_dim=width,
         )
     weights = None if settings["backbone_weights"] == "none" else settings["backbone_weights"]
     backbone = BACKBONES.get(name, dilated_resnet101)(size, weights)
