@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 
 from keras_cmsa.backbones import dilated_resnet101, pyramid_resnet101, small_resnet, vgg16
 from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.refer import read_refer
+from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation import THRESHOLDS, evaluate, write_results
 from keras_cmsa.files import replaced
 from keras_cmsa.systems import PAPER_UNC_VAL, SYSTEMS, TABLES, build_system
@@ -74,9 +74,10 @@ def main(
     systems
         Names of systems to train instead; with a table, only these rows of it.
     data_dir
-        REFER root. Without it, RefShapes is written to data/ref_shapes.
+        REFER root, or another source of recipes/README.md. Without it, RefShapes is written to
+        data/ref_shapes.
     dataset
-        Folder of the data set in the root: refcoco, refcoco+, refcocog or refclef.
+        refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit.
     split_owner
         Whose splits: unc, google, umd or berkeley.
     split
@@ -121,7 +122,7 @@ def main(
         raise ValueError(f"systems must be among {sorted(SYSTEMS)}. Received: {sorted(unknown)}")
     keep_settings(run_dir, settings)
 
-    records = read_refer(root, dataset, split_owner)
+    records = read_records(root, dataset, split_owner)
     expressions = [record.expression for record in records["train"]]
     longest = max(len(split_words(expression)) for expression in expressions)
     vocabulary = Vocabulary.build(expressions, max_words=min(longest, MAX_WORDS))
