@@ -21,17 +21,24 @@ def recipes(monkeypatch):
 
 
 @pytest.fixture
-def smoke(recipes, tmp_path):
-    """The recipe's main on a REFER root of a few scenes."""
+def smoke(recipes, shared):
+    """The recipe's main on a REFER root of a few scenes; all runs go into one folder."""
     import ablations
 
-    root = tiny.refer_root(tmp_path / "refer", {"train": 6, "val": 3, "testA": 2, "testB": 2})
-
-    def main(**options):
-        ablations.main(**{**SMOKE, "data_dir": root, "run_dir": tmp_path / "runs", **options})
-        return tmp_path / "runs"
+    def main(run_dir="runs", **options):
+        ablations.main(
+            **{**SMOKE, "data_dir": shared / "refer", "run_dir": shared / run_dir, **options}
+        )
+        return shared / run_dir
 
     return main
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablations")
+    tiny.refer_root(folder / "refer", {"train": 6, "val": 3, "testA": 2, "testB": 2})
+    return folder
 
 
 def rows_of(path):
@@ -41,10 +48,14 @@ def rows_of(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", [1, 2, 3])
-def test_a_table(seeded, smoke, table):
+def test_a_table(seeded, smoke, monkeypatch, table):
     """Each of its systems is trained, evaluated and in the table beside the paper's number."""
+    import costs
+
     from keras_cmsa.systems import PAPER_UNC_VAL, TABLES
 
+    # A process of its own for each model; it has its own test.
+    monkeypatch.setattr(costs, "multiply_adds_in_jax", lambda path: 3 * 10**9)
     runs = smoke(table=table)
     rows = rows_of(runs / f"table_{table}.csv")
     assert {row["row"]: row["system"] for row in rows} == TABLES[table]
@@ -67,10 +78,10 @@ def test_what_is_done_is_not_done_again_and_seeds_are_averaged(seeded, smoke, mo
 
     monkeypatch.setattr(ablations, "measure_costs", lambda *_: dict.fromkeys(
         ("parameters", "multiply_adds", "milliseconds"), 7))  # fmt: skip
-    runs = smoke(systems=["rrn_cnn"])
+    runs = smoke("seeds", systems=["rrn_cnn"])
     first = runs / "rrn_cnn/seed_0/metrics.json"
     stamp = first.stat().st_mtime_ns
-    smoke(systems=["rrn_cnn"], seeds=2)
+    smoke("seeds", systems=["rrn_cnn"], seeds=2)
     assert first.stat().st_mtime_ns == stamp
     ious = [
         100 * json.loads(path.read_text())["splits"]["val"]["overall_iou"]
@@ -81,9 +92,9 @@ def test_what_is_done_is_not_done_again_and_seeds_are_averaged(seeded, smoke, mo
     assert float(row["overall_iou"]) == pytest.approx(np.mean(ious))
     assert [float(row["lowest"]), float(row["highest"])] == pytest.approx(sorted(ious))
     with pytest.raises(ValueError, match=r"give another --run-dir\. Received: .*'steps': 3"):
-        smoke(systems=["rrn_cnn"], steps=3)
+        smoke("seeds", systems=["rrn_cnn"], steps=3)
     with pytest.raises(ValueError, match=r"Received: \['lstm'\]"):
-        smoke(systems=["lstm"])
+        smoke("seeds", systems=["lstm"])
 
 
 def test_multiply_adds_are_those_of_the_definitions(recipes):
