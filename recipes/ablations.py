@@ -16,7 +16,7 @@ import csv
 import json
 import statistics
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import cyclopts
 import keras
@@ -50,7 +50,7 @@ PROFILE = "strict"
 def main(
     *,
     table: Literal[1, 2, 3] | None = None,
-    systems: list[str] | None = None,
+    systems: Annotated[list[str] | None, cyclopts.Parameter(consume_multiple=True)] = None,
     data_dir: Path | None = None,
     dataset: str = "refcoco",
     split_owner: str = "unc",
@@ -101,6 +101,11 @@ def main(
     run_dir
         Where the runs and tables go.
     """
+    tables = [table] if table else [] if systems else list(TABLES)
+    names = systems or list(dict.fromkeys(name for t in tables for name in TABLES[t].values()))
+    unknown = set(names) - set(SYSTEMS)
+    if unknown:
+        raise ValueError(f"systems must be among {sorted(SYSTEMS)}. Received: {sorted(unknown)}")
     root = data_dir or write_ref_shapes(Path("data/ref_shapes"))
     settings = {
         "data": f"{dataset} ({split_owner}) in {root.name}",
@@ -115,11 +120,6 @@ def main(
         "profile": PROFILE,
         "backend": keras.backend.backend(),
     }
-    tables = [table] if table else [] if systems else list(TABLES)
-    names = systems or list(dict.fromkeys(name for t in tables for name in TABLES[t].values()))
-    unknown = set(names) - set(SYSTEMS)
-    if unknown:
-        raise ValueError(f"systems must be among {sorted(SYSTEMS)}. Received: {sorted(unknown)}")
     keep_settings(run_dir, settings)
 
     records = read_records(root, dataset, split_owner)
