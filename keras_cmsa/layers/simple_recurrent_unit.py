@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_cmsa.layers.word_scan import scan_words
+from keras_cmsa.layers.word_scan import align
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
@@ -24,10 +24,10 @@ class SimpleRecurrentUnit(keras.layers.Layer):
     Call arguments:
         inputs: `(B, N, ..., C)`, a vector per word, or a map of vectors that share the weights;
             N must be known.
-        word_mask: `(B, N)` bool, False at padding, which leaves the state as it was.
+        word_mask: `(B, N)` bool, False at padding, which leaves c as it was.
 
     Returns:
-        h_n for each word, `(B, N, ..., units)`; at padding that of the word before.
+        h_n for each word, `(B, N, ..., units)`; at padding it means nothing.
 
     Source: Lei and Zhang, "Training RNNs as Fast as CNNs", arXiv 1709.02755, first version.
     """
@@ -51,14 +51,14 @@ class SimpleRecurrentUnit(keras.layers.Layer):
         written = (1 - forget) * projected[..., 2 * units : 3 * units]
         carried = inputs if self.highway else projected[..., 3 * units :]
 
-        def step(state, word):
-            forget, written, reset, carried = word
-            cell = forget * state[0] + written
-            return [cell, reset * ops.tanh(cell) + (1 - reset) * carried]
-
-        start = ops.zeros_like(written[:, 0])
-        states = scan_words(step, [start, start], [forget, written, reset, carried], word_mask)
-        return ops.stack([hidden for _, hidden in states], axis=1)
+        # Padding forgets nothing and writes nothing.
+        is_word = align(word_mask, forget)
+        forget = ops.where(is_word, forget, ops.ones_like(forget))
+        written = ops.where(is_word, written, ops.zeros_like(written))
+        cells = [written[:, 0]]
+        for keep, write in zip(ops.unstack(forget, axis=1)[1:], ops.unstack(written, axis=1)[1:]):
+            cells.append(keep * cells[-1] + write)
+        return reset * ops.tanh(ops.stack(cells, axis=1)) + (1 - reset) * carried
 
     def compute_output_shape(self, inputs_shape, word_mask_shape=None):
         return (*inputs_shape[:-1], self.units)
