@@ -51,7 +51,7 @@ MIN_COUNT = 1  # ours: words rarer than this are [UNK]
 
 # The small model, for two CPU cores: ours throughout.
 SMALL = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
-SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 16, 3000, 500
+SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 6000, 1500
 SMALL_LEARNING_RATE = 2e-3
 SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
 
