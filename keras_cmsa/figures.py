@@ -5,6 +5,7 @@ by every kind of colour vision: masks in the orange and blue of Okabe and Ito, m
 """
 
 import functools
+import textwrap
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,7 @@ from keras_cmsa.predictor import Prediction, fit_back
 from keras_cmsa.visualize import FOUND, TRUE, draw_word_attention, overlay
 
 MAP_COLOURS = "cividis"
+WIDTH = 36  # letters of a title over one picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +249,7 @@ def rows_of(figure, columns):
 
 def show(axis, picture, title):
     axis.imshow(picture)
-    axis.set_title(title, fontsize=10, wrap=True)
+    axis.set_title(title, fontsize=10)
     axis.set_axis_off()
 
 
@@ -269,8 +271,10 @@ def show_map(axis, image, values, title):
 
 
 def quoted(expression):
+    # Matplotlib's own wrapping takes no room, so the rows would overlap.
+    lines = textwrap.fill(f"“{expression}”", WIDTH)
     # People write dollar signs; between two of them Matplotlib would read a formula.
-    return "“{}”".format(expression.replace("$", r"\$"))
+    return lines.replace("$", r"\$")
 
 
 def iou(found, true):
