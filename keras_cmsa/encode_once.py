@@ -121,6 +121,7 @@ class Stage(keras.layers.Layer):
     def __init__(self, function, *owners):
         # The inputs are in the precision that the function wants them in.
         super().__init__(autocast=False)
+        self.supports_masking = True  # some systems' word vectors carry Keras' mask
         self.function = function
         self.owners = owners
 

@@ -136,6 +136,23 @@ def test_a_system_without_attention(seeded, rng, photos):
         found[0].heat_map()
 
 
+@pytest.mark.parametrize("name", ["rmi", "kwa", "cmsa_w", "cmsa_convlstm"])
+def test_every_kind_of_system(seeded, rng, photos, name):
+    """Recurrent ones, and CMSA with one level or another fusion: split at the words, the same."""
+    from keras_cmsa import Predictor, build_system
+
+    sizes = {"max_words": tiny.WORDS, "word_dim": 5, "attention_dim": 4, "fusion_dim": 3}
+    model = build_system(
+        name, len(tiny.vocabulary()), image_size=tiny.SIZE, backbone=tiny.backbone(), **sizes
+    )
+    predictor = Predictor(model, tiny.vocabulary())
+    assert "backbone" not in {layer.name for layer in predictor.sentence_model.layers}
+    for prediction in predictor(photos[0], SENTENCES[:2]):
+        logits, mask = plain(model, tiny.vocabulary(), photos[0], prediction.expression)
+        np.testing.assert_allclose(prediction.logits, logits, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(prediction.mask, mask)
+
+
 def test_many_images_are_answered_as_each_alone(predictor, photos):
     """More images than a batch holds, one sentence or several each, in order."""
     predictor.batch_size = 2
