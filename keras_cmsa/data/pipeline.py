@@ -209,8 +209,10 @@ def tf_dataset(batches):
             image = tf.io.decode_jpeg(image, 3, dct_method="INTEGER_ACCURATE")
         image = fit_to_square(tf.ensure_shape(image, (None, None, 3)), box, size)
         mask = fit_to_square(tf.ensure_shape(mask, (None, None, 1)), box, size)
-        words = tf.where(flip, tf.gather(batches.mirrored_words, i), tf.gather(batches.words, i))
-        image, mask = (tf.where(flip, x[:, ::-1], x) for x in (image, mask))
+        words = tf.gather(batches.words, i)
+        if batches.augmentation:
+            words = tf.where(flip, tf.gather(batches.mirrored_words, i), words)
+            image, mask = (flipped_where(flip, pixels) for pixels in (image, mask))
         return {"image": image, "words": words}, tf.cast(mask >= 0.5, tf.float32)
 
     def augment(inputs, masks):
@@ -225,6 +227,13 @@ def tf_dataset(batches):
         dataset = dataset.map(augment)
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+
+
+def flipped_where(flip, pixels):
+    """The pixels `(S, S, C)`, mirrored if `flip` is true; else nothing is computed."""
+    import tensorflow as tf
+
+    return tf.cond(flip, lambda: tf.reverse(pixels, [1]), lambda: pixels)
 
 
 def fit_to_square(pixels, box, size):
