@@ -7,9 +7,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from keras_cmsa.cmsa import LEVELS, with_attention
-from keras_cmsa.data.pipeline import RecordBatches, read_pixels
+from keras_cmsa.data.pipeline import read_pixels
 from keras_cmsa.evaluation import PROFILES, score
+from keras_cmsa.predictor import Prediction
 
 # Orange and blue of Okabe and Ito, told apart by every kind of colour vision.
 FOUND, TRUE = (230, 159, 0), (0, 114, 178)
@@ -25,8 +25,8 @@ class Example:
         true: ground truth, `(H, W)` bool.
         found: prediction, `(H, W)` bool.
         iou: of the two.
-        tokens: the words as the model saw them.
-        word_attention: `(3, len(tokens))`, each level's attention to each word.
+        prediction: `Prediction`, which also has the words and the attention to them.
+        levels: names of the levels of its attention, such as `"Res3"`; empty for a system without.
     """
 
     record: object
@@ -34,31 +34,20 @@ class Example:
     true: np.ndarray
     found: np.ndarray
     iou: float
-    tokens: list
-    word_attention: np.ndarray
+    prediction: Prediction
+    levels: list
 
 
-def find_examples(model, vocabulary, records, profile="strict", fit="pad"):
-    """Runs a CMSA model on a few records and keeps what there is to look at: list of `Example`."""
-    size = model.input["image"].shape[1]
-    inputs, _ = RecordBatches(records, vocabulary, size, len(records), fit=fit)[0]
-    outputs = with_attention(model).predict_on_batch(inputs)
+def find_examples(predictor, records, profile="strict"):
+    """Asks a `Predictor` a few records and keeps what there is to look at: list of `Example`."""
+    levels = [name.removeprefix("attention_").capitalize() for name in predictor.attention_layers]
     examples = []
-    for record, logits, attention in zip(records, outputs["logits"], outputs["word_attention"]):
+    for record in records:
         image, true = read_pixels(record)
-        logits = np.asarray(logits)[..., 0]
-        tokens = vocabulary.tokens(record.expression)
-        examples.append(
-            Example(
-                record,
-                image,
-                true.astype(bool),
-                PROFILES[profile].to_mask(logits, true.shape, fit),
-                score(record, logits, profile, fit).iou,
-                tokens,
-                np.asarray(attention)[:, : len(tokens)],
-            )
-        )
+        prediction = predictor(image, record.expression)
+        found = PROFILES[profile].to_mask(prediction.logits, true.shape, predictor.fit)
+        iou = score(record, prediction.logits, profile, predictor.fit).iou
+        examples.append(Example(record, image, true.astype(bool), found, iou, prediction, levels))
     return examples
 
 
@@ -71,9 +60,13 @@ def overlay(image, mask, colour=FOUND, strength=0.6):
 
 
 def draw_examples(path, examples):
-    """Writes a sheet, an expression a row: image, ground truth, prediction, word attention."""
-    figure = Figure(figsize=(12, 2.9 * len(examples)), layout="constrained")
-    axes = figure.subplots(len(examples), 4, squeeze=False, width_ratios=(1, 1, 1, 1.3))
+    """Writes a sheet, an expression a row: image, ground truth, prediction, word attention.
+
+    The last is left out for a system without one.
+    """
+    widths = (1, 1, 1, 1.3) if examples[0].levels else (1, 1, 1)
+    figure = Figure(figsize=(2.8 * sum(widths), 2.9 * len(examples)), layout="constrained")
+    axes = figure.subplots(len(examples), len(widths), squeeze=False, width_ratios=widths)
     for row, example in zip(axes, examples):
         pictures = [example.image, overlay(example.image, example.true, TRUE)]
         pictures.append(overlay(example.image, example.found, FOUND))
@@ -85,13 +78,16 @@ def draw_examples(path, examples):
         # People write dollar signs; between two of them Matplotlib would read a formula.
         expression = example.record.expression.replace("$", r"\$")
         row[0].set_title(f"“{expression}”", fontsize=11, loc="left", wrap=True)
-        draw_word_attention(row[3], example.tokens, example.word_attention)
+        if example.levels:
+            prediction = example.prediction
+            draw_word_attention(
+                row[3], prediction.tokens, prediction.word_attention, example.levels
+            )
     FigureCanvasAgg(figure).print_png(path)
 
 
-def draw_word_attention(axis, tokens, attention, levels=None):
+def draw_word_attention(axis, tokens, attention, levels):
     """The matrix of Fig. 4: levels down, words across, the share of attention in each cell."""
-    levels = levels or [level.capitalize() for level in LEVELS]
     image = axis.imshow(attention, cmap="cividis", vmin=0, aspect="auto")
     axis.set_yticks(range(len(levels)), levels, fontsize=9)
     axis.set_xticks(range(len(tokens)), tokens, rotation=40, ha="right", fontsize=9)

@@ -196,11 +196,12 @@ def report(model, vocabulary, records, splits, run_dir, start, profile="strict")
         for split in splits
     }
     metrics = write_results(run_dir, profile, start, scores)
+    predictor = Predictor(model, vocabulary)
     for split in splits:
         stride = max(1, len(records[split]) // 6)
-        examples = find_examples(model, vocabulary, records[split][::stride][:6], profile)
+        examples = find_examples(predictor, records[split][::stride][:6], profile)
         draw_examples(run_dir / f"examples_{split}.png", examples)
-        write_figures(run_dir, split, Predictor(model, vocabulary), scores[split])
+        write_figures(run_dir, split, predictor, scores[split])
     print_table(metrics, run_dir)
 
 

@@ -1,6 +1,7 @@
 """Evaluation at the original size against masks drawn and counted by hand."""
 
 import csv
+import dataclasses
 import json
 import math
 
@@ -285,25 +286,29 @@ def test_results_are_whole_numbers_and_numbers_of_json(tmp_path):
 
 def test_examples_show_what_evaluation_counts(seeded, tmp_path):
     """The same masks and IoUs, at the original size, and a sheet with any expression on it."""
+    from keras_cmsa.predictor import Predictor
     from keras_cmsa.visualize import draw_examples, find_examples, overlay
 
     records = tiny.records(tmp_path, 3)
     path = records[2].image_path
-    records[2] = tiny.record(path, records[2].mask(), r"the $\box$ on_the ^left $5 {")
+    records[2] = tiny.record(path, records[2].mask(), r"the $\box$ on_the ^left $ {")
     model = tiny.model()
-    examples = find_examples(model, tiny.vocabulary(), records)
+    examples = find_examples(Predictor(model, tiny.vocabulary()), records)
     scores = evaluate(model, tiny.vocabulary(), records)
     for example, result in zip(examples, scores):
         assert example.iou == result.iou
         assert example.image.shape[:2] == example.found.shape == example.true.shape
         assert np.sum(example.true & example.found) == result.intersection
-        assert example.word_attention.shape == (3, len(example.tokens))
-        np.testing.assert_allclose(example.word_attention.sum(axis=1), 1, atol=1e-5)
-    assert examples[2].tokens == ["the", "box", "on", "the", "left"]
+        assert example.levels == ["Res3", "Res4", "Res5"]
+    assert examples[2].prediction.tokens == ["the", "box", "on", "the", "left"]
 
+    without = [dataclasses.replace(example, levels=[]) for example in examples]
+    draw_examples(tmp_path / "without_attention.png", without)
     draw_examples(tmp_path / "sheet.png", examples)
     sheet = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB"))
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 100
+    narrower = np.asarray(Image.open(tmp_path / "without_attention.png").convert("RGB"))
+    assert narrower.shape[1] < sheet.shape[1]
 
     painted = overlay(np.full((2, 2, 3), 100, "uint8"), np.eye(2, dtype=bool), (200, 0, 100), 0.5)
     assert painted.tolist() == [
