@@ -169,6 +169,11 @@ def train(
     return run_dir / BEST_MODEL
 
 
+def is_begun(run_dir):
+    """Whether a run folder holds a state to resume from."""
+    return (Path(run_dir) / "checkpoint" / PROGRESS).exists()
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Saves the whole state after each round, and the model whenever validation is at its best.
 
@@ -186,7 +191,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.best = -1.0
 
     def exists(self):
-        return (self.folder / PROGRESS).exists()
+        return is_begun(self.run_dir)
 
     def restore(self, model):
         """Loads the state and returns the number of rounds done; says from where it goes on."""

@@ -28,14 +28,16 @@ from keras_cmsa.data.leakage import (
     shared_images,
     without_images_of,
 )
+from keras_cmsa.data.objects import read_objects
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation import evaluate, write_results
 from keras_cmsa.figures import write_figures
 from keras_cmsa.predictor import Predictor
+from keras_cmsa.pretraining import pretrain
 from keras_cmsa.text import Vocabulary
-from keras_cmsa.training import compile_model, train
+from keras_cmsa.training import compile_model, is_begun, train
 from keras_cmsa.visualize import draw_examples, find_examples
 
 # The paper's settings.
@@ -51,8 +53,9 @@ MIN_COUNT = 1  # ours: words rarer than this are [UNK]
 
 # The small model, for two CPU cores: ours throughout.
 SMALL = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
-SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 6000, 1500
+SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 8000, 2000
 SMALL_LEARNING_RATE = 2e-3
+SMALL_PRETRAIN_STEPS = 800  # batches of 16, on RefShapes
 SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
 
 
@@ -65,6 +68,7 @@ def main(
     train_on: str = "train",
     exclude_images_of: tuple[str, ...] = (),
     small: bool = False,
+    pretrain_steps: int | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -97,6 +101,10 @@ def main(
         refcocog/umd, refcoco/unc/testA, all, ...
     small
         The small model with its own settings.
+    pretrain_steps
+        Batches on which the small model's backbone first learns the classes of the objects in the
+        training images; it then stays as it is. Needs a REFER root. Default: 800 on RefShapes, none
+        on other data.
     steps
         Batches to train on.
     epochs
@@ -124,6 +132,8 @@ def main(
     keras.utils.set_random_seed(seed)
     if mixed_precision:
         keras.config.set_dtype_policy(f"mixed_{mixed_precision}")
+    if pretrain_steps is None:
+        pretrain_steps = SMALL_PRETRAIN_STEPS if small and data_dir is None else 0
     if data_dir is None:
         dataset, split_owner = LAYOUTS[flavour].dataset, LAYOUTS[flavour].split_by
         folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
@@ -138,7 +148,14 @@ def main(
     steps = steps or (SMALL_STEPS if small else SAMPLES // batch_size)
     if small:
         start = f"random (seed {seed})"
-        model = build_cmsa(len(vocabulary), image_size, small_resnet(image_size), **SMALL)
+        backbone = small_resnet(image_size)
+        if pretrain_steps:
+            start = f"backbone from {pretrain_steps} steps on its classes, the rest {start}"
+            if not (resume and is_begun(run_dir)):
+                objects = read_objects(data_dir, dataset, records[train_on])
+                pretrain(backbone, *objects, pretrain_steps, seed=seed)
+            backbone.trainable = False
+        model = build_cmsa(len(vocabulary), image_size, backbone, **SMALL)
     else:
         weights = None if backbone_weights == "none" else backbone_weights
         start = f"backbone {Path(backbone_weights).name}, the rest random (seed {seed})"

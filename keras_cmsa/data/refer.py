@@ -118,7 +118,7 @@ def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="
     root = Path(root)
     refs_path = _existing(root, dataset, f"refs({split_owner}).p")
     refs = _read_refs(refs_path)
-    instances = _read_instances(_existing(root, dataset, "instances.json"))
+    instances = read_instances(root, dataset)
     places = {"instances": instances, "root": root, "dataset": dataset}
     records, problems = gathered(
         ((f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)),
@@ -163,7 +163,9 @@ def _read_refs(path):
     return refs
 
 
-def _read_instances(path):
+def read_instances(root, dataset):
+    """The images and annotations of a data set, by id."""
+    path = _existing(root, dataset, "instances.json")
     content = read_json(path)
     return _Instances(path, _by_id(content, "images", path), _by_id(content, "annotations", path))
 

@@ -14,10 +14,13 @@ from keras_cmsa.data.ref_shapes.meaning import Judge
 from keras_cmsa.data.ref_shapes.regions import STUFF, draw_regions
 from keras_cmsa.data.ref_shapes.render import paint
 from keras_cmsa.data.ref_shapes.scene import draw_scene
-from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND, SHAPES
+from keras_cmsa.data.ref_shapes.things import ANGULAR, COLOURS, ROUND, SHAPES
 
 TARGET_FAMILY = {"testA": ROUND, "testB": ANGULAR}
-CATEGORY_IDS = {name: number for number, name in enumerate(SHAPES + STUFF, start=1)}
+# Pairs of a category, such as "red star", and what it is a kind of.
+CATEGORIES = [(f"{colour} {shape}", shape) for shape in SHAPES for colour in COLOURS]
+CATEGORIES += [(name, "stuff") for name in STUFF]
+CATEGORY_IDS = {name: number for number, (name, _) in enumerate(CATEGORIES, start=1)}
 JPEG_QUALITY = 93
 # Of the scenes for a pair of `order` expressions: those made for one such as "left of" and its
 # counterpart. These are rare otherwise, and without words of place there are none.
@@ -79,7 +82,8 @@ def _annotate(scene, masks, image_id):
             segmentation = _run_lengths(visible)
         else:
             segmentation = [polygon(thing, size)]
-        annotation = _annotation(image_id, len(annotations), thing.shape, segmentation, visible)
+        category = f"{thing.colour} {thing.shape}"
+        annotation = _annotation(image_id, len(annotations), category, segmentation, visible)
         annotations.append({**annotation, "attributes": thing.facts()})
     free = ~np.logical_or.reduce(masks)
     for region in scene.regions:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS, checked_settings
-from keras_cmsa.data.ref_shapes.samples import CATEGORY_IDS, draw_sample
+from keras_cmsa.data.ref_shapes.samples import CATEGORIES, draw_sample
 
 MANIFEST = "ref_shapes.json"
 SCENES_PER_PROCESS = 300  # with fewer, starting another process takes longer than it saves
@@ -165,7 +165,10 @@ def _write(folder, settings, drawn):
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
 
 
-_CATEGORIES = [{"id": number, "name": name} for name, number in CATEGORY_IDS.items()]
+_CATEGORIES = [
+    {"id": number, "name": name, "supercategory": kind}
+    for number, (name, kind) in enumerate(CATEGORIES, start=1)
+]
 
 
 def _image_record(image_id, layout, size):
