@@ -9,9 +9,9 @@ from keras import ops
 from keras_cmsa.layers import CrossModalSelfAttention, GatedMultiLevelFusion, MultimodalFeature
 from keras_cmsa.layers.cross_modal_self_attention import (
     MASKED,
-    exponentials,
     matmul_transposed,
     mean_attention,
+    softmax,
     word_shares,
 )
 from keras_cmsa.layers.multimodal_feature import position_feature, unit_length
@@ -146,7 +146,7 @@ def encode_level(attention, reduction, positions):
         positions: `(B, H, W, Cp)`.
 
     Returns:
-        List of a and c, `(B, P, d)`; the scores A = c a^T and their exponentials, `(B, P, P)`;
+        List of a and c, `(B, P, d)`; the scores A = c a^T and their softmax, `(B, P, P)`;
         R W g, `(B, P, F)`; and R x with the bias, `(B, H, W, F)`.
     """
     batch = ops.shape(positions)[0]
@@ -161,7 +161,7 @@ def encode_level(attention, reduction, positions):
     scores = matmul_transposed(key, query)
     reduced = ops.matmul(value, ops.matmul(output_kernel, kernel))
     own = ops.matmul(positions, kernel[:channels]) + cast(reduction.bias, positions.dtype)
-    return [query, key, scores, exponentials(scores), reduced, own]
+    return [query, key, scores, softmax(scores), reduced, own]
 
 
 def attend_in_level(attention, reduction, level, words, word_mask=None, return_attention=False):

@@ -13,14 +13,18 @@ from keras_cmsa.data.objects import class_map
 from keras_cmsa.data.pipeline import SampleOrder
 from keras_cmsa.image import read_image, resize_and_pad
 
+ENLARGED = 4  # times; of a stride of 8 this leaves 2
+
 
 def pretrain(
     backbone, images, classes, steps, batch_size=16, learning_rate=2e-3, seed=0, verbose="auto"
 ):
     """Trains a backbone, in place, for semantic segmentation.
 
-    A linear classifier on each of its maps gives the class at every position; the loss is the sum
-    of their cross-entropies. The classifiers are thrown away.
+    A linear classifier on each of its maps gives the class at every position. As in DeepLab its
+    scores are enlarged before they meet the truth, here to half the image's side, so that the maps
+    tell where within a position an outline runs. The loss is the sum of the cross-entropies. The
+    classifiers are thrown away.
 
     Args:
         backbone: see `small_resnet`.
@@ -40,10 +44,13 @@ def pretrain(
         raise ValueError(
             "pretrain needs images with annotated objects, as read_objects gives. Received: none"
         )
-    logits = [
-        keras.layers.Conv2D(classes, 1, dtype="float32", name=f"classes_{level}")(level_map)
-        for level, level_map in enumerate(backbone.outputs)
-    ]
+    logits = []
+    for level, level_map in enumerate(backbone.outputs):
+        score = keras.layers.Conv2D(classes, 1, dtype="float32", name=f"score_{level}")(level_map)
+        enlarge = keras.layers.UpSampling2D(
+            ENLARGED, interpolation="bilinear", name=f"classes_{level}"
+        )
+        logits.append(enlarge(score))
     model = keras.Model(backbone.inputs, logits)
     model.compile(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),

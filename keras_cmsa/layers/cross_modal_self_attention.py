@@ -227,14 +227,16 @@ def mean_attention(scores, word_scores, share, exp_scores=None):
 
     Args:
         scores: `(B, R, K)`. word_scores: `(B, N, K)`. share: `(B, N)`. All float32.
-        exp_scores: `exponentials(scores)`, for whoever has them already.
+        exp_scores: `softmax(scores)`, for whoever has it already.
 
     Returns:
         `(B, R, K)`; each row sums to one.
     """
     # Padding words get a flat score: whatever their embedding, they cannot make Z small.
     word_scores = ops.where(share[..., None] > 0, word_scores, 0.0)
-    exp_scores = exponentials(scores) if exp_scores is None else exp_scores
+    # E_A may have a factor of its own in each row, which Z has as well. A softmax over the row is one
+    # pass in most backends, where a maximum, a difference and an exponential are three.
+    exp_scores = softmax(scores) if exp_scores is None else exp_scores
     exp_word_scores = exponentials(word_scores)
     partition = matmul_transposed(exp_scores, exp_word_scores)  # (B, R, N)
 
@@ -269,8 +271,7 @@ def word_by_word(scores, word_scores, share):
 
 def softmax(scores):
     # keras.ops.softmax takes a last axis of size one, a single word, for a mistake.
-    shares = exponentials(scores)
-    return shares / ops.sum(shares, axis=-1, keepdims=True)
+    return ops.softmax(scores, axis=-1) if scores.shape[-1] != 1 else ops.ones_like(scores)
 
 
 def exponentials(scores):

@@ -21,7 +21,7 @@ from keras_cmsa.data.ref_shapes.wording import is_well_sized
 
 # The part of the sentences that are of each kind, the hardest to find first.
 SHARES = {
-    "unc": {"order": 0.06, "ordinal": 0.06, "relation": 0.10, "location": 0.36, "attribute": 0.42},
+    "unc": {"order": 0.05, "ordinal": 0.05, "relation": 0.08, "location": 0.40, "attribute": 0.42},
     "unc+": {"order": 0.15, "relation": 0.35, "attribute": 0.5},
     "gref": {"order": 0.14, "ordinal": 0.12, "relation": 0.28, "location": 0.24, "attribute": 0.22},
     "referit": {

@@ -34,7 +34,7 @@ def find_attribute(rng, judge, flavour):
 
 
 def find_location(rng, judge, flavour):
-    noun, head = _draw_several(rng, judge)
+    noun, head = _draw_several(rng, judge, shape=0.5)
     if rng.random() < 0.12:
         side = pick(rng, tuple(SIDES))
         target = judge.most(head, side).only()
@@ -104,20 +104,20 @@ def find_stuff(rng, judge, flavour):
 _WORTH = {"plain": 0.4}  # to be plain is seldom worth a word
 
 
-def _draw_noun(rng, judge, colour=0.6, texture=0.15, size=0.12):
-    """A noun that fits some thing; colour, texture and size are the chances to mention them."""
+def _draw_noun(rng, judge, shape=0.85, colour=0.6, texture=0.15, size=0.12):
+    """A noun that fits some thing; shape, colour, ... are the chances to mention them."""
     thing = pick(rng, judge.things)
     return Noun(
-        shape=thing.shape if rng.random() < 0.85 else None,
+        shape=thing.shape if rng.random() < shape else None,
         size=thing.size if rng.random() < size and thing.size != "medium" else None,
         colour=thing.colour if rng.random() < colour else None,
         texture=thing.texture if rng.random() < texture * _WORTH.get(thing.texture, 1) else None,
     )
 
 
-def _draw_several(rng, judge):
+def _draw_several(rng, judge, shape=0.85):
     """A noun and what it fits, which is nothing unless it fits several things."""
-    noun = _draw_noun(rng, judge)
+    noun = _draw_noun(rng, judge, shape)
     fit = judge.noun(noun)
     return noun, fit if len(fit.surely) > 1 else NOTHING
 
