@@ -7,6 +7,9 @@ LINT := --line-length 100 --target-version py311
 # Named, since what ruff takes by default changes; quotes and dashes are prose, zip is checked by eye.
 RULES := --select E4,E7,E9,F,I,B,UP,RUF --ignore RUF001,RUF002,RUF003,RUF043,B905
 
+# Two processes, a test file at a time: most of a test's time is one thread building graphs.
+PARALLEL := --numprocesses 2 --dist loadfile
+
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-jax lint format clean
@@ -27,11 +30,11 @@ demo: $(VENV)/.installed
 	$(BIN)/python recipes/train_unc.py --small --run-dir runs/demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # The model, its layers and metrics again on another backend.
 test-jax: $(VENV)/.installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -m keras
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m keras
 
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .

@@ -55,7 +55,7 @@ MIN_COUNT = 1  # ours: words rarer than this are [UNK]
 SMALL = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
 SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 8000, 2000
 SMALL_LEARNING_RATE = 2e-3
-SMALL_PRETRAIN_STEPS = 800  # batches of 16, on RefShapes
+SMALL_PRETRAIN_STEPS = 1000  # batches of 16, on RefShapes
 SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
 
 
@@ -103,7 +103,7 @@ def main(
         The small model with its own settings.
     pretrain_steps
         Batches on which the small model's backbone first learns the classes of the objects in the
-        training images; it then stays as it is. Needs a REFER root. Default: 800 on RefShapes, none
+        training images; it then stays as it is. Needs a REFER root. Default: 1000 on RefShapes, none
         on other data.
     steps
         Batches to train on.

@@ -24,7 +24,7 @@ SIDES = {"left": "across", "right": "across", "top": "upright", "bottom": "uprig
 
 
 def find_attribute(rng, judge, flavour):
-    noun = _draw_noun(rng, judge, colour=0.92, texture=0.2, size=0.15)
+    noun = _draw_noun(rng, judge, colour=0.92, texture=0.12, size=0.1)
     if rng.random() < 0.85:
         target = judge.noun(noun).only()
         return _say(rng, flavour, "attribute", noun, target)

@@ -10,9 +10,9 @@ from keras_cmsa.data.ref_shapes.masks import hidden_part
 from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
 
 # How many things there are of each kind: always several of one, as in RefCOCO.
-GROUPS = ((2,), (2, 1), (2, 1), (2, 1, 1), (2, 2), (3,), (3, 1))
+GROUPS = ((2,), (2, 1), (2, 1), (2, 1, 1), (2, 2), (3,))
 
-SAME_COLOUR = 0.2  # the chance that a thing has the colour of another
+SAME_COLOUR = 0.12  # the chance that a thing has the colour of another
 APART = 0.03  # least distance between the boxes of two things that do not overlap
 MIN_VISIBLE = 0.62  # of a thing that another hides in part
 MIN_HIDDEN = 0.08  # with less, it would be unclear whether two things touch

@@ -18,7 +18,7 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 
 # Extents by size. The gaps between them are what makes "big" and "small" clear.
-EXTENTS = {"small": (0.20, 0.24), "medium": (0.29, 0.34), "big": (0.40, 0.48)}
+EXTENTS = {"small": (0.23, 0.27), "medium": (0.32, 0.37), "big": (0.43, 0.50)}
 
 # Width over height of an oval, which lies or stands; the other shapes are as wide as high.
 OVAL = (1.6, 2.0)
@@ -85,7 +85,7 @@ def draw_thing(rng, shape, colour, crowd):
     return Thing(
         shape=shape,
         colour=colour,
-        texture="plain" if rng.random() < 0.65 else TEXTURES[int(rng.integers(1, 4))],
+        texture="plain" if rng.random() < 0.7 else TEXTURES[int(rng.integers(1, 4))],
         size=size,
         extent=extent,
         outline=outline,
