@@ -34,9 +34,9 @@ SHARES = {
     },
 }
 
-MIN_REFS, MAX_REFS = 2, 4  # of a scene
+MIN_REFS, MAX_REFS = 2, 3  # of a scene
 MAX_SENTENCES = 3  # of a ref
-TRIES = 150
+TRIES = 60
 
 
 class Sentence(NamedTuple):
@@ -75,6 +75,8 @@ def find_expressions(rng, judge, flavour, plan, targets):
         targets: what may be spoken of: things by their place in the scene, and regions by theirs
             after the last thing.
     """
+    if len(targets) < plan.refs:
+        return None
     told = {}
     for place, kind in enumerate(plan.kinds):
         open_targets = _open_targets(told, plan, len(plan.kinds) - place, targets)
