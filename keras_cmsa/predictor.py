@@ -18,6 +18,8 @@ from keras_cmsa.text import Vocabulary, split_words
 from keras_cmsa.training import BEST_MODEL as MODEL_FILE
 from keras_cmsa.training import WORDS
 
+SAVED_MODEL = "saved_model.pb"
+
 # A sentence with more words than the model takes is cut, as in training; one with this many times
 # more is a text, and what the model would make of its beginning answers nothing.
 TEXT = 5
@@ -136,7 +138,9 @@ class Predictor:
         self.attention_layers = [
             layer.name for layer in model.layers if isinstance(layer, CrossModalSelfAttention)
         ]
-        if self.attention_layers:
+        if isinstance(model.output, dict):
+            telling = model  # from a SavedModel, which tells all
+        elif self.attention_layers:
             telling = with_attention(model)
         else:
             telling = keras.Model(model.input, {"logits": model.output}, name=model.name)
@@ -144,10 +148,11 @@ class Predictor:
 
     @classmethod
     def load(cls, path, fit="pad", batch_size=8):
-        """Loads what a recipe left.
+        """Loads what a recipe or `export_saved_model` left.
 
         Args:
-            path: of a `.keras` file with its `vocabulary.txt` beside it, or of the folder of both.
+            path: of a `.keras` file with its `vocabulary.txt` beside it, or of the folder of both;
+                or of a version of a SavedModel, which knows its `fit` itself.
             fit, batch_size: see the class.
 
         Raises:
@@ -155,6 +160,12 @@ class Predictor:
             ValueError: if either is damaged or from another package, or they do not fit together.
         """
         path = Path(path)
+        if (path / SAVED_MODEL).exists():
+            from keras_cmsa.export import load_saved_model
+
+            model, facts = load_saved_model(path)
+            vocabulary = Vocabulary.load(path / "assets" / WORDS, facts["max_words"])
+            return cls(model, vocabulary, facts["fit"], batch_size)
         if path.is_dir():
             path = path / MODEL_FILE
         model = load_model(path)

@@ -1,0 +1,120 @@
+"""Runs a SavedModel through TensorFlow's C library, in a process without TensorFlow's Python.
+
+    python c_library.py LIBRARY FOLDER REQUEST.json ANSWER.json
+
+TensorFlow Serving loads a model through the same code (`LoadSavedModel` with the tag `serve`, and
+its initialisation of tables from assets). Given are the tensors to feed, as lists of base64 strings,
+and the tensors to fetch; written are their types, shapes and base64 bytes.
+"""
+
+import base64
+import ctypes
+import json
+import sys
+
+FLOAT, STRING, BOOL = 1, 7, 10
+STRING_SIZE = 24  # of a TF_TString
+
+
+class Output(ctypes.Structure):
+    _fields_ = [("operation", ctypes.c_void_p), ("index", ctypes.c_int)]
+
+
+class Library:
+    """The functions that are needed, which raise what TensorFlow says."""
+
+    def __init__(self, path):
+        self.library = ctypes.CDLL(path)
+        self.status = self("NewStatus")()
+
+    def __call__(self, name, result=ctypes.c_void_p):
+        function = getattr(self.library, f"TF_{name}")
+        function.restype = result
+        return function
+
+    def check(self):
+        if self("GetCode", ctypes.c_int)(ctypes.c_void_p(self.status)):
+            message = self("Message", ctypes.c_char_p)(ctypes.c_void_p(self.status))
+            raise SystemExit(message.decode(errors="replace"))
+
+
+def load(tf, folder):
+    graph = ctypes.c_void_p(tf("NewGraph")())
+    tags = (ctypes.c_char_p * 1)(b"serve")
+    session = tf("LoadSessionFromSavedModel")(
+        ctypes.c_void_p(tf("NewSessionOptions")()), None, folder.encode(), tags, 1, graph, None,
+        ctypes.c_void_p(tf.status),
+    )  # fmt: skip
+    tf.check()
+    return graph, ctypes.c_void_p(session)
+
+
+def output(tf, graph, name):
+    name, index = name.split(":")
+    operation = tf("GraphOperationByName")(graph, name.encode())
+    assert operation, f"no operation {name}"
+    return Output(operation, int(index))
+
+
+def string_tensor(tf, texts):
+    shape = (ctypes.c_int64 * 1)(len(texts))
+    size = ctypes.c_size_t(STRING_SIZE * len(texts))
+    tensor = tf("AllocateTensor")(STRING, shape, 1, size)
+    start = tf("TensorData")(ctypes.c_void_p(tensor)) or 0
+    for number, text in enumerate(texts):
+        place = ctypes.c_void_p(start + STRING_SIZE * number)
+        tf("StringInit", None)(place)
+        tf("StringCopy", None)(place, text, ctypes.c_size_t(len(text)))
+    return tensor
+
+
+def read(tf, tensor):
+    tensor = ctypes.c_void_p(tensor)
+    kind = tf("TensorType", ctypes.c_int)(tensor)
+    dims = tf("NumDims", ctypes.c_int)(tensor)
+    shape = [tf("Dim", ctypes.c_int64)(tensor, i) for i in range(dims)]
+    size = tf("TensorByteSize", ctypes.c_size_t)(tensor)
+    start = tf("TensorData")(tensor) or 0
+    assert kind in (FLOAT, STRING, BOOL), kind
+    if kind != STRING:
+        return {"type": kind, "shape": shape, "data": encode(ctypes.string_at(start, size))}
+    texts = []
+    for place in range(start, start + size, STRING_SIZE):
+        place = ctypes.c_void_p(place)
+        length = tf("StringGetSize", ctypes.c_size_t)(place)
+        texts.append(encode(ctypes.string_at(tf("StringGetDataPointer")(place), length)))
+    return {"type": kind, "shape": shape, "data": texts}
+
+
+def encode(data):
+    return base64.b64encode(data).decode()
+
+
+def run(tf, graph, session, feeds, fetches):
+    inputs = (Output * len(feeds))(*(output(tf, graph, name) for name in feeds))
+    values = (ctypes.c_void_p * len(feeds))(
+        *(string_tensor(tf, [base64.b64decode(t) for t in texts]) for texts in feeds.values())
+    )
+    outputs = (Output * len(fetches))(*(output(tf, graph, name) for name in fetches.values()))
+    found = (ctypes.c_void_p * len(fetches))()
+    tf("SessionRun", None)(
+        session, None, inputs, values, len(feeds), outputs, found, len(fetches), None, 0, None,
+        ctypes.c_void_p(tf.status),
+    )  # fmt: skip
+    tf.check()
+    return {name: read(tf, tensor) for name, tensor in zip(fetches, found)}
+
+
+def main(library, folder, request, answer):
+    with open(request, encoding="utf-8") as file:
+        asked = json.load(file)
+    tf = Library(library)
+    graph, session = load(tf, folder)
+    answers = [run(tf, graph, session, feeds, asked["fetch"]) for feeds in asked["feeds"]]
+    assert not {"tensorflow", "keras", "numpy"} & set(sys.modules)
+    with open(answer, "w", encoding="utf-8") as file:
+        json.dump(answers, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,517 @@
+"""The SavedModel: the same answers as the predictor, wherever it is loaded."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+tf = pytest.importorskip("tensorflow")
+
+SENTENCES = ["red box on the left", "Blue box!", "the green ZEBRA right", "box"]
+
+# All of TensorFlow's core. What Python or a library of its own would have to run is not among them.
+ALLOWED_OPS = set(
+    """
+    AddV2 All Any Assert AvgPool BatchMatMulV2 BiasAdd Bitcast BitwiseAnd BroadcastTo Case Cast
+    ConcatV2 Const Conv2D DecodeBmp DecodeGif DecodeJpeg DecodePng DecodeRaw Einsum EncodePng Equal
+    Exp ExpandDims Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity
+    IdentityN If IgnoreErrorsDataset InitializeTableFromTextFileV2 LeftShift Less LessEqual
+    LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LowerBound MapDataset MatMul Max MaxPool
+    Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OneHot Pack Pad PadV2
+    PartitionedCall Placeholder Prod RaggedRange RaggedTensorToTensor RaggedTensorToVariant Range
+    ReadVariableOp RealDiv ReduceDataset Relu Reshape ResizeBilinear RestoreV2 ReverseV2 RightShift
+    Round Rsqrt SaveV2 Select SelectV2 Shape ShardedFilename Sigmoid Slice Softmax Split Sqrt Square
+    Squeeze StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StaticRegexFullMatch
+    StopGradient StridedSlice StringJoin StringLength StringSplitV2 Sub Substr Sum Tanh
+    TensorDataset TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
+    TensorListStack Tile Transpose UnicodeDecode UnicodeEncode Unpack UpperBound VarHandleOp
+    VarIsInitializedOp VariableShape AssignVariableOp Where While ZerosLike
+    """.split()
+)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A tiny model with weights away from their start, its vocabulary and the folder of its version."""
+    import keras
+
+    from keras_cmsa.export import export_saved_model
+
+    keras.utils.set_random_seed(7)
+    rng = np.random.default_rng(5)
+    model = tiny.model()
+    for weight in model.trainable_weights:
+        weight.assign_add(rng.normal(scale=0.3, size=weight.shape))
+    vocabulary = tiny.vocabulary()
+    pixels = rng.integers(0, 256, (1, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
+    logits = model.predict_on_batch({"image": pixels, "words": vocabulary.encode(SENTENCES[:1])})
+    model.get_layer("score").bias.assign_sub([np.median(logits)])
+    path = export_saved_model(model, vocabulary, tmp_path_factory.mktemp("saved_models") / "cmsa")
+    return model, vocabulary, path
+
+
+@pytest.fixture(scope="session")
+def served(exported):
+    """The function behind `serving_default`, with the rest of the SavedModel kept alive."""
+    loaded = tf.saved_model.load(str(exported[2]))
+
+    def call(files, expressions, signature="serving_default"):
+        answer = loaded.signatures[signature](
+            image_bytes=tf.constant(files, tf.string),
+            expression=tf.constant(expressions, tf.string),
+        )
+        return {name: x.numpy() for name, x in answer.items()}
+
+    return call
+
+
+@pytest.fixture
+def photo():
+    return np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
+
+
+def encoded(image, kind="PNG", **options):
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def mask_of(png):
+    return np.asarray(Image.open(io.BytesIO(png))) == 255
+
+
+def test_the_layout(exported):
+    _, vocabulary, path = exported
+    assert path.name == "1" and [p.name for p in path.parent.iterdir()] == ["1"]
+    left = {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+    assert left == {
+        "saved_model.pb",
+        "fingerprint.pb",
+        "assets/vocabulary.txt",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+        "model_card.json",
+        "model_card.md",
+    }
+    words = (path / "assets/vocabulary.txt").read_text(encoding="utf-8")
+    assert words.split("\n") == [*vocabulary.words, ""]
+    facts = json.loads((path / "model_card.json").read_text())
+    assert facts["vocabulary_size"] == len(vocabulary) and facts["image_size"] == tiny.SIZE
+    assert "| Words per expression N | 5 |" in (path / "model_card.md").read_text()
+
+
+def test_probabilities_are_those_of_the_pipeline(exported, served, photo, tmp_path):
+    """From files, through the pipeline that trains, and from their bytes."""
+    from keras_cmsa.data.pipeline import RecordBatches
+
+    model, vocabulary, _ = exported
+    records = tiny.records(tmp_path, 5)
+    batches = RecordBatches(records, vocabulary, tiny.SIZE, 5)
+    inputs, _ = batches[0]
+    logits = np.asarray(model.predict(inputs, verbose=0))[..., 0]
+    files = [record.image_path.read_bytes() for record in records]
+    answer = served(files, [record.expression for record in records])
+    np.testing.assert_allclose(answer["probabilities"], 1 / (1 + np.exp(-logits)), atol=1e-5)
+    assert answer["valid"].all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+def test_answers_are_the_predictors(exported, served, photo, kind):
+    from keras_cmsa import Predictor
+
+    model, vocabulary, _ = exported
+    predictor = Predictor(model, vocabulary)
+    files = [encoded(x, kind) for x in (photo, photo[:20], photo[:, :9], photo[:7, :8])]
+    answer = served(files, SENTENCES)
+    for row, prediction in enumerate(predictor(files, SENTENCES)):
+        mask = mask_of(answer["mask_png_bytes"][row])
+        np.testing.assert_array_equal(mask, prediction.mask)
+        assert 0 < mask.mean() < 1
+        assert answer["score"][row] == pytest.approx(prediction.score, abs=1e-5)
+        height, width = mask.shape
+        box = answer["box"][row] * [width, height, width, height]
+        np.testing.assert_allclose(box, prediction.box, atol=1e-4)
+        tokens = [word.decode() for word in answer["words"][row] if word]
+        assert tokens == prediction.tokens
+        np.testing.assert_allclose(
+            answer["word_attention"][row][:, : len(tokens)], prediction.word_attention, atol=1e-5
+        )
+    heat = served(files, SENTENCES, "heatmap")
+    assert heat["valid"].all()
+    for row, prediction in enumerate(predictor(files, SENTENCES)):
+        np.testing.assert_allclose(
+            heat["position_attention"][row], prediction.position_attention, atol=1e-5
+        )
+
+
+def test_the_predictor_loads_it(exported, photo):
+    from keras_cmsa import Predictor
+
+    model, vocabulary, path = exported
+    ours, loaded = Predictor(model, vocabulary), Predictor.load(path)
+    assert loaded.vocabulary == vocabulary and loaded.vocabulary.max_words == tiny.WORDS
+    for one, other in zip(ours(photo, SENTENCES), loaded(photo, SENTENCES), strict=True):
+        np.testing.assert_array_equal(one.mask, other.mask)
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+        np.testing.assert_allclose(one.word_attention, other.word_attention, atol=1e-5)
+        np.testing.assert_allclose(one.position_attention, other.position_attention, atol=1e-5)
+
+
+# --- Words
+
+
+def graph_words(texts):
+    from keras_cmsa.in_graph.text import split_words
+
+    words = split_words(tf.constant(texts, tf.string)).to_list()
+    return [[word.decode() for word in of_text] for of_text in words]
+
+
+@pytest.mark.parametrize("name", ["unc_val", "unc_testA", "referit_val"])
+def test_words_of_every_real_expression(samples, name):
+    from keras_cmsa.text import split_words
+
+    lines = (samples / f"expressions/{name}.txt").read_text("utf-8").splitlines()
+    assert len(lines) > 5000
+    assert graph_words(lines) == [split_words(line) for line in lines]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text() | st.binary(), min_size=1))
+def test_words_of_any_text(texts):
+    from keras_cmsa.text import split_words
+
+    texts = [text.encode() if isinstance(text, str) else text for text in texts]
+    assert graph_words(texts) == [split_words(text) for text in texts]
+
+
+def test_words_of_every_code_point():
+    """Each between two letters: joined, lower case, or apart."""
+    from keras_cmsa.text import split_words
+
+    texts = [f"a{chr(code)}b" for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    assert graph_words(texts) == [split_words(text) for text in texts]
+
+
+# --- Images
+
+
+def graph_pixels(file, max_pixels=50_000_000):
+    from keras_cmsa.in_graph.images import read_image
+
+    return read_image(tf.constant(file), max_pixels).numpy()
+
+
+def png_chunk(kind, data):
+    import struct
+    import zlib
+
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def files_of(photo):
+    """What `read_image` and the graph must give the same pixels of, by name."""
+    rng = np.random.default_rng(1)
+    grey = Image.fromarray(photo[..., 0])
+    colour = Image.fromarray(photo)
+    clear = Image.fromarray(np.concatenate([photo, photo[..., :1]], axis=-1))
+    palette = colour.quantize(32)
+    deep = Image.fromarray(rng.integers(0, 65536, (12, 9)).astype("uint16"))
+    smooth = colour.resize((94, 62))
+    files = {
+        "png grey": encoded(grey),
+        "png palette": encoded(palette),
+        "png palette, one transparent": encoded(palette, transparency=3),
+        "png grey, one transparent": encoded(grey, transparency=int(photo[0, 0, 0])),
+        "png colour, one transparent": encoded(colour, transparency=tuple(map(int, photo[4, 4]))),
+        "png transparent": encoded(clear),
+        "png grey, transparent": encoded(clear.convert("LA")),
+        "png of two": encoded(grey.convert("1")),
+        "png 16 bits": encoded(deep),
+        "jpeg": encoded(smooth, "JPEG"),
+        "jpeg progressive": encoded(smooth, "JPEG", progressive=True, quality=95),
+        "jpeg not subsampled": encoded(smooth, "JPEG", subsampling=0),
+        "jpeg grey": encoded(grey, "JPEG"),
+        "bmp": encoded(colour, "BMP"),
+        "bmp grey": encoded(grey, "BMP"),
+        "gif": encoded(palette, "GIF"),
+        "gif grey": encoded(grey, "GIF"),
+        "gif transparent": encoded(palette, "GIF", transparency=5),
+        "gif of three": encoded(
+            palette, "GIF", save_all=True, append_images=[palette.rotate(180), palette.rotate(90)]
+        ),
+    }
+    for turn in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        exif[0x010F] = "maker"
+        files[f"jpeg turned {turn}"] = encoded(smooth, "JPEG", exif=exif)
+        files[f"png turned {turn}"] = encoded(colour, exif=exif)
+    exif = encoded(smooth, "JPEG", exif=exif).split(b"Exif\0\0", 1)
+    little = exif[1].startswith(b"II")
+    files["jpeg with its tag behind the end"] = (
+        exif[0]
+        + b"Exif\0\0"
+        + exif[1][:4]
+        + (b"\xff\xff\xff\x7f" if little else b"\x7f\xff\xff\xff")
+        + exif[1][8:]
+    )
+    return files
+
+
+NAMES = list(files_of(np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pixels_are_those_of_read_image(photo, name):
+    from keras_cmsa.image import read_image
+
+    file = files_of(photo)[name]
+    np.testing.assert_array_equal(graph_pixels(file), read_image(file))
+
+
+def test_real_photos(samples):
+    from keras_cmsa.image import read_image
+
+    paths = sorted((samples / "refer").rglob("*.jpg"))[:8]
+    assert len(paths) == 8
+    for path in paths:
+        np.testing.assert_array_equal(graph_pixels(path.read_bytes()), read_image(path))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(NAMES), st.data())
+def test_a_damaged_file_gives_pixels_or_none(name, data):
+    """Never an error, which would take the whole batch with it."""
+    photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
+    file = bytearray(files_of(photo)[name])
+    for _ in range(data.draw(st.integers(0, 4))):
+        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
+    file = bytes(file[: data.draw(st.integers(0, len(file)))])
+    assert graph_pixels(file, max_pixels=100_000).shape[-1] == 3
+
+
+def bomb(side=20_000):
+    """A valid PNG of one colour."""
+    import struct
+    import zlib
+
+    packer = zlib.compressobj(9)
+    row = b"\0" + bytes(side // 8)
+    packed = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    end = png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", packed) + end
+
+
+def test_a_bad_row_harms_no_other(served, photo):
+    good = encoded(photo, "JPEG")
+    alone = served([good], ["red box"])
+    rows = {
+        "a JPEG cut short": (good[: len(good) // 2], "red box"),
+        "no image": (b"\x00\x01\x02" * 50, "red box"),
+        "text": ("a red box", "red box"),
+        "nothing": (b"", "red box"),
+        "too large": (bomb(), "red box"),
+        "no expression": (good, ""),
+        "no word": (good, "?! 👍"),
+        "a text": (good, "red box " * 1250),
+        "not UTF-8": (good, b"\xff\xfe"),
+    }
+    files, expressions = zip(*rows.values())
+    answer = served([good, *files, good], ["red box", *expressions, "red box"])
+    assert answer["valid"].tolist() == [True] + [False] * len(rows) + [True]
+    for row in (0, -1):
+        np.testing.assert_allclose(
+            answer["probabilities"][row], alone["probabilities"][0], atol=1e-6
+        )
+        assert answer["mask_png_bytes"][row] == alone["mask_png_bytes"][0]
+    for name in ("probabilities", "score", "box", "word_attention"):
+        assert not answer[name][1:-1].any(), name
+    sizes = [mask_of(png).shape for png in answer["mask_png_bytes"][1:-1]]
+    assert sizes == [(tiny.SIZE, tiny.SIZE)] * 5 + [photo.shape[:2]] * 4
+    assert not any(mask_of(png).any() for png in answer["mask_png_bytes"][1:-1])
+
+
+@pytest.mark.parametrize("expression", ["x" * 10_000, "🟥 box 👈", "הקופסה האדומה", "red\0box"])
+def test_strange_expressions_are_answered(served, photo, expression):
+    answer = served([encoded(photo)], [expression])
+    assert answer["valid"].all() and np.isfinite(answer["probabilities"]).all()
+
+
+def test_batches_of_nothing_and_of_different_lengths(served, photo):
+    answer = served([], [])
+    assert {name: x.shape[0] for name, x in answer.items()} == dict.fromkeys(answer, 0)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be as many"):
+        served([encoded(photo)] * 2, ["red box"])
+
+
+# --- Where it is loaded
+
+
+def signature_of(path, name="serving_default"):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    return proto.meta_graphs[0].signature_def[name]
+
+
+def c_library(path, requests, folder):
+    """Answers of `serving_default` from TensorFlow's C library: see `c_library.py`."""
+    signature = signature_of(path)
+    feeds = [
+        {
+            signature.inputs[name].name: [base64.b64encode(row).decode() for row in rows]
+            for name, rows in request.items()
+        }
+        for request in requests
+    ]
+    fetch = {name: info.name for name, info in signature.outputs.items()}
+    (folder / "request.json").write_text(json.dumps({"feeds": feeds, "fetch": fetch}))
+    library = Path(tf.__file__).with_name("libtensorflow_cc.so.2")
+    done = subprocess.run(
+        [
+            sys.executable,
+            Path(__file__).with_name("c_library.py"),
+            library,
+            path,
+            folder / "request.json",
+            folder / "answer.json",
+        ],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    if done.returncode:
+        return None, done.stderr
+    answers = json.loads((folder / "answer.json").read_text())
+    return [{name: from_json(x) for name, x in answer.items()} for answer in answers], done.stderr
+
+
+def from_json(answer):
+    if isinstance(answer["data"], list):
+        texts = [base64.b64decode(text) for text in answer["data"]]
+        return np.array(texts, object).reshape(answer["shape"])
+    kind = {1: "float32", 10: "bool"}[answer["type"]]
+    return np.frombuffer(base64.b64decode(answer["data"]), kind).reshape(answer["shape"])
+
+
+def test_the_c_library_gives_the_same(exported, served, photo, tmp_path):
+    """The loader of TensorFlow Serving, in a process that imports no TensorFlow and no Keras."""
+    good = encoded(photo, "JPEG")
+    rows = [good, good[:300], b"text", encoded(photo), encoded(photo[:9], "GIF"), bomb(), good]
+    expressions = [*SENTENCES, SENTENCES[0], "red box", ""]
+    requests = [
+        {"image_bytes": rows, "expression": [e.encode() for e in expressions]},
+        {"image_bytes": [good], "expression": [b"red box"]},
+    ]
+    answers, errors = c_library(exported[2], requests, tmp_path)
+    assert answers, errors
+    for request, answer in zip(requests, answers, strict=True):
+        expected = served(request["image_bytes"], request["expression"])
+        assert set(answer) == set(expected)
+        for name, rows in expected.items():
+            if rows.dtype == object:
+                np.testing.assert_array_equal(answer[name], rows, name)
+            else:
+                np.testing.assert_allclose(answer[name], rows, atol=1e-6, err_msg=name)
+    assert answers[0]["valid"].tolist() == [True, False, False, True, True, False, False]
+
+
+def test_the_c_library_refuses_an_operation_of_another_library(exported, tmp_path):
+    import shutil
+
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = tmp_path / "1"
+    shutil.copytree(exported[2], path)
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    functions = proto.meta_graphs[0].graph_def.library.function
+    changed = [node for f in functions for node in f.node_def if node.op == "UnicodeDecode"]
+    assert changed
+    for node in changed:
+        node.op = "FastUnicodeDecode"
+    (path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    signature = signature_of(path)
+    assert set(signature.inputs) == {"image_bytes", "expression"}
+    answers, errors = c_library(path, [], tmp_path)
+    assert answers is None and "FastUnicodeDecode" in errors
+
+
+def operations(path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    graph = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    graph = graph.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return {node.op for node in nodes}
+
+
+def test_operations_are_of_the_core(exported):
+    assert operations(exported[2]) - ALLOWED_OPS == set()
+
+
+def test_every_output_has_a_batch_and_a_plain_type(exported):
+    for name in ("serving_default", "tensors", "heatmap"):
+        for output in signature_of(exported[2], name).outputs.values():
+            assert output.tensor_shape.dim[0].size == -1
+            assert output.dtype in (tf.float32, tf.string, tf.bool)
+
+
+def test_saved_model_cli_shows_the_signatures(exported):
+    program = Path(sys.executable).with_name("saved_model_cli")
+    shown = subprocess.run(
+        [program, "show", "--dir", exported[2], "--all"], capture_output=True, check=True, text=True
+    ).stdout
+    for line in (
+        "signature_def['serving_default']",
+        "signature_def['tensors']",
+        "signature_def['heatmap']",
+        "outputs['mask_png_bytes'] tensor_info",
+        "shape: (-1, 16, 16)",
+    ):
+        assert line in shown
+
+
+# --- What is refused
+
+
+def test_a_version_is_never_written_over(exported):
+    from keras_cmsa.export import export_saved_model
+
+    model, vocabulary, path = exported
+    before = (path / "saved_model.pb").stat()
+    with pytest.raises(FileExistsError, match="is there already, and may be in service"):
+        export_saved_model(model, vocabulary, path.parent)
+    assert (path / "saved_model.pb").stat() == before
+
+
+def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
+    from keras_cmsa import Vocabulary
+    from keras_cmsa.export import export_saved_model
+
+    model, vocabulary, _ = exported
+    with pytest.raises(ValueError, match="The vocabulary does not fit the model"):
+        export_saved_model(model, Vocabulary(["red"], tiny.WORDS), tmp_path / "cmsa")
+    for version in (0, -1, "1", 1.0, True):
+        with pytest.raises(ValueError, match="version must be a positive integer"):
+            export_saved_model(model, vocabulary, tmp_path / "cmsa", version)
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        export_saved_model(model, vocabulary, tmp_path / "cmsa", dtype="int8")
+    monkeypatch.setattr(
+        "keras_cmsa.export.write", lambda *_: (_ for _ in ()).throw(OSError("full"))
+    )
+    with pytest.raises(OSError, match="full"):
+        export_saved_model(model, vocabulary, tmp_path / "cmsa")
+    assert not list((tmp_path / "cmsa").iterdir())
