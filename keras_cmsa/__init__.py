@@ -33,6 +33,7 @@ _MODULE_OF = {
     "write_ref_shapes": "data.ref_shapes",
     "Prediction": "predictor",
     "Predictor": "predictor",
+    "export_saved_model": "export",
     "train": "training",
     "evaluate": "evaluation",
 }

@@ -13,7 +13,7 @@ app = cyclopts.App(
 )
 
 # Imported when asked for.
-for _name in ("segment", "evaluate", "explain", "demo", "train", "info"):
+for _name in ("segment", "evaluate", "explain", "demo", "train", "export", "info"):
     app.command(f"keras_cmsa.commands.{_name}:{_name}")
 
 
