@@ -84,7 +84,7 @@ class Client:
             ) from error
         self.retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unavailable),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=5),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
             stop=tenacity.stop_after_attempt(attempts),
             reraise=True,
         )

@@ -23,3 +23,27 @@ def seeded():
 
     keras.utils.set_random_seed(7)
     return keras
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A tiny model with weights away from their start, its vocabulary and the folder of its version."""
+    import keras
+    import numpy as np
+    import tiny
+
+    from keras_cmsa.export import export_saved_model
+
+    keras.utils.set_random_seed(7)
+    rng = np.random.default_rng(5)
+    model = tiny.model()
+    for weight in model.trainable_weights:
+        weight.assign_add(rng.normal(scale=0.3, size=weight.shape))
+    vocabulary = tiny.vocabulary()
+    pixels = rng.integers(0, 256, (1, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
+    logits = model.predict_on_batch(
+        {"image": pixels, "words": vocabulary.encode(["red box on the left"])}
+    )
+    model.get_layer("score").bias.assign_sub([np.median(logits)])
+    path = export_saved_model(model, vocabulary, tmp_path_factory.mktemp("saved_models") / "cmsa")
+    return model, vocabulary, path

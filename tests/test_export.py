@@ -21,42 +21,23 @@ SENTENCES = ["red box on the left", "Blue box!", "the green ZEBRA right", "box"]
 # All of TensorFlow's core. What Python or a library of its own would have to run is not among them.
 ALLOWED_OPS = set(
     """
-    AddV2 All Any Assert AssignVariableOp AvgPool BatchMatMulV2 BiasAdd BroadcastTo Case Cast
-    ConcatV2 Const Conv2D Cumsum DecodeBmp DecodeGif DecodeJpeg DecodePng DecodeRaw DenseBincount
-    DisableCopyOnRead Einsum EncodePng EnsureShape Equal Exp ExpandDims Fill FloorDiv FloorMod
-    GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN If IgnoreErrorsDataset
-    InitializeTableFromTextFileV2 LeftShift Less LessEqual LogicalAnd LogicalNot LogicalOr
-    LookupTableFindV2 LowerBound MapDataset MatMul Max MaxPool Maximum Mean MergeV2Checkpoints Min
-    Minimum Mul Neg NoOp NotEqual OneHot Pack Pad PadV2 PartitionedCall Placeholder Prod RaggedRange
-    RaggedTensorToTensor Range ReadVariableOp RealDiv ReduceDataset Relu Reshape ResizeBilinear
-    RestoreV2 ReverseV2 RightShift Round Rsqrt SaveV2 Select SelectV2 Shape ShardedFilename Sigmoid
-    Size Slice Softmax Split Sqrt Square Squeeze StatefulPartitionedCall StatelessCase StatelessIf
-    StatelessWhile StaticRegexFullMatch StopGradient StridedSlice StringJoin StringLength
-    StringSplitV2 Sub Substr Sum Tanh TensorDataset TensorListFromTensor TensorListGetItem
-    TensorListReserve TensorListSetItem TensorListStack Tile Transpose UnicodeDecode UnicodeEncode
-    Unpack UpperBound VarHandleOp VarIsInitializedOp Where While ZerosLike
+    AddN AddV2 All Any Assert AssignVariableOp AvgPool BatchMatMulV2 BiasAdd BroadcastGradientArgs
+    BroadcastTo Case Cast ConcatV2 Const Conv2D Cumsum DecodeBmp DecodeGif DecodeJpeg DecodePng
+    DecodeRaw DenseBincount DisableCopyOnRead Einsum EncodePng EnsureShape Equal Exp ExpandDims Fill
+    FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN If
+    IgnoreErrorsDataset InitializeTableFromTextFileV2 LeftShift Less LessEqual LogicalAnd LogicalNot
+    LogicalOr LookupTableFindV2 LowerBound MapDataset MatMul Max MaxPool Maximum Mean
+    MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OneHot Pack Pad PadV2 PartitionedCall
+    Placeholder Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv ReduceDataset
+    Relu Reshape ResizeBilinear RestoreV2 ReverseV2 RightShift Round Rsqrt SaveV2 Select SelectV2
+    Shape ShardedFilename Sigmoid Size Slice Softmax Split Sqrt Square Squeeze
+    StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StaticRegexFullMatch
+    StopGradient StridedSlice StridedSliceGrad StringJoin StringLength StringSplitV2 Sub Substr Sum
+    Tanh TensorDataset TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
+    TensorListStack Tile Transpose UnicodeDecode UnicodeEncode Unpack UpperBound VarHandleOp
+    VarIsInitializedOp Where While ZerosLike
     """.split()
 )
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """A tiny model with weights away from their start, its vocabulary and the folder of its version."""
-    import keras
-
-    from keras_cmsa.export import export_saved_model
-
-    keras.utils.set_random_seed(7)
-    rng = np.random.default_rng(5)
-    model = tiny.model()
-    for weight in model.trainable_weights:
-        weight.assign_add(rng.normal(scale=0.3, size=weight.shape))
-    vocabulary = tiny.vocabulary()
-    pixels = rng.integers(0, 256, (1, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
-    logits = model.predict_on_batch({"image": pixels, "words": vocabulary.encode(SENTENCES[:1])})
-    model.get_layer("score").bias.assign_sub([np.median(logits)])
-    path = export_saved_model(model, vocabulary, tmp_path_factory.mktemp("saved_models") / "cmsa")
-    return model, vocabulary, path
 
 
 @pytest.fixture(scope="session")
@@ -524,3 +505,59 @@ def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         export_saved_model(model, vocabulary, tmp_path / "cmsa")
     assert not list((tmp_path / "cmsa").iterdir())
+
+
+# --- From a terminal
+
+
+def test_the_command(exported, tmp_path, capsys, photo):
+    pytest.importorskip("tensorflow_serving")
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    from keras_cmsa import Predictor
+    from keras_cmsa.cli import main
+
+    model, vocabulary, _ = exported
+    run = tmp_path / "run"
+    run.mkdir()
+    model.save(run / "model.keras")
+    vocabulary.save(run / "vocabulary.txt")
+    numbers = {"overall_iou": 0.5, "mean_iou": 0.25, "samples": 3}
+    metrics = {"profile": "strict", "weights": "random (seed 0)", "splits": {"val": numbers}}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    folder = tmp_path / "saved_models" / "cmsa"
+    (folder / "4").mkdir(parents=True)
+    arguments = ["export", str(folder), "--model", str(run), "--dtype", "bfloat16", "--warmup"]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--data", "boxes"])
+    assert not stop.value.code
+    assert str(folder / "5") in capsys.readouterr().out
+    card = (folder / "5" / "model_card.md").read_text()
+    assert "| Trained on | boxes |" in card and "| Started from | random (seed 0) |" in card
+    assert "| val | 0.5 | 0.25 | 3 |" in card
+
+    loaded = tf.saved_model.load(str(folder / "5"))
+    assert {weight.dtype for weight in loaded.weights} == {tf.bfloat16}
+    requests = tf.data.TFRecordDataset(
+        str(folder / "5/assets.extra/tf_serving_warmup_requests")
+    ).as_numpy_iterator()
+    requests = [
+        prediction_log_pb2.PredictionLog.FromString(r).predict_log.request for r in requests
+    ]
+    assert len(requests) == 2
+    for request in requests:
+        assert request.model_spec.name == "cmsa"
+        inputs = {name: tf.constant(tf.make_ndarray(x)) for name, x in request.inputs.items()}
+        answer = loaded.signatures[request.model_spec.signature_name](**inputs)
+        assert answer["valid"].numpy().all()
+        assert mask_of(answer["mask_png_bytes"].numpy()[0]).shape == (480, 640)
+
+    # Eight bits of each weight: near, not equal.
+    exact = Predictor(model, vocabulary)(photo, "red box").logits
+    small = Predictor.load(folder / "5")(photo, "red box").logits
+    assert 0 < np.abs(exact - small).max() < 0.1 * max(1, np.abs(exact).max())
+
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--version", "5"])
+    assert stop.value.code == 2
+    assert "is there already" in capsys.readouterr().err
