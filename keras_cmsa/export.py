@@ -120,9 +120,7 @@ def write(model, vocabulary, folder, fit, dtype, max_pixels):
     words = folder / WORDS
     vocabulary.save(words)
     served, signatures = served_model(model, words, vocabulary.max_words, fit, dtype, max_pixels)
-    # Nobody trains what is served, and gradients would bring their operations.
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(served, str(folder), signatures, options)
+    tf.saved_model.save(served, str(folder), signatures)
     words.unlink()
 
 
