@@ -533,7 +533,7 @@ def test_vgg_as_convolutions_is_vgg(seeded, rng):
     published = seeded.applications.VGG16(weights=None, classifier_activation=None)
     image = rng.uniform(0, 255, (1, 224, 224, 3)).astype("float32")
     caffe = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
-    (maps,) = fully_convolutional(published, 224)(image)
+    maps = fully_convolutional(published, 224)(image)
     assert maps.shape == (1, 7, 7, 1000)
     logits = to_numpy(published(caffe))
     np.testing.assert_allclose(to_numpy(maps)[:, 3, 3], logits, atol=1e-4 * np.abs(logits).max())
