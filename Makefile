@@ -32,9 +32,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The model, its layers and metrics again on another backend.
+# The model, its layers and metrics, training and prediction again on another backend.
+JAX_TESTS := $(patsubst %,tests/test_%.py,layers metrics cmsa systems training predictor)
 test-jax: $(VENV)/.installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and not slow"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and not slow" $(JAX_TESTS)
 
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .
