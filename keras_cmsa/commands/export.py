@@ -21,7 +21,7 @@ def export(
     licence: str | None = None,
     warmup: bool = False,
 ):
-    """Write a model as <output>/<version>/: image file and expression in, mask out.
+    """Write a model as OUTPUT/VERSION/: image file and expression in, mask out.
 
         keras-cmsa export saved_models/cmsa --model runs/unc
 
