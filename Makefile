@@ -32,8 +32,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The model, its layers and metrics, training and prediction again on another backend.
-JAX_TESTS := $(patsubst %,tests/test_%.py,layers metrics cmsa systems training predictor)
+# The model, its layers, metrics and training on another backend; `-m keras` names all that runs there.
+JAX_TESTS := $(patsubst %,tests/test_%.py,layers metrics cmsa training)
 test-jax: $(VENV)/.installed
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and not slow" $(JAX_TESTS)
 
