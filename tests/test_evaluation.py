@@ -299,7 +299,10 @@ def test_examples_show_what_evaluation_counts(seeded, tmp_path):
         assert example.iou == result.iou
         assert example.image.shape[:2] == example.found.shape == example.true.shape
         assert np.sum(example.true & example.found) == result.intersection
+        prediction = example.prediction
         assert example.levels == ["Res3", "Res4", "Res5"]
+        assert prediction.word_attention.shape == (3, len(prediction.tokens))
+        np.testing.assert_allclose(prediction.word_attention.sum(axis=1), 1, atol=1e-5)
     assert examples[2].prediction.tokens == ["the", "box", "on", "the", "left"]
 
     without = [dataclasses.replace(example, levels=[]) for example in examples]

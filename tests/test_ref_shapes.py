@@ -26,7 +26,7 @@ from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND, SHAPES
 from keras_cmsa.data.refer import read_refer
 
 SCENES = {
-    "unc": {"train": 100, "val": 20, "testA": 30, "testB": 30},
+    "unc": {"train": 170, "val": 20, "testA": 30, "testB": 30},
     "unc+": {"train": 100, "val": 10, "testA": 20, "testB": 20},
     "gref": {"train": 130, "val": 30},
     "referit": {"train": 120, "val": 20, "test": 20},
@@ -243,8 +243,7 @@ def test_all_kinds_are_there_in_their_shares(written, flavour):
     assert set(kinds) == set(SHARES[flavour])
     assert sum(SHARES[flavour].values()) == pytest.approx(1)
     for kind, share in SHARES[flavour].items():
-        # Plans that no scene fulfils are dropped, so the hard kinds come out rarer than planned.
-        assert kinds[kind] / kinds.total() == pytest.approx(share, abs=0.08)
+        assert kinds[kind] / kinds.total() == pytest.approx(share, abs=0.05)
 
 
 def test_unc_plus_has_no_words_of_place(written):
@@ -276,7 +275,7 @@ def test_referit_has_stuff(written):
 
 def test_unc_has_a_modest_vocabulary(written):
     words = {word for _, sentence in written["unc"].sentences() for word in sentence["tokens"]}
-    assert 50 <= len(words) <= 80
+    assert 60 <= len(words) <= 80
 
 
 @pytest.mark.parametrize("name", ["unc", "unc+"])
@@ -297,7 +296,7 @@ def test_targets_of_the_two_test_splits_are_of_disjoint_families(written, name):
 def test_most_scenes_have_several_things_of_a_kind(written, flavour):
     data = written[flavour]
     numbers = [len(data.facts(image_id)) for image_id in data.images]
-    assert min(numbers) >= 2
+    assert min(numbers) >= 3
     assert max(numbers) <= 8
     for image_id in data.images:
         shapes = Counter(thing["shape"] for thing in data.facts(image_id).values())
@@ -382,7 +381,7 @@ def test_relations_of_place_hold_for_one_thing(written, name):
             surely, perhaps = related(sentence["sent"], written[name].facts(ref["image_id"]))
             assert surely == perhaps == {ref["ann_id"]}, sentence
             checked += 1
-    assert checked > 30
+    assert checked > 50
 
 
 def test_order_changes_the_answer(written, flavour):
@@ -470,7 +469,7 @@ def test_a_killed_run_is_not_taken_for_complete(tmp_path):
         f"write({str(root)!r}, processes=1, progress=False)"
     )
     run = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 20
     while not list(tmp_path.glob("*/images/**/*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(run.pid, signal.SIGKILL)

@@ -19,9 +19,9 @@ from typing import NamedTuple
 from keras_cmsa.data.ref_shapes.finders import FINDERS
 from keras_cmsa.data.ref_shapes.wording import is_well_sized
 
-# The part of the sentences that is planned for each kind, the hardest to find first.
+# The part of the sentences that are of each kind, the hardest to find first.
 SHARES = {
-    "unc": {"order": 0.04, "ordinal": 0.03, "relation": 0.06, "location": 0.42, "attribute": 0.45},
+    "unc": {"order": 0.05, "ordinal": 0.03, "relation": 0.07, "location": 0.41, "attribute": 0.44},
     "unc+": {"order": 0.15, "relation": 0.35, "attribute": 0.5},
     "gref": {"order": 0.14, "ordinal": 0.12, "relation": 0.28, "location": 0.24, "attribute": 0.22},
     "referit": {

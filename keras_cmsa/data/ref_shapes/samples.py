@@ -25,7 +25,7 @@ JPEG_QUALITY = 93
 # Of the scenes for a pair of `order` expressions: those made for one such as "left of" and its
 # counterpart. These are rare otherwise, and without words of place there are none.
 FLANKED = {"unc": 0.7, "unc+": 0.0, "gref": 0.7, "referit": 0.7}
-PLAN_TRIES = 20  # scenes that are drawn for a plan before another plan is made
+PLAN_TRIES = 100  # scenes that are drawn for a plan before another plan is made
 
 
 class Sample(NamedTuple):

@@ -10,7 +10,7 @@ from keras_cmsa.data.ref_shapes.masks import hidden_part
 from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
 
 # How many things there are of each kind: always several of one, as in RefCOCO.
-GROUPS = ((2,), (2, 1), (2, 1), (2, 1, 1), (2, 2), (3,))
+GROUPS = ((2, 1), (2, 1), (2, 1, 1), (2, 2))
 
 SAME_COLOUR = 0.12  # the chance that a thing has the colour of another
 APART = 0.03  # least distance between the boxes of two things that do not overlap
@@ -105,9 +105,7 @@ def _place_overlapping(rng, back, front, side):
 def _place_flanked(rng, things):
     """A thing between two of another kind, in a row or a column; None if there was no room."""
     flanks = things[:2]
-    middle = next((thing for thing in things if thing.shape != flanks[0].shape), None)
-    if middle is None:
-        return None
+    middle = next(thing for thing in things if thing.shape != flanks[0].shape)
     for _ in range(PLACE_TRIES):
         middle.x, middle.y = rng.uniform(0.35, 0.65, size=2).tolist()
         direction = pi / 2 * int(rng.integers(4))
