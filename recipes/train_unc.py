@@ -150,7 +150,9 @@ def main(
         start = f"random (seed {seed})"
         backbone = small_resnet(image_size)
         if pretrain_steps:
-            start = f"backbone after {pretrain_steps} steps on its images' classes, the rest {start}"
+            start = (
+                f"backbone after {pretrain_steps} steps on its images' classes, the rest {start}"
+            )
             if not (resume and is_begun(run_dir)):
                 objects = read_objects(data_dir, dataset, records[train_on])
                 pretrain(backbone, *objects, pretrain_steps, seed=seed)
