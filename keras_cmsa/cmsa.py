@@ -95,6 +95,11 @@ def build_cmsa(
     return keras.Model(inputs, mask_logits(score, image_size), name=name)
 
 
+def attention_layers(model):
+    """The `CrossModalSelfAttention` layers of a model, in its order."""
+    return [layer for layer in model.layers if isinstance(layer, CrossModalSelfAttention)]
+
+
 def with_attention(model):
     """The same model, sharing its weights, that also tells what it attended to.
 
@@ -110,7 +115,7 @@ def with_attention(model):
     Raises:
         ValueError: if the model has no such layer.
     """
-    attention = [layer for layer in model.layers if isinstance(layer, CrossModalSelfAttention)]
+    attention = attention_layers(model)
     if not attention:
         raise ValueError(
             f"with_attention needs a model with CrossModalSelfAttention layers. Received: "
@@ -122,3 +127,12 @@ def with_attention(model):
         "position_attention": ops.stack([layer.output[2] for layer in attention], axis=1),
     }
     return keras.Model(model.input, outputs, name=f"{model.name}_with_attention")
+
+
+def telling_all(model):
+    """`with_attention(model)`, or for a system without such an attention `{"logits": ...}` alone."""
+    if isinstance(model.output, dict):
+        return model  # from a SavedModel, which tells all
+    if attention_layers(model):
+        return with_attention(model)
+    return keras.Model(model.input, {"logits": model.output}, name=model.name)

@@ -69,7 +69,6 @@ def explain(predictor, image, expressions, single_level=None):
     size, fit = predictor.image_size, predictor.fit
     fitted = FITS[fit][0](pixels, size)[None]
     words = predictor.encode(expressions)
-    levels = [name.removeprefix("attention_").capitalize() for name in predictor.attention_layers]
     alone = single_level(pixels, expressions) if single_level else None
     explanations = []
     for i, prediction in enumerate(predictions):
@@ -81,7 +80,7 @@ def explain(predictor, image, expressions, single_level=None):
             last_level, by = strict_mask(logits, pixels.shape[:2], fit), "its part of the fused map"
         channel = strongest_channel(np.asarray(outputs["fused"])[0].astype("float32"))
         channel = fit_back(channel, size, pixels.shape[:2], fit)
-        explanations.append(Explanation(prediction, levels, last_level, by, channel))
+        explanations.append(Explanation(prediction, predictor.levels, last_level, by, channel))
     return explanations
 
 

@@ -9,12 +9,11 @@ import keras
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from keras_cmsa.cmsa import with_attention
+from keras_cmsa.cmsa import attention_layers, telling_all
 from keras_cmsa.encode_once import check_inputs, split_at_words
 from keras_cmsa.evaluation import check_vocabulary, probabilities, strict_mask
 from keras_cmsa.image import FITS, resize_bilinear, to_pixels
-from keras_cmsa.layers import CrossModalSelfAttention
-from keras_cmsa.text import Vocabulary, split_words
+from keras_cmsa.text import Vocabulary
 from keras_cmsa.training import BEST_MODEL as MODEL_FILE
 from keras_cmsa.training import WORDS
 
@@ -135,16 +134,13 @@ class Predictor:
         self.fit = fit
         self.batch_size = batch_size
         self.image_size = model.input["image"].shape[1]
-        self.attention_layers = [
-            layer.name for layer in model.layers if isinstance(layer, CrossModalSelfAttention)
-        ]
-        if isinstance(model.output, dict):
-            telling = model  # from a SavedModel, which tells all
-        elif self.attention_layers:
-            telling = with_attention(model)
-        else:
-            telling = keras.Model(model.input, {"logits": model.output}, name=model.name)
-        self.image_model, self.sentence_model = split_at_words(telling)
+        self.image_model, self.sentence_model = split_at_words(telling_all(model))
+
+    @property
+    def levels(self):
+        """Names of the levels of its attention, such as `"Res3"`; empty for a system without."""
+        names = [layer.name for layer in attention_layers(self.model)]
+        return [name.removeprefix("attention_").capitalize() for name in names]
 
     @classmethod
     def load(cls, path, fit="pad", batch_size=8):
@@ -237,7 +233,7 @@ class Predictor:
         """Word ids of a list of `str`, `(B, N)` int32; says what `__call__` would of each."""
         longest = self.vocabulary.max_words
         for sentence in sentences:
-            count = len(split_words(sentence))
+            count = len(self.vocabulary.split(sentence))
             if count > TEXT * longest:
                 raise ValueError(
                     f"An expression names one thing in a few words; this model takes {longest}. "

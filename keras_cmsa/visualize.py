@@ -40,14 +40,15 @@ class Example:
 
 def find_examples(predictor, records, profile="strict"):
     """Asks a `Predictor` a few records and keeps what there is to look at: list of `Example`."""
-    levels = [name.removeprefix("attention_").capitalize() for name in predictor.attention_layers]
     examples = []
     for record in records:
         image, true = read_pixels(record)
         prediction = predictor(image, record.expression)
         found = PROFILES[profile].to_mask(prediction.logits, true.shape, predictor.fit)
         iou = score(record, prediction.logits, profile, predictor.fit).iou
-        examples.append(Example(record, image, true.astype(bool), found, iou, prediction, levels))
+        examples.append(
+            Example(record, image, true.astype(bool), found, iou, prediction, predictor.levels)
+        )
     return examples
 
 

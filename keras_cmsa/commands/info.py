@@ -67,7 +67,7 @@ def describe(path):
         "vocabulary": len(predictor.vocabulary),
         "parameters": model.count_params(),
         "precision": str(model.get_layer(model.layers[-1].name).dtype_policy.name),
-        "attention": ", ".join(predictor.attention_layers) or "none",
+        "attention": ", ".join(predictor.levels) or "none",
     }
     metrics = (path if path.is_dir() else path.parent) / "metrics.json"
     if metrics.exists():
