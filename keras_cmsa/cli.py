@@ -68,23 +68,16 @@ def prepare(
         output it is there in any case, beside the data set.)
     """
     from keras_cmsa.data.check import check_records, problems_table
-    from keras_cmsa.data.leakage import (
-        describe_shared,
-        held_out_images,
-        shared_images,
-        without_images_of,
-    )
+    from keras_cmsa.data.leakage import guard, held_out_images
     from keras_cmsa.data.prepare import prepare as write_shards
     from keras_cmsa.data.prepare import write_skipped
     from keras_cmsa.data.records import describe_counts
     from keras_cmsa.data.sources import read_records
 
     records = read_records(data_dir, dataset, split_owner, on_bad="skip")
-    held_out = held_out_images(data_dir, dataset)
     if "train" in records:
-        records["train"] = without_images_of(exclude_images_of, records["train"], held_out)
-        if shared := shared_images(records["train"], held_out):
-            print(describe_shared(shared))
+        held_out = held_out_images(data_dir, dataset)
+        records["train"] = guard(records["train"], held_out, exclude_images_of)
     if output:
         from absl import logging
 

@@ -81,6 +81,26 @@ def without_images_of(names, records, held_out):
     return [record for record in records if record.image_id not in images]
 
 
+def guard(records, held_out, leave_out):
+    """Takes the images out of a training set that shall not be in it, and tells of others that are.
+
+    Args:
+        records: list of `Record` to train on.
+        held_out: from `held_out_images`.
+        leave_out: names, as `without_images_of` takes them.
+
+    Returns:
+        List of `Record`. Prints a line per split that still shares images with them.
+
+    Raises:
+        ValueError: if a name stands for no split.
+    """
+    records = without_images_of(leave_out, records, held_out)
+    if shared := shared_images(records, held_out):
+        print(describe_shared(shared))
+    return records
+
+
 def describe_shared(shared, what="The training set"):
     """A line per split that shares images with the training set."""
     return "\n".join(
