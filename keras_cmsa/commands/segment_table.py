@@ -13,9 +13,10 @@ from rich.progress import Progress
 from keras_cmsa.commands.segment import write_png
 from keras_cmsa.files import replaced
 from keras_cmsa.image import read_image
-from keras_cmsa.predictor import MODEL_FILE, Predictor
+from keras_cmsa.predictor import MODEL_FILE, SAVED_MODEL, Predictor
 
 COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
+FINGERPRINT = "fingerprint.pb"
 RESULTS, MADE_BY = "results.csv", "made_by.json"
 
 
@@ -85,7 +86,10 @@ def read_pairs(table):
 
 def check_model(folder, model):
     """A folder holds the results of one model."""
-    path = model / MODEL_FILE if model.is_dir() else model
+    is_saved_model = (model / SAVED_MODEL).exists()
+    # TensorFlow writes a fingerprint of graph and weights beside the graph.
+    in_folder = FINGERPRINT if is_saved_model else MODEL_FILE
+    path = model / in_folder if model.is_dir() else model
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     note = folder / MADE_BY
