@@ -116,6 +116,8 @@ def train(
         "samples": len(training),
         "seed": seed,
         "fit": fit,
+        # A backbone that stood still has no state of the optimizer to go on from.
+        "trainable_weights": len(model.trainable_weights),
     }
     checkpoint = Checkpoint(run_dir, settings)
     if checkpoint.exists() and not resume:

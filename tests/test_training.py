@@ -391,6 +391,12 @@ def test_a_run_goes_on_with_its_own_words_and_model_only(seeded, trainee, scenes
         training.train(trainee.restart(), other, *arguments, resume=True)
     assert Vocabulary.load(copy / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
 
+    frozen = tiny.model()
+    frozen.get_layer("backbone").trainable = False
+    training.compile_model(frozen, STEPS)
+    with pytest.raises(ValueError, match="'trainable_weights': [0-9]+.* Received: "):
+        training.train(frozen, tiny.vocabulary(), *arguments, resume=True)
+
     wider = tiny.model(attention_dim=6)
     training.compile_model(wider, STEPS)
     with warnings.catch_warnings(), pytest.raises(ValueError, match="could not be loaded"):
