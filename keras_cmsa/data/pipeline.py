@@ -5,6 +5,7 @@ float32 of 0 and 1)`, the same batches in the same order. What a batch holds fol
 alone, so a run that was killed goes on where it was.
 """
 
+import functools
 import importlib.util
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -134,9 +135,14 @@ class SampleOrder:
         which_pass, place = np.divmod(places, self.count)
         order = np.empty_like(places)
         for number in np.unique(which_pass):
-            permutation = np.random.default_rng([self.seed, number]).permutation(self.count)
+            permutation = permutation_of(self.count, self.seed, int(number))
             order[which_pass == number] = permutation[place[which_pass == number]]
         return order
+
+
+@functools.lru_cache(maxsize=4)  # asked for once per batch, and the same for a whole pass
+def permutation_of(count, seed, number):
+    return np.random.default_rng([seed, number]).permutation(count)
 
 
 def mirror_words(records, words, vocabulary):
