@@ -20,6 +20,8 @@ from keras_cmsa.files import replaced
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 MAX_WORDS = 20
+JOINER = "##"  # begins a piece that goes on with a word
+MAX_WORD_BYTES = 100  # longer ones are cut into no pieces
 
 # Code points that make up words: digits and letters of ASCII, then every block of letters above,
 # less what is punctuation, symbol, space or control there. Ends are included.
@@ -98,7 +100,7 @@ class Vocabulary:
         self.max_words = max_words
         self._id_of = {word: i for i, word in enumerate(self.words)}
         for word in self.words[2:]:
-            if split_words(word) != [word]:
+            if not self.holds(word):
                 raise ValueError(
                     "A vocabulary holds single lower-case words without punctuation or space. "
                     f"Received: {word!r}"
@@ -106,6 +108,11 @@ class Vocabulary:
         if len(self._id_of) != len(self.words):
             (twice, _), *_ = Counter(self.words).most_common(1)
             raise ValueError(f"A vocabulary holds each word once. Received twice: {twice!r}")
+
+    @staticmethod
+    def holds(word):
+        """Whether a text is one word by the rules of this module."""
+        return split_words(word) == [word]
 
     @classmethod
     def build(cls, expressions, min_count=1, max_words=MAX_WORDS):
@@ -127,12 +134,15 @@ class Vocabulary:
         return len(self.words)
 
     def __eq__(self, other):
-        return isinstance(other, Vocabulary) and self.words == other.words
+        return type(other) is type(self) and self.words == other.words
+
+    def split(self, expression):
+        """All its words, `[UNK]` for what the vocabulary has not."""
+        return [word if word in self._id_of else UNKNOWN for word in split_words(expression)]
 
     def tokens(self, expression):
-        """The words as the model sees them: at most `max_words`, `[UNK]` for what it has not."""
-        known = split_words(expression)[: self.max_words]
-        return [word if word in self._id_of else UNKNOWN for word in known]
+        """The words as the model sees them: at most `max_words` of `split`."""
+        return self.split(expression)[: self.max_words]
 
     def encode(self, expressions):
         """Word ids of a list of expressions: `(B, max_words)` int32, 0 at the padding on the right.
@@ -169,7 +179,7 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path, max_words=MAX_WORDS):
-        """Reads what `save` wrote.
+        """Reads what `save` wrote: a `Vocabulary`, or `WordPieces` if there are any.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -182,7 +192,72 @@ class Vocabulary:
                 f"{path} is not a vocabulary: its first lines should be {PADDING} and {UNKNOWN}, "
                 f"then a word a line. Received: {lines[:2]}"
             )
+        has_pieces = any(line.startswith(JOINER) for line in lines)
         try:
-            return cls(lines[2:-1], max_words)
+            return (WordPieces if has_pieces else cls)(lines[2:-1], max_words)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+class WordPieces(Vocabulary):
+    """Pieces of words, of which words that were in no training expression are put together too.
+
+    A word becomes its longest known beginning, then the longest known piece that goes on from
+    there (`##` in front), and so on; one that does not come out even is `[UNK]`. `max_words` and
+    what a `Vocabulary` says of words then holds of pieces.
+
+    Source: Wu et al., "Google's Neural Machine Translation System", 2016; the rules are those of
+    `tensorflow_text.WordpieceTokenizer`, which cuts them in an exported model.
+    """
+
+    @staticmethod
+    def holds(word):
+        return Vocabulary.holds(word.removeprefix(JOINER))
+
+    @classmethod
+    def build(cls, expressions, size=1000, max_words=MAX_WORDS):
+        """Learns about `size` pieces of the words of the expressions.
+
+        Needs `pip install "keras-cmsa[wordpiece]"`.
+
+        Raises:
+            ModuleNotFoundError: without tensorflow-text.
+            ValueError: if the expressions have no words, or too few for pieces.
+        """
+        counts = Counter(word for expression in expressions for word in split_words(expression))
+        if not counts:
+            raise ValueError("Pieces are learnt from words. Received: expressions without any")
+        try:
+            from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f'{error.name} is missing: pip install "keras-cmsa[wordpiece]"'
+            ) from error
+        pieces = wordpiece_tokenizer_learner_lib.learn(
+            counts.items(),
+            vocab_size=size,
+            lower_thresh=2,  # of how often a piece occurs; the learner looks for the one that fits
+            reserved_tokens=[PADDING, UNKNOWN],
+            joiner=JOINER,
+        )
+        return cls([piece for piece in pieces if piece not in (PADDING, UNKNOWN)], max_words)
+
+    def split(self, expression):
+        """All its pieces, `[UNK]` for a word that cannot be cut into any."""
+        return [piece for word in split_words(expression) for piece in self.cut(word)]
+
+    def cut(self, word):
+        """The pieces of one word."""
+        if len(word.encode()) > MAX_WORD_BYTES:
+            return [UNKNOWN]
+        pieces, start = [], 0
+        while start < len(word):
+            joiner = JOINER if start else ""
+            for end in range(len(word), start, -1):
+                if (piece := joiner + word[start:end]) in self._id_of:
+                    break
+            else:
+                return [UNKNOWN]
+            pieces.append(piece)
+            start = end
+        return pieces

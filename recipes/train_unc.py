@@ -22,12 +22,7 @@ from rich.table import Table
 from keras_cmsa.backbones import dilated_resnet101, small_resnet
 from keras_cmsa.cmsa import build_cmsa
 from keras_cmsa.data.augment import Augmentation
-from keras_cmsa.data.leakage import (
-    describe_shared,
-    held_out_images,
-    shared_images,
-    without_images_of,
-)
+from keras_cmsa.data.leakage import guard, held_out_images
 from keras_cmsa.data.objects import read_objects
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
@@ -36,7 +31,7 @@ from keras_cmsa.evaluation import evaluate, write_results
 from keras_cmsa.figures import write_figures
 from keras_cmsa.predictor import Predictor
 from keras_cmsa.pretraining import pretrain
-from keras_cmsa.text import Vocabulary
+from keras_cmsa.text import Vocabulary, WordPieces
 from keras_cmsa.training import compile_model, is_begun, train
 from keras_cmsa.visualize import draw_examples, find_examples
 
@@ -50,10 +45,11 @@ BATCH_SIZE = 8  # ours: as many samples in fewer, better filled steps
 STEPS_PER_ROUND = 2000  # ours: batches between validations
 TEST_SPLITS = ("testA", "testB", "testC", "test")
 MIN_COUNT = 1  # ours: words rarer than this are [UNK]
+PIECES = 4000  # ours: of words, for an open vocabulary
 
 # The small model, for two CPU cores: ours throughout.
 SMALL = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
-SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 8000, 2000
+SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 9600, 2400
 SMALL_LEARNING_RATE = 2e-3
 SMALL_PRETRAIN_STEPS = 1000  # batches of 16, on RefShapes
 SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
@@ -67,6 +63,7 @@ def main(
     flavour: Literal["unc", "unc+", "gref", "referit"] = "unc",
     train_on: str = "train",
     exclude_images_of: tuple[str, ...] = (),
+    tokenizer: Literal["words", "wordpiece"] = "words",
     small: bool = False,
     pretrain_steps: int | None = None,
     steps: int | None = None,
@@ -99,6 +96,9 @@ def main(
     exclude_images_of
         Leave images out of the training that are held out elsewhere in data_dir: refcoco+,
         refcocog/umd, refcoco/unc/testA, all, ...
+    tokenizer
+        wordpiece cuts words into pieces learnt from the training expressions, so that new words have
+        a meaning too (needs keras-cmsa[wordpiece]); the paper has words.
     small
         The small model with its own settings.
     pretrain_steps
@@ -139,7 +139,11 @@ def main(
         folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
         data_dir = write_ref_shapes(Path(folder), flavour)
     records = read(data_dir, dataset, split_owner, train_on, exclude_images_of)
-    vocabulary = Vocabulary.build([r.expression for r in records[train_on]], MIN_COUNT)
+    expressions = [record.expression for record in records[train_on]]
+    if tokenizer == "wordpiece":
+        vocabulary = WordPieces.build(expressions, PIECES)
+    else:
+        vocabulary = Vocabulary.build(expressions, MIN_COUNT)
 
     image_size = image_size or (SMALL_IMAGE_SIZE if small else IMAGE_SIZE)
     batch_size = batch_size or (SMALL_BATCH_SIZE if small else BATCH_SIZE)
@@ -202,10 +206,7 @@ def read(data_dir, dataset, split_owner, train_on, exclude_images_of):
     if train_on not in records:
         records |= read_records(data_dir, dataset, split_owner, [train_on])
     held_out = held_out_images(data_dir, dataset)
-    records[train_on] = without_images_of(exclude_images_of, records[train_on], held_out)
-    if shared := shared_images(records[train_on], held_out):
-        print(describe_shared(shared))
-    return records
+    return records | {train_on: guard(records[train_on], held_out, exclude_images_of)}
 
 
 def report(model, vocabulary, records, splits, run_dir, start, profile="strict"):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_cmsa.text import PADDING, UNKNOWN, Vocabulary, split_words
+from keras_cmsa.text import PADDING, UNKNOWN, Vocabulary, WordPieces, split_words
 
 # Capital letters in the blocks that become small.
 ALPHABETS = "ABCXYZ ÄÉÑØ ĀŁŽ ΑΒΩ АБЯ Ѐ Ԁ"
@@ -189,3 +189,54 @@ def test_share_of_unknown_words(samples):
     of_test = re.findall(r"[^\W_]+", "\n".join(test))
     assert (unknown, words) == (sum(word not in known for word in of_test), len(of_test))
     assert (unknown, words, len(known)) == (677, 19_388, 2_324)
+
+
+# --- pieces of words
+
+
+@pytest.fixture
+def pieces():
+    return WordPieces(["red", "skate", "##board", "##er", "##s", "s", "the", "##e"], max_words=4)
+
+
+def test_words_are_cut_greedily(pieces):
+    cut = ["the", "skate", "##board", "##er", "red", "##s", "[UNK]", "s"]
+    assert pieces.split("The skateboarder, reds zebra s") == cut
+    assert pieces.tokens("the skateboarder reds") == cut[:4]
+    np.testing.assert_array_equal(pieces.encode(["the reds"]), [[8, 2, 6, 0]])
+    # The longest beginning first, even where it leaves a rest that nothing fits.
+    assert pieces.split("skatee skateb") == ["skate", "##e", "[UNK]"]
+    assert pieces.split("s" * 101) == ["[UNK]"] and pieces.split("s" * 100)[1:] == ["##s"] * 99
+
+
+def test_pieces_are_saved_and_told_from_words(pieces, tmp_path):
+    pieces.save(tmp_path / "pieces.txt")
+    loaded = Vocabulary.load(tmp_path / "pieces.txt", 4)
+    assert loaded == pieces and isinstance(loaded, WordPieces)
+    words = Vocabulary(["red"], 4)
+    assert words != WordPieces(["red"], 4)
+    with pytest.raises(ValueError, match="Received: '##red'"):
+        Vocabulary(["##red"])
+    with pytest.raises(ValueError, match="Received: '##'"):
+        WordPieces(["##"])
+
+
+def test_learnt_pieces_spell_words_never_seen(samples):
+    pytest.importorskip("tensorflow_text")
+    lines = (samples / "expressions/unc_val.txt").read_text("utf-8").splitlines()[:3000]
+    pieces = WordPieces.build(lines, 600)
+    assert 300 < len(pieces) < 900
+    others = (samples / "expressions/unc_testA.txt").read_text("utf-8").splitlines()
+    unknown = {
+        type(words): sum(token == "[UNK]" for line in others for token in words.split(line))
+        for words in (pieces, Vocabulary.build(lines))
+    }
+    assert unknown[WordPieces] == 0 < unknown[Vocabulary]
+    for line in others[:200]:
+        spelt = " ".join(pieces.split(line)).replace(" ##", "")
+        assert spelt.split() == split_words(line)
+
+
+def test_pieces_need_words():
+    with pytest.raises(ValueError, match="expressions without any"):
+        WordPieces.build(["?!"])

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from keras_cmsa.text import LAST_LOWERED, UNKNOWN, WORD_RANGES, lowered
+from keras_cmsa.text import JOINER, LAST_LOWERED, MAX_WORD_BYTES, UNKNOWN, WORD_RANGES, lowered
 
 SPACE = 0x20
 
@@ -55,8 +55,33 @@ class WordIds(tf.Module):
         Args:
             expressions: `(B,)` strings.
         """
-        words = split_words(expressions)
+        words = self.split(expressions)
         first = words[:, : self.max_words].to_tensor("", shape=(None, self.max_words))
         is_word = first != ""
         ids = tf.where(is_word, tf.cast(self.table.lookup(first), tf.int32), 0)
         return ids, tf.where(ids == 1, UNKNOWN, first), words.row_lengths()
+
+    def split(self, expressions):
+        return split_words(expressions)
+
+
+class PieceIds(WordIds):
+    """`WordIds` for `WordPieces`, with an operation of tensorflow-text.
+
+    TensorFlow Serving links it; elsewhere `import tensorflow_text` comes before loading.
+    """
+
+    def __init__(self, path, max_words):
+        super().__init__(path, max_words)
+        import tensorflow_text
+
+        self.tokenizer = tensorflow_text.WordpieceTokenizer(
+            self.table,
+            suffix_indicator=JOINER,
+            max_bytes_per_word=MAX_WORD_BYTES,
+            token_out_type=tf.string,
+            unknown_token=UNKNOWN,
+        )
+
+    def split(self, expressions):
+        return self.tokenizer.tokenize(split_words(expressions)).merge_dims(1, 2)
