@@ -1,0 +1,78 @@
+"""Batch normalisation folded into the convolutions before it, for inference."""
+
+import keras
+import numpy as np
+from keras import layers
+
+
+def fold_batch_norms(model):
+    """A model of its own weights that computes the same, with fewer and smaller steps.
+
+    At inference a batch normalisation scales and shifts each channel by fixed numbers. Behind a
+    convolution that nothing else reads, and that has no activation, those go into its kernel and
+    bias. Models within the model, such as a backbone, are folded as well.
+
+    Args:
+        model: functional `keras.Model`.
+
+    Returns:
+        `keras.Model` of the same inputs, outputs and names; equal to rounding, and for inference
+        alone. Other normalisations stay as they are.
+    """
+    folded = foldable(model)
+    convolutions = {convolution.name for convolution in folded.values()}
+
+    def copied(layer):
+        if isinstance(layer, keras.Model):
+            return fold_batch_norms(layer)
+        config = layer.get_config()
+        if layer.name in convolutions:
+            config["use_bias"] = True
+        return layer.__class__.from_config(config)
+
+    def call(layer, inputs, *args, **kwargs):
+        return inputs if layer.name in folded else layer(inputs, *args, **kwargs)
+
+    copy = keras.models.clone_model(model, clone_function=copied, call_function=call)
+    norms = {convolution.name: model.get_layer(norm) for norm, convolution in folded.items()}
+    for layer in copy.layers:
+        if layer.name in norms:
+            original = model.get_layer(layer.name)
+            layer.set_weights(folded_weights(original, norms[layer.name]))
+        elif layer.weights and not isinstance(layer, keras.Model):
+            layer.set_weights(model.get_layer(layer.name).get_weights())
+    copy.trainable = False
+    return copy
+
+
+def foldable(model):
+    """The convolution before each batch normalisation that can go into it, by the latter's name."""
+    readers = {}
+    for layer in model.layers:
+        if not isinstance(layer, layers.InputLayer):
+            for tensor in keras.tree.flatten(layer.input):
+                readers.setdefault(id(tensor), []).append(layer)
+    outputs = {id(tensor) for tensor in model.outputs}
+    pairs = {}
+    for layer in model.layers:
+        if not isinstance(layer, layers.Conv2D) or layer.activation != keras.activations.linear:
+            continue
+        norm, *others = readers.get(id(layer.output), [None])
+        alone = not others and id(layer.output) not in outputs
+        if isinstance(norm, layers.BatchNormalization) and alone:
+            pairs[norm.name] = layer
+    return pairs
+
+
+def folded_weights(convolution, norm):
+    """Kernel `(k, k, C, D)` and bias `(D,)` of a convolution with the normalisation in them."""
+    kernel, *bias = (w.astype("float64") for w in convolution.get_weights())
+    mean = keras.ops.convert_to_numpy(norm.moving_mean).astype("float64")
+    variance = keras.ops.convert_to_numpy(norm.moving_variance).astype("float64")
+    scale = 1 / np.sqrt(variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * keras.ops.convert_to_numpy(norm.gamma)
+    shift = (sum(bias) - mean) * scale
+    if norm.center:
+        shift = shift + keras.ops.convert_to_numpy(norm.beta)
+    return [kernel * scale, shift]
