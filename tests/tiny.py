@@ -12,6 +12,7 @@ from keras_cmsa.text import Vocabulary
 
 SIZE = 16  # the network's input
 WORDS = 5  # the longest expression of the model
+SENTENCES = ["red box on the left", "Blue box!", "the green ZEBRA right", "box"]
 COLOURS = {"red": (220, 40, 30), "green": (30, 200, 60), "blue": (40, 70, 230)}
 
 
@@ -74,7 +75,9 @@ def refer_root(root, counts, seed=0):
         Image.fromarray(pixels).save(folder / name, quality=95)
         height, width = mask.shape
         images.append({"id": number, "height": height, "width": width, "file_name": name})
-        annotations.append({"id": number, "image_id": number, "segmentation": runs(mask)})
+        colour = 1 + list(COLOURS).index(expression.split()[0])
+        of = {"id": number, "image_id": number, "category_id": colour}
+        annotations.append({**of, "segmentation": runs(mask)})
         sentence = {"sent_id": number, "raw": expression.capitalize(), "sent": expression}
         ids = {"ref_id": number, "ann_id": number, "image_id": number}
         refs.append({**ids, "split": split, "sentences": [sentence]})
@@ -103,9 +106,35 @@ def backbone():
     return keras.Model(image, [dense(x) for dense in maps], name="backbone")
 
 
-def model(**options):
+def model(words=None, **options):
     """A CMSA network with levels of different widths; Keras' seed decides its weights."""
     from keras_cmsa.cmsa import build_cmsa
 
     sizes = {"word_dim": 5, "attention_dim": 4, "fusion_dim": 3, "max_words": WORDS}
-    return build_cmsa(len(vocabulary()), SIZE, backbone(), **{**sizes, **options})
+    return build_cmsa(words or len(vocabulary()), SIZE, backbone(), **{**sizes, **options})
+
+
+def to_numpy(tensor):
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def shaken(model, rng):
+    """Every weight moved, so that nothing is at a start that hides it."""
+    for weight in model.trainable_weights:
+        weight.assign_add(rng.normal(scale=0.2, size=weight.shape))
+    return model
+
+
+def weightless_backbone(keras, image_size, maps):
+    """Maps of the shapes of a real backbone, without a weight."""
+    image = keras.Input((image_size, image_size, 3))
+    pooled = [keras.layers.AveragePooling2D(stride)(image) for stride, _ in maps]
+    return keras.Model(
+        image,
+        [
+            keras.layers.Concatenate()([x] * (channels // 3 + 1))[..., :channels]
+            for x, (_, channels) in zip(pooled, maps)
+        ],
+    )
