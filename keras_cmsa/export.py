@@ -1,6 +1,7 @@
 """A trained model as a SavedModel: sentence and image file in, mask out, for TensorFlow Serving."""
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -10,15 +11,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_cmsa.cmsa import with_attention
+from keras_cmsa.cmsa import telling_all
 from keras_cmsa.encode_once import check_inputs
 from keras_cmsa.evaluation import check_vocabulary
+from keras_cmsa.folding import fold_batch_norms
 from keras_cmsa.image import FITS, MAX_PIXELS
-from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.model_card import as_markdown
 from keras_cmsa.predictor import TEXT
-from keras_cmsa.text import UNKNOWN
+from keras_cmsa.text import UNKNOWN, WordPieces
 from keras_cmsa.training import WORDS
+from keras_cmsa.warmup import check_warmup, write_warmup
 
 CARD = "model_card.json"
 DTYPES = ("float32", "float16", "bfloat16")
@@ -31,9 +33,10 @@ def export_saved_model(
     version=1,
     fit="pad",
     dtype="float32",
+    fold_norms=False,
     max_pixels=MAX_PIXELS,
     card=None,
-    warmup=False,
+    warmup=True,
 ):
     """Writes `<folder>/<version>/`, whole or not at all.
 
@@ -59,11 +62,13 @@ def export_saved_model(
 
     Args:
         model: functional, from `image` and `words` to logits, as `build_cmsa` makes.
-        vocabulary: the `Vocabulary` it was trained with.
+        vocabulary: the `Vocabulary` it was trained with. With `WordPieces` the SavedModel has an
+            operation of tensorflow-text, which TensorFlow Serving links.
         folder: of all versions of the model; its name is the model's name for a server.
         version: positive integer.
         fit: how images were brought to the network's size in training.
         dtype: of the weights as they are stored, one of `DTYPES`; computed is in float32.
+        fold_norms: fold batch normalisations into convolutions, see `fold_batch_norms`.
         max_pixels: images that declare more are not decoded.
         card: dict of what is known of the model, for its card: `data`, `weights`, `metrics`,
             `licence`.
@@ -75,6 +80,7 @@ def export_saved_model(
 
     Raises:
         FileExistsError: if the version is there already.
+        ModuleNotFoundError: if requests to warm up with need a library that is missing.
         ValueError: if the vocabulary does not fit the model, or Keras runs on another backend.
     """
     if keras.backend.backend() != "tensorflow":
@@ -93,18 +99,21 @@ def export_saved_model(
     path = Path(folder) / str(version)
     if path.exists():
         raise FileExistsError(f"{path} is there already, and may be in service: choose a version")
+    if warmup:
+        check_warmup()
     # A server takes numbers for versions and passes this by.
     partial = path.with_name(f".{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        write(model, vocabulary, partial, fit, dtype, max_pixels)
-        facts = facts_of(model, vocabulary, path, fit, dtype, max_pixels) | (card or {})
+        telling = telling_all(fold_batch_norms(model) if fold_norms else model)
+        write(telling, vocabulary, partial, fit, dtype, max_pixels)
+        options = {"fit": fit, "weights_dtype": dtype, "norms_folded": fold_norms}
+        facts = facts_of(model, vocabulary, path) | options | {"max_pixels": max_pixels}
+        facts |= card or {}
         (partial / CARD).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         (partial / "model_card.md").write_text(as_markdown(facts), encoding="utf-8")
         if warmup:
-            from keras_cmsa.warmup import write_warmup
-
             write_warmup(partial, path.parent.name, vocabulary)
         os.rename(partial, path)
     except BaseException:
@@ -113,28 +122,31 @@ def export_saved_model(
     return path
 
 
-def write(model, vocabulary, folder, fit, dtype, max_pixels):
+def write(telling, vocabulary, folder, fit, dtype, max_pixels):
+    """Writes the SavedModel of a model that `telling_all` made."""
     import tensorflow as tf
+
+    from keras_cmsa.in_graph.text import PieceIds, WordIds
 
     # The table reads the file when it is made and copies it to assets/ when it is saved.
     words = folder / WORDS
     vocabulary.save(words)
-    served, signatures = served_model(model, words, vocabulary.max_words, fit, dtype, max_pixels)
+    in_graph = PieceIds if isinstance(vocabulary, WordPieces) else WordIds
+    word_ids = in_graph(words, vocabulary.max_words)
+    served, signatures = served_model(telling, word_ids, fit, dtype, max_pixels)
     tf.saved_model.save(served, str(folder), signatures)
     words.unlink()
 
 
-def served_model(model, words, max_words, fit, dtype, max_pixels):
+def served_model(telling, word_ids, fit, dtype, max_pixels):
     """A `tf.Module` of the weights and the vocabulary, and the signatures by name."""
     import tensorflow as tf
 
     from keras_cmsa.in_graph.images import find_masks, read_images
-    from keras_cmsa.in_graph.text import WordIds
 
-    size = model.input["image"].shape[1]
-    telling = tells_all(model)
+    size, max_words = telling.input["image"].shape[1], word_ids.max_words
     served = tf.Module(name="keras_cmsa")
-    served.word_ids = WordIds(words, max_words)
+    served.word_ids = word_ids
     groups = telling.trainable_variables, telling.non_trainable_variables
     served.weights = [stored(variable, dtype) for group in groups for variable in group]
 
@@ -226,14 +238,7 @@ def stored(variable, dtype):
     return tf.Variable(value, trainable=False, name=variable.name)
 
 
-def tells_all(model):
-    """The model with a dict of outputs: logits, and its attention where it has any."""
-    if any(isinstance(layer, CrossModalSelfAttention) for layer in model.layers):
-        return with_attention(model)
-    return keras.Model(model.input, {"logits": model.output}, name=model.name)
-
-
-def facts_of(model, vocabulary, path, fit, dtype, max_pixels):
+def facts_of(model, vocabulary, path):
     """What a model's card says of itself."""
     words = "\n".join(vocabulary.words).encode()
     size = model.input["image"].shape[1]
@@ -242,14 +247,12 @@ def facts_of(model, vocabulary, path, fit, dtype, max_pixels):
         "version": int(path.name),
         "system": model.name,
         "image_size": size,
-        "fit": fit,
-        "max_pixels": max_pixels,
+        "tokenizer": "wordpiece" if isinstance(vocabulary, WordPieces) else "words",
         "max_words": vocabulary.max_words,
         "vocabulary_size": len(vocabulary),
         "vocabulary_sha256": hashlib.sha256(words).hexdigest(),
         "unknown_word": UNKNOWN,
         "parameters": model.count_params(),
-        "weights_dtype": dtype,
         "versions": {
             name: metadata.version(name) for name in ("keras-cmsa", "keras", "tensorflow")
         },
@@ -275,6 +278,7 @@ def load_saved_model(path):
         facts: its card, a dict.
 
     Raises:
+        ModuleNotFoundError: if its words are pieces and tensorflow-text is missing.
         ValueError: if it is no SavedModel of this package, or Keras runs on another backend.
     """
     path = Path(path)
@@ -284,6 +288,8 @@ def load_saved_model(path):
 
     try:
         facts = json.loads((path / CARD).read_text(encoding="utf-8"))
+        if facts.get("tokenizer") == "wordpiece":
+            importlib.import_module("tensorflow_text")  # registers its operations
         loaded = tf.saved_model.load(str(path))
         tensors = loaded.signatures["tensors"]
         size, max_words = facts["image_size"], facts["max_words"]

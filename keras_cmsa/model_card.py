@@ -7,10 +7,12 @@ TITLES = {
     "image_size": "Input side S in pixels",
     "fit": "How images are fitted to it",
     "max_pixels": "Largest image in pixels",
+    "tokenizer": "Expressions are cut into",
     "max_words": "Words per expression N",
     "vocabulary_size": "Vocabulary, `[PAD]` and `[UNK]` included",
     "parameters": "Parameters",
     "weights_dtype": "Weights stored as",
+    "norms_folded": "Batch normalisation folded into convolutions",
 }
 
 

@@ -3,11 +3,21 @@
 Without them the first request of each kind pays for the optimisation of its graph.
 """
 
+import importlib.util
 import io
 
 from PIL import Image
 
 PHOTO = (480, 640)  # a usual size of photos in COCO, in pixels
+
+
+def check_warmup():
+    """Raises a `ModuleNotFoundError` without tensorflow-serving-api, before an export has begun."""
+    if not importlib.util.find_spec("tensorflow_serving"):
+        raise ModuleNotFoundError(
+            "Requests to warm a server up with need tensorflow-serving-api: "
+            'pip install "keras-cmsa[serve]", or leave them out with warmup=False (--no-warmup)'
+        )
 
 
 def write_warmup(folder, name, vocabulary):
@@ -17,18 +27,10 @@ def write_warmup(folder, name, vocabulary):
         folder: `Path` of the version.
         name: the model's name.
         vocabulary: a `Vocabulary`, whose first words are asked for.
-
-    Raises:
-        ModuleNotFoundError: without tensorflow-serving-api.
     """
     import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-    try:
-        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'Warmup requests need tensorflow-serving-api: pip install "keras-cmsa[serve]"'
-        ) from error
     expression = " ".join(vocabulary.words[2 : 2 + min(3, vocabulary.max_words)])
     target = folder / "assets.extra" / "tf_serving_warmup_requests"
     target.parent.mkdir(exist_ok=True)

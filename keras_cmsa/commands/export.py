@@ -16,10 +16,14 @@ def export(
     model: Annotated[Path, Parameter(env_var="KERAS_CMSA_MODEL")],
     version: int | None = None,
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    fold_norms: bool = False,
+    form: Annotated[
+        Literal["saved_model", "onnx", "litert"], Parameter(name="--format")
+    ] = "saved_model",
     fit: Literal["pad", "stretch"] = "pad",
     data: str = "unknown",
     licence: str | None = None,
-    warmup: bool = False,
+    warmup: bool = True,
 ):
     """Write a model as OUTPUT/VERSION/: image file and expression in, mask out.
 
@@ -30,7 +34,8 @@ def export(
     Parameters
     ----------
     output
-        Folder of all versions; its name is the model's name for a server.
+        Folder of all versions; its name is the model's name for a server. For onnx and litert, a
+        file.
     model
         A .keras file with its vocabulary.txt beside it, or the folder of both. With metrics.json
         beside it, as training leaves it, the numbers go into the model's card.
@@ -38,6 +43,11 @@ def export(
         The next free number unless given. A version that is there is never written over.
     dtype
         Of the weights as they are stored; computed is in float32.
+    fold_norms
+        Fold batch normalisations into convolutions; equal to rounding, and faster.
+    form
+        onnx and litert write the model alone, from an image's tensor and word ids to logits, as the
+        file OUTPUT (.onnx, .tflite) with its vocabulary beside it, once it has been run and compared.
     fit
         How images were brought to the network's size in training.
     data
@@ -45,13 +55,19 @@ def export(
     licence
         Notes on licences, for the card.
     warmup
-        Also write requests that a server replays before it is ready.
+        Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
     """
     import_keras()
     from keras_cmsa.export import export_saved_model
     from keras_cmsa.predictor import Predictor
 
     predictor = Predictor.load(model, fit)
+    if form != "saved_model":
+        from keras_cmsa import portable
+
+        write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
+        print(write(predictor.model, predictor.vocabulary, output, fold_norms))
+        return
     card = {"data": data} | ({"licence": licence} if licence else {})
     metrics = (model if model.is_dir() else model.parent) / "metrics.json"
     if metrics.exists():
@@ -64,6 +80,7 @@ def export(
         next_version(output) if version is None else version,
         fit,
         dtype,
+        fold_norms,
         card=card,
         warmup=warmup,
     )
