@@ -47,3 +47,11 @@ def exported(tmp_path_factory):
     model.get_layer("score").bias.assign_sub([np.median(logits)])
     path = export_saved_model(model, vocabulary, tmp_path_factory.mktemp("saved_models") / "cmsa")
     return model, vocabulary, path
+
+
+@pytest.fixture
+def photo():
+    """Noise, `(31, 47, 3)` uint8."""
+    import numpy as np
+
+    return np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")

@@ -4,24 +4,26 @@ import base64
 import io
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
+import tiny
+from image_files import bomb, encoded
 from PIL import Image
-from test_export import SENTENCES, bomb, encoded
 
-pytest.importorskip("tensorflow_serving")
+from keras_cmsa.client import Client, ServerError, Unavailable
+
 requests = pytest.importorskip("requests")
-
-from serving_server import Server  # noqa: E402
-
-from keras_cmsa.client import Client, ServerError, Unavailable  # noqa: E402
 
 PROTOCOLS = ("http", "grpc")
 
 
 @pytest.fixture(scope="module")
 def server(exported):
+    pytest.importorskip("tensorflow_serving")
+    from serving_server import Server
+
     with Server(exported[2]) as running:
         yield running
 
@@ -32,21 +34,16 @@ def client(server, request):
         yield client
 
 
-@pytest.fixture
-def photo():
-    return np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
-
-
 def test_round_trip_gives_the_predictors_mask(exported, client, photo, tmp_path):
     """Whatever door an image comes in by, alone and in a batch."""
     from keras_cmsa import Predictor
 
     model, vocabulary, _ = exported
-    expected = Predictor(model, vocabulary)(photo, SENTENCES)
+    expected = Predictor(model, vocabulary)(photo, tiny.SENTENCES)
     path = tmp_path / "photo.png"
     Image.fromarray(photo).save(path)
     images = [photo, path, str(path), path.read_bytes()]
-    for answer, prediction in zip(client.segment(images, SENTENCES), expected, strict=True):
+    for answer, prediction in zip(client.segment(images, tiny.SENTENCES), expected, strict=True):
         assert answer.valid
         np.testing.assert_array_equal(answer.mask, prediction.mask)
         assert answer.score == pytest.approx(prediction.score, abs=1e-5)
@@ -55,7 +52,7 @@ def test_round_trip_gives_the_predictors_mask(exported, client, photo, tmp_path)
         np.testing.assert_allclose(
             answer.box * [47, 31, 47, 31], prediction.box or (0,) * 4, atol=1e-4
         )
-    alone = client.segment(path, SENTENCES[0])
+    alone = client.segment(path, tiny.SENTENCES[0])
     np.testing.assert_array_equal(alone.mask, expected[0].mask)
     assert client.segment([], []) == []
 
@@ -110,8 +107,8 @@ def test_rest_in_rows_and_in_columns(server, photo):
     url = f"{server.urls['http']}/v1/models/cmsa"
     assert requests.get(url, timeout=60).json()["model_version_status"][0]["state"] == "AVAILABLE"
     image = {"b64": base64.b64encode(encoded(photo)).decode()}
-    rows = {"instances": [{"image_bytes": image, "expression": e} for e in SENTENCES]}
-    columns = {"inputs": {"image_bytes": [image] * 4, "expression": SENTENCES}}
+    rows = {"instances": [{"image_bytes": image, "expression": e} for e in tiny.SENTENCES]}
+    columns = {"inputs": {"image_bytes": [image] * 4, "expression": tiny.SENTENCES}}
     by_row = requests.post(f"{url}:predict", json=rows, timeout=60).json()["predictions"]
     by_column = requests.post(f"{url}/versions/1:predict", json=columns, timeout=60).json()
     for i, row in enumerate(by_row):
@@ -156,12 +153,12 @@ def test_a_server_that_is_not_there_is_asked_again():
         port = taken.getsockname()[1]
         for protocol in PROTOCOLS:
             with Client(f"{protocol}://127.0.0.1:{port}", attempts=2, timeout=5) as client:
-                calls = []
-                predict = client.protocol.predict
-                client.protocol.predict = lambda *a: calls.append(a) or predict(*a)  # noqa: B023
-                with pytest.raises(Unavailable):
-                    client.segment(b"x", "red box")
-                assert len(calls) == 2
+                with mock.patch.object(
+                    client.protocol, "predict", side_effect=client.protocol.predict
+                ) as predict:
+                    with pytest.raises(Unavailable):
+                        client.segment(b"x", "red box")
+                assert predict.call_count == 2
 
 
 @pytest.mark.parametrize("url", ["localhost:8501", "ftp://host", "http://", "grpc:"])

@@ -1,7 +1,6 @@
 """The SavedModel: the same answers as the predictor, wherever it is loaded."""
 
 import base64
-import io
 import json
 import subprocess
 import sys
@@ -10,13 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from image_files import bomb, encoded, mask_of
 from PIL import Image
 
 tf = pytest.importorskip("tensorflow")
-
-SENTENCES = ["red box on the left", "Blue box!", "the green ZEBRA right", "box"]
 
 # All of TensorFlow's core. What Python or a library of its own would have to run is not among them.
 ALLOWED_OPS = set(
@@ -55,23 +51,6 @@ def served(exported):
     return call
 
 
-@pytest.fixture
-def photo():
-    return np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
-
-
-def encoded(image, kind="PNG", **options):
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def mask_of(png):
-    return np.asarray(Image.open(io.BytesIO(png))) == 255
-
-
 def test_the_layout(exported):
     _, vocabulary, path = exported
     assert path.name == "1" and [p.name for p in path.parent.iterdir()] == ["1"]
@@ -84,6 +63,7 @@ def test_the_layout(exported):
         "variables/variables.data-00000-of-00001",
         "model_card.json",
         "model_card.md",
+        "assets.extra/tf_serving_warmup_requests",
     }
     words = (path / "assets/vocabulary.txt").read_text(encoding="utf-8")
     assert words.split("\n") == [*vocabulary.words, ""]
@@ -114,10 +94,10 @@ def test_answers_are_the_predictors(exported, served, photo, kind):
     model, vocabulary, _ = exported
     predictor = Predictor(model, vocabulary)
     files = [encoded(x, kind) for x in (photo, photo[:20], photo[:, :9], photo[:7, :8])]
-    answer = served(files, SENTENCES)
+    answer = served(files, tiny.SENTENCES)
     shares = [mask_of(png).mean() for png in answer["mask_png_bytes"]]
     assert sum(0 < share < 1 for share in shares) >= 2
-    for row, prediction in enumerate(predictor(files, SENTENCES)):
+    for row, prediction in enumerate(predictor(files, tiny.SENTENCES)):
         mask = mask_of(answer["mask_png_bytes"][row])
         np.testing.assert_array_equal(mask, prediction.mask)
         assert answer["score"][row] == pytest.approx(prediction.score, abs=1e-5)
@@ -129,9 +109,9 @@ def test_answers_are_the_predictors(exported, served, photo, kind):
         np.testing.assert_allclose(
             answer["word_attention"][row][:, : len(tokens)], prediction.word_attention, atol=1e-5
         )
-    heat = served(files, SENTENCES, "heatmap")
+    heat = served(files, tiny.SENTENCES, "heatmap")
     assert heat["valid"].all()
-    for row, prediction in enumerate(predictor(files, SENTENCES)):
+    for row, prediction in enumerate(predictor(files, tiny.SENTENCES)):
         np.testing.assert_allclose(
             heat["position_attention"][row], prediction.position_attention, atol=1e-5
         )
@@ -143,161 +123,11 @@ def test_the_predictor_loads_it(exported, photo):
     model, vocabulary, path = exported
     ours, loaded = Predictor(model, vocabulary), Predictor.load(path)
     assert loaded.vocabulary == vocabulary and loaded.vocabulary.max_words == tiny.WORDS
-    for one, other in zip(ours(photo, SENTENCES), loaded(photo, SENTENCES), strict=True):
+    for one, other in zip(ours(photo, tiny.SENTENCES), loaded(photo, tiny.SENTENCES), strict=True):
         np.testing.assert_array_equal(one.mask, other.mask)
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
         np.testing.assert_allclose(one.word_attention, other.word_attention, atol=1e-5)
         np.testing.assert_allclose(one.position_attention, other.position_attention, atol=1e-5)
-
-
-# --- Words
-
-
-def graph_words(texts):
-    from keras_cmsa.in_graph.text import split_words
-
-    words = split_words(tf.constant(texts, tf.string)).to_list()
-    return [[word.decode() for word in of_text] for of_text in words]
-
-
-@pytest.mark.parametrize("name", ["unc_val", "unc_testA", "referit_val"])
-def test_words_of_every_real_expression(samples, name):
-    from keras_cmsa.text import split_words
-
-    lines = (samples / f"expressions/{name}.txt").read_text("utf-8").splitlines()
-    assert len(lines) > 5000
-    assert graph_words(lines) == [split_words(line) for line in lines]
-
-
-@settings(deadline=None)
-@given(st.lists(st.text() | st.binary(), min_size=1))
-def test_words_of_any_text(texts):
-    from keras_cmsa.text import split_words
-
-    texts = [text.encode() if isinstance(text, str) else text for text in texts]
-    assert graph_words(texts) == [split_words(text) for text in texts]
-
-
-def test_words_of_every_code_point():
-    """Each between two letters: joined, lower case, or apart."""
-    from keras_cmsa.text import split_words
-
-    texts = [f"a{chr(code)}b" for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    assert graph_words(texts) == [split_words(text) for text in texts]
-
-
-# --- Images
-
-
-def graph_pixels(file, max_pixels=50_000_000):
-    from keras_cmsa.in_graph.images import read_image
-
-    return read_image(tf.constant(file), max_pixels).numpy()
-
-
-def png_chunk(kind, data):
-    import struct
-    import zlib
-
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def files_of(photo):
-    """What `read_image` and the graph must give the same pixels of, by name."""
-    rng = np.random.default_rng(1)
-    grey = Image.fromarray(photo[..., 0])
-    colour = Image.fromarray(photo)
-    clear = Image.fromarray(np.concatenate([photo, photo[..., :1]], axis=-1))
-    palette = colour.quantize(32)
-    deep = Image.fromarray(rng.integers(0, 65536, (12, 9)).astype("uint16"))
-    smooth = colour.resize((94, 62))
-    files = {
-        "png grey": encoded(grey),
-        "png palette": encoded(palette),
-        "png palette, one transparent": encoded(palette, transparency=3),
-        "png grey, one transparent": encoded(grey, transparency=int(photo[0, 0, 0])),
-        "png colour, one transparent": encoded(colour, transparency=tuple(map(int, photo[4, 4]))),
-        "png transparent": encoded(clear),
-        "png grey, transparent": encoded(clear.convert("LA")),
-        "png of two": encoded(grey.convert("1")),
-        "png 16 bits": encoded(deep),
-        "jpeg": encoded(smooth, "JPEG"),
-        "jpeg progressive": encoded(smooth, "JPEG", progressive=True, quality=95),
-        "jpeg not subsampled": encoded(smooth, "JPEG", subsampling=0),
-        "jpeg grey": encoded(grey, "JPEG"),
-        "bmp": encoded(colour, "BMP"),
-        "bmp grey": encoded(grey, "BMP"),
-        "gif": encoded(palette, "GIF"),
-        "gif grey": encoded(grey, "GIF"),
-        "gif transparent": encoded(palette, "GIF", transparency=5),
-        "gif of three": encoded(
-            palette, "GIF", save_all=True, append_images=[palette.rotate(180), palette.rotate(90)]
-        ),
-    }
-    for turn in range(1, 9):
-        exif = Image.Exif()
-        exif[0x0112] = turn
-        exif[0x010F] = "maker"
-        files[f"jpeg turned {turn}"] = encoded(smooth, "JPEG", exif=exif)
-        files[f"png turned {turn}"] = encoded(colour, exif=exif)
-    return files
-
-
-NAMES = list(files_of(np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_pixels_are_those_of_read_image(photo, name):
-    from keras_cmsa.image import read_image
-
-    file = files_of(photo)[name]
-    np.testing.assert_array_equal(graph_pixels(file), read_image(file))
-
-
-def test_a_broken_exif_block_spoils_no_pixel(photo):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    file = encoded(photo, "JPEG", exif=exif)
-    start = file.index(b"Exif\0\0") + 6
-    plain = graph_pixels(encoded(photo, "JPEG"))
-    assert graph_pixels(file).shape == (47, 31, 3)
-    for offset in (b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(4)):
-        broken = file[: start + 4] + offset + file[start + 8 :]
-        np.testing.assert_array_equal(graph_pixels(broken), plain)
-
-
-def test_real_photos(samples):
-    from keras_cmsa.image import read_image
-
-    paths = sorted((samples / "refer").rglob("*.jpg"))[:8]
-    assert len(paths) == 8
-    for path in paths:
-        np.testing.assert_array_equal(graph_pixels(path.read_bytes()), read_image(path))
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.sampled_from(NAMES), st.data())
-def test_a_damaged_file_gives_pixels_or_none(name, data):
-    """Never an error, which would take the whole batch with it."""
-    photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
-    file = bytearray(files_of(photo)[name])
-    for _ in range(data.draw(st.integers(0, 4))):
-        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
-    file = bytes(file[: data.draw(st.integers(0, len(file)))])
-    assert graph_pixels(file, max_pixels=100_000).shape[-1] == 3
-
-
-def bomb(side=20_000):
-    """A valid PNG of one colour."""
-    import struct
-    import zlib
-
-    packer = zlib.compressobj(9)
-    row = b"\0" + bytes(side // 8)
-    packed = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-    end = png_chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", packed) + end
 
 
 def test_a_bad_row_harms_no_other(served, photo):
@@ -396,7 +226,7 @@ def test_the_c_library_gives_the_same(exported, served, photo, tmp_path):
     """The loader of TensorFlow Serving, in a process that imports no TensorFlow and no Keras."""
     good = encoded(photo, "JPEG")
     rows = [good, good[:300], b"text", encoded(photo), encoded(photo[:9], "GIF"), bomb(), good]
-    expressions = [*SENTENCES, SENTENCES[0], "red box", ""]
+    expressions = [*tiny.SENTENCES, tiny.SENTENCES[0], "red box", ""]
     requests = [
         {"image_bytes": rows, "expression": [e.encode() for e in expressions]},
         {"image_bytes": [good], "expression": [b"red box"]},
@@ -434,6 +264,56 @@ def test_the_c_library_refuses_an_operation_of_another_library(exported, tmp_pat
     assert answers is None and "FastUnicodeDecode" in errors
 
 
+def test_an_artefact_of_word_pieces(tmp_path, photo):
+    """Same rules, same predictor; and the C library alone, which lacks its operation, refuses it."""
+    pytest.importorskip("tensorflow_text")
+    from keras_cmsa import Predictor
+    from keras_cmsa.export import export_saved_model
+    from keras_cmsa.text import WordPieces
+
+    pieces = [*"redbluox", *(f"##{letter}" for letter in "redbluox"), "red"]
+    vocabulary = WordPieces(dict.fromkeys(pieces), tiny.WORDS)
+    model = tiny.shaken(tiny.model(words=len(vocabulary)), np.random.default_rng(5))
+    path = export_saved_model(model, vocabulary, tmp_path / "cmsa")
+    assert json.loads((path / "model_card.json").read_text())["tokenizer"] == "wordpiece"
+    loaded = tf.saved_model.load(str(path))
+    sentence = "red box"
+    answer = loaded.signatures["serving_default"](
+        image_bytes=tf.constant([encoded(photo)]), expression=tf.constant([sentence])
+    )
+    ours, theirs = Predictor(model, vocabulary), Predictor.load(path)
+    assert ours(photo, sentence).tokens == ["red", "b", "##o", "##x"]
+    assert [word.decode() for word in answer["words"].numpy()[0] if word] == [
+        "red", "b", "##o", "##x",
+    ]  # fmt: skip
+    mask = mask_of(answer["mask_png_bytes"].numpy()[0])
+    for predictor in (ours, theirs):
+        np.testing.assert_array_equal(mask, predictor(photo, sentence).mask)
+    answers, errors = c_library(path, [], tmp_path)
+    assert answers is None and "WordpieceTokenizeWithOffsets" in errors
+    assert operations(path) - ALLOWED_OPS == {"WordpieceTokenizeWithOffsets"}
+
+
+def test_folded_and_half_precision_artefacts(exported, photo, tmp_path):
+    from keras_cmsa import Predictor
+    from keras_cmsa.export import export_saved_model
+
+    model, vocabulary, path = exported
+    exact = Predictor.load(path)(photo, "red box").logits
+    largest = np.abs(exact).max()
+    for version, (options, error) in enumerate(
+        [({"fold_norms": True}, 1e-5), ({"dtype": "float16"}, 1e-2), ({"dtype": "bfloat16"}, 0.1)],
+        1,
+    ):
+        folder = tmp_path / "cmsa"
+        other = export_saved_model(model, vocabulary, folder, version, warmup=False, **options)
+        found = Predictor.load(other)(photo, "red box").logits
+        assert np.abs(found - exact).max() <= error * max(1, largest), options
+        facts = json.loads((other / "model_card.json").read_text())
+        assert facts["norms_folded"] is (version == 1)
+        assert operations(other) - ALLOWED_OPS == set()
+
+
 def operations(path):
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -454,7 +334,7 @@ def test_every_output_has_a_batch_and_a_plain_type(exported):
             assert output.dtype in (tf.float32, tf.string, tf.bool)
 
 
-def test_saved_model_cli_knows_it(exported):
+def test_saved_model_cli_knows_and_runs_it(exported, served, photo, tmp_path):
     program = Path(sys.executable).with_name("saved_model_cli")
     common = ["--dir", exported[2], "--tag_set", "serve"]
 
@@ -472,6 +352,12 @@ def test_saved_model_cli_knows_it(exported):
     ):
         assert line in shown
     assert "does not contain the default denylisted ops" in run("scan")
+    file = encoded(photo[:9, :9])
+    given = f"image_bytes=[{file!r}];expression=[b'red box']"
+    run("run", "--signature_def", "serving_default", "--input_exprs", given, "--outdir", tmp_path)
+    wanted = served([file], ["red box"])
+    for name in ("probabilities", "score", "box", "word_attention"):
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), wanted[name], atol=1e-6)
 
 
 # --- What is refused
@@ -510,27 +396,33 @@ def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
 # --- From a terminal
 
 
+def run(*arguments):
+    """The exit code of a command."""
+    from keras_cmsa.cli import main
+
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return stop.value.code or 0
+
+
 def test_the_command(exported, tmp_path, capsys, photo):
     pytest.importorskip("tensorflow_serving")
     from tensorflow_serving.apis import prediction_log_pb2
 
     from keras_cmsa import Predictor
-    from keras_cmsa.cli import main
 
     model, vocabulary, _ = exported
-    run = tmp_path / "run"
-    run.mkdir()
-    model.save(run / "model.keras")
-    vocabulary.save(run / "vocabulary.txt")
+    trained = tmp_path / "run"
+    trained.mkdir()
+    model.save(trained / "model.keras")
+    vocabulary.save(trained / "vocabulary.txt")
     numbers = {"overall_iou": 0.5, "mean_iou": 0.25, "samples": 3}
     metrics = {"profile": "strict", "weights": "random (seed 0)", "splits": {"val": numbers}}
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    (trained / "metrics.json").write_text(json.dumps(metrics))
     folder = tmp_path / "saved_models" / "cmsa"
     (folder / "4").mkdir(parents=True)
-    arguments = ["export", str(folder), "--model", str(run), "--dtype", "bfloat16", "--warmup"]
-    with pytest.raises(SystemExit) as stop:
-        main([*arguments, "--data", "boxes"])
-    assert not stop.value.code
+    arguments = ["export", folder, "--model", trained, "--dtype", "bfloat16"]
+    assert run(*arguments, "--data", "boxes") == 0
     assert str(folder / "5") in capsys.readouterr().out
     card = (folder / "5" / "model_card.md").read_text()
     assert "| Trained on | boxes |" in card and "| Started from | random (seed 0) |" in card
@@ -557,7 +449,22 @@ def test_the_command(exported, tmp_path, capsys, photo):
     small = Predictor.load(folder / "5")(photo, "red box").logits
     assert 0 < np.abs(exact - small).max() < 0.1 * max(1, np.abs(exact).max())
 
-    with pytest.raises(SystemExit) as stop:
-        main([*arguments, "--version", "5"])
-    assert stop.value.code == 2
+    assert run(*arguments, "--version", "5") == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_a_version_is_a_model_to_the_other_commands(exported, tmp_path, capsys, photo):
+    """A table's results, which are of one model, included."""
+    from keras_cmsa.export import export_saved_model
+
+    model, vocabulary, path = exported
+    export_saved_model(model, vocabulary, tmp_path / "cmsa", warmup=False)
+    assert not (tmp_path / "cmsa/1/assets.extra").exists()
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    (tmp_path / "pairs.csv").write_text("image,expression\nphoto.png,red box\n")
+    asked = ["segment", "--csv", tmp_path / "pairs.csv", "-o", tmp_path / "out", "--model"]
+    assert run(*asked, path) == 0
+    assert run(*asked, path) == 0
+    assert "1 of 1 rows were done before" in capsys.readouterr().err
+    assert run(*asked, tmp_path / "cmsa/1") == 2
+    assert "results of another model" in capsys.readouterr().err
