@@ -32,10 +32,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The model, its layers, metrics and training on another backend; `-m keras` names all that runs there.
-JAX_TESTS := $(patsubst %,tests/test_%.py,layers metrics cmsa training)
+# The model and what it is trained, measured and asked with, on another backend.
 test-jax: $(VENV)/.installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and not slow" $(JAX_TESTS)
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m keras
 
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .

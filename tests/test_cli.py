@@ -107,7 +107,6 @@ def predictor(trained):
     return Predictor.load(trained)
 
 
-@pytest.mark.keras
 def test_segment(capsys, trained, predictor, tmp_path):
     from pycocotools import mask as coco_mask
 
@@ -143,7 +142,6 @@ def results(folder):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.keras
 def test_segment_a_table_with_bad_rows_and_go_on(capsys, trained, predictor, tmp_path):
     (tmp_path / "photo.png").write_bytes((trained / "photo.png").read_bytes())
     (tmp_path / "notes.txt").write_text("no image")
@@ -193,7 +191,6 @@ def test_segment_a_table_with_bad_rows_and_go_on(capsys, trained, predictor, tmp
     assert "results of another model" in capsys.readouterr().err
 
 
-@pytest.mark.keras
 def test_bad_input_of_segment_is_one_line(capsys, trained, tmp_path):
     import keras
 
@@ -225,7 +222,6 @@ def test_bad_input_of_segment_is_one_line(capsys, trained, tmp_path):
         assert message in last
 
 
-@pytest.mark.keras
 def test_explain_and_info(capsys, trained, tmp_path):
     photo = trained / "photo.png"
     Image.fromarray(np.full((20, 30), 255, "uint8")).save(tmp_path / "true.png")
@@ -242,7 +238,6 @@ def test_explain_and_info(capsys, trained, tmp_path):
     assert facts["model"] == "cmsa" and facts["image size"] == 16 and facts["vocabulary"] == 10
 
 
-@pytest.mark.keras
 @pytest.mark.parametrize("name", ["astronaut", "coffee"])
 def test_a_photo_that_is_none_of_ours(capsys, trained, tmp_path, name):
     data = pytest.importorskip("skimage.data", reason="needs scikit-image, of the extra test")
@@ -265,7 +260,6 @@ def test_a_photo_that_is_none_of_ours(capsys, trained, tmp_path, name):
     )
 
 
-@pytest.mark.keras
 def test_evaluate(capsys, trained, predictor, tmp_path):
     import tiny
 

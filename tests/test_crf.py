@@ -59,7 +59,6 @@ def test_without_pairs_and_steps_nothing_changes():
 
 
 @needs_crf
-@pytest.mark.keras
 @pytest.mark.parametrize("size", ["network", "original"])
 def test_side_by_side_is_one_by_one(seeded, tmp_path, size):
     from keras_cmsa.data.pipeline import read_pixels

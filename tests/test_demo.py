@@ -17,8 +17,6 @@ import pytest
 import tiny
 from PIL import Image
 
-pytestmark = pytest.mark.keras
-
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )

@@ -10,8 +10,6 @@ import pytest
 import tiny
 from PIL import Image
 
-pytestmark = pytest.mark.keras
-
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("using.md", "own_data.md", "evaluation.md", "extending.md")
 

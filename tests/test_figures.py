@@ -7,8 +7,6 @@ import pytest
 import tiny
 from PIL import Image
 
-pytestmark = pytest.mark.keras
-
 SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
 
 
