@@ -64,6 +64,9 @@ def test_a_table(seeded, smoke, monkeypatch, table):
         metrics = json.loads((runs / row["system"] / "seed_0/metrics.json").read_text())
         wanted = 100 * metrics["splits"]["val"]["overall_iou"]
         assert float(row["overall_iou"]) == pytest.approx(wanted)
+        test = 100 * metrics["splits"]["testA"]["overall_iou"]
+        assert float(row["iou on testA"]) == pytest.approx(test)
+        assert metrics["splits"]["all held out"]["samples"] == 3 + 2 + 2
         assert 0 <= float(row["prec@0.9"]) <= float(row["prec@0.5"]) <= 100
         assert float(row["milliseconds"]) > 0 and int(row["parameters"]) > 1000
     text = (runs / f"table_{table}.md").read_text()
@@ -71,6 +74,25 @@ def test_a_table(seeded, smoke, monkeypatch, table):
     assert len(lines) == 2 + len(rows)
     assert len({line.count("|") for line in lines}) == 1
     assert (runs / f"table_{table}.png").stat().st_size > 10_000
+
+
+def test_systems_share_a_backbone_that_stays_as_it_is(seeded, smoke, monkeypatch):
+    import ablations
+
+    monkeypatch.setattr(ablations, "measure_costs", lambda *_: dict.fromkeys(
+        ("parameters", "multiply_adds", "milliseconds"), 7))  # fmt: skip
+    runs = smoke("shared", systems=["rrn_cnn", "lstm_cnn_deeplab"], pretrain_steps=1)
+    start = seeded.saving.load_model(runs / "backbone.keras").get_weights()
+    for name in ("rrn_cnn", "lstm_cnn_deeplab"):
+        folder = runs / name / "seed_0"
+        (kept,) = (
+            x for x in seeded.saving.load_model(folder / "model.keras").layers
+            if isinstance(x, seeded.Model)
+        )  # fmt: skip
+        for weight, begun in zip(kept.get_weights(), start, strict=True):
+            np.testing.assert_array_equal(weight, begun)
+        weights = json.loads((folder / "metrics.json").read_text())["weights"]
+        assert weights.startswith("backbone after 1 steps")
 
 
 def test_what_is_done_is_not_done_again_and_seeds_are_averaged(seeded, smoke, monkeypatch):
