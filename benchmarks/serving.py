@@ -1,28 +1,42 @@
-"""An exported model on a server: latency and images per second, and what batches gain.
+"""What an exported model costs: alone, in batches, and under the load of many clients.
 
-Starts the server of the tests (tests/serving_server.py), which has TensorFlow Serving's interfaces
-and not its speed, or takes `--url` of a real one. Prints JSON.
+    python benchmarks/serving.py                                   the paper's sizes, random weights
+    python benchmarks/serving.py --model runs/demo --seconds 60    a trained model, with load
 
-    python benchmarks/serving.py saved_models/cmsa/1 --clients 16 --seconds 60
-    python benchmarks/serving.py saved_models/cmsa/1 --batches --latency runs/unc
+Exports the model, times the SavedModel at batch 1 against the Keras model's `predict_on_batch` and
+the bare backbone's, in turn in one process; then asks a server over gRPC or HTTP: batches of 1, 4
+and 8, and `--clients` at once for `--seconds`. The server is that of the tests
+(tests/serving_server.py), which has TensorFlow Serving's interfaces and not its speed, or the one at
+`--url`. benchmarks/README.md says how it is measured.
 """
 
-import argparse
 import contextlib
 import io
-import json
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
+import cyclopts
+import keras
 import numpy as np
+import tensorflow as tf
+from measure import environment, interleaved, summary, timing_table, write_json
+from model import build
 from PIL import Image
+from predictor import draw_sentences, draw_vocabulary
+from rich.console import Console
 
 from keras_cmsa.client import Client
+from keras_cmsa.export import export_saved_model
+from keras_cmsa.image import read_image, resize_and_pad
+from keras_cmsa.predictor import Predictor
 
-ROOT = Path(__file__).parents[1]
+SERVER = Path(__file__).parents[1] / "tests/serving_server.py"
 
 
 def photo(seed=0, size=(480, 640)):
@@ -33,131 +47,167 @@ def photo(seed=0, size=(480, 640)):
     return file.getvalue()
 
 
+def compare_latency(predictor, folder, sentence, repeats):
+    """Batch 1: the SavedModel from file to mask and from tensors, the Keras model, its backbone."""
+    model = predictor.model
+    file = photo()
+    image = resize_and_pad(read_image(file), predictor.image_size)[None]
+    inputs = {"image": image, "words": predictor.encode([sentence])}
+    loaded = tf.saved_model.load(str(folder))
+    asked = {"image_bytes": tf.constant([file]), "expression": tf.constant([sentence])}
+    tensors = {name: tf.constant(x) for name, x in inputs.items()}
+    (backbone,) = (layer for layer in model.layers if isinstance(layer, keras.Model))
+    calls = {
+        "predict_on_batch, backbone": partial(backbone.predict_on_batch, image),
+        "predict_on_batch, model": partial(model.predict_on_batch, inputs),
+        "SavedModel, tensors": partial(loaded.signatures["tensors"], **tensors),
+        "SavedModel, file to mask": partial(asked_for_mask, loaded, asked),
+    }
+    return summary(interleaved(calls, repeats), "predict_on_batch, model")
+
+
+def asked_for_mask(loaded, asked):
+    return loaded.signatures["serving_default"](**asked)["score"]
+
+
 @contextlib.contextmanager
-def served(folder):
-    """URLs of both protocols of a server of its own process."""
-    command = [sys.executable, ROOT / "tests/serving_server.py", folder, "cmsa"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        rest, grpc = process.stdout.readline().split()
-        yield {"http": f"http://127.0.0.1:{rest}", "grpc": f"grpc://127.0.0.1:{grpc}"}
-    finally:
-        process.terminate()
-        process.wait()
+def served(folder, protocol):
+    """URL of a server in a process of its own."""
+    command = [sys.executable, SERVER, folder, "cmsa"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            ports = dict(zip(("http", "grpc"), process.stdout.readline().split()))
+            yield f"{protocol}://127.0.0.1:{ports[protocol]}"
+        finally:
+            process.terminate()
 
 
-def load(url, clients, seconds, expression):
-    """What `clients` that ask one after another for `seconds` saw."""
-    times, errors = [], []
-    end = time.monotonic() + seconds
+def compare_batches(url, sizes, sentences, repeats):
+    """Timings of one request of each batch size; their medians per image."""
+    with Client(url, timeout=600) as client:
+        calls = {
+            f"batch {size}": partial(ask, client, size, (sentences * size)[:size]) for size in sizes
+        }
+        rows = summary(interleaved(calls, repeats), f"batch {sizes[0]}")
+    return [
+        row | {"images_per_second": size / row["seconds"]}
+        for row, size in zip(rows, sizes, strict=True)
+    ]
 
-    def ask(number):
+
+def ask(client, size, sentences):
+    answers = client.segment([photo(number) for number in range(size)], sentences)
+    if not all(answer.valid for answer in answers):
+        raise RuntimeError("the server found a row of the batch invalid")
+    return keras.ops.zeros(1)  # all is computed by now; `interleaved` waits for a tensor
+
+
+def load(url, clients, seconds, sentences):
+    """What clients that ask one request after another saw."""
+    latencies, errors = [], []
+    begin = time.monotonic()
+
+    def work(number):
         with Client(url, timeout=600) as client:
-            file = photo(number)
-            while time.monotonic() < end:
+            file, sentence = photo(number), sentences[number % len(sentences)]
+            while time.monotonic() < begin + seconds:
                 start = time.monotonic()
                 try:
-                    assert client.segment(file, expression).valid
-                except Exception as error:
+                    valid = client.segment(file, sentence).valid
+                except Exception as error:  # whatever it is, it is counted and shown
                     errors.append(repr(error))
                 else:
-                    times.append(time.monotonic() - start)
+                    latencies.append(time.monotonic() - start)
+                    if not valid:
+                        errors.append("valid is false")
 
-    start = time.monotonic()
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    elapsed = time.monotonic() - start
-    p50, p95, p99 = np.percentile(times, (50, 95, 99)).round(4)
+    elapsed = time.monotonic() - begin
+    p50, p95, p99 = np.percentile(latencies, (50, 95, 99)) if latencies else (np.nan,) * 3
     return {
         "clients": clients,
-        "seconds": round(elapsed, 1),
-        "requests": len(times),
-        "errors": errors,
-        "p50_s": p50,
-        "p95_s": p95,
-        "p99_s": p99,
-        "images_per_s": round(len(times) / elapsed, 2),
+        "seconds": elapsed,
+        "answers": len(latencies),
+        "errors": len(errors),
+        "first_errors": errors[:5],
+        "p50_seconds": float(p50),
+        "p95_seconds": float(p95),
+        "p99_seconds": float(p99),
+        "images_per_second": len(latencies) / elapsed,
     }
 
 
-def batching(url, sizes, repeats, expression):
-    """Median seconds per image by batch size, after one call that is not counted."""
-    with Client(url, timeout=600) as client:
-        found = {}
-        for size in sizes:
-            files = [photo(number) for number in range(size)]
-            found[size] = median(lambda: client.segment(files, [expression] * size), repeats) / size  # noqa: B023
-    return {f"batch {size}": round(seconds, 4) for size, seconds in found.items()}
+def main(
+    *,
+    model: Path | None = None,
+    image_size: int = 320,
+    small: bool = False,
+    url: str | None = None,
+    protocol: Literal["grpc", "http"] = "grpc",
+    batches: tuple[int, ...] = (1, 4, 8),
+    clients: int = 16,
+    seconds: float = 0,
+    repeats: int = 5,
+    output: Path = Path("runs/benchmarks/serving.json"),
+):
+    """Export, time, ask and load; print and write JSON.
 
-
-def latency(folder, run, repeats, expression):
-    """Median seconds at batch 1: the SavedModel from file to mask, and the Keras model's tensors."""
-    import keras
-    import tensorflow as tf
-
-    from keras_cmsa import resize_and_pad
-    from keras_cmsa.predictor import Predictor
-
-    predictor = Predictor.load(run)
-    model = predictor.model
-    file = photo()
-    image = resize_and_pad(np.asarray(Image.open(io.BytesIO(file))), predictor.image_size)[None]
-    inputs = {"image": image, "words": predictor.vocabulary.encode([expression])}
-    loaded = tf.saved_model.load(str(folder))
-    serve, tensors = (loaded.signatures[name] for name in ("serving_default", "tensors"))
-    asked = {"image_bytes": tf.constant([file]), "expression": tf.constant([expression])}
-    as_tensors = {name: tf.constant(x) for name, x in inputs.items()}
-    backbones = [x for x in model.layers if isinstance(x, keras.Model)]
-    calls = {
-        "serving_default, file to mask": lambda: serve(**asked)["score"].numpy(),
-        "tensors, of the SavedModel": lambda: tensors(**as_tensors)["logits"].numpy(),
-        "predict_on_batch of the Keras model": lambda: model.predict_on_batch(inputs),
+    Parameters
+    ----------
+    model
+        A trained model, as Predictor.load takes it. Without: random weights.
+    image_size
+        Side of the network's square input in pixels, for random weights.
+    small
+        Random weights of the recipes' small model instead of the paper's.
+    url
+        Of a server that has the model as cmsa, in place of the tests' own.
+    protocol
+        Of the tests' server.
+    batches
+        Batch sizes to compare.
+    clients
+        That ask at once under load.
+    seconds
+        Of load; 0 leaves it out.
+    repeats
+        Timed rounds, in each of which every way runs once.
+    output
+        The JSON file.
+    """
+    if model:
+        predictor = Predictor.load(model)
+    else:
+        network, _ = build(image_size, small)
+        predictor = Predictor(network, draw_vocabulary(network))
+    sentences = draw_sentences(predictor.vocabulary, 16, 6)
+    settings = {
+        "model": str(model or ("small" if small else "paper")),
+        "image_size": predictor.image_size,
+        "parameters": predictor.model.count_params(),
+        "repeats": repeats,
     }
-    if backbones:
-        calls["predict_on_batch of its backbone"] = lambda: backbones[0].predict_on_batch(image)
-    return {name: round(median(call, repeats), 4) for name, call in calls.items()}
-
-
-def median(call, repeats):
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.monotonic()
-        call()
-        times.append(time.monotonic() - start)
-    return float(np.median(times))
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="of the version")
-    parser.add_argument("--url", help="of a server that runs already")
-    parser.add_argument("--protocol", choices=("http", "grpc"), default="grpc")
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=0, help="of load; 0: none")
-    parser.add_argument("--batches", action="store_true", help="batches of 1, 4 and 8")
-    parser.add_argument("--latency", type=Path, metavar="RUN", help="against its Keras model")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--expression", default="the red circle on the left")
-    options = parser.parse_args()
-    found = {}
-    if options.latency:
-        found["latency_s"] = latency(
-            options.folder, options.latency, options.repeats, options.expression
-        )
-    if options.seconds or options.batches:
-        given = contextlib.nullcontext({options.protocol: options.url})
-        with given if options.url else served(options.folder) as urls:
-            url = urls[options.protocol]
-            if options.batches:
-                found["s_per_image"] = batching(url, (1, 4, 8), options.repeats, options.expression)
-            if options.seconds:
-                found["load"] = load(url, options.clients, options.seconds, options.expression)
-    print(json.dumps(found, indent=1))
+    results = {"environment": environment(), "settings": settings}
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_saved_model(predictor.model, predictor.vocabulary, Path(folder) / "cmsa")
+        results["latency"] = compare_latency(predictor, path, sentences[0], repeats)
+        console.print(timing_table("Batch 1", results["latency"]))
+        with contextlib.nullcontext(url) if url else served(path, protocol) as address:
+            results["batches"] = compare_batches(address, batches, sentences, repeats)
+            # The client's own CPU time, not the server's.
+            console.print(timing_table(f"Requests over {protocol}", results["batches"]))
+            for row in results["batches"]:
+                console.print(f"{row['name']}: {row['images_per_second']:.2f} images/s")
+            if seconds:
+                results["load"] = load(address, clients, seconds, sentences)
+                console.print(results["load"])
+    write_json(output, results)
 
 
 if __name__ == "__main__":
-    main()
+    cyclopts.run(main)
