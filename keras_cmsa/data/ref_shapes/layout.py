@@ -4,7 +4,7 @@ from operator import index
 from typing import NamedTuple
 
 VERSION = 1  # goes up when the same settings come to give other data
-SCENES = {"train": 4000, "val": 200, "testA": 200, "testB": 200, "test": 200}
+SCENES = {"train": 6000, "val": 200, "testA": 200, "testB": 200, "test": 200}
 MIN_SIZE = 96  # pixels; below, the textures of small things blur
 
 
