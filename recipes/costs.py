@@ -113,6 +113,6 @@ def draw_inputs(model):
 
 
 if __name__ == "__main__":
-    import keras_cmsa  # noqa: F401  registers the layers
+    import keras_cmsa  # noqa: F401 - for its side effect: it registers the layers
 
     print(count_multiply_adds(keras.saving.load_model(sys.argv[1], compile=False)))

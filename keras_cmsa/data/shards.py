@@ -10,6 +10,7 @@ What `read_shards` gives are records as from any other reader.
                                  ...]}      an entry per image, in the order of the shards
 """
 
+import importlib
 import json
 from pathlib import Path
 
@@ -207,8 +208,9 @@ def _folder(data_dir, config):
 
 def _builder(folder):
     try:
-        import array_record  # noqa: F401
         import tensorflow_datasets as tfds
+
+        importlib.import_module("array_record")  # TFDS would say so later, and less clearly
     except ImportError as error:
         raise ImportError(
             f'{error.name} is needed to read shards: pip install "keras-cmsa[data]"'
