@@ -1,6 +1,7 @@
 """The benchmarks at tiny sizes: they run, their JSON has what it should, the forms agree."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ pytestmark = pytest.mark.keras
 
 # Memory is read from /proc.
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+on_tensorflow = pytest.mark.skipif(
+    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow", reason="exports need TensorFlow"
+)
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TIMING = {"name", "seconds", "cpu_seconds", "ratio", "cpu_ratio"}
 
@@ -152,3 +156,48 @@ def test_predictor_writes_its_measurements(benchmarks, tmp_path):
     assert results["pixels_that_differ"] == 0
     assert 0 < results["share_of_pixels_found"] < 1
     assert set(results["targets"]) == set(predictor.TARGETS)
+
+
+@on_tensorflow
+def test_serving_writes_its_measurements(benchmarks, tmp_path):
+    pytest.importorskip("tensorflow_serving")
+    import serving
+
+    output = tmp_path / "serving.json"
+    serving.main(
+        image_size=16, small=True, batches=(1, 2), clients=3, seconds=1, repeats=1, output=output
+    )
+    results = json.loads(output.read_text())
+    assert names(results["latency"]) == [
+        "predict_on_batch, backbone",
+        "predict_on_batch, model",
+        "SavedModel, tensors",
+        "SavedModel, file to mask",
+    ]
+    assert [row["name"] for row in results["batches"]] == ["batch 1", "batch 2"]
+    assert all(row["images_per_second"] > 0 for row in results["batches"])
+    load = results["load"]
+    assert load["errors"] == 0 and load["answers"] >= load["clients"] == 3
+    assert 0 < load["p50_seconds"] <= load["p99_seconds"]
+
+
+@on_tensorflow
+def test_artefacts_writes_its_measurements(benchmarks, tmp_path, seeded):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("ai_edge_litert")
+    import artefacts
+    import tiny
+
+    tiny.refer_root(tmp_path / "data", {"train": 1, "val": 3})
+    tiny.model().save(tmp_path / "model.keras")
+    tiny.vocabulary().save(tmp_path / "vocabulary.txt")
+    output = tmp_path / "artefacts.json"
+    with pytest.warns(UserWarning, match="counts differ"):
+        artefacts.main(tmp_path, tmp_path / "data", samples=2, repeats=1, output=output)
+    results = json.loads(output.read_text())
+    exact, *others = results["forms"]
+    assert exact["pixels_that_differ"] == 0 and len(others) == 7
+    assert names(results["timings"]) == [row["name"] for row in results["forms"]]
+    assert all(0 <= row["pixels_that_differ"] < 0.2 for row in others)
+    sizes = {row["name"]: row["bytes"] for row in results["forms"]}
+    assert sizes["SavedModel, bfloat16"] < sizes["SavedModel, float32"]
