@@ -1,8 +1,11 @@
 """Folded, ONNX and LiteRT forms compute what the model does, and run outside it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 tf = pytest.importorskip("tensorflow")
 FORMS = {"onnx": ".onnx", "litert": ".tflite"}
@@ -159,6 +162,22 @@ def test_what_computes_something_else_is_not_kept(model, tmp_path, form, monkeyp
     monkeypatch.setattr(portable.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=rf"keras-cmsa\[{form}\]"):
         write(model, tiny.vocabulary(), tmp_path / f"model{FORMS[form]}")
+
+
+def test_the_example_of_the_docs(model, tmp_path, monkeypatch, photo):
+    pytest.importorskip("onnxruntime")
+    from keras_cmsa import Predictor
+    from keras_cmsa.portable import export_onnx
+
+    page = (Path(__file__).parents[1] / "docs/serving.md").read_text(encoding="utf-8")
+    code = page.split("<!-- tests/test_portable.py runs this -->\n```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    export_onnx(model, tiny.vocabulary(), "cmsa.onnx")
+    Image.fromarray(photo).save("photo.jpg")
+    names = {}
+    exec(code.replace("man in yellow shirt", "red box"), names)
+    wanted = Predictor(model, tiny.vocabulary())("photo.jpg", "red box").mask
+    assert np.mean(names["mask"] == wanted) > 0.99  # of logits, not of probabilities
 
 
 def test_the_command(model, tmp_path, form, capsys):
