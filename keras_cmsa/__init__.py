@@ -25,6 +25,7 @@ _MODULE_OF = {
     "MeanIoU": "metrics",
     "PrecisionAt": "metrics",
     "Vocabulary": "text",
+    "WordPieces": "text",
     "read_image": "image",
     "resize_and_pad": "image",
     "undo_resize_and_pad": "image",
@@ -34,6 +35,9 @@ _MODULE_OF = {
     "Prediction": "predictor",
     "Predictor": "predictor",
     "export_saved_model": "export",
+    "export_onnx": "portable",
+    "export_litert": "portable",
+    "fold_batch_norms": "folding",
     "train": "training",
     "evaluate": "evaluation",
 }
