@@ -34,7 +34,7 @@ test: $(VENV)/.installed
 
 # The model and what it is trained, measured and asked with, on another backend.
 test-jax: $(VENV)/.installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m keras
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and not slow"
 
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .
