@@ -4,12 +4,14 @@
 
 TensorFlow Serving loads a model through the same code (`LoadSavedModel` with the tag `serve`, and
 its initialisation of tables from assets). Given are the tensors to feed, as lists of base64 strings,
-and the tensors to fetch; written are their types, shapes and base64 bytes.
+and the tensors to fetch; written are their types, shapes and base64 bytes, and the bytes of memory
+that were resident at most up to the end of each request.
 """
 
 import base64
 import ctypes
 import json
+import resource
 import sys
 
 FLOAT, STRING, BOOL = 1, 7, 10
@@ -110,10 +112,13 @@ def main(library, folder, request, answer):
         asked = json.load(file)
     tf = Library(library)
     graph, session = load(tf, folder)
-    answers = [run(tf, graph, session, feeds, asked["fetch"]) for feeds in asked["feeds"]]
+    answers, peaks = [], []
+    for feeds in asked["feeds"]:
+        answers.append(run(tf, graph, session, feeds, asked["fetch"]))
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     assert not {"tensorflow", "keras", "numpy"} & set(sys.modules)
     with open(answer, "w", encoding="utf-8") as file:
-        json.dump(answers, file)
+        json.dump({"answers": answers, "peaks": peaks}, file)
 
 
 if __name__ == "__main__":

@@ -183,7 +183,10 @@ def signature_of(path, name="serving_default"):
 
 
 def c_library(path, requests, folder):
-    """Answers of `serving_default` from TensorFlow's C library: see `c_library.py`."""
+    """Answers of `serving_default` from TensorFlow's C library, peaks of memory: see `c_library.py`.
+
+    Or None and the error.
+    """
     signature = signature_of(path)
     feeds = [
         {
@@ -210,8 +213,9 @@ def c_library(path, requests, folder):
     )
     if done.returncode:
         return None, done.stderr
-    answers = json.loads((folder / "answer.json").read_text())
-    return [{name: from_json(x) for name, x in answer.items()} for answer in answers], done.stderr
+    found = json.loads((folder / "answer.json").read_text())
+    answers = [{name: from_json(x) for name, x in one.items()} for one in found["answers"]]
+    return answers, found["peaks"]
 
 
 def from_json(answer):
@@ -242,6 +246,15 @@ def test_the_c_library_gives_the_same(exported, served, photo, tmp_path):
             else:
                 np.testing.assert_allclose(answer[name], rows, atol=1e-6, err_msg=name)
     assert answers[0]["valid"].tolist() == [True, False, False, True, True, False, False]
+
+
+def test_an_image_of_400_million_pixels_takes_no_memory(exported, photo, tmp_path):
+    """It would take 1.2 GB: its size is read from its header, and nothing is decoded."""
+    files = [encoded(photo), bomb()]
+    requests = [{"image_bytes": [file], "expression": [b"red box"]} for file in files]
+    answers, (usual, peak) = c_library(exported[2], requests, tmp_path)
+    assert [answer["valid"].tolist() for answer in answers] == [[True], [False]]
+    assert peak - usual < 50e6
 
 
 def test_the_c_library_refuses_an_operation_of_another_library(exported, tmp_path):
