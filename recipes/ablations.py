@@ -39,9 +39,9 @@ from keras_cmsa.training import compile_model, train
 # The small comparison, for two CPU cores. One backbone for all, as the paper's systems share one: it
 # learns the classes of the training images' objects first and then stays as it is.
 SMALL_WIDTH = 64  # word, attention and fusion channels
-SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 3000, 1000
+SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 2400, 1200
 SMALL_PRETRAIN_STEPS = 1000  # batches of 16, on RefShapes
-SMALL_LEARNING_RATE = 2e-3
+SMALL_LEARNING_RATE = 3e-3
 SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
 
 # The paper's sizes and schedule; every system with the backbone that it was published on.

@@ -49,9 +49,10 @@ PIECES = 4000  # ours: of words, for an open vocabulary
 
 # The small model, for two CPU cores: ours throughout.
 SMALL = {"word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
-SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 9600, 2400
+SMALL_IMAGE_SIZE, SMALL_BATCH_SIZE, SMALL_STEPS, SMALL_STEPS_PER_ROUND = 112, 8, 8800, 2200
 SMALL_LEARNING_RATE = 2e-3
 SMALL_PRETRAIN_STEPS = 1000  # batches of 16, on RefShapes
+PRETRAINED_LEARNING_RATE = 4e-3  # of the rest, where the backbone stays as it was pretrained
 SMALL_DICE_WEIGHT = 1.0  # random weights and little data: see MaskLoss
 
 
@@ -150,6 +151,7 @@ def main(
     if epochs is not None:
         steps = max(1, round(epochs * len(records[train_on]) / batch_size))
     steps = steps or (SMALL_STEPS if small else SAMPLES // batch_size)
+    learning_rate = SMALL_LEARNING_RATE if small else LEARNING_RATE
     if small:
         start = f"random (seed {seed})"
         backbone = small_resnet(image_size)
@@ -161,6 +163,7 @@ def main(
                 objects = read_objects(data_dir, dataset, records[train_on])
                 pretrain(backbone, *objects, pretrain_steps, seed=seed)
             backbone.trainable = False
+            learning_rate = PRETRAINED_LEARNING_RATE
         model = build_cmsa(len(vocabulary), image_size, backbone, **SMALL)
     else:
         weights = None if backbone_weights == "none" else backbone_weights
@@ -177,7 +180,7 @@ def main(
     compile_model(
         model,
         steps,
-        SMALL_LEARNING_RATE if small else LEARNING_RATE,
+        learning_rate,
         END_LEARNING_RATE,
         POWER,
         WEIGHT_DECAY,
