@@ -29,30 +29,31 @@ from keras_cmsa.image import FITS, read_image
 from keras_cmsa.portable import export_litert, export_onnx
 from keras_cmsa.predictor import Predictor
 
-SAVED_MODELS = {
-    "float32": {},
-    "folded": {"fold_norms": True},
-    "float16": {"dtype": "float16"},
-    "bfloat16": {"dtype": "bfloat16"},
-    "folded bfloat16": {"fold_norms": True, "dtype": "bfloat16"},
+# Each the format and the options of its export; all are compared with the first.
+FORMS = {
+    "SavedModel": ("saved_model", {}),
+    "SavedModel, folded": ("saved_model", {"fold_norms": True}),
+    "SavedModel, float16": ("saved_model", {"dtype": "float16"}),
+    "SavedModel, bfloat16": ("saved_model", {"dtype": "bfloat16"}),
+    "ONNX": ("onnx", {}),
+    "ONNX, folded": ("onnx", {"fold_norms": True}),
+    "LiteRT": ("litert", {}),
 }
 
 
-def export_all(predictor, folder):
-    """Every form as a path and a function from a dict of arrays, batch 1, to logits (1, S, S, 1)."""
+def export_form(predictor, folder, kind, options):
+    """Its path, and a function from a dict of arrays, batch 1, to logits (1, S, S, 1)."""
     network, vocabulary = predictor.model, predictor.vocabulary
-    forms = {}
-    for version, (name, options) in enumerate(SAVED_MODELS.items(), start=1):
+    if kind == "saved_model":
         path = export_saved_model(
-            network, vocabulary, folder / "cmsa", version, predictor.fit, warmup=False, **options
+            network, vocabulary, folder, fit=predictor.fit, warmup=False, **options
         )
-        forms[f"SavedModel, {name}"] = path, partial(ask_saved_model, tf.saved_model.load(path))
-    for name, fold in (("ONNX", False), ("ONNX, folded", True)):
-        path = export_onnx(network, vocabulary, folder / f"{fold}.onnx", fold)
-        forms[name] = path, partial(ask_onnx, onnxruntime.InferenceSession(path))
-    path = export_litert(network, vocabulary, folder / "model.tflite")
-    forms["LiteRT"] = path, partial(ask_litert, Interpreter(str(path)).get_signature_runner())
-    return forms
+        return path, partial(ask_saved_model, tf.saved_model.load(str(path)))
+    if kind == "onnx":
+        path = export_onnx(network, vocabulary, folder / "model.onnx", **options)
+        return path, partial(ask_onnx, onnxruntime.InferenceSession(path))
+    path = export_litert(network, vocabulary, folder / "model.tflite", **options)
+    return path, partial(ask_litert, Interpreter(str(path)).get_signature_runner())
 
 
 def ask_saved_model(loaded, inputs):
@@ -74,7 +75,7 @@ def bytes_of(path):
 
 
 def compare(forms, predictor, records):
-    """Per form the overall IoU and how its masks differ from those of the first form."""
+    """Per form its size, its overall IoU and how its masks differ from those of the first form."""
     found = {name: {"scores": [], "differ": 0} for name in forms}
     for record in track(records, "asking"):
         inputs = inputs_of(predictor, record)
@@ -108,6 +109,7 @@ def main(
     dataset: str = "refcoco",
     split_owner: str = "unc",
     split: str = "val",
+    forms: tuple[str, ...] = tuple(FORMS),
     samples: int = 400,
     repeats: int = 15,
     output: Path = Path("runs/benchmarks/artefacts.json"),
@@ -122,6 +124,8 @@ def main(
         The data, as recipes take it.
     split
         That is asked.
+    forms
+        To compare, with the first; of FORMS.
     samples
         Expressions of it, at even distances.
     repeats
@@ -133,11 +137,14 @@ def main(
     records = read_records(data_dir, dataset, split_owner)[split]
     records = records[:: max(1, len(records) // samples)][:samples]
     with tempfile.TemporaryDirectory() as folder:
-        forms = export_all(predictor, Path(folder))
-        rows = compare(forms, predictor, records)
+        exported = {
+            name: export_form(predictor, Path(folder) / str(number), *FORMS[name])
+            for number, name in enumerate(forms)
+        }
+        rows = compare(exported, predictor, records)
         inputs = inputs_of(predictor, records[0])
-        calls = {name: partial(ask, inputs) for name, (_, ask) in forms.items()}
-        timings = summary(interleaved(calls, repeats), next(iter(forms)))
+        calls = {name: partial(ask, inputs) for name, (_, ask) in exported.items()}
+        timings = summary(interleaved(calls, repeats), forms[0])
     table = Table("", "MB", "overall IoU", "pixels that differ", title=f"{len(records)} of {split}")
     for row in rows:
         share = f"{row['pixels_that_differ']:.2e}"
