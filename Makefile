@@ -27,7 +27,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 
 demo: $(VENV)/.installed
 	$(BIN)/keras-cmsa synthesize data/ref_shapes
-	$(BIN)/python recipes/train_unc.py --small --run-dir runs/demo
+	$(BIN)/python recipes/train_unc.py --small --word-positions --run-dir runs/demo
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL)

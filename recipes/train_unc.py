@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_cmsa.backbones import dilated_resnet101, small_resnet
-from keras_cmsa.cmsa import build_cmsa
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.leakage import guard, held_out_images
 from keras_cmsa.data.objects import read_objects
@@ -31,13 +30,14 @@ from keras_cmsa.evaluation import evaluate, write_results
 from keras_cmsa.figures import write_figures
 from keras_cmsa.predictor import Predictor
 from keras_cmsa.pretraining import pretrain
+from keras_cmsa.systems import build_system
 from keras_cmsa.text import Vocabulary, WordPieces
 from keras_cmsa.training import compile_model, is_begun, train
 from keras_cmsa.visualize import draw_examples, find_examples
 
 # The paper's settings.
 IMAGE_SIZE = 320  # Sec. 4.1
-WORD_DIM, ATTENTION_DIM, FUSION_DIM = 1000, 512, 500  # Secs. 3.2 and 4.1
+PAPER = {"word_dim": 1000, "attention_dim": 512, "fusion_dim": 500}  # Secs. 3.2 and 4.1
 LEARNING_RATE, POWER, WEIGHT_DECAY = 2.5e-4, 0.9, 5e-4  # Sec. 4.1
 END_LEARNING_RATE = 1e-5  # authors' code
 SAMPLES = 800_000  # authors' code: 800,000 steps of batch 1
@@ -65,6 +65,7 @@ def main(
     train_on: str = "train",
     exclude_images_of: tuple[str, ...] = (),
     tokenizer: Literal["words", "wordpiece"] = "words",
+    word_positions: bool = False,
     small: bool = False,
     pretrain_steps: int | None = None,
     steps: int | None = None,
@@ -100,6 +101,9 @@ def main(
     tokenizer
         wordpiece cuts words into pieces learnt from the training expressions, so that new words have
         a meaning too (needs keras-cmsa[wordpiece]); the paper has words.
+    word_positions
+        Tell words by their place in the sentence too. The paper's attention does not, and takes
+        "circle left of the square" for "square left of the circle".
     small
         The small model with its own settings.
     pretrain_steps
@@ -164,19 +168,14 @@ def main(
                 pretrain(backbone, *objects, pretrain_steps, seed=seed)
             backbone.trainable = False
             learning_rate = PRETRAINED_LEARNING_RATE
-        model = build_cmsa(len(vocabulary), image_size, backbone, **SMALL)
+        sizes = SMALL
     else:
         weights = None if backbone_weights == "none" else backbone_weights
         start = f"backbone {Path(backbone_weights).name}, the rest random (seed {seed})"
         backbone = dilated_resnet101(image_size, weights)
-        model = build_cmsa(
-            len(vocabulary),
-            image_size,
-            backbone,
-            word_dim=WORD_DIM,
-            attention_dim=ATTENTION_DIM,
-            fusion_dim=FUSION_DIM,
-        )
+        sizes = PAPER
+    name = "cmsa_ordered" if word_positions else "cmsa"
+    model = build_system(name, len(vocabulary), image_size=image_size, backbone=backbone, **sizes)
     compile_model(
         model,
         steps,
