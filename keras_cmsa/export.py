@@ -18,6 +18,7 @@ from keras_cmsa.folding import fold_batch_norms
 from keras_cmsa.image import FITS, MAX_PIXELS
 from keras_cmsa.model_card import as_markdown
 from keras_cmsa.predictor import TEXT
+from keras_cmsa.quiet import quiet
 from keras_cmsa.text import UNKNOWN, WordPieces
 from keras_cmsa.training import WORDS
 from keras_cmsa.warmup import check_warmup, write_warmup
@@ -290,7 +291,8 @@ def load_saved_model(path):
         facts = json.loads((path / CARD).read_text(encoding="utf-8"))
         if facts.get("tokenizer") == "wordpiece":
             importlib.import_module("tensorflow_text")  # registers its operations
-        loaded = tf.saved_model.load(str(path))
+        with quiet():
+            loaded = tf.saved_model.load(str(path))
         tensors = loaded.signatures["tensors"]
         size, max_words = facts["image_size"], facts["max_words"]
     except (OSError, ValueError, KeyError, TypeError) as error:

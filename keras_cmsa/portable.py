@@ -1,9 +1,7 @@
 """The network alone for people outside TensorFlow: tensors in, tensors out, as ONNX or LiteRT."""
 
 import importlib.util
-import logging
 import os
-import warnings
 from pathlib import Path
 
 import keras
@@ -12,6 +10,7 @@ import numpy as np
 from keras_cmsa.cmsa import telling_all
 from keras_cmsa.evaluation import check_vocabulary
 from keras_cmsa.folding import fold_batch_norms
+from keras_cmsa.quiet import quiet
 
 LIBRARIES = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
 TOLERANCE = 1e-3  # of the largest value of an output
@@ -115,17 +114,3 @@ def run_litert(path, inputs):
     from ai_edge_litert.interpreter import Interpreter
 
     return Interpreter(str(path)).get_signature_runner()(**inputs)
-
-
-class quiet(warnings.catch_warnings):
-    """Without what the converters say of NumPy and of gradients, which nobody asks for here."""
-
-    def __enter__(self):
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self.level = logging.getLogger("absl").level
-        logging.getLogger("absl").setLevel(logging.ERROR)
-
-    def __exit__(self, *error):
-        logging.getLogger("absl").setLevel(self.level)
-        super().__exit__(*error)
