@@ -28,6 +28,7 @@ from keras_cmsa.export import export_saved_model
 from keras_cmsa.image import FITS, read_image
 from keras_cmsa.portable import export_litert, export_onnx
 from keras_cmsa.predictor import Predictor
+from keras_cmsa.quiet import quiet
 
 # Each the format and the options of its export; all are compared with the first.
 FORMS = {
@@ -48,7 +49,8 @@ def export_form(predictor, folder, kind, options):
         path = export_saved_model(
             network, vocabulary, folder, fit=predictor.fit, warmup=False, **options
         )
-        return path, partial(ask_saved_model, tf.saved_model.load(str(path)))
+        with quiet():
+            return path, partial(ask_saved_model, tf.saved_model.load(str(path)))
     if kind == "onnx":
         path = export_onnx(network, vocabulary, folder / "model.onnx", **options)
         return path, partial(ask_onnx, onnxruntime.InferenceSession(path))

@@ -89,8 +89,7 @@ def export_saved_model(
             "A SavedModel is written by TensorFlow: set KERAS_BACKEND=tensorflow, which loads "
             f"models that other backends trained. Received: {keras.backend.backend()!r}"
         )
-    check_inputs(model)
-    check_vocabulary(model, vocabulary)
+    check_exportable(model, vocabulary)
     if fit not in FITS:
         raise ValueError(f"fit must be one of {sorted(FITS)}. Received: fit={fit!r}")
     if dtype not in DTYPES:
@@ -121,6 +120,17 @@ def export_saved_model(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return path
+
+
+def check_exportable(model, vocabulary):
+    """Raises a `ValueError` unless the two fit each other and the model is not exported already."""
+    check_inputs(model)
+    if isinstance(model.output, dict):
+        raise ValueError(
+            f"{model.name!r} comes from a SavedModel: copy its folder, or export the .keras file "
+            "that it was made from"
+        )
+    check_vocabulary(model, vocabulary)
 
 
 def write(telling, vocabulary, folder, fit, dtype, max_pixels):

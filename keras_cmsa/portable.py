@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_cmsa.cmsa import telling_all
-from keras_cmsa.evaluation import check_vocabulary
+from keras_cmsa.export import check_exportable
 from keras_cmsa.folding import fold_batch_norms
 from keras_cmsa.quiet import quiet
 
@@ -59,7 +59,7 @@ def export(model, vocabulary, path, fold_norms, form, ending, run):
     for library in LIBRARIES[form]:
         if not importlib.util.find_spec(library):
             raise ModuleNotFoundError(f'{library} is missing: pip install "keras-cmsa[{form}]"')
-    check_vocabulary(model, vocabulary)
+    check_exportable(model, vocabulary)
     path = Path(path)
     if path.suffix != ending:
         raise ValueError(f"The file's name must end in {ending}. Received: {path}")

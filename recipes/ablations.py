@@ -23,11 +23,10 @@ import keras
 from costs import measure_costs
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from train_unc import ref_shapes, small_start
 
 from keras_cmsa.backbones import dilated_resnet101, pyramid_resnet101, small_resnet, vgg16
 from keras_cmsa.data.objects import read_objects
-from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation import THRESHOLDS, evaluate, write_results
 from keras_cmsa.files import replaced
@@ -124,9 +123,7 @@ def main(
     if pretrain_steps is None:
         pretrain_steps = 0 if data_dir or paper_size else SMALL_PRETRAIN_STEPS
     if data_dir is None:
-        dataset, split_owner = LAYOUTS[flavour].dataset, LAYOUTS[flavour].split_by
-        folder = "ref_shapes" if flavour == "unc" else f"ref_shapes_{flavour}"
-        data_dir = write_ref_shapes(Path("data") / folder, flavour)
+        data_dir, dataset, split_owner = ref_shapes(flavour)
     settings = {
         "data": f"{dataset} ({split_owner}) in {data_dir.name}",
         "split": split,
@@ -213,11 +210,10 @@ def run(name, seed, vocabulary, records, settings, run_dir):
         if of and split not in TRAINED_ON
     }
     scores[ALL] = [score for of in scores.values() for score in of]
-    start = f"backbone {settings['backbone_weights']}, the rest random (seed {seed})"
-    if steps := settings["pretrain_steps"]:
-        start = (
-            f"backbone after {steps} steps on its images' classes, the rest random (seed {seed})"
-        )
+    if small:
+        start = small_start(settings["pretrain_steps"], seed)
+    else:
+        start = f"backbone {settings['backbone_weights']}, the rest random (seed {seed})"
     write_results(run_dir, PROFILE, start, scores)
     with replaced(run_dir / "costs.json") as file:  # last: it says that all is done
         json.dump(measure_costs(model, best), file, indent=1)

@@ -140,9 +140,7 @@ def main(
     if pretrain_steps is None:
         pretrain_steps = SMALL_PRETRAIN_STEPS if small and data_dir is None else 0
     if data_dir is None:
-        dataset, split_owner = LAYOUTS[flavour].dataset, LAYOUTS[flavour].split_by
-        folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
-        data_dir = write_ref_shapes(Path(folder), flavour)
+        data_dir, dataset, split_owner = ref_shapes(flavour)
     records = read(data_dir, dataset, split_owner, train_on, exclude_images_of)
     expressions = [record.expression for record in records[train_on]]
     if tokenizer == "wordpiece":
@@ -157,12 +155,9 @@ def main(
     steps = steps or (SMALL_STEPS if small else SAMPLES // batch_size)
     learning_rate = SMALL_LEARNING_RATE if small else LEARNING_RATE
     if small:
-        start = f"random (seed {seed})"
+        start = small_start(pretrain_steps, seed)
         backbone = small_resnet(image_size)
         if pretrain_steps:
-            start = (
-                f"backbone after {pretrain_steps} steps on its images' classes, the rest {start}"
-            )
             if not (resume and is_begun(run_dir)):
                 objects = read_objects(data_dir, dataset, records[train_on])
                 pretrain(backbone, *objects, pretrain_steps, seed=seed)
@@ -200,6 +195,21 @@ def main(
     )
     splits = [s for s in records if records[s] and s in {validate_on, "val", *TEST_SPLITS}]
     report(keras.saving.load_model(best), vocabulary, records, splits, run_dir, start)
+
+
+def ref_shapes(flavour):
+    """Writes RefShapes, unless they are there: their folder, data set and split owner."""
+    folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
+    layout = LAYOUTS[flavour]
+    return write_ref_shapes(Path(folder), flavour), layout.dataset, layout.split_by
+
+
+def small_start(pretrain_steps, seed):
+    """What a small model's weights are before training, for metrics.json."""
+    rest = f"random (seed {seed})"
+    if not pretrain_steps:
+        return rest
+    return f"backbone after {pretrain_steps} steps on its images' classes, the rest {rest}"
 
 
 def read(data_dir, dataset, split_owner, train_on, exclude_images_of):

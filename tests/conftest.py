@@ -36,9 +36,7 @@ def exported(tmp_path_factory):
 
     keras.utils.set_random_seed(7)
     rng = np.random.default_rng(5)
-    model = tiny.model()
-    for weight in model.trainable_weights:
-        weight.assign_add(rng.normal(scale=0.3, size=weight.shape))
+    model = tiny.shaken(tiny.model(), rng, scale=0.3)
     vocabulary = tiny.vocabulary()
     pixels = rng.integers(0, 256, (1, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
     logits = model.predict_on_batch(

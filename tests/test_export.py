@@ -481,3 +481,6 @@ def test_a_version_is_a_model_to_the_other_commands(exported, tmp_path, capsys, 
     assert "1 of 1 rows were done before" in capsys.readouterr().err
     assert run(*asked, tmp_path / "cmsa/1") == 2
     assert "results of another model" in capsys.readouterr().err
+    assert run("export", tmp_path / "again", "--model", path) == 2
+    assert "comes from a SavedModel: copy its folder" in capsys.readouterr().err
+    assert not (tmp_path / "again").exists()

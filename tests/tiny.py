@@ -120,10 +120,10 @@ def to_numpy(tensor):
     return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
-def shaken(model, rng):
+def shaken(model, rng, scale=0.2):
     """Every weight moved, so that nothing is at a start that hides it."""
     for weight in model.trainable_weights:
-        weight.assign_add(rng.normal(scale=0.2, size=weight.shape))
+        weight.assign_add(rng.normal(scale=scale, size=weight.shape))
     return model
 
 

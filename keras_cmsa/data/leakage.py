@@ -101,10 +101,10 @@ def guard(records, held_out, leave_out):
     return records
 
 
-def describe_shared(shared, what="The training set"):
+def describe_shared(shared):
     """A line per split that shares images with the training set."""
     return "\n".join(
-        f"{what} has {number:,} images of {name} (--exclude-images-of {name} removes them)"
+        f"The training set has {number:,} images of {name} (--exclude-images-of {name} removes them)"
         for name, number in shared.items()
     )
 
