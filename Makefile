@@ -7,12 +7,17 @@ LINT := --line-length 100 --target-version py311
 # Named, since what ruff takes by default changes; quotes and dashes are prose, zip is checked by eye.
 RULES := --select E4,E7,E9,F,I,B,UP,RUF --ignore RUF001,RUF002,RUF003,RUF043,B905
 
+# PyTorch has an environment of its own, without TensorFlow. This version has a CPU build.
+TORCH := torch==2.13.0
+TORCH_VENV := .venv-torch
+
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
+MODEL := -m keras
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-jax lint format clean
+.PHONY: demo test test-all test-tensorflow test-jax test-torch lint format docs clean
 
 # uv if it is there (seconds), pip otherwise (a minute or two).
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -25,16 +30,29 @@ $(VENV)/.installed: setup.cfg pyproject.toml
 	fi
 	@touch $@
 
-demo: $(VENV)/.installed
-	$(BIN)/keras-cmsa synthesize data/ref_shapes
-	$(BIN)/python recipes/train_unc.py --small --word-positions --run-dir runs/demo
+$(TORCH_VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(TORCH_VENV)
+	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q '$(TORCH)' -e '.[modeltest]'
+	@touch $@
 
+demo: $(VENV)/.installed
+	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
+
+# Minutes: what needs no more than the clone.
 test: $(VENV)/.installed
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not samples"
+
+# All there is, on three backends: half an hour.
+test-all: test-tensorflow test-jax test-torch
+
+test-tensorflow: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The model and what it is trained, measured and asked with, on another backend.
 test-jax: $(VENV)/.installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) -m "keras and not slow"
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(MODEL)
+
+test-torch: $(TORCH_VENV)/.installed
+	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python -m pytest $(PARALLEL) $(MODEL)
 
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .
@@ -44,5 +62,9 @@ format: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) --fix .
 	$(RUFF) format $(LINT) .
 
+# Strict: a broken link or a name that is not there is an error. The variable silences an advertisement.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) build site *.egg-info .pytest_cache .ruff_cache

@@ -9,26 +9,29 @@ benchmarks/README.md says how it is measured.
 """
 
 import tempfile
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import cyclopts
+import measure
 import numpy as np
 import onnxruntime
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from measure import environment, interleaved, summary, timing_table, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from keras_cmsa.data.sources import read_records
-from keras_cmsa.evaluation import score_mask, strict_mask, summarize
-from keras_cmsa.export import export_saved_model
-from keras_cmsa.image import FITS, read_image
-from keras_cmsa.portable import export_litert, export_onnx
-from keras_cmsa.predictor import Predictor
-from keras_cmsa.quiet import quiet
+from keras_cmsa.evaluation.scores import score_mask, summarize
+from keras_cmsa.export.portable import export_litert, export_onnx
+from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+from keras_cmsa.inference.masks import to_mask
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.utils.files import size_of_folder
+from keras_cmsa.utils.silence import silenced
 
 # Each the format and the options of its export; all are compared with the first.
 FORMS = {
@@ -42,19 +45,49 @@ FORMS = {
 }
 
 
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    dataset
+        As recipes take it.
+    split_owner
+        Owner of the splits, as recipes take it.
+    split
+        The split to evaluate.
+    forms
+        Forms to compare, each with the first.
+    samples
+        How many expressions of the split, at even distances.
+    repeats
+        Timed rounds, in each of which every form runs once.
+    """
+
+    dataset: str = "refcoco"
+    split_owner: str = "unc"
+    split: str = "val"
+    forms: tuple[str, ...] = tuple(FORMS)
+    samples: int = 400
+    repeats: int = 15
+
+
+USUAL = Options()
+
+
 def export_form(predictor, folder, kind, options):
     """Its path, and a function from a dict of arrays, batch 1, to logits (1, S, S, 1)."""
-    network, vocabulary = predictor.model, predictor.vocabulary
+    trained = predictor.model, predictor.preprocessor
     if kind == "saved_model":
-        path = export_saved_model(
-            network, vocabulary, folder, fit=predictor.fit, warmup=False, **options
-        )
-        with quiet():
+        path = export_saved_model(*trained, folder, options=ExportOptions(warmup=False, **options))
+        with silenced():
             return path, partial(ask_saved_model, tf.saved_model.load(str(path)))
     if kind == "onnx":
-        path = export_onnx(network, vocabulary, folder / "model.onnx", **options)
+        path = export_onnx(*trained, folder / "model.onnx", **options)
         return path, partial(ask_onnx, onnxruntime.InferenceSession(path))
-    path = export_litert(network, vocabulary, folder / "model.tflite", **options)
+    path = export_litert(*trained, folder / "model.tflite", **options)
     return path, partial(ask_litert, Interpreter(str(path)).get_signature_runner())
 
 
@@ -71,11 +104,6 @@ def ask_litert(runner, inputs):
     return runner(**inputs)["logits"]
 
 
-def bytes_of(path):
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
-
-
 def compare(forms, predictor, records):
     """Per form its size, its overall IoU and how its masks differ from those of the first form."""
     found = {name: {"scores": [], "differ": 0} for name in forms}
@@ -83,7 +111,8 @@ def compare(forms, predictor, records):
         inputs = inputs_of(predictor, record)
         reference = None
         for name, (_, ask) in forms.items():
-            mask = strict_mask(ask(inputs)[0, ..., 0], (record.height, record.width), predictor.fit)
+            size = record.height, record.width
+            mask = to_mask(ask(inputs)[0], size, predictor.preprocessor)
             reference = mask if reference is None else reference
             found[name]["scores"].append(score_mask(record, mask))
             found[name]["differ"] += int(np.sum(mask != reference))
@@ -91,7 +120,7 @@ def compare(forms, predictor, records):
     return [
         {
             "name": name,
-            "bytes": bytes_of(path),
+            "bytes": path.stat().st_size if path.is_file() else size_of_folder(path),
             "overall_iou": summarize(found[name]["scores"])["overall_iou"],
             "pixels_that_differ": found[name]["differ"] / pixels,
         }
@@ -100,65 +129,63 @@ def compare(forms, predictor, records):
 
 
 def inputs_of(predictor, record):
-    image = FITS[predictor.fit][0](read_image(record.image_path), predictor.image_size)[None]
+    image = predictor.preprocessor.image(read_image(record.image_path))[None]
     return {"image": image, "words": predictor.encode([record.expression])}
 
 
-def main(
-    model: Path,
-    data_dir: Path,
-    *,
-    dataset: str = "refcoco",
-    split_owner: str = "unc",
-    split: str = "val",
-    forms: tuple[str, ...] = tuple(FORMS),
-    samples: int = 400,
-    repeats: int = 15,
-    output: Path = Path("runs/benchmarks/artefacts.json"),
-):
-    """Export, ask, time; print and write JSON.
-
-    Parameters
-    ----------
-    model
-        A trained model, as Predictor.load takes it.
-    data_dir, dataset, split_owner
-        The data, as recipes take it.
-    split
-        That is asked.
-    forms
-        To compare, with the first; of FORMS.
-    samples
-        Expressions of it, at even distances.
-    repeats
-        Timed rounds, in each of which every form runs once.
-    output
-        The JSON file.
-    """
-    predictor = Predictor.load(model)
-    records = read_records(data_dir, dataset, split_owner)[split]
-    records = records[:: max(1, len(records) // samples)][:samples]
+def measure_all(predictor, records, options):
+    """A row and a timing for each form."""
     with tempfile.TemporaryDirectory() as folder:
         exported = {
             name: export_form(predictor, Path(folder) / str(number), *FORMS[name])
-            for number, name in enumerate(forms)
+            for number, name in enumerate(options.forms)
         }
         rows = compare(exported, predictor, records)
         inputs = inputs_of(predictor, records[0])
         calls = {name: partial(ask, inputs) for name, (_, ask) in exported.items()}
-        timings = summary(interleaved(calls, repeats), forms[0])
-    table = Table("", "MB", "overall IoU", "pixels that differ", title=f"{len(records)} of {split}")
+        times = measure.interleaved(calls, options.repeats)
+    return rows, measure.summary(times, options.forms[0])
+
+
+def form_table(rows, title):
+    """A table of what `compare` returns."""
+    table = Table("", "MB", "overall IoU", "pixels that differ", title=title)
     for row in rows:
         share = f"{row['pixels_that_differ']:.2e}"
         table.add_row(row["name"], f"{row['bytes'] / 1e6:.2f}", f"{row['overall_iou']:.4f}", share)
+    return table
+
+
+def main(
+    model: str,
+    data_dir: Path,
+    *,
+    options: Options = USUAL,
+    output: Path = Path("runs/benchmarks/artefacts.json"),
+):
+    """Export a model in every form, evaluate and time each; print and write JSON.
+
+    Parameters
+    ----------
+    model
+        A trained model, as `--model` of keras-cmsa takes it.
+    data_dir
+        The data, as recipes take it.
+    output
+        The JSON file.
+    """
+    if unknown := set(options.forms) - set(FORMS):
+        raise ValueError(f"--forms must be among {sorted(FORMS)}. Received: {sorted(unknown)}")
+    predictor = Predictor.from_preset(model)
+    records = read_records(data_dir, options.dataset, options.split_owner)[options.split]
+    records = records[:: max(1, len(records) // options.samples)][: options.samples]
+    rows, timings = measure_all(predictor, records, options)
     console = Console()
-    console.print(table)
-    console.print(timing_table("Batch 1, tensors to logits", timings))
-    settings = {"model": str(model), "samples": len(records), "repeats": repeats}
-    write_json(
-        output,
-        {"environment": environment(), "settings": settings, "forms": rows, "timings": timings},
-    )
+    console.print(form_table(rows, f"{len(records)} of {options.split}"))
+    console.print(measure.timing_table("Batch 1, tensors to logits", timings))
+    settings = {"model": model, **asdict(options), "samples": len(records)}
+    results = {"environment": measure.environment(), "settings": settings}
+    measure.write_json(output, results | {"forms": rows, "timings": timings})
 
 
 if __name__ == "__main__":

@@ -14,34 +14,21 @@ parts, float32, batch 1:
 benchmarks/README.md says how it is measured.
 """
 
-import dataclasses
 import statistics
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import cyclopts
+import measure
 import numpy as np
 from keras import ops
-from measure import (
-    MEGABYTE,
-    check_targets,
-    compiled,
-    environment,
-    in_fresh_process,
-    interleaved,
-    peak_memory,
-    summary,
-    target_table,
-    timed,
-    timing_table,
-    with_gradient,
-    write_json,
-)
 from rich.console import Console
 from rich.table import Table
 
 from keras_cmsa.layers import CrossModalSelfAttention
-from keras_cmsa.layers.cross_modal_self_attention import attend, word_shares
+from keras_cmsa.layers.cross_modal_self_attention import attend
+from keras_cmsa.layers.ops import word_shares
 
 STRIDE = 8  # image pixels per position
 SMALL_SIDE = 10  # of the map on which float64 has memory for the literal form
@@ -55,7 +42,54 @@ TARGETS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    side
+        Of the square map, so that P = side * side positions.
+    words
+        Words N.
+    width
+        Of query, key and value, d.
+    visual_dim
+        Visual channels of the level, for the whole layer.
+    word_dim
+        Channels of a word vector, for the whole layer.
+    repeats
+        Timed rounds, in each of which every form runs once.
+    growth_repeats
+        The same for the tables of growth.
+    growth_words
+        Numbers of words to time at this side.
+    growth_sides
+        Sides of the image in pixels, 8 per position.
+    query_chunk
+        Rows per chunk where the sides are timed with chunks.
+    memory
+        Also measure memory, each number in a process of its own. Linux.
+    """
+
+    side: int = 40
+    words: int = 20
+    width: int = 512
+    visual_dim: int = 2048
+    word_dim: int = 1000
+    repeats: int = 21
+    growth_repeats: int = 3
+    growth_words: tuple[int, ...] = (1, 5, 10, 20, 40)
+    growth_sides: tuple[int, ...] = (160, 320, 480, 640)
+    query_chunk: int = 400
+    memory: bool = True
+
+
+USUAL = Options()
+
+
+@dataclass(frozen=True)
 class Case:
     """One form at one size; what a fresh process needs to know.
 
@@ -83,7 +117,9 @@ class Case:
         function = FORMS[self.form]
         if self.query_chunk is not None:
             function = partial(function, query_chunk=self.query_chunk)
-        run = compiled(with_gradient(function) if self.backward else function, parts)
+        run = measure.compiled(
+            measure.with_gradient(function) if self.backward else function, parts
+        )
         return lambda: run(*parts)
 
 
@@ -148,24 +184,26 @@ def float64_agreement(side, words, width):
     return relative_error(factorised(*parts), wanted)
 
 
-def compare_forms(side, words, width, repeats):
-    """The forms timed, forward and forward with backward; and their agreement."""
-    usual = Case("factorised", side, words, width)
+def compare_forms(usual, repeats):
+    """The forms timed, forward and forward with backward; and their agreement.
+
+    Args:
+        usual: `Case` of the factorised form.
+        repeats: rounds of timing.
+    """
     cases = {
-        "plain": dataclasses.replace(usual, form="plain"),
+        "plain": replace(usual, form="plain"),
         "factorised": usual,
-        "word by word": dataclasses.replace(usual, scores=EXTREME_SCORES),
+        "word by word": replace(usual, scores=EXTREME_SCORES),
     }
     forward = {name: case.call() for name, case in cases.items()}
-    backward = {
-        name: dataclasses.replace(case, backward=True).call() for name, case in cases.items()
-    }
+    backward = {name: replace(case, backward=True).call() for name, case in cases.items()}
     results = {
-        "forward": summary(interleaved(forward, repeats), "plain"),
-        "forward_backward": summary(interleaved(backward, repeats), "plain"),
+        "forward": measure.summary(measure.interleaved(forward, repeats), "plain"),
+        "forward_backward": measure.summary(measure.interleaved(backward, repeats), "plain"),
     }
     # One run: the gap is so wide that its noise changes nothing.
-    wall, cpu, wanted = timed(dataclasses.replace(usual, form="literal").call())
+    wall, cpu, wanted = measure.timed(replace(usual, form="literal").call())
     base = results["forward"][0]
     results["forward"].append(
         {
@@ -178,67 +216,76 @@ def compare_forms(side, words, width, repeats):
     )
     results["agreement"] = {
         "literal_float32": relative_error(forward["factorised"](), wanted),
-        "literal_float64": float64_agreement(min(side, SMALL_SIDE), words, width),
+        "literal_float64": float64_agreement(min(usual.side, SMALL_SIDE), usual.words, usual.width),
     }
     return results
 
 
-def compare_layers(side, words, width, visual_dim, word_dim, repeats):
+def plain_layer(kernels, features):
+    query, key, value = (ops.matmul(features, kernel) for kernel in kernels[:3])
+    return ops.matmul(plain([query], [key], [value]), kernels[3]) + features
+
+
+def compare_layers(options):
     """The layer with its projections against plain attention on as many channels.
 
     The second projects features `(1, P, Cv + 8 + Cl)` by kernels of the same shapes and ends in the
     same output product and residual. Gradients are those of inputs and kernels.
     """
+    side, words = options.side, options.words
+    visual_dim, word_dim = options.visual_dim, options.word_dim
     rng = np.random.default_rng(0)
-
-    def unit(*shape):
-        vectors = rng.normal(size=shape)
-        vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-        return ops.convert_to_tensor(vectors, "float32")
-
-    layer = CrossModalSelfAttention(width)
-    inputs = unit(1, side, side, visual_dim + 8), unit(1, words, word_dim)
+    layer = CrossModalSelfAttention(options.width)
+    inputs = (
+        draw_units(rng, 1, side, side, visual_dim + 8),
+        draw_units(rng, 1, words, word_dim),
+    )
+    features = draw_units(rng, 1, side**2, visual_dim + 8 + word_dim)
     layer.build(*(part.shape for part in inputs))
     kernels = [ops.convert_to_tensor(weight) for weight in layer.weights]
 
     def whole_layer(kernels, *inputs):
         return layer.stateless_call(kernels, [], *inputs)[0]
 
-    def plain_layer(kernels, features):
-        query, key, value = (ops.matmul(features, kernel) for kernel in kernels[:3])
-        return ops.matmul(plain([query], [key], [value]), kernels[3]) + features
-
     forms = {
-        "plain layer": (plain_layer, (kernels, unit(1, side**2, visual_dim + 8 + word_dim))),
+        "plain layer": (plain_layer, (kernels, features)),
         "layer": (whole_layer, (kernels, *inputs)),
     }
+    passes = {"forward": lambda form: form, "forward_backward": measure.with_gradient}
     results = {}
-    for name, prepare in {"forward": lambda form: form, "forward_backward": with_gradient}.items():
+    for name, prepare in passes.items():
         calls = {
-            form: partial(compiled(prepare(function), arguments), *arguments)
+            form: partial(measure.compiled(prepare(function), arguments), *arguments)
             for form, (function, arguments) in forms.items()
         }
-        results[name] = summary(interleaved(calls, repeats), "plain layer")
+        results[name] = measure.summary(measure.interleaved(calls, options.repeats), "plain layer")
     return results
+
+
+def draw_units(rng, *shape):
+    """Random vectors of length 1 along the last axis."""
+    vectors = rng.normal(size=shape)
+    vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return ops.convert_to_tensor(vectors, "float32")
 
 
 def memory_of(case):
     """Peak resident bytes above the level just before the first run of a compiled case."""
     # Thread pools and kernels that are set up once are not the form's own memory.
-    dataclasses.replace(case, side=4, query_chunk=case.query_chunk and 8).call()()
-    return peak_memory(case.call())[0]
+    replace(case, side=4, query_chunk=case.query_chunk and 8).call()()
+    return measure.peak_memory(case.call())[0]
 
 
-def compare_memory(side, words, width):
-    """Peak bytes of each form, each in a fresh process."""
+def compare_memory(usual):
+    """Peak bytes of each form at the sizes of a `Case`, each in a fresh process."""
     forms = {
         "forward": ("plain", "factorised", "literal"),
         "forward_backward": ("plain", "factorised"),
     }
     return {
         name: {
-            form: in_fresh_process(
-                memory_of, Case(form, side, words, width, backward=name == "forward_backward")
+            form: measure.in_fresh_process(
+                memory_of, replace(usual, form=form, backward=name == "forward_backward")
             )
             for form in names
         }
@@ -254,13 +301,13 @@ def growth(cases, repeats, memory):
         repeats: rounds of timing.
         memory: also measure `forward_backward_bytes`, each in a fresh process; `None` without.
     """
-    both = [dataclasses.replace(case, backward=True) for case in cases]
+    both = [replace(case, backward=True) for case in cases]
     seconds = {}
     for name, kind in {"forward": cases, "forward_backward": both}.items():
         calls = {i: case.call() for i, case in enumerate(kind)}
         seconds[name] = [
             statistics.median(wall for wall, _ in rounds)
-            for rounds in interleaved(calls, repeats).values()
+            for rounds in measure.interleaved(calls, repeats).values()
         ]
     return [
         {
@@ -269,7 +316,9 @@ def growth(cases, repeats, memory):
             "query_chunk": case.query_chunk,
             "forward_seconds": seconds["forward"][i],
             "forward_backward_seconds": seconds["forward_backward"][i],
-            "forward_backward_bytes": in_fresh_process(memory_of, both[i]) if memory else None,
+            "forward_backward_bytes": measure.in_fresh_process(memory_of, both[i])
+            if memory
+            else None,
         }
         for i, case in enumerate(cases)
     ]
@@ -296,7 +345,7 @@ def memory_table(memory):
     table = Table("pass", "form", "peak MB", title="Memory above the level before the call")
     for name, peaks in memory.items():
         for form, size in peaks.items():
-            table.add_row(name, form, f"{size / MEGABYTE:.0f}")
+            table.add_row(name, form, f"{size / measure.MEGABYTE:.0f}")
     return table
 
 
@@ -312,7 +361,7 @@ def growth_table(title, rows):
             str(row["query_chunk"]),
             f"{1e3 * row['forward_seconds']:.1f}",
             f"{1e3 * row['forward_backward_seconds']:.1f}",
-            "-" if size is None else f"{size / MEGABYTE:.0f}",
+            "-" if size is None else f"{size / measure.MEGABYTE:.0f}",
         )
     return table
 
@@ -320,82 +369,52 @@ def growth_table(title, rows):
 def show(results, console):
     for scope in ("forms", "layers"):
         for name in ("forward", "forward_backward"):
-            console.print(timing_table(f"{scope}: {name}", results[scope][name]))
+            console.print(measure.timing_table(f"{scope}: {name}", results[scope][name]))
     if results["memory"]:
         console.print(memory_table(results["memory"]))
     for name, rows in results["growth"].items():
         console.print(growth_table(f"Growth with {name}", rows))
     for name, error in results["forms"]["agreement"].items():
         console.print(f"factorised float32 against {name}: relative error {error:.1e}")
-    console.print(target_table(results["targets"]))
+    console.print(measure.target_table(results["targets"]))
 
 
-def main(
-    *,
-    side: int = 40,
-    words: int = 20,
-    width: int = 512,
-    visual_dim: int = 2048,
-    word_dim: int = 1000,
-    repeats: int = 21,
-    growth_repeats: int = 3,
-    growth_words: tuple[int, ...] = (1, 5, 10, 20, 40),
-    growth_sides: tuple[int, ...] = (160, 320, 480, 640),
-    query_chunk: int = 400,
-    memory: bool = True,
-    output: Path = Path("runs/benchmarks/attention.json"),
-):
+def measure_all(options):
+    """What the JSON file holds."""
+    usual = Case("factorised", options.side, options.words, options.width)
+    by_words = [replace(usual, words=words) for words in options.growth_words]
+    by_side = [
+        replace(usual, side=pixels // STRIDE, query_chunk=chunk)
+        for pixels in options.growth_sides
+        for chunk in (None, options.query_chunk)
+        if chunk is None or chunk < (pixels // STRIDE) ** 2
+    ]
+    results = {
+        "environment": measure.environment(),
+        "settings": asdict(options),
+        "forms": compare_forms(usual, options.repeats),
+        "layers": compare_layers(options),
+        "memory": compare_memory(usual) if options.memory else None,
+        "growth": {
+            "words": growth(by_words, options.growth_repeats, options.memory),
+            "image side": growth(by_side, options.growth_repeats, options.memory),
+        },
+    }
+    results["targets"] = measure.check_targets(target_values(results), TARGETS)
+    return results
+
+
+def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/attention.json")):
     """Time and weigh the attention; print tables and write them as JSON.
 
     Parameters
     ----------
-    side
-        Of the square map, so that P = side * side positions.
-    words
-        Words N.
-    width
-        Of query, key and value, d.
-    visual_dim
-        Visual channels of the level, for the whole layer.
-    word_dim
-        Channels of a word vector, for the whole layer.
-    repeats
-        Timed rounds, in each of which every form runs once.
-    growth_repeats
-        The same for the tables of growth.
-    growth_words
-        Numbers of words to time at this side.
-    growth_sides
-        Sides of the image in pixels, 8 per position.
-    query_chunk
-        Rows per chunk where the sides are timed with chunks.
-    memory
-        Also measure memory, in a process per number. Linux.
     output
         The JSON file.
     """
-    usual = Case("factorised", side, words, width)
-    by_words = [dataclasses.replace(usual, words=n) for n in growth_words]
-    by_side = [
-        dataclasses.replace(usual, side=pixels // STRIDE, query_chunk=chunk)
-        for pixels in growth_sides
-        for chunk in (None, query_chunk)
-        if chunk is None or chunk < (pixels // STRIDE) ** 2
-    ]
-    results = {
-        "environment": environment(),
-        "settings": {"side": side, "words": words, "width": width, "repeats": repeats},
-        "forms": compare_forms(side, words, width, repeats),
-        "layers": compare_layers(side, words, width, visual_dim, word_dim, repeats),
-        "memory": compare_memory(side, words, width) if memory else None,
-        "growth": {
-            "words": growth(by_words, growth_repeats, memory),
-            "image side": growth(by_side, growth_repeats, memory),
-        },
-    }
-    results["targets"] = check_targets(target_values(results), TARGETS)
+    results = measure_all(options)
     show(results, Console())
-    write_json(output, results)
+    measure.write_json(output, results)
 
 
 if __name__ == "__main__":

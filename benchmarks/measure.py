@@ -51,7 +51,8 @@ def with_gradient(function):
 
     Returns:
         A function of the same arguments to the list of gradients by each of their tensors; on
-        TensorFlow `None` for a tensor that the output does not depend on.
+        TensorFlow `None` for a tensor that the output does not depend on. For TensorFlow and JAX, as
+        `compiled`.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -8,54 +8,55 @@ both compiled, in turn in one process; then one training step as the recipes com
 process. benchmarks/README.md says how it is measured.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import cyclopts
 import keras
+import measure
 import numpy as np
-from measure import (
-    MEGABYTE,
-    check_targets,
-    compiled,
-    environment,
-    in_fresh_process,
-    interleaved,
-    peak_memory,
-    summary,
-    target_table,
-    timed,
-    timing_table,
-    write_json,
-)
 from rich.console import Console
 
-from keras_cmsa.backbones import dilated_resnet101, small_resnet
-from keras_cmsa.cmsa import build_cmsa
-from keras_cmsa.training import compile_model
+from keras_cmsa.models.backbones import dilated_resnet101, small_resnet
+from keras_cmsa.models.cmsa import build_cmsa
+from keras_cmsa.training.loop import compile_model
+from keras_cmsa.training.settings import SMALL, Settings
 
-# Sizes of `build_cmsa`: the paper's, and those of the recipes' small model.
-PAPER = {"max_words": 20, "word_dim": 1000, "attention_dim": 512, "fusion_dim": 500}
-SMALL = {"max_words": 20, "word_dim": 64, "attention_dim": 64, "fusion_dim": 64}
 VOCABULARY_SIZE = 10_000  # word ids
 TARGETS = {"forward_over_backbone": ("<=", 1.5), "training_step_gigabytes": ("<=", 8)}
 
 
+def recipe(image_size, small):
+    """`Settings` with the paper's sizes, or those of the recipes' small model."""
+    return Settings(**{**(SMALL if small else {}), "image_size": image_size})
+
+
 def build(image_size, small):
     """The model and its backbone, with random weights. Batch norm is frozen as when pretrained."""
+    sizes = recipe(image_size, small)
     if small:
         backbone = small_resnet(image_size)
     else:
         backbone = dilated_resnet101(image_size, weights=None, freeze_norm=True)
-    sizes = SMALL if small else PAPER
-    return build_cmsa(VOCABULARY_SIZE, image_size, backbone, **sizes), backbone
+    model = build_cmsa(
+        VOCABULARY_SIZE,
+        image_size,
+        backbone,
+        max_words=sizes.max_words,
+        word_dim=sizes.word_dim,
+        attention_dim=sizes.attention_dim,
+        fusion_dim=sizes.fusion_dim,
+    )
+    return model, backbone
 
 
-def draw_batch(image_size, batch):
+def draw_batch(model, batch):
     """Random inputs and masks: as long an expression as the model takes, images of noise."""
     rng = np.random.default_rng(0)
+    (_, image_size, _, _), (_, max_words) = model.input["image"].shape, model.input["words"].shape
     image = rng.uniform(0, 255, (batch, image_size, image_size, 3)).astype("float32")
-    words = rng.integers(2, VOCABULARY_SIZE, (batch, PAPER["max_words"])).astype("int32")
+    words = rng.integers(2, VOCABULARY_SIZE, (batch, max_words)).astype("int32")
     mask = (rng.uniform(size=(batch, image_size, image_size, 1)) < 0.2).astype("float32")
     return {"image": image, "words": words}, mask
 
@@ -63,15 +64,15 @@ def draw_batch(image_size, batch):
 def compare_forward(image_size, small, repeats):
     """Forward passes of the model and of its backbone alone, and the parameters of both."""
     model, backbone = build(image_size, small)
-    inputs, _ = draw_batch(image_size, 1)
+    inputs, _ = draw_batch(model, 1)
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     forms = {"backbone": (backbone, inputs["image"]), "model": (model, inputs)}
     calls = {
-        name: partial(compiled(partial(network, training=False), (given,)), given)
+        name: partial(measure.compiled(partial(network, training=False), (given,)), given)
         for name, (network, given) in forms.items()
     }
     return {
-        "forward": summary(interleaved(calls, repeats), "backbone"),
+        "forward": measure.summary(measure.interleaved(calls, repeats), "backbone"),
         "parameters": {name: network.count_params() for name, (network, _) in forms.items()},
     }
 
@@ -82,14 +83,14 @@ def training_step(image_size, small, batch):
     To be run in a fresh process.
     """
     model, _ = build(image_size, small)
-    compile_model(model, steps=2)
-    inputs, mask = draw_batch(image_size, batch)
+    compile_model(model, replace(recipe(image_size, small), steps=2))
+    inputs, mask = draw_batch(model, batch)
 
     def step():
         return keras.ops.convert_to_tensor(model.train_on_batch(inputs, mask)[0])
 
-    above, total = peak_memory(step)
-    wall, cpu, _ = timed(step)
+    above, total = measure.peak_memory(step)
+    wall, cpu, _ = measure.timed(step)
     return {
         "batch": batch,
         "peak_bytes": total,
@@ -100,17 +101,17 @@ def training_step(image_size, small, batch):
 
 
 def show(results, console):
-    console.print(timing_table("One image, forward", results["forward"]))
+    console.print(measure.timing_table("One image, forward", results["forward"]))
     for name, count in results["parameters"].items():
         console.print(f"{name}: {count / 1e6:.1f} M parameters")
     step = results["training_step"]
     if step:
         console.print(
             f"training step, batch {step['batch']}: {step['seconds']:.1f} s, process peak "
-            f"{step['peak_bytes'] / MEGABYTE:.0f} MB, of which "
-            f"{step['peak_bytes_above_model'] / MEGABYTE:.0f} MB in the step"
+            f"{step['peak_bytes'] / measure.MEGABYTE:.0f} MB, of which "
+            f"{step['peak_bytes_above_model'] / measure.MEGABYTE:.0f} MB in the step"
         )
-    console.print(target_table(results["targets"]))
+    console.print(measure.target_table(results["targets"]))
 
 
 def main(
@@ -129,30 +130,30 @@ def main(
     image_size
         Side of the square input in pixels, a multiple of 8.
     batch
-        Of the training step.
+        Expressions in the training step.
     repeats
         Timed rounds, in each of which the backbone and the model run once.
     small
-        The recipes' small model instead of the paper's.
+        Measure the recipes' small model instead of the paper's.
     memory
         Also run a training step in a process of its own and measure its memory. Linux.
     output
         The JSON file.
     """
     results = {
-        "environment": environment(),
+        "environment": measure.environment(),
         "settings": {"image_size": image_size, "small": small, "repeats": repeats},
         **compare_forward(image_size, small, repeats),
         "training_step": (
-            in_fresh_process(training_step, image_size, small, batch) if memory else None
+            measure.in_fresh_process(training_step, image_size, small, batch) if memory else None
         ),
     }
     values = {"forward_over_backbone": results["forward"][1]["ratio"]}
     if memory:
         values["training_step_gigabytes"] = results["training_step"]["peak_bytes"] / 1e9
-    results["targets"] = check_targets(values, TARGETS)
+    results["targets"] = measure.check_targets(values, TARGETS)
     show(results, Console())
-    write_json(output, results)
+    measure.write_json(output, results)
 
 
 if __name__ == "__main__":

@@ -15,23 +15,27 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import cyclopts
+import measure
 import numpy as np
 import tensorflow as tf
-from measure import check_targets, environment, resident, target_table, write_json
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from keras_cmsa.data.pipeline import RecordBatches, tf_dataset
-from keras_cmsa.data.prepare import prepare
-from keras_cmsa.data.records import Record
-from keras_cmsa.data.refer import read_refer
+from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.data.record import Record
 from keras_cmsa.data.refer_segmentation import config_of
-from keras_cmsa.data.shards import read_shards
-from keras_cmsa.text import Vocabulary
+from keras_cmsa.data.shards.prepare import prepare
+from keras_cmsa.data.shards.read import read_shards
+from keras_cmsa.data.tf_pipeline import tf_dataset
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.text import Vocabulary
 
 HEIGHT, WIDTH = 480, 640
 QUALITY = 90
@@ -42,18 +46,10 @@ TARGETS = {
 }
 
 
-def main(
-    *,
-    images: int = 400,
-    sentences: int = 3,
-    image_size: int = 320,
-    batch_size: int = 16,
-    rounds: int = 5,
-    long_passes: int = 5,
-    scenes: int = 2400,
-    output: Path = Path("runs/benchmarks/pipeline.json"),
-):
-    """Measure, print tables and write JSON.
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
 
     Parameters
     ----------
@@ -71,53 +67,75 @@ def main(
         Passes over which memory is watched.
     scenes
         RefShapes to draw, 240 x 240.
+    """
+
+    images: int = 400
+    sentences: int = 3
+    image_size: int = 320
+    batch_size: int = 16
+    rounds: int = 5
+    long_passes: int = 5
+    scenes: int = 2400
+
+
+USUAL = Options()
+
+
+def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/pipeline.json")):
+    """Measure how fast data comes; print tables and write JSON.
+
+    Parameters
+    ----------
     output
-        JSON to write.
+        The JSON file.
     """
     tf.config.set_visible_devices([], "GPU")
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        paths = make_photos(folder, images)
-        records = make_records(paths, sentences)
-        config = config_of(folder, "refcoco", "unc")
-        writing = timed(lambda: prepare({"train": records}, config, folder / "shards"))
-        shards = {"images": images, "seconds": writing, "kilobytes": kilobytes(paths)}
-
-        start = time.perf_counter()
-        records = read_shards(folder / "shards")["train"]
-        vocabulary = Vocabulary.build([record.expression for record in records])
-        dataset = make_dataset(records, vocabulary, image_size, batch_size)
-        next(iter(dataset))
-        first = time.perf_counter() - start
-
-        contents = [paths[i % images].read_bytes() for i in range(len(records))]
-        calls = {
-            "floor": lambda: exhaust(floor(contents, image_size, batch_size)),
-            "pipeline": lambda: exhaust(make_dataset(records, vocabulary, image_size, batch_size)),
-        }
-        rates = take_turns(calls, rounds, len(records))
-        growth = watch_memory(records, vocabulary, image_size, batch_size, long_passes)
-        shapes = measure_ref_shapes(folder, scenes)
-
-    results = {
-        "environment": environment(),
-        "settings": {"image_size": image_size, "batch_size": batch_size, "rounds": rounds},
-        "shards": shards,
-        "seconds_to_first_batch": first,
-        "rates": rates,
-        "memory": growth,
-        "ref_shapes": shapes,
-        "targets": check_targets(
-            {
-                "pipeline_over_floor_per_core": rates["pipeline"]["over_floor_per_core"],
-                "memory_growth_mb": growth["growth_mb"],
-                "scenes_per_second_of_two_cores": 2 * shapes["scenes_per_core_second"],
-            },
-            TARGETS,
-        ),
-    }
+        results = measure_all(Path(folder), options)
     show(results)
-    write_json(output, results)
+    measure.write_json(output, results)
+
+
+def measure_all(folder, options):
+    """What the JSON file holds; photos, shards and scenes go into the folder."""
+    paths = make_photos(folder, options.images)
+    config = config_of(folder, "refcoco", "unc")
+    made = {"train": make_records(paths, options.sentences)}
+    writing = timed(lambda: prepare(made, config, folder / "shards"))
+
+    start = time.perf_counter()
+    records = read_shards(folder / "shards")["train"]
+    vocabulary = Vocabulary.build([record.expression for record in records])
+    stream = partial(
+        RecordBatches, records, Preprocessor(vocabulary, options.image_size), options.batch_size
+    )
+    next(iter(tf_dataset(stream(seed=0))))
+    first = time.perf_counter() - start
+
+    contents = [paths[i % len(paths)].read_bytes() for i in range(len(records))]
+    calls = {
+        "floor": lambda: exhaust(floor(contents, options.image_size, options.batch_size)),
+        "pipeline": lambda: exhaust(tf_dataset(stream(seed=0))),
+    }
+    results = {
+        "environment": measure.environment(),
+        "settings": asdict(options),
+        "shards": {"images": len(paths), "seconds": writing, "kilobytes": kilobytes(paths)},
+        "seconds_to_first_batch": first,
+        "rates": take_turns(calls, options.rounds, len(records)),
+        "memory": watch_memory(stream, options.long_passes),
+        "ref_shapes": measure_ref_shapes(folder, options.scenes),
+    }
+    return results | {"targets": measure.check_targets(target_values(results), TARGETS)}
+
+
+def target_values(results):
+    """What `TARGETS` are about."""
+    return {
+        "pipeline_over_floor_per_core": results["rates"]["pipeline"]["over_floor_per_core"],
+        "memory_growth_mb": results["memory"]["growth_mb"],
+        "scenes_per_second_of_two_cores": 2 * results["ref_shapes"]["scenes_per_core_second"],
+    }
 
 
 def make_photos(folder, count):
@@ -152,10 +170,6 @@ def make_records(paths, sentences):
 def kilobytes(paths):
     """Mean size of the files."""
     return statistics.mean(path.stat().st_size for path in paths) / 1e3
-
-
-def make_dataset(records, vocabulary, image_size, batch_size):
-    return tf_dataset(RecordBatches(records, vocabulary, image_size, batch_size, seed=0))
 
 
 def floor(contents, image_size, batch_size):
@@ -201,17 +215,19 @@ def take_turns(calls, rounds, samples):
     }
 
 
-def watch_memory(records, vocabulary, image_size, batch_size, passes):
-    """Resident memory over passes; grown is what came on after the first."""
-    batches = -(-len(records) // batch_size)
-    stream = RecordBatches(
-        records, vocabulary, image_size, batch_size, seed=1, batches=batches * passes
-    )
+def watch_memory(stream, passes):
+    """Resident memory over passes; grown is what came on after the first.
+
+    Args:
+        stream: function from a seed and a number of batches to `RecordBatches`.
+        passes: over all records.
+    """
+    batches = len(stream())
     megabytes = []
-    iterator = iter(tf_dataset(stream))
+    iterator = iter(tf_dataset(stream(seed=1, batches=batches * passes)))
     for _ in range(passes):
         exhaust(itertools.islice(iterator, batches))
-        megabytes.append(resident("VmRSS") / 1e6)
+        megabytes.append(measure.resident("VmRSS") / 1e6)
     return {"megabytes_after_pass": megabytes, "growth_mb": megabytes[-1] - megabytes[0]}
 
 
@@ -267,7 +283,7 @@ def show(results):
         f"{shapes['scenes_per_core_second']:.0f} per second of a core; to shards in "
         f"{shapes['seconds_to_shards']:.1f} s"
     )
-    console.print(target_table(results["targets"]))
+    console.print(measure.target_table(results["targets"]))
 
 
 if __name__ == "__main__":

@@ -8,35 +8,61 @@ model itself, image and sentence in, once per sentence; in turn in one process. 
 three must be the same. benchmarks/README.md says how it is measured.
 """
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cyclopts
 import keras
+import measure
 import numpy as np
-from measure import (
-    check_targets,
-    environment,
-    interleaved,
-    summary,
-    target_table,
-    timing_table,
-    write_json,
-)
 from model import build
 from rich.console import Console
 
-from keras_cmsa.evaluation import strict_mask
-from keras_cmsa.image import resize_and_pad
-from keras_cmsa.predictor import Predictor
-from keras_cmsa.text import Vocabulary
+from keras_cmsa.inference.masks import to_mask
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.text import Vocabulary
 
 TARGETS = {"faster_than_calls": (">=", 6), "pixels_that_differ": ("<=", 0)}
 
 
-def draw_vocabulary(model):
-    """As many words as the model has vectors for: w2, w3, ..."""
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    image_size
+        Side of the network's square input in pixels, a multiple of 8.
+    sentences
+        How many sentences to ask of the one image.
+    length
+        Words per sentence.
+    repeats
+        Timed rounds, in each of which every way runs once.
+    small
+        Measure the recipes' small model instead of the paper's.
+    photo_size
+        Height and width of the photo in pixels, at which the masks are compared.
+    """
+
+    image_size: int = 320
+    sentences: int = 20
+    length: int = 8
+    repeats: int = 3
+    small: bool = False
+    photo_size: tuple[int, int] = (480, 640)
+
+
+USUAL = Options()
+
+
+def draw_preprocessor(model):
+    """A `Preprocessor` with as many words as the model has vectors for: w2, w3, ..."""
     rows = model.get_layer("word_vectors").input_dim
-    return Vocabulary([f"w{i}" for i in range(2, rows)], model.input["words"].shape[1])
+    (_, image_size, _, _), (_, max_words) = model.input["image"].shape, model.input["words"].shape
+    return Preprocessor(Vocabulary([f"w{i}" for i in range(2, rows)], max_words), image_size)
 
 
 def draw_sentences(vocabulary, count, length):
@@ -51,23 +77,23 @@ def balance(model, image, words):
     model.get_layer("score").bias.assign_sub([np.median(logits)])
 
 
-def compare(image_size, small, sentences, length, repeats, photo_size):
+def compare(options):
     """Timings of the three ways, and by how many pixels their masks differ at most."""
     keras.utils.set_random_seed(0)
-    model, _ = build(image_size, small)
-    vocabulary = draw_vocabulary(model)
-    asked = draw_sentences(vocabulary, sentences, length)
-    photo = np.random.default_rng(1).integers(0, 256, (*photo_size, 3)).astype("uint8")
-    fitted = resize_and_pad(photo, image_size)[None]
-    ids = vocabulary.encode(asked)
-    balance(model, fitted, ids[:1])
-    predictor = Predictor(model, vocabulary)
+    model, _ = build(options.image_size, options.small)
+    preprocessor = draw_preprocessor(model)
+    asked = draw_sentences(preprocessor.vocabulary, options.sentences, options.length)
+    photo = np.random.default_rng(1).integers(0, 256, (*options.photo_size, 3)).astype("uint8")
+    square = preprocessor.image(photo)[None]
+    ids = preprocessor.vocabulary.encode(asked)
+    balance(model, square, ids[:1])
+    predictor = Predictor(model, preprocessor)
     masks = {}
 
     def by_model():
-        inputs = [{"image": fitted, "words": row[None]} for row in ids]
-        logits = [np.asarray(model.predict_on_batch(x))[0, ..., 0] for x in inputs]
-        return keep("model", [strict_mask(x, photo.shape[:2], "pad") for x in logits])
+        inputs = [{"image": square, "words": row[None]} for row in ids]
+        logits = [np.asarray(model.predict_on_batch(x))[0] for x in inputs]
+        return keep("model", [to_mask(x, photo.shape[:2], preprocessor) for x in logits])
 
     def by_calls():
         return keep("calls", [predictor(photo, sentence).mask for sentence in asked])
@@ -80,62 +106,36 @@ def compare(image_size, small, sentences, length, repeats, photo_size):
         return keras.ops.zeros(1)  # all is computed by now; `interleaved` waits for a tensor
 
     forms = {"at once": at_once, "calls": by_calls, "model": by_model}
-    timings = summary(interleaved(forms, repeats), "at once")
+    timings = measure.summary(measure.interleaved(forms, options.repeats), "at once")
     differ = max(int(np.sum(masks["model"] != masks[name])) for name in ("calls", "at once"))
     found = float(masks["model"].mean())
     return {"timings": timings, "pixels_that_differ": differ, "share_of_pixels_found": found}
 
 
-def main(
-    *,
-    image_size: int = 320,
-    sentences: int = 20,
-    length: int = 8,
-    repeats: int = 3,
-    small: bool = False,
-    photo_size: tuple[int, int] = (480, 640),
-    output: Path = Path("runs/benchmarks/predictor.json"),
-):
+def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/predictor.json")):
     """Time one image and many sentences; print and write JSON.
 
     Parameters
     ----------
-    image_size
-        Side of the network's square input in pixels, a multiple of 8.
-    sentences
-        Asked of the one image.
-    length
-        Words per sentence.
-    repeats
-        Timed rounds, in each of which every way runs once.
-    small
-        The recipes' small model instead of the paper's.
-    photo_size
-        Height and width of the photo in pixels, at which the masks are compared.
     output
         The JSON file.
     """
     results = {
-        "environment": environment(),
-        "settings": {
-            "image_size": image_size,
-            "sentences": sentences,
-            "length": length,
-            "small": small,
-            "repeats": repeats,
-        },
-        **compare(image_size, small, sentences, length, repeats, photo_size),
+        "environment": measure.environment(),
+        "settings": asdict(options),
+        **compare(options),
     }
     values = {
         "faster_than_calls": results["timings"][1]["ratio"],
         "pixels_that_differ": results["pixels_that_differ"],
     }
-    results["targets"] = check_targets(values, TARGETS)
+    results["targets"] = measure.check_targets(values, TARGETS)
     console = Console()
-    console.print(timing_table(f"One image, {sentences} sentences", results["timings"]))
+    title = f"One image, {options.sentences} sentences"
+    console.print(measure.timing_table(title, results["timings"]))
     console.print(f"pixels found: {100 * results['share_of_pixels_found']:.0f} %")
-    console.print(target_table(results["targets"]))
-    write_json(output, results)
+    console.print(measure.target_table(results["targets"]))
+    measure.write_json(output, results)
 
 
 if __name__ == "__main__":

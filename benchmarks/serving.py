@@ -17,26 +17,68 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import cyclopts
 import keras
+import measure
 import numpy as np
 import tensorflow as tf
-from measure import environment, interleaved, summary, timing_table, write_json
 from model import build
 from PIL import Image
-from predictor import draw_sentences, draw_vocabulary
+from predictor import draw_preprocessor, draw_sentences
 from rich.console import Console
 
-from keras_cmsa.client import Client
-from keras_cmsa.export import export_saved_model
-from keras_cmsa.image import read_image, resize_and_pad
-from keras_cmsa.predictor import Predictor
+from keras_cmsa.export.saved_model import export_saved_model
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.serving.client import Client
 
 SERVER = Path(__file__).parents[1] / "tests/serving_server.py"
+
+
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    model
+        A trained model, as `--model` of keras-cmsa takes it. Without it: random weights.
+    image_size
+        Side of the network's square input in pixels, for random weights.
+    small
+        Random weights of the recipes' small model instead of the paper's.
+    url
+        Address of a server that has the model as cmsa, in place of the tests' own.
+    protocol
+        Protocol of the tests' server.
+    batches
+        Batch sizes to compare.
+    clients
+        Number of concurrent clients under load.
+    seconds
+        Seconds of load; 0 leaves it out.
+    repeats
+        Timed rounds, in each of which every way runs once.
+    """
+
+    model: str | None = None
+    image_size: int = 320
+    small: bool = False
+    url: str | None = None
+    protocol: Literal["grpc", "http"] = "grpc"
+    batches: tuple[int, ...] = (1, 4, 8)
+    clients: int = 16
+    seconds: float = 0
+    repeats: int = 5
+
+
+USUAL = Options()
 
 
 def photo(seed=0, size=(480, 640)):
@@ -51,7 +93,7 @@ def compare_latency(predictor, folder, sentence, repeats):
     """Batch 1: the SavedModel from file to mask and from tensors, the Keras model, its backbone."""
     model = predictor.model
     file = photo()
-    image = resize_and_pad(read_image(file), predictor.image_size)[None]
+    image = predictor.preprocessor.image(read_image(file))[None]
     inputs = {"image": image, "words": predictor.encode([sentence])}
     loaded = tf.saved_model.load(str(folder))
     asked = {"image_bytes": tf.constant([file]), "expression": tf.constant([sentence])}
@@ -63,7 +105,7 @@ def compare_latency(predictor, folder, sentence, repeats):
         "SavedModel, tensors": partial(loaded.signatures["tensors"], **tensors),
         "SavedModel, file to mask": partial(asked_for_mask, loaded, asked),
     }
-    return summary(interleaved(calls, repeats), "predict_on_batch, model")
+    return measure.summary(measure.interleaved(calls, repeats), "predict_on_batch, model")
 
 
 def asked_for_mask(loaded, asked):
@@ -88,7 +130,7 @@ def compare_batches(url, sizes, sentences, repeats):
         calls = {
             f"batch {size}": partial(ask, client, size, (sentences * size)[:size]) for size in sizes
         }
-        rows = summary(interleaved(calls, repeats), f"batch {sizes[0]}")
+        rows = measure.summary(measure.interleaved(calls, repeats), f"batch {sizes[0]}")
     return [
         row | {"images_per_second": size / row["seconds"]}
         for row, size in zip(rows, sizes, strict=True)
@@ -141,72 +183,47 @@ def load(url, clients, seconds, sentences):
     }
 
 
-def main(
-    *,
-    model: Path | None = None,
-    image_size: int = 320,
-    small: bool = False,
-    url: str | None = None,
-    protocol: Literal["grpc", "http"] = "grpc",
-    batches: tuple[int, ...] = (1, 4, 8),
-    clients: int = 16,
-    seconds: float = 0,
-    repeats: int = 5,
-    output: Path = Path("runs/benchmarks/serving.json"),
-):
-    """Export, time, ask and load; print and write JSON.
+def load_predictor(options):
+    """The `Predictor` that is measured."""
+    if options.model:
+        return Predictor.from_preset(options.model)
+    network, _ = build(options.image_size, options.small)
+    return Predictor(network, draw_preprocessor(network))
+
+
+def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/serving.json")):
+    """Export a model, time it, ask a server for masks; print and write JSON.
 
     Parameters
     ----------
-    model
-        A trained model, as Predictor.load takes it. Without: random weights.
-    image_size
-        Side of the network's square input in pixels, for random weights.
-    small
-        Random weights of the recipes' small model instead of the paper's.
-    url
-        Of a server that has the model as cmsa, in place of the tests' own.
-    protocol
-        Of the tests' server.
-    batches
-        Batch sizes to compare.
-    clients
-        That ask at once under load.
-    seconds
-        Of load; 0 leaves it out.
-    repeats
-        Timed rounds, in each of which every way runs once.
     output
         The JSON file.
     """
-    if model:
-        predictor = Predictor.load(model)
-    else:
-        network, _ = build(image_size, small)
-        predictor = Predictor(network, draw_vocabulary(network))
-    sentences = draw_sentences(predictor.vocabulary, 16, 6)
-    settings = {
-        "model": str(model or ("small" if small else "paper")),
-        "image_size": predictor.image_size,
+    predictor = load_predictor(options)
+    preprocessor = predictor.preprocessor
+    sentences = draw_sentences(preprocessor.vocabulary, 16, 6)
+    facts = {
+        "system": predictor.model.name,
+        "image_size": preprocessor.image_size,
         "parameters": predictor.model.count_params(),
-        "repeats": repeats,
     }
-    results = {"environment": environment(), "settings": settings}
+    results = {"environment": measure.environment(), "settings": asdict(options) | facts}
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
-        path = export_saved_model(predictor.model, predictor.vocabulary, Path(folder) / "cmsa")
-        results["latency"] = compare_latency(predictor, path, sentences[0], repeats)
-        console.print(timing_table("Batch 1", results["latency"]))
-        with contextlib.nullcontext(url) if url else served(path, protocol) as address:
-            results["batches"] = compare_batches(address, batches, sentences, repeats)
+        path = export_saved_model(predictor.model, preprocessor, Path(folder) / "cmsa")
+        results["latency"] = compare_latency(predictor, path, sentences[0], options.repeats)
+        console.print(measure.timing_table("Batch 1", results["latency"]))
+        address = options.url
+        with contextlib.nullcontext(address) if address else served(path, options.protocol) as url:
+            results["batches"] = compare_batches(url, options.batches, sentences, options.repeats)
             # The client's own CPU time, not the server's.
-            console.print(timing_table(f"Requests over {protocol}", results["batches"]))
+            console.print(measure.timing_table("Requests", results["batches"]))
             for row in results["batches"]:
                 console.print(f"{row['name']}: {row['images_per_second']:.2f} images/s")
-            if seconds:
-                results["load"] = load(address, clients, seconds, sentences)
+            if options.seconds:
+                results["load"] = load(url, options.clients, options.seconds, sentences)
                 console.print(results["load"])
-    write_json(output, results)
+    measure.write_json(output, results)
 
 
 if __name__ == "__main__":

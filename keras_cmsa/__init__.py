@@ -1,7 +1,7 @@
-"""Referring image segmentation in Keras 3: find in a photo what a sentence speaks of.
+"""Referring image segmentation in Keras 3: find, in a photo, the thing that a sentence refers to.
 
-The names below are the package's contents. Each is imported when first used, so that
-`import keras_cmsa` costs nothing; the layers register with Keras as soon as Keras is there.
+The public names are below. Each is imported when it is first used, so that `import keras_cmsa`
+needs no Keras and no backend; the layers register with Keras as soon as Keras is there.
 """
 
 import importlib
@@ -11,35 +11,50 @@ import wrapt
 from keras_cmsa._version import __version__
 
 _MODULE_OF = {
+    # The method
     "CrossModalSelfAttention": "layers",
     "GatedMultiLevelFusion": "layers",
     "MultimodalFeature": "layers",
-    "build_cmsa": "cmsa",
-    "with_attention": "cmsa",
-    "SYSTEMS": "systems",
-    "build_system": "systems",
-    "dilated_resnet101": "backbones",
-    "small_resnet": "backbones",
-    "MaskLoss": "losses",
-    "OverallIoU": "metrics",
-    "MeanIoU": "metrics",
-    "PrecisionAt": "metrics",
-    "Vocabulary": "text",
-    "WordPieces": "text",
-    "read_image": "image",
-    "resize_and_pad": "image",
-    "undo_resize_and_pad": "image",
-    "Record": "data.records",
-    "read_refer": "data.refer",
+    "build_cmsa": "models.cmsa",
+    "with_attention": "models.cmsa",
+    "SYSTEMS": "models.systems",
+    "build_system": "models.systems",
+    "dilated_resnet101": "models.backbones",
+    "small_resnet": "models.backbones",
+    # Images, words, data
+    "Preprocessor": "preprocessing.preprocessor",
+    "Vocabulary": "preprocessing.text",
+    "WordPieces": "preprocessing.text",
+    "read_image": "preprocessing.reading",
+    "Record": "data.record",
+    "read_records": "data.sources",
+    "read_refer": "data.readers.refer",
     "write_ref_shapes": "data.ref_shapes",
-    "Prediction": "predictor",
-    "Predictor": "predictor",
-    "export_saved_model": "export",
-    "export_onnx": "portable",
-    "export_litert": "portable",
-    "fold_batch_norms": "folding",
-    "train": "training",
-    "evaluate": "evaluation",
+    # Training
+    "MaskLoss": "training.losses",
+    "MeanSampleIoU": "training.metrics",
+    "OverallIoU": "training.metrics",
+    "PrecisionAt": "training.metrics",
+    "Settings": "training.settings",
+    "compile_model": "training.loop",
+    "recipe_settings": "training.settings",
+    "run_training": "training.run",
+    "train": "training.loop",
+    # A trained model
+    "Prediction": "inference.prediction",
+    "Predictor": "inference.predictor",
+    "load_preset": "inference.preset",
+    "save_preset": "inference.preset",
+    "to_mask": "inference.masks",
+    "evaluate": "evaluation.evaluate",
+    "summarize": "evaluation.scores",
+    # Elsewhere
+    "Client": "serving.client",
+    "ExportOptions": "export.saved_model",
+    "export_litert": "export.portable",
+    "export_onnx": "export.portable",
+    "export_saved_model": "export.saved_model",
+    "fold_batch_norms": "export.folding",
 }
 
 __all__ = ["__version__"]
@@ -57,7 +72,7 @@ def __dir__():
 
 
 def _register(_):
-    for module in ("layers", "losses", "metrics"):
+    for module in ("layers", "training.losses", "training.metrics"):
         importlib.import_module(f"keras_cmsa.{module}")
 
 

@@ -1,6 +1,6 @@
 """What a model costs: parameters, multiply-adds, milliseconds per image.
 
-KERAS_BACKEND=jax python recipes/costs.py MODEL.keras       prints its multiply-adds
+KERAS_BACKEND=jax python recipes/costs.py runs/demo     prints its multiply-adds
 """
 
 import json
@@ -11,20 +11,24 @@ import sys
 import time
 from importlib.util import find_spec
 
+import cyclopts
 import keras
 import numpy as np
 
+from keras_cmsa.inference.preset import load_preset
+from keras_cmsa.utils import command_line
 
-def measure_costs(model, path):
+
+def measure_costs(model, preset):
     """Dict of `parameters`, `multiply_adds` (None without JAX) and `milliseconds` per image.
 
     Args:
         model: from `image` and `words` to logits.
-        path: its `.keras` file, for another process to count in.
+        preset: its folder, for another process to count in.
     """
     return {
         "parameters": model.count_params(),
-        "multiply_adds": multiply_adds_in_jax(path) if find_spec("jax") else None,
+        "multiply_adds": multiply_adds_in_jax(preset) if find_spec("jax") else None,
         "milliseconds": milliseconds_per_image(model),
     }
 
@@ -41,10 +45,10 @@ def milliseconds_per_image(model, repeats=20):
     return 1e3 * statistics.median(times)
 
 
-def multiply_adds_in_jax(path):
-    """`count_multiply_adds` of a saved model, whatever the backend of this process."""
+def multiply_adds_in_jax(preset):
+    """`count_multiply_adds` of a preset, whatever the backend of this process."""
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, __file__, str(path)]
+    command = [sys.executable, __file__, str(preset)]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
@@ -70,6 +74,7 @@ def count_multiply_adds(model):
 
 
 def multiply_adds_of(jaxpr):
+    """Multiply-adds of a `jaxpr`, a computation as JAX traces it."""
     total = 0
     for equation in jaxpr.eqns:
         parameters = equation.params
@@ -112,7 +117,22 @@ def draw_inputs(model):
     return {"image": image, "words": np.ones((1, model.input["words"].shape[1]), "int32")}
 
 
-if __name__ == "__main__":
-    import keras_cmsa  # noqa: F401 - for its side effect: it registers the layers
+def main(model: str):
+    """Print the multiply-adds of a model for one image and expression.
 
-    print(count_multiply_adds(keras.saving.load_model(sys.argv[1], compile=False)))
+    Parameters
+    ----------
+    model
+        A preset's folder, or its address on a hub.
+    """
+    if keras.backend.backend() != "jax":
+        raise ValueError(
+            f"JAX counts: set KERAS_BACKEND=jax. Received: {keras.backend.backend()!r}"
+        )
+    print(count_multiply_adds(load_preset(model).model))
+
+
+if __name__ == "__main__":
+    app = cyclopts.App()
+    app.default(main)
+    command_line.run(app, sys.argv[1:], sys.argv[0])

@@ -1,7 +1,7 @@
-"""CMSA on ReferIt (SAIAPR TC-12), which also speaks of sky, water and ground.
+"""CMSA on ReferIt (SAIAPR TC-12), which also refers to sky, water and ground.
 
 Paper (CVPR 2019, Table 1, COCO-trained DeepLab start, with DenseCRF): overall IoU 63.80 test. From
-ImageNet weights, which this recipe starts from, it can be expected to end lower; not run in full
+ImageNet weights, which this recipe starts from, it can be expected to end lower. Not run in full
 yet.
 
     python recipes/train_referit.py --data-dir RELEASE                              for a GPU
@@ -9,19 +9,13 @@ yet.
     python recipes/train_referit.py --data-dir REFER_ROOT --dataset refclef --split-owner berkeley
     python recipes/train_referit.py --small                                         on RefShapes
 
-The settings are those of train_unc.py: the paper has one set for all four data sets. RELEASE has
-images/, mask/ and the referit_query_*.json files; recipes/README.md. The authors train on trainval.
-By default this recipe trains on train and picks the best round on val; with trainval the round is
-picked on expressions trained on, and the number of val says nothing, that of test still does.
+RELEASE has images/, mask/ and the referit_query_*.json files; recipes/README.md. The authors train
+on trainval. By default this recipe trains on train and picks the best round on val; with trainval
+the round is picked on expressions trained on, and the number of val says nothing, that of test
+still does.
 """
 
-from functools import partial
-from pathlib import Path
-
-import cyclopts
-from train_unc import main
-
-recipe = partial(main, dataset="referit", flavour="referit", run_dir=Path("runs/referit"))
+from keras_cmsa.training.recipes import main
 
 if __name__ == "__main__":
-    cyclopts.run(recipe)
+    main("referit")

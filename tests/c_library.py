@@ -6,13 +6,17 @@ TensorFlow Serving loads a model through the same code (`LoadSavedModel` with th
 its initialisation of tables from assets). Given are the tensors to feed, as lists of base64 strings,
 and the tensors to fetch; written are their types, shapes and base64 bytes, and the bytes of memory
 that were resident at most up to the end of each request.
+
+Tests call `ask`, which starts that process.
 """
 
 import base64
 import ctypes
 import json
 import resource
+import subprocess
 import sys
+from pathlib import Path
 
 FLOAT, STRING, BOOL = 1, 7, 10
 STRING_SIZE = 24  # of a TF_TString
@@ -105,6 +109,64 @@ def run(tf, graph, session, feeds, fetches):
     )  # fmt: skip
     tf.check()
     return {name: read(tf, tensor) for name, tensor in zip(fetches, found)}
+
+
+def ask(version, requests, folder):
+    """What the C library answers for a version's `serving_default`.
+
+    Args:
+        version: folder of the version.
+        requests: list of dicts from an input's name to a list of bytes.
+        folder: where files between the processes may lie.
+
+    Returns:
+        The answers, a list of dicts from an output's name to an array, and the peaks of memory in
+        bytes up to the end of each request. Or `None` and the error, if the library refuses.
+    """
+    import tensorflow as tf
+
+    signature = signature_of(version)
+    feeds = [
+        {
+            signature.inputs[name].name: [encode(row) for row in rows]
+            for name, rows in request.items()
+        }
+        for request in requests
+    ]
+    fetch = {name: info.name for name, info in signature.outputs.items()}
+    request, answer = folder / "request.json", folder / "answer.json"
+    request.write_text(json.dumps({"feeds": feeds, "fetch": fetch}))
+    library = Path(tf.__file__).with_name("libtensorflow_cc.so.2")
+    command = [sys.executable, __file__, library, version, request, answer]
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    if done.returncode:
+        return None, done.stderr
+    found = json.loads(answer.read_text())
+    answers = [{name: as_array(x) for name, x in one.items()} for one in found["answers"]]
+    return answers, found["peaks"]
+
+
+def graph_of(version):
+    """The only graph of a SavedModel, with its signatures."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    data = (version / "saved_model.pb").read_bytes()
+    return saved_model_pb2.SavedModel.FromString(data).meta_graphs[0]
+
+
+def signature_of(version, name="serving_default"):
+    """A signature: its inputs and outputs by name."""
+    return graph_of(version).signature_def[name]
+
+
+def as_array(answer):
+    import numpy as np
+
+    if isinstance(answer["data"], list):
+        texts = [base64.b64decode(text) for text in answer["data"]]
+        return np.array(texts, object).reshape(answer["shape"])
+    kind = {FLOAT: "float32", BOOL: "bool"}[answer["type"]]
+    return np.frombuffer(base64.b64decode(answer["data"]), kind).reshape(answer["shape"])
 
 
 def main(library, folder, request, answer):

@@ -1,10 +1,18 @@
-"""What every test file shares: the real samples, and a seed."""
+"""What every test file shares: the real samples, seeds, an exported model, a photo."""
 
 from pathlib import Path
 
 import pytest
 
 SAMPLES = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest picks tests by their marks
+def pytest_collection_modifyitems(items):
+    """Marks every test that asks for the real samples, be it through another fixture."""
+    for item in items:
+        if "samples" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.samples)
 
 
 @pytest.fixture
@@ -26,25 +34,71 @@ def seeded():
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """A tiny model with weights away from their start, its vocabulary and the folder of its version."""
+def preset(tmp_path_factory):
+    """The folder of a tiny model that finds about half of an image of noise."""
     import keras
-    import numpy as np
     import tiny
 
-    from keras_cmsa.export import export_saved_model
+    from keras_cmsa.inference.preset import save_preset
 
     keras.utils.set_random_seed(7)
-    rng = np.random.default_rng(5)
-    model = tiny.shaken(tiny.model(), rng, scale=0.3)
-    vocabulary = tiny.vocabulary()
-    pixels = rng.integers(0, 256, (1, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
-    logits = model.predict_on_batch(
-        {"image": pixels, "words": vocabulary.encode(["red box on the left"])}
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    numbers = {"overall_iou": 0.5, "mean_iou": 0.25, "samples": 3}
+    known = {
+        "data": {"name": "boxes", "counts": {"val": {"refs": 2, "expressions": 3, "images": 1}}},
+        "starting_weights": "random (seed 7)",
+        "metrics": {"profile": "strict", "weights": "random (seed 7)", "splits": {"val": numbers}},
+    }
+    preprocessor = tiny.preprocessor()
+    save_preset(folder, tiny.finder(preprocessor), preprocessor, known)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def predictor(preset):
+    """The `Predictor` of `preset`. Tests share it, so none changes it."""
+    from keras_cmsa import Predictor
+
+    return Predictor.from_preset(preset)
+
+
+@pytest.fixture
+def rng():
+    """NumPy's random numbers, seeded."""
+    import numpy as np
+
+    return np.random.default_rng(4)
+
+
+@pytest.fixture(scope="session")
+def exported(predictor, tmp_path_factory):
+    """The folder of an exported version of `preset`, with requests to warm up with."""
+    from keras_cmsa.export.saved_model import export_saved_model
+
+    folder = tmp_path_factory.mktemp("saved_models") / "cmsa"
+    return export_saved_model(
+        predictor.model, predictor.preprocessor, folder, config=predictor.config
     )
-    model.get_layer("score").bias.assign_sub([np.median(logits)])
-    path = export_saved_model(model, vocabulary, tmp_path_factory.mktemp("saved_models") / "cmsa")
-    return model, vocabulary, path
+
+
+@pytest.fixture(scope="session")
+def stretched(tmp_path_factory):
+    """A model with `resizing="stretch"`: the folders of its preset and of the version that
+    `keras-cmsa export` made of it."""
+    import keras
+    import tiny
+    from command import run
+
+    from keras_cmsa.inference.preset import save_preset
+
+    keras.utils.set_random_seed(7)
+    folder = tmp_path_factory.mktemp("stretched")
+    preprocessor = tiny.preprocessor(resizing="stretch")
+    save_preset(folder / "run", tiny.finder(preprocessor), preprocessor)
+    versions = folder / "saved_models" / "stretched"
+    (versions / "4").mkdir(parents=True)
+    assert run("export", versions, "--model", folder / "run", "--no-warmup") == 0
+    return folder / "run", versions / "5"
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_cmsa.data.records import Record
-from keras_cmsa.text import Vocabulary
+from keras_cmsa.data.record import Record
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.text import Vocabulary
 
 SIZE = 16  # the network's input
 WORDS = 5  # the longest expression of the model
@@ -62,6 +63,15 @@ def records(folder, count, seed=0):
     return made
 
 
+def assert_same_batches(ours, theirs, tolerance=0.0):
+    """Two lists of `(inputs, masks)`; `tolerance` is of pixels in 0..255."""
+    assert len(ours) == len(theirs)
+    for (inputs, masks), (other_inputs, other_masks) in zip(ours, theirs):
+        np.testing.assert_allclose(inputs["image"], other_inputs["image"], atol=tolerance)
+        np.testing.assert_array_equal(inputs["words"], other_inputs["words"])
+        np.testing.assert_array_equal(masks, other_masks)
+
+
 def refer_root(root, counts, seed=0):
     """Writes REFER's layout with `counts[split]` scenes per split: a ref and a sentence each."""
     rng = np.random.default_rng(seed)
@@ -93,6 +103,11 @@ def vocabulary():
     return Vocabulary([*COLOURS, "box", "on", "the", "left", "right"], max_words=WORDS)
 
 
+def preprocessor(resizing="pad", size=SIZE):
+    """What stands between a scene and `model()`."""
+    return Preprocessor(vocabulary(), size, resizing)
+
+
 def backbone():
     """Three maps of different widths at an eighth of the side, no position of which is 0."""
     import keras
@@ -108,16 +123,63 @@ def backbone():
 
 def model(words=None, **options):
     """A CMSA network with levels of different widths; Keras' seed decides its weights."""
-    from keras_cmsa.cmsa import build_cmsa
+    from keras_cmsa.models.cmsa import build_cmsa
 
     sizes = {"word_dim": 5, "attention_dim": 4, "fusion_dim": 3, "max_words": WORDS}
     return build_cmsa(words or len(vocabulary()), SIZE, backbone(), **{**sizes, **options})
 
 
 def to_numpy(tensor):
+    """A tensor or variable of any backend as an array, cut off from its gradient."""
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def weights_of(layer):
+    """Weights in float64 by their path below the layer."""
+    return {w.path.split("/", 1)[-1]: to_numpy(w.value).astype("float64") for w in layer.weights}
+
+
+def normal(rng, *shape):
+    """Random numbers of a layer's input: float32."""
+    return rng.normal(size=shape).astype("float32")
+
+
+def assert_near(value, wanted, tolerance=1e-5):
+    """Equal up to that share of the largest value wanted, or of 1."""
+    value = to_numpy(value)
+    assert value.shape == np.shape(wanted)
+    assert np.abs(value - wanted).max() <= tolerance * max(1, np.abs(wanted).max())
+
+
+def gradients(function, arrays):
+    """Gradients of `sum(function(*arrays))` as arrays, on whichever backend runs.
+
+    The function gets tensors that have a gradient: it works on them by `keras.ops` alone.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tensors = [tf.constant(array) for array in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            total = keras.ops.sum(function(*tensors))
+        return [g.numpy() for g in tape.gradient(total, tensors)]
+    if backend == "jax":
+        import jax
+
+        every = tuple(range(len(arrays)))
+        gradient = jax.grad(lambda *a: keras.ops.sum(function(*a)), every)
+        return [np.asarray(g) for g in gradient(*arrays)]
+    import torch
+
+    tensors = [torch.tensor(array, requires_grad=True) for array in arrays]
+    keras.ops.sum(function(*tensors)).backward()
+    return [t.grad.numpy() for t in tensors]
 
 
 def shaken(model, rng, scale=0.2):
@@ -138,3 +200,13 @@ def weightless_backbone(keras, image_size, maps):
             for x, (_, channels) in zip(pooled, maps)
         ],
     )
+
+
+def finder(preprocessor, **options):
+    """A model with weights away from their start, which finds about half of an image of noise."""
+    rng = np.random.default_rng(5)
+    made = shaken(model(len(preprocessor.vocabulary), **options), rng, scale=0.3)
+    noise = rng.integers(0, 256, (SIZE, SIZE, 3))
+    logits = made(preprocessor([noise], [SENTENCES[0]]), training=False)
+    made.get_layer("score").bias.assign_sub([np.median(to_numpy(logits))])
+    return made

@@ -1,7 +1,8 @@
 """Data sets: one record type, their readers, RefShapes, batches, and a builder for TFDS.
 
-Importing this costs nothing. Once TensorFlow Datasets is imported, before or after, it knows
-`refer_segmentation`: `tfds.load("refer_segmentation/unc", ...)`.
+This package imports no framework. It registers the builder `refer_segmentation` as soon as
+TensorFlow Datasets is imported, before or after this package:
+`tfds.load("refer_segmentation/unc", ...)`.
 """
 
 import importlib

@@ -1,79 +1,84 @@
-"""Augmentation that keeps an expression true: mirrored scenes with mirrored words, size and light.
+"""Augmentation that keeps expressions true: mirrored images with mirrored words, scale and light.
 
-The paper trains without any. Colours decide what many expressions mean, those of UNC+ most of all,
-so the hue stays as it is unless asked otherwise.
+The paper trains without augmentation. Many expressions, above all in UNC+, depend on colours, so
+the hue is unchanged by default.
 """
 
 import re
 
 import numpy as np
 
-from keras_cmsa.text import split_words
+from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.utils.extras import require
 
-# "left" and "right" as a word or in one, such as "leftmost" or "topright", but not in "bright",
-# "upright", "alright", "fright", "playwright", "copyright", "outright", "cleft" or "leftovers".
+# Matches "left" and "right" as a word or within one, such as "leftmost" or "topright", but not in
+# "bright", "upright", "alright", "fright", "playwright", "copyright", "outright", "cleft" or
+# "leftovers".
 DIRECTION = re.compile(
     r"(?<!\b[bfw])(?<!up)(?<!al)(?<!copy)(?<!out)(?<!playw)right|(?<!\bc)left(?!over)"
 )
-OTHER = {"left": "right", "right": "left"}
+OPPOSITE = {"left": "right", "right": "left"}
 
-# What says left or right in ways that cannot be swapped for sure: short forms, slips of the
-# keyboard, the clock's hands.
-UNSURE = frozenset(
+# Words that mean left or right but cannot be swapped safely: short forms, typing errors, clock
+# positions and compass points.
+UNSAFE = frozenset(
     "l r lt rt lf lft rgt lef rigt rigth riht oclock clock clockwise east west".split()
 )
-# "right behind" is "just behind" unless a place is spoken of: "on the right behind the tree".
+# "right" means "just" before one of these words, as in "right behind the tree", ...
 AFTER_JUST = frozenset(
     "above after against at before behind below beneath beside between by here in inside near next "
     "on over there under underneath up where".split()
 )
+# ... unless it follows one of these, as in "on the right behind the tree".
 BEFORE_PLACE = frozenset(
     "at back bottom bottommost extreme far from front her his in lower mid middle most my of on our "
     "second the their third to top upper very way your".split()
 )
-# "left behind", "left over": what remains.
-AFTER_REMAINS = frozenset("alone behind out over".split())
+# "left" means "remaining" before one of these words, as in "left over".
+AFTER_REMAINING = frozenset("alone behind out over".split())
 
 
-def mirrored(expression):
-    """What the expression becomes when its image is mirrored.
+def mirror_expression(expression):
+    """Swaps left and right in an expression, for a mirrored image.
 
     Args:
         expression: `str`.
 
     Returns:
-        Its words with left and right swapped, joined by spaces; or None if it is not sure that
-        swapping keeps its meaning: then the image must stay as it is.
+        The words of the expression with left and right swapped, joined by spaces; or None if the
+        swap may change the meaning. Then the image must not be mirrored.
     """
     words = split_words(expression)
-    if UNSURE.intersection(words):
+    if UNSAFE.intersection(words):
         return None
     for before, word, after in zip(["", *words], words, [*words[1:], ""]):
-        just = word == "right" and after in AFTER_JUST and before not in BEFORE_PLACE
-        if just or (word == "left" and after in AFTER_REMAINS):
+        is_just = word == "right" and after in AFTER_JUST and before not in BEFORE_PLACE
+        is_remaining = word == "left" and after in AFTER_REMAINING
+        if is_just or is_remaining:
             return None
-    return " ".join(DIRECTION.sub(lambda found: OTHER[found[0]], word) for word in words)
+    return " ".join(DIRECTION.sub(lambda match: OPPOSITE[match[0]], word) for word in words)
 
 
 class Augmentation:
-    """Random changes of training samples. The layers are keras-cv's, which need TensorFlow.
+    """Changes training samples at random, with layers of keras-cv, which need TensorFlow.
 
-    Whether a sample is mirrored follows from the seed and its place in the training alone, as its
-    order does. What the layers draw does not: a resumed run draws anew.
+    Mirroring depends only on the seed and on a sample's place in the training, so a resumed run
+    mirrors the same samples. The layers' own random numbers start anew when a run resumes.
 
     Args:
         flip: probability of mirroring, for expressions that allow it.
-        scale: `(smallest, largest)` factor of size; the larger is cut at random, the smaller padded
-            with black. None leaves size alone. A sample whose object would be cut away stays.
-        brightness: largest shift, as a part of the range of values.
-        contrast: largest change of contrast, as a part of it.
-        saturation: largest change of saturation, from 0 to 0.5 (grey or twice as much).
-        hue: largest shift of hue, from 0 to 1. Anything but 0 makes other colours of colours.
-        seed: of all draws.
+        scale: `(smallest, largest)` scale factor. A larger image is cropped at random, a smaller
+            one is padded with black. None keeps the scale. A sample is unchanged if its object
+            would be cut away.
+        brightness: largest shift of brightness, as a fraction of the range of values.
+        contrast: largest relative change of contrast.
+        saturation: largest change of saturation, from 0 to 0.5 (0.5 gives grey to double).
+        hue: largest shift of hue, from 0 to 1. Any value but 0 changes colours into others.
+        seed: seed of all random numbers.
 
     Raises:
         ValueError: if a number is out of range.
-        ImportError: if keras-cv is needed and not installed.
+        ModuleNotFoundError: if keras-cv is needed but not installed.
     """
 
     def __init__(
@@ -88,8 +93,8 @@ class Augmentation:
     ):
         if not 0 <= flip <= 1 or (scale is not None and not 0 < scale[0] <= scale[1]):
             raise ValueError(
-                "wanted flip in 0..1 and scale as (smallest, largest) above 0 or None; received: "
-                f"flip={flip}, scale={scale}"
+                "wanted flip in 0..1 and scale as (smallest, largest) above 0 or None. "
+                f"Received: flip={flip}, scale={scale}"
             )
         self.flip = flip
         self.scale = scale
@@ -100,13 +105,13 @@ class Augmentation:
             "hue": hue,
         }
         self.seed = seed
-        self.layers = None  # made for the first batch, whose size they must know
+        self.layers = None  # built for the first batch, because they need its size
 
     def flips(self, places):
-        """Which samples of the training's stream would be mirrored.
+        """Says which samples of a training are mirrored if their expressions allow it.
 
         Args:
-            places: `(n,)` integers, places in the stream.
+            places: `(n,)` integers, the samples' places in the training, from 0.
 
         Returns:
             `(n,)` boolean.
@@ -117,59 +122,53 @@ class Augmentation:
         )
 
     def __call__(self, images, masks):
-        """Changes size and light of a batch.
+        """Changes the scale and the light of a batch.
 
         Args:
             images: `(B, S, S, 3)` float32 in 0..255.
             masks: `(B, S, S, 1)` float32 of 0 and 1.
 
         Returns:
-            Tensors of TensorFlow of the same shapes and ranges.
+            `(images, masks)`: TensorFlow tensors of the same shapes and ranges.
         """
         import tensorflow as tf
 
         if self.layers is None:
-            with tf.init_scope():  # their variables belong to no graph
-                self.layers = self._light(), self._size(images.shape[1])
-        light, size = self.layers
+            with tf.init_scope():  # outside of any graph, so that graphs can share the variables
+                self.layers = self._light_layers(), self._scale_layers(images.shape[1])
+        light_layers, scale_layers = self.layers
         images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
         lit = images
-        for layer in light:
+        for layer in light_layers:
             lit = layer(lit, training=True)
         # Padding stays black.
         images = tf.where(tf.reduce_all(images == 0, -1, keepdims=True), 0.0, lit)
-        for layer in size:
-            sized = layer({"images": images, "segmentation_masks": masks}, training=True)
-            new_masks = tf.cast(sized["segmentation_masks"] >= 0.5, tf.float32)
-            kept = tf.reduce_any(new_masks > 0, (1, 2, 3), keepdims=True)
-            images = tf.where(kept, sized["images"], images)
-            masks = tf.where(kept, new_masks, masks)
+        for layer in scale_layers:
+            scaled = layer({"images": images, "segmentation_masks": masks}, training=True)
+            new_masks = tf.cast(scaled["segmentation_masks"] >= 0.5, tf.float32)
+            has_object = tf.reduce_any(new_masks > 0, (1, 2, 3), keepdims=True)
+            images = tf.where(has_object, scaled["images"], images)
+            masks = tf.where(has_object, new_masks, masks)
         return tf.clip_by_value(images, 0.0, 255.0), masks
 
-    def _light(self):
+    def _light_layers(self):
         light = self.light
         if not any(light.values()):
             return []
-        cv, values, low = _keras_cv().layers, (0, 255), light["saturation"]
-        made = {
+        cv, values, change = _keras_cv().layers, (0, 255), light["saturation"]
+        makers = {
             "brightness": lambda: cv.RandomBrightness(light["brightness"], values, seed=self.seed),
             "contrast": lambda: cv.RandomContrast(values, light["contrast"], seed=self.seed),
-            "saturation": lambda: cv.RandomSaturation((0.5 - low, 0.5 + low), seed=self.seed),
+            "saturation": lambda: cv.RandomSaturation((0.5 - change, 0.5 + change), seed=self.seed),
             "hue": lambda: cv.RandomHue(light["hue"], values, seed=self.seed),
         }
-        return [made[name]() for name in made if light[name]]
+        return [make() for name, make in makers.items() if light[name]]
 
-    def _size(self, side):
+    def _scale_layers(self, side):
         if self.scale is None:
             return []
         return [_keras_cv().layers.JitteredResize((side, side), self.scale, seed=self.seed)]
 
 
 def _keras_cv():
-    try:
-        import keras_cv
-    except ImportError as error:
-        raise ImportError(
-            'keras-cv is needed to change size or light: pip install "keras-cmsa[data]"'
-        ) from error
-    return keras_cv
+    return require("keras_cv", "data", "Changing scale or light")

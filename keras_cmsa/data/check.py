@@ -1,31 +1,33 @@
-"""Opens every image and draws every mask of a data set, and says what is wrong with which."""
+"""Checks a data set: opens every image, draws every mask, and names the bad records."""
 
 from functools import cache
 from itertools import groupby
 
-from keras_cmsa.data.records import rasterize
-from keras_cmsa.image import read_image
-from keras_cmsa.text import split_words
+from keras_cmsa.data.masks import rasterize
+from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.utils.progress import with_progress_bar
 
 
 def check_records(records, progress=False):
-    """Find the records that training or evaluation would trip over.
+    """Finds the records that would fail in training or evaluation.
 
-    A record is good when its image can be decoded and has the size that the annotations declare,
-    its mask is well formed and covers a pixel, and its expression has a word. Every image is
-    opened once, and a mask drawn once for the sentences of a ref that follow each other.
+    A record is good if its image can be decoded and has the size that the annotations declare, its
+    mask is well formed and covers a pixel, and its expression has a word. Each image is opened
+    once. A mask is drawn once for consecutive sentences of the same ref.
 
     Args:
-        records: a list of `Record`.
-        progress: show a bar in the terminal.
+        records: list of `Record`.
+        progress: whether to show a progress bar in the terminal.
 
     Returns:
-        `(good, problems)`: the good records in their order, and a list of `(record, reason)` with
-        the first fault of each of the others, as `"<fault>: <details>"`.
+        `(good, problems)`: the good records in their order, and a list of `(record, reason)` for
+        the others. A reason is the record's first fault, as `"<fault>: <details>"`.
     """
     good, problems = [], []
     image_size = cache(_image_size)
-    for _, group in groupby(_with_bar(records) if progress else records, key=_mask_key):
+    shown = with_progress_bar(records, "checking", show=progress)
+    for _, group in groupby(shown, key=_mask_key):
         group = list(group)
         shared_fault = _image_fault(group[0], image_size) or _mask_fault(group[0])
         for record in group:
@@ -38,7 +40,7 @@ def check_records(records, progress=False):
 
 
 def problems_table(problems):
-    """The `(record, reason)` of `check_records` as text: per fault a count and the first case."""
+    """Formats the problems of `check_records`: one line per fault, with a count and an example."""
     by_fault = {}
     for _, reason in problems:
         fault, _, details = reason.partition(": ")
@@ -48,12 +50,6 @@ def problems_table(problems):
         for fault, cases in sorted(by_fault.items(), key=lambda item: -len(item[1]))
     ]
     return "\n".join(lines) or "no problems"
-
-
-def _with_bar(records):
-    from rich.progress import track
-
-    return track(records, description="checking")
 
 
 def _mask_key(record):

@@ -1,39 +1,41 @@
-"""Images of a training set that are held out elsewhere.
+"""Finds and removes training images that other data sets hold out for validation or testing.
 
-RefCOCO, RefCOCO+, RefCOCOg and Google Refexp draw from the same images of COCO, each with splits of
-its own, and google's splits share images with each other; REFER's refclef and the ReferIt release
-are one collection. What is trained on one and tested on another, or starts from weights that were,
-may have seen the images it is tested on.
+RefCOCO, RefCOCO+, RefCOCOg and Google Refexp use the same images of COCO, each with its own splits,
+and Google's splits share images with each other. REFER's refclef and the ReferIt release use the
+same images too. A model that is trained on one data set and tested on another may have seen its
+test images in training. So may the model that its starting weights come from.
 """
 
 import warnings
 from pathlib import Path
 
-from keras_cmsa.data.google_refexp import NAME, SPLITS
-from keras_cmsa.data.reading import read_json
-from keras_cmsa.data.refer import IMAGES
-from keras_cmsa.data.referit import QUERY, REGION
-from keras_cmsa.data.restricted_pickle import read_plain_pickle
-from keras_cmsa.data.shards import CONFIG_NAMES, SENTENCES
-from keras_cmsa.data.shards import NAME as SHARDS
+from keras_cmsa.data.readers.entries import read_json
+from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
+from keras_cmsa.data.readers.refer import IMAGES
+from keras_cmsa.data.readers.referit import QUERY, REGION
+from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
+from keras_cmsa.data.shards.read import CONFIG_NAMES, INDEX_FILE, TFDS_NAME
 
+# {data set or config: where its images lie}; data sets of the same images have the same value.
 COLLECTIONS = {**IMAGES, "refexp": IMAGES["refcocog"], "referit": IMAGES["refclef"]}
 COLLECTIONS |= {name: COLLECTIONS[dataset] for (dataset, _), name in CONFIG_NAMES.items()}
 
 
 def held_out_images(root, dataset):
-    """The images of the held-out splits in a folder that are of the same collection as a data set.
+    """Finds the held-out images in a folder that belong to the same collection as a data set.
+
+    Warns about files that cannot be read.
 
     Args:
         root: the folder of one data set or several.
-        dataset: as in `read_records`; only data sets of the same images are looked at.
+        dataset: as in `read_records`. Data sets of other images are skipped.
 
     Returns:
-        `{"<dataset>/<split owner>/<split>": {image id, ...}}` of all splits but train; a release
-        without split owners is `"<dataset>/<split>"`, a prepared data set `"<config>/<split>"`.
-        Warns of files that cannot be read.
+        `{"<dataset>/<split owner>/<split>": {image id, ...}}` for all splits but train and
+        trainval. A release without split owners has the key `"<dataset>/<split>"`, a prepared data
+        set `"<config>/<split>"`.
     """
-    if dataset not in COLLECTIONS:  # a table of one's own
+    if dataset not in COLLECTIONS:  # a table of your own
         return {}
     root, images = Path(root), {}
     for read in (_shards_images, _refs_images, _refexp_images, _referit_images):
@@ -42,67 +44,85 @@ def held_out_images(root, dataset):
                 if COLLECTIONS.get(source) is COLLECTIONS[dataset]:
                     images.setdefault(name, set()).add(image_id)
         except (ValueError, TypeError, AttributeError) as error:
-            # Of the data set that is trained on, its reader will say so; another's is no obstacle.
-            warnings.warn(f"not all was looked at for shared images: {error}", stacklevel=2)
+            # The training set's own reader reports its damage; damage elsewhere must not stop it.
+            warnings.warn(f"not all files were searched for shared images: {error}", stacklevel=2)
     return {
-        name: of - {None}
-        for name, of in images.items()
+        name: image_ids - {None}
+        for name, image_ids in images.items()
         if not name.endswith(("/train", "/trainval"))
     }
 
 
-def shared_images(records, held_out):
-    """How many images of the records are held out where: `{name: number}`, zeros left out."""
-    images = {record.image_id for record in records}
-    numbers = {name: len(images & of) for name, of in held_out.items()}
-    return {name: number for name, number in numbers.items() if number}
-
-
-def without_images_of(names, records, held_out):
-    """The records whose images are in none of the splits named.
+def count_shared_images(records, held_out):
+    """Counts the images of some records that are held out.
 
     Args:
-        names: list of a split, such as `"refcoco+/unc/testA"`, a part of it from the start, such as
-            `"refcoco+"`, for all splits below, or `"all"`.
         records: list of `Record`.
         held_out: from `held_out_images`.
 
-    Raises:
-        ValueError: if a name stands for no split.
+    Returns:
+        `{name: number}` with the names of `held_out`; names without shared images are left out.
     """
-    images = set()
+    images = {record.image_id for record in records}
+    numbers = {name: len(images & image_ids) for name, image_ids in held_out.items()}
+    return {name: number for name, number in numbers.items() if number}
+
+
+def exclude_images_of(names, records, held_out):
+    """Leaves out the records whose images are in some held-out splits.
+
+    Args:
+        names: list of names. A name is a split, such as `"refcoco+/unc/testA"`; the beginning of
+            one, such as `"refcoco+"`, for all splits below it; or `"all"`.
+        records: list of `Record`.
+        held_out: from `held_out_images`.
+
+    Returns:
+        List of the other `Record`s.
+
+    Raises:
+        ValueError: if no split has such a name.
+    """
+    excluded = set()
     for name in names:
-        found = [of for split, of in held_out.items() if name == "all" or _is_below(split, name)]
+        found = [
+            image_ids
+            for split, image_ids in held_out.items()
+            if name == "all" or _is_below(split, name)
+        ]
         if not found:
             raise ValueError(
-                f"no held-out split is named {name!r}; there is: {', '.join(held_out) or 'none'}"
+                f"wanted the name of a held-out split, one of: {', '.join(held_out) or 'none'}. "
+                f"Received: {name!r}"
             )
-        images.update(*found)
-    return [record for record in records if record.image_id not in images]
+        excluded.update(*found)
+    return [record for record in records if record.image_id not in excluded]
 
 
-def guard(records, held_out, leave_out):
-    """Takes the images out of a training set that shall not be in it, and tells of others that are.
+def remove_held_out(records, held_out, names):
+    """Removes the excluded images from a training set, and reports other held-out images in it.
+
+    Prints one line per held-out split that still shares images with the training set.
 
     Args:
         records: list of `Record` to train on.
         held_out: from `held_out_images`.
-        leave_out: names, as `without_images_of` takes them.
+        names: names of the splits to exclude, as in `exclude_images_of`.
 
     Returns:
-        List of `Record`. Prints a line per split that still shares images with them.
+        List of `Record`.
 
     Raises:
-        ValueError: if a name stands for no split.
+        ValueError: if no split has such a name.
     """
-    records = without_images_of(leave_out, records, held_out)
-    if shared := shared_images(records, held_out):
+    records = exclude_images_of(names, records, held_out)
+    if shared := count_shared_images(records, held_out):
         print(describe_shared(shared))
     return records
 
 
 def describe_shared(shared):
-    """A line per split that shares images with the training set."""
+    """Formats the result of `count_shared_images`, one line per split."""
     return "\n".join(
         f"The training set has {number:,} images of {name} (--exclude-images-of {name} removes them)"
         for name, number in shared.items()
@@ -113,12 +133,12 @@ def _is_below(split, name):
     return f"{split}/".startswith(f"{name.rstrip('/')}/")
 
 
-# Each yields `(data set or config, "<its name>/<split>", image id)`; what is amiss with an entry its
-# reader will say.
+# Each function yields `(data set or config, "<its name>/<split>", image id)`. Bad entries are
+# skipped here, because the reader of the data set reports them.
 
 
 def _shards_images(root):
-    for path in sorted(root.glob(f"{SHARDS}/*/[0-9]*/{SENTENCES}")):
+    for path in sorted(root.glob(f"{TFDS_NAME}/*/[0-9]*/{INDEX_FILE}")):
         config = path.parent.parent.name
         for split, entries in read_json(path).items():
             for image_id, *_ in entries:
@@ -137,7 +157,7 @@ def _refs_images(root):
 
 def _refexp_images(root):
     for split in SPLITS:
-        for path in root.glob(f"{NAME.format(split)}*.json"):
+        for path in root.glob(f"{FILE_NAME.format(split)}*.json"):
             annotations = read_json(path).get("annotations", [])
             entries = annotations.values() if type(annotations) is dict else annotations
             for entry in entries:
@@ -154,6 +174,6 @@ def _referit_images(root):
 
 
 def _image_id(entry):
-    """The id, or None, which is no record's, of an entry without one."""
+    """The image id of an entry; None, which no record has, if the entry has no image id."""
     image_id = entry.get("image_id") if type(entry) is dict else None
     return image_id if type(image_id) is int else None

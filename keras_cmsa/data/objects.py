@@ -1,24 +1,25 @@
-"""The objects of an image with their classes, spoken of or not: COCO's annotations."""
+"""Reads all annotated objects of images and their classes, with or without an expression."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_cmsa.data.reading import field
-from keras_cmsa.data.records import rasterize
-from keras_cmsa.data.refer import read_instances
-from keras_cmsa.image import padded_geometry
+from keras_cmsa.data.masks import rasterize
+from keras_cmsa.data.readers.entries import field
+from keras_cmsa.data.readers.refer import read_instances
+from keras_cmsa.preprocessing.fitting import placement
 
 
 class ImageObjects(NamedTuple):
-    """An image and what is annotated in it.
+    """An image and its annotated objects.
 
     Attributes:
         image_path: the image file.
-        height, width: of the image, in pixels.
-        objects: pairs of a class, from 1 (0 is the background), and COCO's segmentation; where
-            two overlap the later one is in front.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        objects: list of `(class, segmentation)`: a class from 1 (0 is the background), and a COCO
+            segmentation. Where objects overlap, the later one is in front.
     """
 
     image_path: Path
@@ -28,14 +29,16 @@ class ImageObjects(NamedTuple):
 
 
 def read_objects(root, dataset, records):
-    """All annotated objects of the images of some records.
+    """Reads all annotated objects in the images of some records.
 
     Args:
-        root, dataset: as in `read_refer`.
+        root: as in `read_refer`.
+        dataset: as in `read_refer`.
         records: list of `Record` of that data set.
 
     Returns:
-        `(list of ImageObjects, one per image; number of classes, the background included)`.
+        `(images, classes)`: a list of `ImageObjects`, one per image, and the number of classes with
+        the background.
 
     Raises:
         FileNotFoundError: if `instances.json` is missing.
@@ -45,31 +48,33 @@ def read_objects(root, dataset, records):
     images = {r.image_id: ImageObjects(r.image_path, r.height, r.width, []) for r in records}
     found = [
         (
-            field(annotation, "category_id", int, f"{instances.path}, annotation {number}"),
+            field(annotation, "category_id", int, f"{instances.path}, annotation {annotation_id}"),
             annotation,
         )
-        for number, annotation in instances.annotations.items()
+        for annotation_id, annotation in instances.annotations.items()
         if annotation.get("image_id") in images and annotation.get("segmentation")
     ]
-    classes = {number: c for c, number in enumerate(sorted({n for n, _ in found}), start=1)}
-    for number, annotation in found:
-        pair = classes[number], annotation["segmentation"]
+    category_ids = sorted({category_id for category_id, _ in found})
+    classes = {category_id: number for number, category_id in enumerate(category_ids, start=1)}
+    for category_id, annotation in found:
+        pair = classes[category_id], annotation["segmentation"]
         images[annotation["image_id"]].objects.append(pair)
     return list(images.values()), 1 + len(classes)
 
 
-def class_map(image, size, stride):
-    """The class under the centre of each cell of a feature map.
+def class_map(image, size, stride, resizing="pad"):
+    """Finds the class at the centre of each cell of a feature map.
 
     Args:
         image: `ImageObjects`.
-        size: side in pixels of the square that the image is scaled to and padded into.
-        stride: pixels of the square per cell.
+        size: side in pixels of the square that the image is resized to.
+        stride: side of a cell in pixels of the square.
+        resizing: how the image is resized to the square, as in `Preprocessor`.
 
     Returns:
-        `(size / stride, size / stride)` int32. An object without a pixel is passed over.
+        `(size // stride, size // stride)` int32. Objects whose mask is bad or empty are skipped.
     """
-    new_height, new_width, top, left = padded_geometry(image.height, image.width, size)
+    new_height, new_width, top, left = placement(image.height, image.width, size, resizing)
     centres = (np.arange(size // stride) + 0.5) * stride
     rows = np.floor((centres - top) * image.height / new_height).astype(int)
     columns = np.floor((centres - left) * image.width / new_width).astype(int)

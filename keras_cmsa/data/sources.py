@@ -1,27 +1,32 @@
-"""Every data set by one name and one folder, as the recipes and the command line take them."""
+"""Reads any data set, given its name and its folder."""
 
 from pathlib import Path
 
-from keras_cmsa.data.google_refexp import read_google_refexp
-from keras_cmsa.data.refer import IMAGES, read_refer
-from keras_cmsa.data.referit import read_referit
-from keras_cmsa.data.shards import NAME, config_name, read_shards
-from keras_cmsa.data.table import SUFFIXES, read_table
+from keras_cmsa.data.readers.google_refexp import read_google_refexp
+from keras_cmsa.data.readers.refer import IMAGES, read_refer
+from keras_cmsa.data.readers.referit import read_referit
+from keras_cmsa.data.readers.table import SUFFIXES, read_table
+from keras_cmsa.data.shards.read import TFDS_NAME, config_name, read_shards
 
 DATASETS = (*IMAGES, "refexp", "referit")
 
 
 def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise"):
-    """Read a data set, whatever its layout.
+    """Reads a data set of any layout.
 
     Args:
-        root: the folder that holds it; or the file of a table of your own (`.csv`, `.jsonl`), for
-            which `dataset` and `split_owner` do not matter; or a folder of TFDS data sets that
-            `keras-cmsa prepare` wrote, where `dataset` may be the name of a config too.
+        root: one of
+
+            - the folder of the data set;
+            - a table of your own data (`.csv` or `.jsonl`); `dataset` and `split_owner` are then
+              ignored;
+            - a folder of TFDS data sets that `keras-cmsa prepare` wrote; `dataset` may then be the
+              name of a config too.
         dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"` or `"refclef"` in REFER's layout,
             `"refexp"` for the Google Refexp release, `"referit"` for the ReferIt release.
-        split_owner: whose splits, in REFER's layout: `"unc"`, `"google"`, `"umd"` or `"berkeley"`.
-        splits: names of the splits wanted; None for all there are.
+        split_owner: who made the splits, in REFER's layout: `"unc"`, `"google"`, `"umd"` or
+            `"berkeley"`.
+        splits: names of the splits to read; None reads all.
         on_bad: `"raise"` or `"skip"`, as in `read_refer`.
 
     Returns:
@@ -29,12 +34,12 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a file is damaged, the data set is unknown, or a split wanted is not there.
+        ValueError: if a file is damaged, or the data set or a split is unknown.
     """
     root = Path(root)
     if root.suffix in SUFFIXES and not root.is_dir():
         return read_table(root, splits, on_bad)
-    if (root / NAME).is_dir():
+    if (root / TFDS_NAME).is_dir():
         return read_shards(root, config_name(dataset, split_owner), splits)
     if dataset == "refexp":
         return read_google_refexp(root, splits, on_bad)
@@ -42,4 +47,4 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
         return read_referit(root, splits, on_bad)
     if dataset in IMAGES:
         return read_refer(root, dataset, split_owner, splits, on_bad)
-    raise ValueError(f"wanted a dataset of {', '.join(DATASETS)}; received: {dataset!r}")
+    raise ValueError(f"dataset must be one of {', '.join(DATASETS)}. Received: {dataset!r}")

@@ -1,6 +1,6 @@
-"""The three layers of the method and the vectors of word order, each usable on its own.
+"""Layers: the three of the method, `WordPositions` for word order, and those of compared systems.
 
-Beside them, what the systems that it is compared with are made of.
+Each can be used on its own.
 """
 
 from keras_cmsa.layers.bilinear_filter import BilinearFilter

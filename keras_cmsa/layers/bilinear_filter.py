@@ -1,4 +1,4 @@
-"""The start of a learned upsampling: bilinear interpolation."""
+"""Initializer for learned upsampling that starts as bilinear interpolation."""
 
 import keras
 import numpy as np
@@ -17,8 +17,8 @@ class BilinearFilter(keras.initializers.Initializer):
     def __call__(self, shape, dtype=None):
         size = shape[0]
         stride = size // 2
-        fall = 1 - np.abs(np.arange(size) - stride + 0.5) / stride  # a triangle, 2 s wide
-        kernel = np.outer(fall, fall)[..., None, None] * np.eye(shape[2], shape[3])
+        triangle = 1 - np.abs(np.arange(size) - stride + 0.5) / stride  # 2 s wide
+        kernel = np.outer(triangle, triangle)[..., None, None] * np.eye(shape[2], shape[3])
         return ops.convert_to_tensor(kernel, dtype or keras.config.floatx())
 
     def get_config(self):

@@ -1,9 +1,9 @@
-"""RRN's ConvLSTM: one map after the other refines the state."""
+"""RRN's ConvLSTM, whose state each map of a sequence refines."""
 
 import keras
 from keras import ops
 
-# Inside the root of the layer normalisation; float32's smallest step from 1 is 1e-7.
+# Added to the variance in the layer normalisation. The smallest step of float32 at 1 is 1e-7.
 EPSILON = 1e-6
 
 
@@ -19,13 +19,13 @@ class ConvLSTM(keras.layers.Layer):
         3. c_t = LN(c')
         4. h_t = sigma(LN(o + P_o c')) tanh(c_t)
 
-    from c = h = 0, the peepholes P multiplying elementwise. LN takes its mean and variance over
+    from c = h = 0. The peepholes P multiply elementwise. LN takes its mean and variance over the
     height, width and channels of one example.
 
     Args:
         units: channels of the state. RRN: 500.
-        shared_peepholes: one peephole weight per channel, for maps of any size. By default one per
-            channel and position, as in the authors' code.
+        shared_peepholes: use one peephole weight per channel, for maps of any size. By default
+            there is one per channel and position, as in the authors' code.
 
     Call arguments:
         maps: list of T maps, `(B, H, W, C)` each.
@@ -36,8 +36,8 @@ class ConvLSTM(keras.layers.Layer):
     Raises:
         ValueError: if the maps differ in shape, or the height or width is unknown but needed.
 
-    Source: Li et al., "Referring Image Segmentation via Recurrent Refinement Networks", CVPR 2018,
-    and its authors' code for what the normalisation and the peepholes apply to.
+    Source: Li et al., "Referring Image Segmentation via Recurrent Refinement Networks", CVPR 2018;
+    the authors' code for the places of the normalisation and the peepholes.
     """
 
     def __init__(self, units, shared_peepholes=False, **kwargs):

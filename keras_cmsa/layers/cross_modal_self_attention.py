@@ -5,13 +5,13 @@ import functools
 import keras
 from keras import ops
 
+from keras_cmsa.layers.ops import MASKED, matmul_transposed, softmax, word_shares
+
 MODES = ("none", "word", "pixel", "pair", "full")
 
-# Below this a partition sum is no longer trusted in float32: its largest terms come near the
-# smallest normal number, 1e-38, and its squared inverse, in the gradient, near the largest.
+# A smaller partition sum is not precise in float32: its largest terms come near the smallest normal
+# number, 1e-38, and its squared inverse, in the gradient, comes near the largest.
 SMALLEST_PARTITION = 1e-15
-# Stands for minus infinity in a masked score: exp gives 0, and no inf - inf can arise.
-MASKED = -1e30
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
@@ -33,24 +33,24 @@ class CrossModalSelfAttention(keras.layers.Layer):
         attention_dim: width d of query, key and value. Paper: 512.
         attention: which summands of step 2 are kept (Table 2): `"full"` all; `"word"` those of the
             same position (p' = p); `"pixel"` those of the same word (n' = n); `"pair"` those that
-            differ in both; `"none"` none, which leaves step 3 the mean of f_pn. The softmax runs
-            over what is kept. Where `"pair"` finds none (one word, or one position), vhat is 0.
-        query_chunk: take the positions p in chunks of this many and recompute each in the backward
-            pass, so that memory grows with P instead of its square. `None` takes all at once.
+            differ in both; `"none"` none, so that step 3 is the mean of f_pn. The softmax runs
+            over what is kept. With one word or one position, `"pair"` keeps none: vhat is 0.
+        query_chunk: number of positions p per chunk. Each chunk is recomputed in the backward pass,
+            so that memory grows with P instead of its square. `None`: all positions at once.
 
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
         words: `(B, N, Cl)`, the part that depends on the word.
-        word_mask: `(B, N)` bool, False at padding, which then takes no part at all: an expression
-            gives the same result whatever it is padded with. `None`: all are words.
-        return_attention: also return what was attended to.
+        word_mask: `(B, N)` bool, False at padding, which takes no part: the result does not depend
+            on it. `None`: all are words.
+        return_attention: also return the word attention and the position attention.
 
     Returns:
         `(B, H, W, Cp + Cl)`; with `return_attention` a triple of this, the word attention `(B, N)`
         (mean over p and n of beta) and the position attention `(B, H, W)` (mean over p and n of
-        alpha). Both are float32 and sum to one, unless no summand is kept: then they are 0. They
-        are the counterpart of the paper's Fig. 4; its sentence, averaging over the attended word
-        too, would give a constant.
+        alpha). Both are float32 and sum to one; where no summand is kept they are 0. They
+        correspond to the paper's Fig. 4. Its text also averages over the attended word, which would
+        give a constant.
 
     Raises:
         ValueError: if `attention` is not one of the five, or the height or width is unknown.
@@ -60,8 +60,8 @@ class CrossModalSelfAttention(keras.layers.Layer):
 
     def __init__(self, attention_dim=512, attention="full", query_chunk=None, **kwargs):
         super().__init__(**kwargs)
-        # TensorFlow's XLA cannot differentiate the loop of `word_by_word`; JAX's can. Without this
-        # Keras would turn XLA on by itself wherever TensorFlow sees a GPU.
+        # TensorFlow's XLA cannot differentiate the loop in `word_by_word`; JAX's can. By default
+        # Keras turns XLA on wherever TensorFlow sees a GPU.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         if attention not in MODES:
             raise ValueError(f"attention must be one of {MODES}. Received: attention={attention!r}")
@@ -122,6 +122,14 @@ class CrossModalSelfAttention(keras.layers.Layer):
         channels = positions.shape[-1]
         return ops.matmul(positions, kernel[:channels]), ops.matmul(words, kernel[channels:])
 
+    def compute_output_spec(self, positions, words, word_mask=None, return_attention=False):
+        # Otherwise Keras traces `call` for its shapes, most of the time of building a model.
+        *size, channels = positions.shape
+        output = keras.KerasTensor((*size, channels + words.shape[-1]), self.compute_dtype)
+        if not return_attention:
+            return output
+        return output, keras.KerasTensor(words.shape[:2]), keras.KerasTensor(size)
+
     def get_config(self):
         config = super().get_config()
         config.update(
@@ -132,21 +140,13 @@ class CrossModalSelfAttention(keras.layers.Layer):
         return config
 
 
-def word_shares(words, word_mask):
-    """What each word counts in a mean over the words: 1 / their number, 0 at padding. (B, N)"""
-    if word_mask is None:
-        word_mask = ops.ones(ops.shape(words)[:2], "float32")
-    mask = ops.cast(word_mask, "float32")
-    return mask / ops.maximum(ops.sum(mask, axis=-1, keepdims=True), 1.0)
-
-
 def attend(query, key, value, share, attention="full", query_chunk=None):
-    """The mean over n of vhat_pn (Eqs. 2-3), and what was attended to.
+    """The mean over n of vhat_pn (Eqs. 2-3), with the word and the position attention.
 
     Args:
         query, key, value: pairs of a position part `(B, P, d)` and a word part `(B, N, d)`, whose
-            sums are q_pn, k_pn and v_pn. As in Eq. 3 the key belongs to the pair that looks and
-            the query to the pair that is looked at.
+            sums are q_pn, k_pn and v_pn. As in Eq. 3, the key belongs to the pair that attends and
+            the query to the pair that is attended to.
         share: `(B, N)` float32, see `word_shares`.
         attention: one of `MODES` but `"none"`.
         query_chunk: see `CrossModalSelfAttention`.
@@ -155,99 +155,132 @@ def attend(query, key, value, share, attention="full", query_chunk=None):
         `(B, P, d)` in the dtype of `value`; word attention `(B, N)`; position attention `(B, P)`.
     """
     # Low precision has too few bits for scores that an exponential will magnify.
-    query = [ops.cast(part, "float32") for part in query]
+    query_positions, query_words = [ops.cast(part, "float32") for part in query]
     key_positions, key_words = [ops.cast(part, "float32") for part in key]
+    value_positions, value_words = value
+    count = key_positions.shape[1]
+
+    def attend_rows(key_rows, start=0, wrap=lambda function: function):
+        over_positions = functools.partial(attend_positions, attention=attention, start=start)
+        over_words = functools.partial(attend_words, attention=attention, positions=count)
+        from_positions, position_attention = wrap(over_positions)(
+            key_rows, key_words, query_positions, value_positions, share
+        )
+        from_words, word_attention = wrap(over_words)(
+            key_rows, key_words, query_words, value_words, share
+        )
+        return from_positions + from_words, word_attention, position_attention
+
     if query_chunk is None:
-        return attend_rows(key_positions, key_words, *query, *value, share, attention)
-    pieces = []
-    for start in range(0, key_positions.shape[1], query_chunk):
-        rows = keras.remat(functools.partial(attend_rows, attention=attention, start=start))
-        chunk = key_positions[:, start : start + query_chunk]
-        pieces.append(rows(chunk, key_words, *query, *value, share))
+        return attend_rows(key_positions)
+    pieces = [
+        attend_rows(key_positions[:, start : start + query_chunk], start, keras.remat)
+        for start in range(0, count, query_chunk)
+    ]
     attended, word_attention, position_attention = zip(*pieces)
     return ops.concatenate(attended, axis=1), sum(word_attention), sum(position_attention)
 
 
-def attend_rows(
-    key_positions,  # (B, R, d), rows start to start + R of the P positions
-    key_words,  # (B, N, d)
-    query_positions,  # (B, P, d)
-    query_words,  # (B, N, d)
-    value_positions,  # (B, P, d)
-    value_words,  # (B, N, d)
-    share,  # (B, N)
-    attention,
-    start=0,
+def attend_positions(
+    key_rows, key_words, query_positions, value_positions, share, attention, start=0
 ):
-    """`attend` for R of the positions that look; the attentions are their part of the mean."""
-    rows, positions = key_positions.shape[1], query_positions.shape[1]
-    dtype = value_positions.dtype
-    is_word = share[:, None] > 0  # (B, 1, N)
-    if attention == "pair":  # keeps no summand where there is one word or one position
-        kept = ops.cast(ops.sum(ops.cast(is_word, "int32"), axis=-1) > 1, "float32")[:, None]
-        kept = kept * float(positions > 1)  # (B, 1, 1)
+    """The sum over positions of step 2,  sum_p' alpha_pn(p') g_p',  as its mean over n.
 
-    if attention == "word":
-        attended = value_positions[:, start : start + rows]
-        position_attention = ops.ones_like(query_positions[..., 0]) * (rows / positions**2)
-    else:
-        scores = matmul_transposed(key_positions, query_positions)  # (B, R, P)
-        word_scores = matmul_transposed(key_words, query_positions)  # (B, N, P)
-        if attention == "pair":
-            itself = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
-            scores = ops.where(itself[None], MASKED, scores)
-        alpha = mean_attention(scores, word_scores, share)  # (B, R, P)
-        if attention == "pair":
-            alpha = alpha * kept
-        attended = ops.matmul(ops.cast(alpha, dtype), value_positions)  # (B, R, d)
-        position_attention = ops.sum(alpha, axis=1) / positions
+    Args:
+        key_rows: `(B, R, d)`, the rows `start` to `start + R` of the position part of the key.
+        key_words: `(B, N, d)`.
+        query_positions, value_positions: `(B, P, d)`.
+        share, attention: see `attend`.
+        start: the first of the R positions.
 
-    if attention == "pixel":
-        beta = ops.broadcast_to(share[:, None], (ops.shape(share)[0], rows, share.shape[1]))
+    Returns:
+        The sum `(B, R, d)`; the part of these rows in the position attention, `(B, P)`.
+    """
+    rows, positions = key_rows.shape[1], query_positions.shape[1]
+    if attention == "word":  # alpha is 1 at the position itself
+        own = value_positions[:, start : start + rows]
+        return own, ops.ones_like(query_positions[..., 0]) * (rows / positions**2)
+    scores = matmul_transposed(key_rows, query_positions)  # (B, R, P)
+    word_scores = matmul_transposed(key_words, query_positions)  # (B, N, P)
+    if attention == "pair":
+        is_same = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
+        scores = ops.where(is_same[None], MASKED, scores)
+    alpha = mean_attention(scores, word_scores, share)  # (B, R, P)
+    if attention == "pair":
+        alpha = alpha * has_other_pair(share, positions)
+    attended = ops.matmul(ops.cast(alpha, value_positions.dtype), value_positions)
+    return attended, ops.sum(alpha, axis=1) / positions
+
+
+def attend_words(key_rows, key_words, query_words, value_words, share, attention, positions):
+    """The sum over words of step 2,  sum_n' beta_pn(n') h_n',  as its mean over n.
+
+    Args:
+        key_rows: `(B, R, d)`, as in `attend_positions`.
+        key_words, query_words, value_words: `(B, N, d)`.
+        share, attention: see `attend`.
+        positions: P.
+
+    Returns:
+        The sum `(B, R, d)`; the part of these rows in the word attention, `(B, N)`.
+    """
+    rows, words = key_rows.shape[1], share.shape[1]
+    if attention == "pixel":  # beta is 1 at the word itself
+        beta = ops.broadcast_to(share[:, None], (ops.shape(share)[0], rows, words))
     else:
-        scores = matmul_transposed(key_positions, query_words)  # (B, R, N)
+        is_word = share[:, None] > 0  # (B, 1, N)
+        scores = matmul_transposed(key_rows, query_words)  # (B, R, N)
         word_scores = matmul_transposed(key_words, query_words)  # (B, N, N)
         scores = ops.where(is_word, scores, MASKED)
         word_scores = ops.where(is_word, word_scores, MASKED)
         if attention == "pair":
-            word_scores = ops.where(ops.eye(share.shape[1], dtype="bool"), MASKED, word_scores)
+            word_scores = ops.where(ops.eye(words, dtype="bool"), MASKED, word_scores)
         beta = mean_attention(scores, word_scores, share)  # (B, R, N)
         if attention == "pair":
-            beta = beta * kept
-    attended = attended + ops.matmul(ops.cast(beta, dtype), value_words)
-    return attended, ops.sum(beta, axis=1) / positions, position_attention
+            beta = beta * has_other_pair(share, positions)
+    attended = ops.matmul(ops.cast(beta, value_words.dtype), value_words)
+    return attended, ops.sum(beta, axis=1) / positions
+
+
+def has_other_pair(share, positions):
+    """1 where another word and another position exist, else 0: `(B, 1, 1)` float32."""
+    is_word = ops.cast(share[:, None] > 0, "int32")
+    return ops.cast(ops.sum(is_word, axis=-1) > 1, "float32")[:, None] * float(positions > 1)
 
 
 def mean_attention(scores, word_scores, share, exp_scores=None):
     """Mean over n of the softmax over k of  scores[p, k] + word_scores[n, k].
 
-    With k a position this is the mean over n of alpha, with k a word that of beta. With E_A, E_B
-    the exponentials of the two scores, the softmax is E_A[p,k] E_B[n,k] / Z[p,n] and Z = E_A E_B^T,
-    so the mean is  E_A * ((share / Z) E_B): two thin matrix products instead of a third axis.
+    If k runs over positions, this is the mean of alpha; if k runs over words, the mean of beta.
+    With E_A, E_B the exponentials of the two scores, the softmax is E_A[p,k] E_B[n,k] / Z[p,n] and
+    Z = E_A E_B^T, so the mean is  E_A * ((share / Z) E_B): two thin matrix products instead of a
+    third axis.
 
     Args:
-        scores: `(B, R, K)`. word_scores: `(B, N, K)`. share: `(B, N)`. All float32.
-        exp_scores: `softmax(scores)`, for whoever has it already.
+        scores: `(B, R, K)` float32.
+        word_scores: `(B, N, K)` float32.
+        share: `(B, N)` float32.
+        exp_scores: `softmax(scores)`, if it is already there.
 
     Returns:
         `(B, R, K)`; each row sums to one.
     """
-    # Padding words get a flat score: whatever their embedding, they cannot make Z small.
+    # Padding gets a flat score, so that its embedding cannot make Z small.
     word_scores = ops.where(share[..., None] > 0, word_scores, 0.0)
-    # E_A may have a factor of its own in each row, which Z has as well. A softmax over the row is one
-    # pass in most backends, where a maximum, a difference and an exponential are three.
+    # A factor per row of E_A cancels, since Z has it too. The softmax of a row is one pass in most
+    # backends; a maximum, a difference and an exponential are three.
     exp_scores = softmax(scores) if exp_scores is None else exp_scores
     exp_word_scores = exponentials(word_scores)
     partition = matmul_transposed(exp_scores, exp_word_scores)  # (B, R, N)
 
     def factorized():
-        # The maximum matters only where `word_by_word` is taken instead: a gradient of the branch
-        # not taken must be finite as well.
+        # The maximum only matters when `word_by_word` runs instead: the gradient of the branch that
+        # is not taken must be finite too.
         inverse = share[:, None] / ops.maximum(partition, SMALLEST_PARTITION)
         return exp_scores * ops.matmul(inverse, exp_word_scores)
 
-    # Where the maxima of scores[p] and word_scores[n] lie far apart and far above the rest, every
-    # product of the two exponentials underflows although the softmax is well defined.
+    # If the maxima of scores[p] and word_scores[n] lie far apart and far above the rest, every
+    # product of the two exponentials underflows, although the softmax is well defined.
     in_range = ops.min(partition) >= SMALLEST_PARTITION
     return ops.cond(in_range, factorized, lambda: word_by_word(scores, word_scores, share))
 
@@ -255,8 +288,8 @@ def mean_attention(scores, word_scores, share, exp_scores=None):
 def word_by_word(scores, word_scores, share):
     """`mean_attention` for scores of any range, at 2 to 3 times its cost."""
 
-    # Recomputed in the backward pass: kept, the N softmaxes would be the memory the factorised
-    # form saves (and JAX would reserve it even where this branch is never taken).
+    # The N softmaxes are recomputed in the backward pass. Kept, they would fill the memory that the
+    # factorised form saves, and JAX would reserve it even if this branch never runs.
     @keras.remat
     def one_word(scores, word_scores, share):
         return softmax(scores + word_scores[:, None]) * share[:, None, None]
@@ -269,16 +302,7 @@ def word_by_word(scores, word_scores, share):
     return ops.fori_loop(0, share.shape[1], add_word, ops.zeros_like(scores))
 
 
-def softmax(scores):
-    # keras.ops.softmax takes a last axis of size one, a single word, for a mistake.
-    return ops.softmax(scores, axis=-1) if scores.shape[-1] != 1 else ops.ones_like(scores)
-
-
 def exponentials(scores):
-    """`exp(scores)` up to a factor per row, the largest of each row 1."""
-    # A shift changes no softmax, so none of its gradient is needed.
+    """`exp(scores)` up to a factor per row; the largest value of each row is 1."""
+    # The shift does not change the softmax, so it needs no gradient.
     return ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
-
-
-def matmul_transposed(left, right):
-    return ops.matmul(left, ops.swapaxes(right, -1, -2))

@@ -6,17 +6,17 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class GatedMultiLevelFusion(keras.layers.Layer):
-    """Each level takes from the others what gates let through; the levels are then summed.
+    """Each level receives the others through gates; the fused map is the sum of the levels.
 
-    With X^i the map of level i, brought to `fusion_dim` channels by a 1x1 convolution,
+    With X^i the map of level i, reduced to `fusion_dim` channels by a 1x1 convolution,
 
         1. memory gate m^i and reset gate r^i: sigmoid of a 3x3 convolution of X^i to one channel
         2. G^i   = (1 - m^i) X^i + sum over j != i of  gamma^j m^j X^j
         3. F_o^i = r^i tanh(G^i) + (1 - r^i) X^i
         4. the fused map is the sum of F_o^i over the levels
 
-    gamma^j is a learned number per level. The gates' bias starts at 1 and gamma at 0.5, as in the
-    authors' code; the paper does not say.
+    gamma^j is a learned number per level. The bias of the gates starts at 1 and gamma at 0.5, as in
+    the authors' code; the paper does not state them.
 
     Args:
         fusion_dim: channels of X^i and of the result. Paper: 500.
@@ -87,6 +87,11 @@ class GatedMultiLevelFusion(keras.layers.Layer):
             outputs.append(reset * ops.tanh(controller) + (1 - reset) * x)
         fused = sum(outputs)
         return (fused, outputs) if return_levels else fused
+
+    def compute_output_spec(self, levels, return_levels=False):
+        # Without it Keras traces `call`, and on PyTorch gets its precision wrong.
+        spec = keras.KerasTensor((*levels[0].shape[:3], self.fusion_dim), self.compute_dtype)
+        return (spec, [spec for _ in levels]) if return_levels else spec
 
     def get_config(self):
         return {**super().get_config(), "fusion_dim": self.fusion_dim}

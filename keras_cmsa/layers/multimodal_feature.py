@@ -1,8 +1,9 @@
-"""Multimodal feature: image, place and word side by side (Eq. 1)."""
+"""Multimodal feature: image, coordinates and word side by side (Eq. 1)."""
 
 import keras
-import numpy as np
 from keras import ops
+
+from keras_cmsa.layers.ops import append_coordinates, unit_length
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
@@ -14,9 +15,9 @@ class MultimodalFeature(keras.layers.Layer):
         f_pn = concat( v_p / ||v_p||,  s_p,  e_n / ||e_n|| )
 
     with the visual vector v_p, the eight coordinates s_p and the word vector e_n. (The paper puts
-    the word second; the order of channels is a permutation of learned weights.) Of its
-    N * H * W vectors only H * W + N parts are different, so the layer returns those: the first two
-    thirds joined per position, and the words. `join_features` builds F itself, to look at.
+    the word second; the order of channels only permutes learned weights.) The N * H * W vectors
+    have only H * W + N different parts, so the layer returns these: v_p and s_p joined per
+    position, and e_n per word. `join_features` builds F itself, for inspection.
 
     Call arguments:
         visual: feature map of one backbone level, `(B, H, W, Cv)`; H and W must be known.
@@ -49,40 +50,12 @@ class MultimodalFeature(keras.layers.Layer):
 
 
 def position_feature(visual):
-    """The part of Eq. 1 that no word has a part in: `(B, H, W, Cv)` to `(B, H, W, Cv + 8)`."""
-    _, height, width, _ = visual.shape
-    coordinates = ops.cast(spatial_coordinates(height, width), visual.dtype)
-    coordinates = ops.broadcast_to(
-        coordinates[None], (ops.shape(visual)[0], height, width, 8)
-    )  # (B, H, W, 8)
-    return ops.concatenate([unit_length(visual), coordinates], axis=-1)
-
-
-def spatial_coordinates(height, width):
-    """Where each cell of a map lies: `(height, width, 8)` float32, the image spanning [-1, 1].
-
-    Channels: xmin, ymin, xmax, ymax, xcentre, ycentre of the cell, then 1/width and 1/height.
-    """
-    x = np.arange(width + 1) * 2.0 / width - 1.0
-    y = np.arange(height + 1) * 2.0 / height - 1.0
-    xmin, ymin = np.meshgrid(x[:-1], y[:-1])
-    xmax, ymax = np.meshgrid(x[1:], y[1:])
-    size = np.broadcast_to([1.0 / width, 1.0 / height], (height, width, 2))
-    corners = [xmin, ymin, xmax, ymax, (xmin + xmax) / 2, (ymin + ymax) / 2]
-    return np.concatenate([np.stack(corners, -1), size], -1).astype("float32")
-
-
-def unit_length(vectors):
-    """`vectors / ||vectors||` over the last axis; 0 stays 0, with a finite gradient there."""
-    # float16 squares overflow at 256, and keras.ops.normalize has no gradient at 0, which is what a
-    # position where every ReLU is off gives.
-    wide = ops.cast(vectors, "float32")
-    squared = ops.sum(ops.square(wide), axis=-1, keepdims=True)
-    return ops.cast(wide * ops.rsqrt(ops.maximum(squared, 1e-12)), vectors.dtype)
+    """The position part of Eq. 1: `(B, H, W, Cv)` to `(B, H, W, Cv + 8)`."""
+    return append_coordinates(unit_length(visual))
 
 
 def join_features(positions, words):
-    """F of Eq. 1 in full, `(B, N, H, W, Cv + 8 + Cl)`, from the two parts of the layer."""
+    """F of Eq. 1, `(B, N, H, W, Cv + 8 + Cl)`, from the two outputs of `MultimodalFeature`."""
     batch, height, width, channels = ops.shape(positions)
     _, count, word_channels = ops.shape(words)
     shape = (batch, count, height, width)

@@ -1,4 +1,4 @@
-"""An LSTM over words at every position of a map: RMI's multimodal LSTM."""
+"""RMI's multimodal LSTM, which reads the words at every position of a map."""
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from keras_cmsa.layers.word_scan import scan_words
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class MultimodalLSTM(keras.layers.Layer):
-    """One LSTM, its weights shared by all positions, reads the words at each position.
+    """An LSTM that reads the words at each position, with the same weights at all positions.
 
     With x_pn the joint vector of position p and word n, and sigma the sigmoid,
 
@@ -16,9 +16,9 @@ class MultimodalLSTM(keras.layers.Layer):
         2. c_pn = sigma(f_pn) c_p,n-1 + sigma(i_pn) tanh(j_pn)
         3. h_pn = sigma(o_pn) tanh(c_pn)
 
-    from c = h = 0; the result is h after the last word. x_pn is a concatenation, so its product
-    with W is a sum of a term per position and a term per word; it is not built. The forget bias
-    starts at 1, the others at 0.
+    from c = h = 0; the result is h after the last word. x_pn is a concatenation, so x_pn W is the
+    sum of a term per position and a term per word, and x_pn is never built. The forget bias starts
+    at 1, the other biases at 0.
 
     Args:
         units: channels of the state. RMI: 500.
@@ -26,7 +26,7 @@ class MultimodalLSTM(keras.layers.Layer):
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of x that depends on the position.
         words: `(B, N, Cw)`, the part that depends on the word; N must be known.
-        word_mask: `(B, N)` bool, False at padding, which leaves the state as it was.
+        word_mask: `(B, N)` bool, False at padding, which does not change the state.
 
     Returns:
         `(B, H, W, units)`.
@@ -73,7 +73,7 @@ class MultimodalLSTM(keras.layers.Layer):
 
 
 def lstm_step(gates, cell):
-    """Steps 2 and 3 of `MultimodalLSTM`: hidden and cell of gates i, j, f, o side by side."""
+    """Steps 2 and 3 of `MultimodalLSTM`: h and c from the gates i, j, f, o side by side."""
     write, candidate, keep, show = ops.split(gates, 4, axis=-1)
     cell = ops.sigmoid(keep) * cell + ops.sigmoid(write) * ops.tanh(candidate)
     return ops.sigmoid(show) * ops.tanh(cell), cell

@@ -7,10 +7,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class RegionMeans(keras.layers.Layer):
-    """Averages a map over `bins` x `bins` regions that cover it, whatever its size.
+    """Averages a map of any size over `bins` x `bins` regions that cover it.
 
-    Region i of a side of L cells takes the cells from floor(i L / bins) up to, but without,
-    ceil((i + 1) L / bins): where L is no multiple of `bins`, neighbours share cells.
+    Along a side of L cells, region i has the cells from floor(i L / bins) to
+    ceil((i + 1) L / bins) - 1. If L is not a multiple of `bins`, neighbouring regions share cells.
 
     Args:
         bins: regions per side.
@@ -41,7 +41,7 @@ class RegionMeans(keras.layers.Layer):
 
 
 def region_shares(side, bins):
-    """What each of `side` cells counts in the mean of each region: `(bins, side)` float32."""
+    """The weight of each of `side` cells in the mean of each region: `(bins, side)` float32."""
     shares = np.zeros((bins, side), "float32")
     for i in range(bins):
         first, last = i * side // bins, -(-(i + 1) * side // bins)

@@ -1,17 +1,17 @@
-"""Image, place and sentence side by side, and the two parts without the third."""
+"""Image, coordinates and sentence vector side by side, and image and coordinates alone."""
 
 import keras
 from keras import ops
 
-from keras_cmsa.layers.multimodal_feature import spatial_coordinates, unit_length
+from keras_cmsa.layers.ops import append_coordinates, unit_length
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class SentenceFeature(keras.layers.Layer):
-    """The joint feature of networks that read a sentence into one vector.
+    """The joint feature of networks that encode an expression as one vector.
 
-    Eq. 1 with the whole sentence in the place of a word: per position the visual vector, brought to
-    length 1, the eight coordinates, and the sentence vector, brought to length 1.
+    It is Eq. 1 with one vector for the whole expression instead of one per word: at each position
+    the visual vector of length 1, the eight coordinates and the sentence vector of length 1.
 
     Call arguments:
         visual: feature map, `(B, H, W, Cv)`; H and W must be known.
@@ -36,7 +36,7 @@ class SentenceFeature(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class AppendCoordinates(keras.layers.Layer):
-    """A map with the eight coordinates of `spatial_coordinates` as further channels.
+    """Appends the eight coordinates of `spatial_coordinates` to a map as channels.
 
     Call arguments:
         visual: `(B, H, W, C)`; H and W must be known.
@@ -50,10 +50,3 @@ class AppendCoordinates(keras.layers.Layer):
 
     def compute_output_shape(self, visual_shape):
         return (*visual_shape[:3], visual_shape[3] + 8)
-
-
-def append_coordinates(visual):
-    _, height, width, _ = visual.shape
-    coordinates = ops.cast(spatial_coordinates(height, width), visual.dtype)
-    coordinates = ops.broadcast_to(coordinates[None], (ops.shape(visual)[0], height, width, 8))
-    return ops.concatenate([visual, coordinates], axis=-1)

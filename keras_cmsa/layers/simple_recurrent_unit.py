@@ -1,4 +1,4 @@
-"""The simple recurrent unit, over the words of an expression."""
+"""The simple recurrent unit (SRU) over the words of an expression."""
 
 import keras
 from keras import ops
@@ -8,7 +8,7 @@ from keras_cmsa.layers.word_scan import align
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class SimpleRecurrentUnit(keras.layers.Layer):
-    """A recurrence whose only step from word to word is elementwise (SRU).
+    """A recurrence that is elementwise from word to word (SRU).
 
     With x_n the input at word n and sigma the sigmoid,
 
@@ -16,18 +16,17 @@ class SimpleRecurrentUnit(keras.layers.Layer):
         2. c_n = f_n c_n-1 + (1 - f_n) (x_n W)
         3. h_n = r_n tanh(c_n) + (1 - r_n) x_n
 
-    from c = 0. Where x_n has another width than h_n, step 3 takes x_n W_h in its place.
+    from c = 0. If the widths of x_n and h_n differ, step 3 has x_n W_h instead of x_n.
 
     Args:
         units: width of the state.
 
     Call arguments:
-        inputs: `(B, N, ..., C)`, a vector per word, or a map of vectors that share the weights;
-            N must be known.
-        word_mask: `(B, N)` bool, False at padding, which leaves c as it was.
+        inputs: `(B, N, ..., C)`, per word a vector or a map of vectors; N must be known.
+        word_mask: `(B, N)` bool, False at padding, which does not change c.
 
     Returns:
-        h_n for each word, `(B, N, ..., units)`; at padding it means nothing.
+        h_n for each word, `(B, N, ..., units)`; its values at padding have no meaning.
 
     Source: Lei and Zhang, "Training RNNs as Fast as CNNs", arXiv 1709.02755, first version.
     """
@@ -51,7 +50,7 @@ class SimpleRecurrentUnit(keras.layers.Layer):
         written = (1 - forget) * projected[..., 2 * units : 3 * units]
         carried = inputs if self.highway else projected[..., 3 * units :]
 
-        # Padding forgets nothing and writes nothing.
+        # Padding keeps c: it forgets nothing and writes nothing.
         is_word = align(word_mask, forget)
         forget = ops.where(is_word, forget, ops.ones_like(forget))
         written = ops.where(is_word, written, ops.zeros_like(written))

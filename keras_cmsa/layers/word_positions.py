@@ -1,11 +1,11 @@
-"""A learned vector per place in the sentence: word order, which Eq. 1 does not have."""
+"""A learned vector per place in the expression: word order, which Eq. 1 does not have."""
 
 import keras
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class WordPositions(keras.layers.Layer):
-    """Adds to word n of an expression a learned vector of place n. Beyond the paper.
+    """Adds a learned vector of place n to word n of an expression. It is not in the paper.
 
     Call arguments:
         words: word vectors, `(B, N, Cl)`; N must be known.
@@ -15,7 +15,7 @@ class WordPositions(keras.layers.Layer):
     """
 
     def build(self, words_shape):
-        # As small as the word vectors' own start.
+        # The same range as the word vectors' initial values.
         self.vectors = self.add_weight(
             shape=tuple(words_shape[1:]),
             initializer=keras.initializers.RandomUniform(-0.08, 0.08),

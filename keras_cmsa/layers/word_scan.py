@@ -1,13 +1,13 @@
-"""Recurrence over the words of an expression, in which padding takes no part."""
+"""Recurrences over the words of an expression; padding changes nothing."""
 
 from keras import ops
 
 
 def scan_words(step, state, inputs, word_mask):
-    """Runs `state = step(state, input)` word by word; padding leaves the state as it was.
+    """Runs `state = step(state, inputs)` word by word; padding does not change the state.
 
     Args:
-        step: function of the state and one word's inputs to the next state.
+        step: function from the state and the inputs of one word to the next state.
         state: list of tensors `(B, ...)`.
         inputs: list of tensors `(B, N, ...)`; N must be known.
         word_mask: `(B, N)` bool, False at padding.
@@ -17,7 +17,7 @@ def scan_words(step, state, inputs, word_mask):
     """
     states = []
     # A Python loop: N is small, and a graph without loops compiles and differentiates everywhere.
-    # Unstacked, since the gradient of each slice would be as large as the whole.
+    # `unstack`, since the gradient of a slice is as large as the whole tensor.
     words = zip(*(ops.unstack(x, axis=1) for x in inputs))
     for is_word, word in zip(ops.unstack(word_mask, axis=1), words):
         stepped = step(state, word)
@@ -27,7 +27,7 @@ def scan_words(step, state, inputs, word_mask):
 
 
 def last_word(sequence, word_mask):
-    """What a sequence `(B, N, ...)` holds at the last word of each expression: `(B, ...)`."""
+    """The entries of a sequence `(B, N, ...)` at the last word of each expression: `(B, ...)`."""
     place = ops.arange(1, word_mask.shape[1] + 1)
     last = ops.max(ops.where(word_mask, place, 0), axis=1, keepdims=True)  # (B, 1)
     chosen = align(ops.equal(place, last), sequence)
@@ -35,5 +35,5 @@ def last_word(sequence, word_mask):
 
 
 def align(mask, tensor):
-    """A mask with axes of size one at its end until it has as many as `tensor`."""
+    """The mask with trailing axes of size one, so that its rank is that of `tensor`."""
     return mask[(..., *[None] * (len(tensor.shape) - len(mask.shape)))]

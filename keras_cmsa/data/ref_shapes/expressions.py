@@ -1,25 +1,25 @@
-"""What is said of a scene: which kinds of sentences, about how many things, by which rules.
+"""Plans and finds the sentences of a scene: how many, of which kinds, about which things.
 
-Five kinds, by what an expression leans on, and the stuff of ReferIt:
+There are five kinds of expressions about things, and `stuff` about the regions of ReferIt:
 
     attribute   "red striped circle", "the biggest star"
     location    "circle on the left", "topmost star"
     ordinal     "second circle from the left"
     relation    "the red square above the big star"
-    order       "circle left of the square", where "square left of the circle" is another thing
+    order       "circle left of the square"; "square left of the circle" is another thing
     stuff       "blue sky", "the ground"
 
-Beyond `attribute`, the noun phrase alone never suffices: "circle on the left" is said where there
-are several circles. An `order` expression always comes with its counterpart, so whoever counts the
-words and forgets their order cannot tell the two apart.
+Except in `attribute`, the noun phrase alone is never enough: "circle on the left" refers to one of
+several circles. An `order` expression always comes with its counterpart of the same words, so a
+model that ignores the order of words cannot distinguish the two.
 """
 
 from typing import NamedTuple
 
 from keras_cmsa.data.ref_shapes.finders import FINDERS
-from keras_cmsa.data.ref_shapes.wording import is_well_sized
+from keras_cmsa.data.ref_shapes.wording import has_valid_length
 
-# The part of the sentences that are of each kind, the hardest to find first.
+# The fraction of sentences of each kind. The kinds that are hardest to find come first.
 SHARES = {
     "unc": {"order": 0.05, "ordinal": 0.03, "relation": 0.07, "location": 0.41, "attribute": 0.44},
     "unc+": {"order": 0.15, "relation": 0.35, "attribute": 0.5},
@@ -34,76 +34,85 @@ SHARES = {
     },
 }
 
-MIN_REFS, MAX_REFS = 2, 3  # of a scene
-MAX_SENTENCES = 3  # of a ref
-TRIES = 60
+MIN_REFS, MAX_REFS = 2, 3  # refs per scene
+MAX_SENTENCES = 3  # sentences per ref
+TRIES = 60  # tries to find an expression
 
 
 class Sentence(NamedTuple):
-    """A sentence in lower-case words without punctuation, and its kind."""
+    """A sentence of lower-case words without punctuation, and its kind."""
 
     words: str
     kind: str
 
 
 class Plan(NamedTuple):
-    """How many targets to speak of, and the kinds of the sentences; `order` stands for a pair."""
+    """The number of refs and the kinds of their sentences; an `order` stands for two sentences."""
 
     refs: int
     kinds: list
 
 
 def draw_plan(rng, flavour):
-    """A plan of a flavour; over many plans the kinds have its `SHARES`."""
+    """Draws a plan for a scene. Over many plans the kinds have the flavour's `SHARES`."""
     refs = int(rng.integers(MIN_REFS, MAX_REFS + 1))
     sentences = int(rng.integers(refs, 2 * refs + 2))
     shares = dict(SHARES[flavour])
     has_pair = bool(rng.random() < shares.pop("order") * sentences / 2)
     names, weights = list(shares), [share / sum(shares.values()) for share in shares.values()]
-    drawn = rng.choice(len(names), size=sentences - 2 * has_pair, p=weights)
-    return Plan(refs, ["order"] * has_pair + [names[n] for n in sorted(drawn)])
+    drawn = rng.choice(len(names), size=sentences - 2 if has_pair else sentences, p=weights)
+    kinds = [names[n] for n in sorted(drawn)]
+    if has_pair:
+        kinds = ["order", *kinds]
+    return Plan(refs, kinds)
 
 
 def find_expressions(rng, judge, flavour, plan, targets):
-    """Sentences as planned: `{target: [Sentence, ...]}`, or None if the scene does not offer them.
+    """Finds the planned sentences for a scene.
 
     Args:
-        rng: a numpy `Generator`.
+        rng: a NumPy `Generator`.
         judge: the scene's `Judge`.
-        flavour: of `SHARES`.
+        flavour: a key of `SHARES`.
         plan: a `Plan` of the flavour.
-        targets: what may be spoken of: things by their place in the scene, and regions by theirs
-            after the last thing.
+        targets: numbers of the things and regions that sentences may refer to. Things have their
+            place in the scene; regions follow the last thing.
+
+    Returns:
+        `{target: [Sentence, ...]}`, or None if the scene does not allow the plan.
     """
     if len(targets) < plan.refs:
         return None
-    told = {}
+    found = {}
     for place, kind in enumerate(plan.kinds):
-        open_targets = _open_targets(told, plan, len(plan.kinds) - place, targets)
+        open_targets = _open_targets(found, plan, len(plan.kinds) - place, targets)
         pairs = _find(kind, rng, judge, flavour, open_targets)
         if pairs is None:
             return None
         for words, target in pairs:
-            told.setdefault(target, []).append(Sentence(words, kind))
-    repeats = any(len({sentence.words for sentence in of}) < len(of) for of in told.values())
-    return None if repeats or len(told) < MIN_REFS else told
+            found.setdefault(target, []).append(Sentence(words, kind))
+    has_repeats = any(
+        len({sentence.words for sentence in sentences}) < len(sentences)
+        for sentences in found.values()
+    )
+    return None if has_repeats or len(found) < MIN_REFS else found
 
 
-def _open_targets(told, plan, sentences_left, targets):
-    """What the next sentence may speak of, such that there are as many refs as planned."""
-    new = [target for target in targets if target not in told]
-    if len(told) + sentences_left <= plan.refs:
+def _open_targets(found, plan, sentences_left, targets):
+    """The targets that the next sentence may refer to, to end with the planned number of refs."""
+    new = [target for target in targets if target not in found]
+    if len(found) + sentences_left <= plan.refs:
         return new
-    again = [target for target, sentences in told.items() if len(sentences) < MAX_SENTENCES]
-    # Where regions use up what was planned, things have to come on top.
+    again = [target for target, sentences in found.items() if len(sentences) < MAX_SENTENCES]
+    # Regions may use up the planned refs, so a plan with `stuff` may have more refs than planned.
     most = MAX_REFS if "stuff" in plan.kinds else plan.refs
-    return again + new if len(told) < most else again
+    return again + new if len(found) < most else again
 
 
 def _find(kind, rng, judge, flavour, targets):
-    """Pairs of words and a target: two for `order`, else one. None after too many tries."""
+    """Pairs of `(words, target)`: two for `order`, else one. None after `TRIES` tries."""
     for _ in range(TRIES):
         pairs = FINDERS[kind](rng, judge, flavour)
-        if pairs and all(t in targets and is_well_sized(words, flavour) for words, t in pairs):
+        if pairs and all(t in targets and has_valid_length(words, flavour) for words, t in pairs):
             return pairs
     return None

@@ -1,7 +1,7 @@
-"""One finder for each kind of expression. A finder makes one try and tells what it found.
+"""The finders, one per kind of expression. A finder makes one try to find an expression.
 
-Each takes a numpy `Generator`, the scene's `Judge` and the flavour, and returns a list of pairs
-`(words, target)`: two for `order`, one for the others, none on a miss.
+Each finder takes a NumPy `Generator`, the scene's `Judge` and the flavour. It returns a list of
+`(words, target)` pairs: two for `order`, one for the other kinds, and none if the try fails.
 """
 
 from keras_cmsa.data.ref_shapes.meaning import NOTHING, ZONES, Noun
@@ -9,42 +9,44 @@ from keras_cmsa.data.ref_shapes.wording import draw_pattern, fill, phrase_noun, 
 
 DIRECTIONS = ("left of", "right of", "above", "below")
 TOUCHING = ("touching", "in front of", "behind")
-RELATIONS = {
-    "unc": (*DIRECTIONS, *DIRECTIONS, "next to", *TOUCHING),
-    "unc+": (*("next to", *TOUCHING) * 2, "bigger than", "smaller than", "same color as"),
-    "gref": (*DIRECTIONS, *DIRECTIONS, "next to", *TOUCHING, "bigger than"),
-    "referit": (*DIRECTIONS, *DIRECTIONS, "next to", *TOUCHING),
+CLOSE = ("next to", *TOUCHING)
+# A relation that is listed twice is drawn twice as often.
+FLAVOUR_RELATIONS = {
+    "unc": (*DIRECTIONS, *DIRECTIONS, *CLOSE),
+    "unc+": (*CLOSE, *CLOSE, "bigger than", "smaller than", "same color as"),
+    "gref": (*DIRECTIONS, *DIRECTIONS, *CLOSE, "bigger than"),
+    "referit": (*DIRECTIONS, *DIRECTIONS, *CLOSE),
 }
-# What a relation already says of its two things.
-SAYS = {"bigger than": "size", "smaller than": "size", "same color as": "colour"}
+# {relation: the attribute that it compares}
+COMPARED_ATTRIBUTES = {"bigger than": "size", "smaller than": "size", "same color as": "colour"}
 NUMBERS = ("first", "second", "third", "fourth")
 
-# Places across the image and upright ones take different words.
+# Horizontal and vertical places take different words.
 SIDES = {"left": "across", "right": "across", "top": "upright", "bottom": "upright"}
 
 
 def find_attribute(rng, judge, flavour):
     noun = _draw_noun(rng, judge, colour=0.92, texture=0.12, size=0.1)
     if rng.random() < 0.85:
-        target = judge.noun(noun).only()
-        return _say(rng, flavour, "attribute", noun, target)
+        target = judge.noun(noun).the_one()
+        return _express(rng, flavour, "attribute", noun, target)
     noun, rank = noun._replace(size=None), pick(rng, ("biggest", "smallest"))
-    target = judge.most(judge.noun(noun), rank).only()
-    return _say(rng, flavour, "most", noun, target, most=rank)
+    target = judge.most(judge.noun(noun), rank).the_one()
+    return _express(rng, flavour, "most", noun, target, most=rank)
 
 
 def find_location(rng, judge, flavour):
     noun, head = _draw_several(rng, judge, shape=0.5)
     if rng.random() < 0.12:
         side = pick(rng, tuple(SIDES))
-        target = judge.most(head, side).only()
-        return _say(rng, flavour, f"farthest {SIDES[side]}", noun, target, side=side)
+        target = judge.most(head, side).the_one()
+        return _express(rng, flavour, f"farthest {SIDES[side]}", noun, target, side=side)
     zones = [zone for zone in ZONES if judge.only_in_zone(head, zone) is not None]
     if not zones:
         return []
     zone = pick(rng, zones)
     form = SIDES.get(zone, "middle" if zone == "middle" else "corner")
-    return _say(rng, flavour, form, noun, judge.only_in_zone(head, zone), side=zone)
+    return _express(rng, flavour, form, noun, judge.only_in_zone(head, zone), side=zone)
 
 
 def find_ordinal(rng, judge, flavour):
@@ -52,8 +54,8 @@ def find_ordinal(rng, judge, flavour):
     nth, side = pick(rng, range(len(NUMBERS))), pick(rng, tuple(SIDES))
     if len(head.surely) < max(3, nth + 1):
         return []
-    target = judge.nth(head, nth, side).only()
-    return _say(rng, flavour, "nth", noun, target, nth=NUMBERS[nth], side=side)
+    target = judge.nth(head, nth, side).the_one()
+    return _express(rng, flavour, "nth", noun, target, nth=NUMBERS[nth], side=side)
 
 
 def find_relation(rng, judge, flavour):
@@ -61,22 +63,22 @@ def find_relation(rng, judge, flavour):
         return _find_inside(rng, judge, flavour)
     anchor = _draw_noun(rng, judge)
     noun, head = _draw_several(rng, judge)
-    if judge.noun(anchor).only() is None or not head.surely:
+    if judge.noun(anchor).the_one() is None or not head.surely:
         return []
     found = [
         (relation, target)
         for relation in _relations_for(flavour, noun, anchor)
         if (target := judge.only_related(head, relation, judge.noun(anchor))) is not None
     ]
-    return _relate(rng, flavour, (noun, anchor), *pick(rng, found)) if found else []
+    return _express_relation(rng, flavour, (noun, anchor), *pick(rng, found)) if found else []
 
 
 def _find_inside(rng, judge, flavour):
     noun, head = _draw_several(rng, judge)
     region = pick(rng, judge.regions)
     form = "on" if region.place == "bottom" else "in"
-    target = judge.inside(head, region).only()
-    return _say(rng, flavour, form, noun, target, stuff=region.full_name)
+    target = judge.inside(head, region).the_one()
+    return _express(rng, flavour, form, noun, target, stuff=region.full_name)
 
 
 def find_order(rng, judge, flavour):
@@ -90,7 +92,7 @@ def find_order(rng, judge, flavour):
         if (target := judge.only_related(ones, relation, others)) is not None
         and (counterpart := judge.only_related(others, relation, ones)) is not None
     ]
-    return _relate(rng, flavour, (one, other), *pick(rng, found)) if found else []
+    return _express_relation(rng, flavour, (one, other), *pick(rng, found)) if found else []
 
 
 def find_stuff(rng, judge, flavour):
@@ -98,38 +100,47 @@ def find_stuff(rng, judge, flavour):
     region = judge.regions[number]
     form = "stuff" if region.place == "middle" or rng.random() < 0.6 else "stuff at an end"
     target = len(judge.things) + number
-    return _say(rng, flavour, form, Noun(), target, stuff=region.full_name, side=region.place)
+    return _express(rng, flavour, form, Noun(), target, stuff=region.full_name, side=region.place)
 
 
-_WORTH = {"plain": 0.4}  # to be plain is seldom worth a word
+PLAIN_FACTOR = 0.4  # people seldom mention that a thing is plain
 
 
 def _draw_noun(rng, judge, shape=0.85, colour=0.6, texture=0.15, size=0.12):
-    """A noun that fits some thing; shape, colour, ... are the chances to mention them."""
+    """Draws a noun that matches some thing, given the probabilities to mention its attributes."""
     thing = pick(rng, judge.things)
+    if thing.texture == "plain":
+        texture *= PLAIN_FACTOR
     return Noun(
         shape=thing.shape if rng.random() < shape else None,
         size=thing.size if rng.random() < size and thing.size != "medium" else None,
         colour=thing.colour if rng.random() < colour else None,
-        texture=thing.texture if rng.random() < texture * _WORTH.get(thing.texture, 1) else None,
+        texture=thing.texture if rng.random() < texture else None,
     )
 
 
 def _draw_several(rng, judge, shape=0.85):
-    """A noun and what it fits, which is nothing unless it fits several things."""
+    """Draws a noun; returns it and its `Matches`, or `NOTHING` unless it matches several things."""
     noun = _draw_noun(rng, judge, shape)
-    fit = judge.noun(noun)
-    return noun, fit if len(fit.surely) > 1 else NOTHING
+    matches = judge.noun(noun)
+    return noun, matches if len(matches.surely) > 1 else NOTHING
 
 
 def _relations_for(flavour, *nouns):
-    """The flavour's relations, without those that say again what one of the nouns says."""
-    said = {name for noun in nouns for name, word in zip(noun._fields, noun) if word}
-    return [relation for relation in RELATIONS[flavour] if SAYS.get(relation) not in said]
+    """The flavour's relations, without those that compare an attribute that a noun mentions."""
+    mentioned = {name for noun in nouns for name, word in zip(noun._fields, noun) if word}
+    return [
+        relation
+        for relation in FLAVOUR_RELATIONS[flavour]
+        if COMPARED_ATTRIBUTES.get(relation) not in mentioned
+    ]
 
 
-def _say(rng, flavour, form, noun, target, **slots):
-    """The noun in a form of words whose other slots are named in `slots`."""
+def _express(rng, flavour, form, noun, target, **slots):
+    """`[(words, target)]`, the noun in a pattern of some form; `[]` if the target is None.
+
+    `slots` are the names for the other slots of the pattern.
+    """
     if target is None:
         return []
     pattern = draw_pattern(rng, flavour, form)
@@ -137,8 +148,11 @@ def _say(rng, flavour, form, noun, target, **slots):
     return [(fill(pattern, head=phrase_noun(rng, noun), **words), target)]
 
 
-def _relate(rng, flavour, nouns, relation, *targets):
-    """The first noun in the relation to the second and, for a second target, the reverse."""
+def _express_relation(rng, flavour, nouns, relation, *targets):
+    """`[(words, target), ...]`: the first noun in the relation to the second, and the reverse.
+
+    The reverse is left out if there is only one target.
+    """
     form = "placed" if relation in (*DIRECTIONS, "next to") else "related"
     pattern = draw_pattern(rng, flavour, form).replace("{relation}", word_for(rng, relation))
     one, other = (phrase_noun(rng, noun) for noun in nouns)

@@ -1,22 +1,22 @@
-"""What can be asked of RefShapes: flavours, their splits and sizes, and where their files go."""
+"""The settings of RefShapes: flavours, their splits and sizes, and where their files lie."""
 
 from operator import index
 from typing import NamedTuple
 
-VERSION = 1  # goes up when the same settings come to give other data
+VERSION = 1  # increases whenever the same settings give other data
 SCENES = {"train": 6000, "val": 200, "testA": 200, "testB": 200, "test": 200}
-MIN_SIZE = 96  # pixels; below, the textures of small things blur
+MIN_SIZE = 96  # pixels; in smaller images the textures of small things blur
 
 
 class Layout(NamedTuple):
-    """The REFER data set that a flavour stands in for.
+    """The REFER data set that a flavour imitates.
 
     Attributes:
-        dataset: the folder of the annotations.
+        dataset: folder of the annotations.
         split_by: who made the splits, as in `refs(<split_by>).p`.
-        splits: their names.
-        images: the folder of the images.
-        image_name: of an image's file, with a place for its id.
+        splits: names of the splits.
+        images: folder of the images.
+        image_name: file name of an image, with a place for its id.
     """
 
     dataset: str
@@ -37,7 +37,7 @@ LAYOUTS = {
 
 
 def checked_settings(flavour, scenes, size, seed):
-    """The settings that decide every byte, as a dict of plain values.
+    """Checks the settings that determine every byte, and returns them as a dict of plain values.
 
     Raises:
         ValueError: if one of them is out of range.
@@ -49,13 +49,13 @@ def checked_settings(flavour, scenes, size, seed):
         scenes = {split: SCENES[split] for split in splits}
     if not scenes or not set(scenes) <= set(splits):
         raise ValueError(
-            f"scenes must give numbers for some of the splits {list(splits)} of flavour "
+            f"scenes must give numbers of images for some of the splits {list(splits)} of flavour "
             f"{flavour!r}. Received: {scenes}"
         )
     if min(scenes.values()) < 1:
         raise ValueError(
-            f"scenes must be 1 or more for each split; leave out a split that you do not want. "
-            f"Received: {scenes}"
+            f"scenes must be 1 or more for each split. Received: {scenes}. "
+            "Leave out a split that you do not want"
         )
     if size < MIN_SIZE:
         raise ValueError(f"size must be at least {MIN_SIZE} pixels. Received: {size}")

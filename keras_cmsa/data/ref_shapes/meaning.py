@@ -1,8 +1,8 @@
-"""Which things of a scene a meaning fits: surely, perhaps, or not at all.
+"""Finds the things of a scene that a meaning matches: surely, perhaps, or not at all.
 
-An expression is unambiguous when one thing surely fits it and no other even perhaps does. The gap
-between "surely" and "perhaps" is the margin: left of the star by a hair is only perhaps.
-Lengths are parts of the image's side.
+An expression is unambiguous if its meaning surely matches one thing and does not even perhaps match
+another. The gap between "surely" and "perhaps" is a margin: a thing that is barely left of the star
+is only perhaps left of it. Lengths are fractions of the image's side.
 """
 
 from itertools import pairwise
@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from keras_cmsa.data.ref_shapes.relations import RELATIONS, SIZE_RATIO
 
-# What else a shape might be called.
-MAY_PASS_FOR = {"ring": "circle", "oval": "circle"}
+# Another name that people may use for a shape.
+OTHER_NAMES = {"ring": "circle", "oval": "circle"}
 
-# Where a centre surely lies in a zone: x from, x to, y from, y to. Within SLACK of it: perhaps.
+# The zones as (x from, x to, y from, y to). A thing is surely in a zone if its centre is, and
+# perhaps if its centre is at most SLACK outside.
 ZONES = {
     "left": (0.0, 0.34, 0.0, 1.0),
     "right": (0.66, 1.0, 0.0, 1.0),
@@ -28,12 +29,12 @@ ZONES = {
 }
 SLACK = 0.16
 
-LEAD = 0.09  # by which the leftmost thing is farther left than the next
-STEP = 0.08  # least distance along the counting direction between neighbours that are counted
+LEAD = 0.09  # least distance between the leftmost thing and the next one
+STEP = 0.08  # least distance between neighbours that are counted, along the counting direction
 
 
 class Noun(NamedTuple):
-    """What a noun phrase says of a thing; None for what it leaves out."""
+    """The attributes that a noun phrase mentions; None for the others."""
 
     shape: str | None = None
     size: str | None = None
@@ -41,70 +42,82 @@ class Noun(NamedTuple):
     texture: str | None = None
 
 
-class Fit(NamedTuple):
-    """The things that surely fit, and all that at least perhaps do, by their place in the scene."""
+class Matches(NamedTuple):
+    """The things that a meaning matches, by their place in the scene.
+
+    Attributes:
+        surely: the things that it surely matches.
+        perhaps: the things that it at least perhaps matches; they include `surely`.
+    """
 
     surely: frozenset
     perhaps: frozenset
 
     def both(self, other):
-        return Fit(self.surely & other.surely, self.perhaps & other.perhaps)
+        """The matches of both meanings together."""
+        return Matches(self.surely & other.surely, self.perhaps & other.perhaps)
 
-    def only(self):
-        """The one thing that surely fits if no other perhaps does, else None."""
+    def the_one(self):
+        """The only thing, if it matches surely and no other thing matches perhaps; else None."""
         if len(self.perhaps) == 1 and self.surely == self.perhaps:
             return next(iter(self.surely))
         return None
 
 
-NOTHING = Fit(frozenset(), frozenset())
+NOTHING = Matches(frozenset(), frozenset())
 
 
 class Judge:
-    """Says which things of one scene a meaning fits."""
+    """Finds the things of one scene that a meaning matches.
+
+    `head` and `anchor` are `Matches` of nouns; a method that returns one thing returns its place in
+    the scene.
+    """
 
     def __init__(self, scene):
         self.things = scene.things
         self.regions = scene.regions
         self._hiding = scene.hiding
-        self._known = {}  # by noun, word, zone, ...: the same are asked for again and again
+        self._cache = {}  # by noun, word, zone, ...: the finders use the same again and again
         everything = frozenset(range(len(scene.things)))
-        self._everything = Fit(everything, everything)
+        self._everything = Matches(everything, everything)
 
     def noun(self, noun):
-        """The things that a `Noun` fits."""
-        if noun not in self._known:
-            fit = self._everything
+        """The `Matches` of a `Noun`."""
+        if noun not in self._cache:
+            matches = self._everything
             for name, word in zip(Noun._fields, noun):
                 if word is not None:
-                    fit = fit.both(self._named(name, word))
-            self._known[noun] = fit
-        return self._known[noun]
+                    matches = matches.both(self._attribute(name, word))
+            self._cache[noun] = matches
+        return self._cache[noun]
 
-    def _named(self, name, word):
+    def _attribute(self, name, word):
+        """The `Matches` of one word, such as "red" for the attribute `colour`."""
         key = name, word
-        if key not in self._known:
+        if key not in self._cache:
             values = [getattr(thing, name) for thing in self.things]
-            self._known[key] = Fit(
+            self._cache[key] = Matches(
                 frozenset(i for i, value in enumerate(values) if value == word),
                 frozenset(i for i, value in enumerate(values) if _may_be(name, value, word)),
             )
-        return self._known[key]
+        return self._cache[key]
 
-    # The next two are asked thousands of times per scene, mostly to find that it is none.
+    # The next two methods are called thousands of times per scene and mostly return None, so they
+    # return as early as possible.
 
     def only_in_zone(self, head, zone):
-        """The one of `head` in a zone of the image, such as `"left"` or `"top right"`, or None."""
-        if zone not in self._known:
+        """The only thing of `head` in a zone, such as `"left"` or `"top right"`, or None."""
+        if zone not in self._cache:
             bounds = ZONES[zone]
-            self._known[zone] = Fit(self._within(bounds, 0.0), self._within(bounds, SLACK))
-        fit = self._known[zone]
-        if len(head.perhaps & fit.perhaps) != 1:
+            self._cache[zone] = Matches(self._within(bounds, 0.0), self._within(bounds, SLACK))
+        matches = self._cache[zone]
+        if len(head.perhaps & matches.perhaps) != 1:
             return None
-        return head.both(fit).only()
+        return head.both(matches).the_one()
 
     def only_related(self, head, relation, anchor):
-        """The one of `head` in the relation to one of `anchor`, or None."""
+        """The only thing of `head` that is in the relation to a thing of `anchor`, or None."""
         found = None
         for i in head.perhaps:
             if self._relates(i, relation, anchor.perhaps, 0):
@@ -115,13 +128,14 @@ class Judge:
         return found if sure else None
 
     def _relates(self, i, relation, anchors, sure):
-        """Whether thing i is in the relation to one of the anchors."""
+        """Whether thing i is in the relation to an anchor: perhaps (`sure` 0) or surely (1)."""
         for j in anchors:
             if i != j and self._holds(relation, i, j)[sure]:
                 return True
         return False
 
     def _within(self, bounds, slack):
+        """The things whose centre is at most `slack` outside of a zone."""
         left, right, top, bottom = bounds
         return frozenset(
             i
@@ -130,50 +144,51 @@ class Judge:
         )
 
     def most(self, head, direction):
-        """The one of `head` that is farthest left, right, up or down, the biggest or smallest."""
+        """The `Matches` of the leftmost, topmost, ... or of the biggest or smallest of `head`."""
         if len(head.surely) < 2:
             return NOTHING
         ranked = self._ranked(head.perhaps, direction)
         (first, best), (_, second) = ranked[:2]
         if second - best < (log(SIZE_RATIO) if direction in _SIZES else LEAD):
-            return Fit(frozenset(), head.perhaps)
+            return Matches(frozenset(), head.perhaps)
         first = frozenset([first])
-        return Fit(first & head.surely, first)
+        return Matches(first & head.surely, first)
 
     def nth(self, head, number, direction):
-        """The one of `head` that comes as `number` (from 0) when counted from the left, top, ..."""
+        """The `Matches` of the thing of `head` at `number`, counted from 0 at the left, top, ..."""
         ranked = self._ranked(head.perhaps, direction)
         steps = [after[1] - before[1] for before, after in pairwise(ranked)]
         if head.surely != head.perhaps or number >= len(ranked) or min(steps, default=0.0) < STEP:
-            return Fit(frozenset(), head.perhaps)
+            return Matches(frozenset(), head.perhaps)
         counted = frozenset([ranked[number][0]])
-        return Fit(counted, counted)
+        return Matches(counted, counted)
 
     def _ranked(self, group, direction):
-        """Pairs of a thing and its rank, lowest rank first."""
+        """Pairs of `(thing, rank)`, the lowest rank first."""
         rank = _RANKS[direction]
         return sorted(((i, rank(self.things[i])) for i in group), key=lambda pair: pair[1])
 
     def _holds(self, relation, i, j):
         """Whether thing i is in the relation to thing j: (perhaps, surely)."""
         key = relation, i, j
-        if key not in self._known:
+        if key not in self._cache:
             hiding = (i, j) in self._hiding, (j, i) in self._hiding
-            self._known[key] = RELATIONS[relation](self.things[i], self.things[j], hiding)
-        return self._known[key]
+            self._cache[key] = RELATIONS[relation](self.things[i], self.things[j], hiding)
+        return self._cache[key]
 
     def inside(self, head, region):
-        """Those of `head` that lie in a `Region`."""
+        """The `Matches` of the things of `head` that lie in a `Region`."""
         surely, perhaps = (
-            frozenset(i for i, part in enumerate(region.holds) if part >= bound)
+            frozenset(i for i, part in enumerate(region.thing_parts) if part >= bound)
             for bound in (0.9, 0.1)
         )
-        return head.both(Fit(surely, perhaps))
+        return head.both(Matches(surely, perhaps))
 
 
 def _may_be(name, value, word):
+    """Whether a word perhaps matches a thing with a value of an attribute."""
     if name == "shape":
-        return word in (value, MAY_PASS_FOR.get(value))
+        return word in (value, OTHER_NAMES.get(value))
     return value == word or (name == "size" and value == "medium")
 
 

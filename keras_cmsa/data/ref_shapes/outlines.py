@@ -29,14 +29,14 @@ def _heart():
 
 
 def _unit(points):
-    """The same outline, stretched into the box from -0.5 to 0.5."""
+    """The outline, stretched to the box from -0.5 to 0.5."""
     low, high = points.min(axis=0), points.max(axis=0)
     return (points - low) / (high - low) - 0.5
 
 
 _CIRCLE = _unit(_regular(40, 0.0))
 
-# Each `(points, 2)`, x to the right and y down, in the box from -0.5 to 0.5.
+# Each outline is `(points, 2)`, x to the right and y down, in the box from -0.5 to 0.5.
 OUTLINES = {
     "circle": _CIRCLE,
     "oval": _CIRCLE,

@@ -1,15 +1,18 @@
-"""The relations between two things: whether one holds surely, perhaps, or not at all.
+"""The relations between two things: each holds surely, perhaps, or not at all.
 
-Lengths are parts of the image's side; x grows to the right and y downwards.
+Lengths are fractions of the image's side; x grows to the right and y downwards.
 """
 
-CLEAR = 0.12  # least distance between the centres of "left of", "above", ...
-SIZE_RATIO = 1.3  # least ratio of extents of "bigger than"
-NEAR, FAR = 0.07, 0.17  # surely next to it; surely not
+CLEAR = 0.12  # least distance between the centres for "left of", "above", ...
+SIZE_RATIO = 1.3  # least ratio of the extents for "bigger than"
+NEAR, FAR = 0.07, 0.17  # surely "next to" up to NEAR, surely not beyond FAR
 
 
 def _beside(ahead, aside):
-    """Ahead in some direction: surely within 40 degrees of it, perhaps within 70."""
+    """Whether a thing lies in some direction: surely within 40 degrees, perhaps within 70.
+
+    `ahead` is the distance of the centres along the direction, `aside` the distance across it.
+    """
     return ahead > 0.36 * abs(aside) - 0.02, ahead >= CLEAR and ahead >= 1.2 * abs(aside)
 
 
@@ -27,8 +30,9 @@ def _same(value, other):
     return value == other, value == other
 
 
-# Each takes two things and whether the first hides the second and the reverse; it gives
-# (perhaps, surely). Things overlap clearly or keep apart, so touching is never "perhaps".
+# Each function takes two things, and `hiding`: whether the first hides the second, and the second
+# the first. It returns (perhaps, surely). Things overlap clearly or keep apart, so "touching" is
+# always sure.
 RELATIONS = {
     "left of": lambda a, b, hiding: _beside(b.x - a.x, b.y - a.y),
     "right of": lambda a, b, hiding: _beside(a.x - b.x, b.y - a.y),

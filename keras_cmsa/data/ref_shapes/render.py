@@ -1,4 +1,4 @@
-"""Paints a scene: things in their colours and textures on a quiet but uneven background."""
+"""Paints a scene: coloured and textured things on an uneven background of faint contrast."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,15 +11,15 @@ RGB = {
     "blue": (40, 85, 210),
     "purple": (130, 60, 170),
 }
-JITTER = 12  # of a colour, in grey levels either way
-RIM = 0.62  # the tone of a thing's rim, as a part of the thing's
-GRAIN = 8  # grey levels of noise
+JITTER = 12  # largest change of a colour, in levels up or down
+RIM = 0.62  # brightness of a thing's rim, as a fraction of the thing's own
+GRAIN = 8  # range of the noise, in levels
 
-# Periods as parts of a thing's extent; broad, so that textures show in an image of 160 pixels too.
+# Periods as fractions of a thing's extent; long enough to show textures in an image of 160 pixels.
 PERIODS = {"striped": 0.25, "dotted": 0.25, "checkered": 0.3}
 DOT_RADIUS = 0.3  # in periods
 LIGHT, DARK = (250, 248, 244), (70, 45, 45)
-TAKES_DARK = ("yellow",)  # a light second tone would hardly show on it
+TAKES_DARK = ("yellow",)  # colours on which a light second tone would hardly show
 
 STUFF_RGB = {
     "blue sky": (165, 195, 222),
@@ -33,19 +33,22 @@ STUFF_RGB = {
 
 
 def paint(rng, scene, masks):
-    """The image of a scene: `(side, side, 3)` uint8.
+    """Paints the image of a scene.
 
     Args:
-        rng: a numpy `Generator`.
+        rng: a NumPy `Generator`.
         scene: a `Scene`.
         masks: the whole mask of each thing, `(side, side)` bool, from back to front.
+
+    Returns:
+        `(side, side, 3)` uint8 RGB.
     """
     side = len(masks[0])
     image = _landscape(rng, scene.regions, side) if scene.regions else _backdrop(rng, side)
-    codes = np.zeros((side, side), np.uint8)  # 0 for the background, else a place in `tones`
+    codes = np.zeros((side, side), np.uint8)  # indices into `tones`; 0 is the background
     tones = [(0, 0, 0)]
     for thing, mask in zip(scene.things, masks):
-        _lay(rng, codes, thing, mask, len(tones))
+        _write_codes(rng, codes, thing, mask, len(tones))
         tones += _tones(rng, thing)
     things = Image.fromarray(codes)
     things.putpalette(_safe(tones).tobytes())
@@ -55,7 +58,7 @@ def paint(rng, scene, masks):
 
 
 def _backdrop(rng, side):
-    """Soft blobs and faint lines in nearly grey tones, as a PIL image."""
+    """Paints soft blobs and faint lines in nearly grey tones: a PIL image."""
     tone = rng.uniform(105, 205) + rng.uniform(-9, 9, size=3)
     image = _blobs(
         tone + rng.uniform(-24, 24, size=(5, 5, 1)) + rng.uniform(-7, 7, size=(5, 5, 3)), side
@@ -69,7 +72,7 @@ def _backdrop(rng, side):
 
 
 def _landscape(rng, regions, side):
-    """The regions, each in soft blobs of its tone, as a PIL image."""
+    """Paints the regions, each in soft blobs of its tone: a PIL image."""
     image = Image.new("RGB", (side, side))
     for region in regions:
         tones = STUFF_RGB[region.full_name] + rng.uniform(-14, 14, size=(6, 6, 1))
@@ -78,17 +81,17 @@ def _landscape(rng, regions, side):
 
 
 def _blobs(tones, side):
-    """The coarse grid of tones as a smooth image."""
+    """Enlarges a coarse grid of tones to a smooth PIL image."""
     return Image.fromarray(_safe(tones)).resize((side, side), Image.Resampling.BILINEAR)
 
 
 def _safe(tones):
-    """Tones that the grain cannot push out of range: uint8."""
+    """Clips tones so that the grain cannot push them out of range: uint8."""
     return np.clip(tones, GRAIN, 255 - GRAIN).astype(np.uint8)
 
 
-def _lay(rng, codes, thing, mask, first):
-    """Writes a thing's three codes, from `first` on, upon `codes`: body, second tone, rim."""
+def _write_codes(rng, codes, thing, mask, first):
+    """Writes a thing's three codes, from `first` on, into `codes`: body, second tone, rim."""
     side = len(codes)
     box = _box(thing, side)
     inside, crop = mask[box], codes[box]
@@ -99,14 +102,14 @@ def _lay(rng, codes, thing, mask, first):
 
 
 def _tones(rng, thing):
-    """The three tones of a thing, as `_lay` orders them."""
+    """Draws the three tones of a thing: body, second tone, rim."""
     body = RGB[thing.colour] + rng.uniform(-JITTER, JITTER, size=3)
     second = 0.3 * body + 0.7 * np.array(DARK if thing.colour in TAKES_DARK else LIGHT)
     return [body, second, RIM * body]
 
 
 def _box(thing, side):
-    """The rows and columns around a thing, with a pixel to spare where the image has it."""
+    """The rows and columns of a thing, with a margin of one pixel within the image."""
     left, up, right, down = thing.reach
     rows = slice(max(int((thing.y + up) * side) - 1, 0), int((thing.y + down) * side) + 2)
     columns = slice(max(int((thing.x + left) * side) - 1, 0), int((thing.x + right) * side) + 2)
@@ -114,7 +117,7 @@ def _box(thing, side):
 
 
 def _texture(rng, thing, shape, side):
-    """Where the second tone goes: bool of `shape`."""
+    """Draws where the second tone goes: bool of `shape`."""
     period = PERIODS[thing.texture] * max(thing.extent, 0.2) * side
     angle = rng.uniform(-0.15, 0.15) + np.pi / 4 * rng.integers(4)
     rows, columns = np.ogrid[: shape[0], : shape[1]]
@@ -129,12 +132,12 @@ def _texture(rng, thing, shape, side):
 
 
 def _from_middle(periods):
-    """How far each place is from the middle of its period, from -0.5 to 0.5."""
+    """The distance of each place from the middle of its period, from -0.5 to 0.5."""
     return periods - np.rint(periods)
 
 
 def _eroded(mask, margin):
-    """The pixels whose four neighbours at `margin` pixels are in the mask too."""
+    """The pixels of a mask whose four neighbours at a distance of `margin` are in the mask too."""
     inner = mask.copy()
     inner[margin:] &= mask[:-margin]
     inner[:-margin] &= mask[margin:]

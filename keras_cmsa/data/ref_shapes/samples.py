@@ -1,4 +1,4 @@
-"""One image of RefShapes with all that is known of it, as records in REFER's and COCO's fields."""
+"""Draws one image of RefShapes with its annotations and refs, in COCO's and REFER's formats."""
 
 from io import BytesIO
 from itertools import pairwise
@@ -17,24 +17,24 @@ from keras_cmsa.data.ref_shapes.scene import draw_scene
 from keras_cmsa.data.ref_shapes.things import ANGULAR, COLOURS, ROUND, SHAPES
 
 TARGET_FAMILY = {"testA": ROUND, "testB": ANGULAR}
-# Pairs of a category, such as "red star", and what it is a kind of.
+# Pairs of (category, supercategory), such as ("red star", "star").
 CATEGORIES = [(f"{colour} {shape}", shape) for shape in SHAPES for colour in COLOURS]
 CATEGORIES += [(name, "stuff") for name in STUFF]
 CATEGORY_IDS = {name: number for number, (name, _) in enumerate(CATEGORIES, start=1)}
 JPEG_QUALITY = 93
-# Of the scenes for a pair of `order` expressions: those made for one such as "left of" and its
-# counterpart. These are rare otherwise, and without words of place there are none.
+# The fraction of the scenes with `order` expressions whose things are placed for an expression such
+# as "left of" and its counterpart. Such pairs are rare in other scenes. unc+ has no words of place.
 FLANKED = {"unc": 0.7, "unc+": 0.0, "gref": 0.7, "referit": 0.7}
-PLAN_TRIES = 100  # scenes that are drawn for a plan before another plan is made
+PLAN_TRIES = 100  # scenes to draw for a plan before drawing another plan
 
 
 class Sample(NamedTuple):
-    """An image and its records.
+    """An image with its annotations and refs.
 
     Attributes:
-        jpeg: the image file's bytes.
-        annotations: COCO's annotations of all things and regions.
-        refs: REFER's refs; each sentence also has its `kind`.
+        jpeg: bytes of the image file.
+        annotations: list of COCO's annotations of all things and regions.
+        refs: list of REFER's refs; each sentence also has its `kind`.
     """
 
     jpeg: bytes
@@ -43,19 +43,31 @@ class Sample(NamedTuple):
 
 
 def draw_sample(rng, flavour, split, image_id, file_name, size):
-    """Draws an image of a split; `size` is its side in pixels, `rng` a numpy `Generator`."""
-    scene, told = _draw_told_scene(rng, flavour, split, size)
+    """Draws an image and its refs.
+
+    Args:
+        rng: a NumPy `Generator`.
+        flavour: a key of `layout.LAYOUTS`.
+        split: split of the image.
+        image_id: integer id of the image.
+        file_name: name of the image file.
+        size: side of the image in pixels.
+
+    Returns:
+        `Sample`.
+    """
+    scene, sentences_of = _draw_scene_with_sentences(rng, flavour, split, size)
     masks = [whole_mask(thing, size) for thing in scene.things]
     annotations = _annotate(scene, masks, image_id)
     refs = [
         _ref(annotations[target], number, sentences, split, flavour, file_name)
-        for number, (target, sentences) in enumerate(told.items())
+        for number, (target, sentences) in enumerate(sentences_of.items())
     ]
     return Sample(_encode(paint(rng, scene, masks)), annotations, refs)
 
 
-def _draw_told_scene(rng, flavour, split, size):
-    """A scene of which all can be said that was planned: `(scene, sentences by target)`."""
+def _draw_scene_with_sentences(rng, flavour, split, size):
+    """Draws plans and scenes until a scene allows its plan: `(scene, {target: sentences})`."""
     family = TARGET_FAMILY.get(split, SHAPES)
     while True:
         plan = draw_plan(rng, flavour)
@@ -68,13 +80,13 @@ def _draw_told_scene(rng, flavour, split, size):
                 scene.regions.extend(draw_regions(rng, scene.things, size))
             targets = [n for n, thing in enumerate(scene.things) if thing.shape in family]
             targets += range(len(scene.things), len(scene.things) + len(scene.regions))
-            told = find_expressions(rng, Judge(scene), flavour, plan, targets)
-            if told:
-                return scene, told
+            sentences_of = find_expressions(rng, Judge(scene), flavour, plan, targets)
+            if sentences_of:
+                return scene, sentences_of
 
 
 def _annotate(scene, masks, image_id):
-    """COCO's annotations: the things from back to front, then the regions."""
+    """COCO's annotations of the things, from back to front, then of the regions."""
     size = len(masks[0])
     annotations = []
     for thing, whole, visible in zip(scene.things, masks, visible_masks(masks)):
@@ -84,12 +96,12 @@ def _annotate(scene, masks, image_id):
             segmentation = [polygon(thing, size)]
         category = f"{thing.colour} {thing.shape}"
         annotation = _annotation(image_id, len(annotations), category, segmentation, visible)
-        annotations.append({**annotation, "attributes": thing.facts()})
-    free = ~np.logical_or.reduce(masks)
+        annotations.append({**annotation, "attributes": thing.attributes()})
+    background = ~np.logical_or.reduce(masks)
     for region in scene.regions:
-        seen = region.mask & free
-        segmentation = _run_lengths(seen)
-        annotations.append(_annotation(image_id, len(annotations), region.name, segmentation, seen))
+        visible = region.mask & background
+        number, segmentation = len(annotations), _run_lengths(visible)
+        annotations.append(_annotation(image_id, number, region.name, segmentation, visible))
     return annotations
 
 
@@ -107,7 +119,7 @@ def _annotation(image_id, number, name, segmentation, mask):
 
 
 def _run_lengths(mask):
-    """COCO's uncompressed run lengths: down the columns, the first run outside of the mask."""
+    """COCO's uncompressed run lengths: down the columns; the first run is outside of the mask."""
     pixels = np.concatenate([[False], mask.ravel(order="F")])
     starts = np.flatnonzero(pixels[1:] != pixels[:-1]).tolist()
     edges = [0, *starts, mask.size]
@@ -116,7 +128,7 @@ def _run_lengths(mask):
 
 
 def _ref(annotation, number, sentences, split, flavour, file_name):
-    """REFER's record of one target."""
+    """REFER's ref of one target."""
     ref_id = annotation["image_id"] * 10 + number
     records = [
         {

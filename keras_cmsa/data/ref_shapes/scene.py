@@ -1,6 +1,6 @@
-"""A scene: several things of a few kinds, placed so that what is said of them can be seen.
+"""A scene: several things of a few kinds, placed so that their relations are clearly visible.
 
-Lengths and coordinates are parts of the image's side; x grows to the right and y downwards.
+Lengths and coordinates are fractions of the image's side; x grows to the right and y downwards.
 """
 
 from dataclasses import dataclass, field
@@ -9,25 +9,25 @@ from math import cos, pi, sin
 from keras_cmsa.data.ref_shapes.masks import hidden_part
 from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
 
-# How many things there are of each kind: always several of one, as in RefCOCO.
+# The number of things of each kind. There are always several of one kind, as in RefCOCO.
 GROUPS = ((2, 1), (2, 1), (2, 1, 1), (2, 2))
 
-SAME_COLOUR = 0.12  # the chance that a thing has the colour of another
+SAME_COLOUR = 0.12  # probability that a thing has the colour of another
 APART = 0.03  # least distance between the boxes of two things that do not overlap
-MIN_VISIBLE = 0.62  # of a thing that another hides in part
-MIN_HIDDEN = 0.08  # with less, it would be unclear whether two things touch
-OVERLAPPING = 0.4  # of the scenes, as far as nothing else is asked of them
-PLACE_TRIES = 25
+MIN_VISIBLE = 0.62  # least visible fraction of a thing that another hides in part
+MIN_HIDDEN = 0.08  # least hidden fraction; with less it is unclear whether two things touch
+OVERLAPPING = 0.4  # fraction of scenes with two overlapping things, among those not `flanked`
+PLACE_TRIES = 25  # tries to find a place
 
 
 @dataclass(slots=True, eq=False)
 class Scene:
-    """What an image shows.
+    """The content of an image.
 
     Attributes:
         things: list of `Thing`, from back to front.
-        hiding: pairs (front, back) of places in `things`: the first hides a part of the second.
-        regions: list of `Region`, the stuff behind the things, in ReferIt's flavour only.
+        hiding: set of pairs (front, back) of places in `things`: front hides a part of back.
+        regions: list of `Region`, the stuff behind the things; only in ReferIt's flavour.
     """
 
     things: list
@@ -36,13 +36,16 @@ class Scene:
 
 
 def draw_scene(rng, family, side, flanked=False):
-    """A random scene, or None if its things found no room.
+    """Draws a random scene.
 
     Args:
-        rng: a numpy `Generator`.
-        family: shapes; the first two kinds of things are of these.
-        side: of the image, in pixels, to measure how much one thing hides of another.
-        flanked: put two things of a kind on opposite sides of a thing of another kind.
+        rng: a NumPy `Generator`.
+        family: shapes of the first two kinds of things.
+        side: side of the image in pixels, to measure how much one thing hides of another.
+        flanked: whether to put two things of a kind on opposite sides of a thing of another kind.
+
+    Returns:
+        `Scene`, or None if there is no room for its things.
     """
     things = _draw_things(rng, family)
     overlapping = not flanked and rng.random() < OVERLAPPING
@@ -64,7 +67,7 @@ def draw_scene(rng, family, side, flanked=False):
 
 
 def _draw_things(rng, family):
-    """Things without a place, kind by kind."""
+    """Draws things without a place, kind by kind."""
     counts = GROUPS[int(rng.integers(len(GROUPS)))]
     kinds = _shuffled(rng, family)[:2]
     kinds += [kind for kind in _shuffled(rng, SHAPES) if kind not in kinds]
@@ -81,7 +84,7 @@ def _shuffled(rng, names):
 
 
 def _place(rng, thing, placed):
-    """Moves a thing to where it is clear of the placed ones. False if no such place was found."""
+    """Moves a thing to a place apart from the placed things; False if there is no such place."""
     left, up, right, down = thing.reach
     for _ in range(PLACE_TRIES):
         thing.x = rng.uniform(EDGE - left, 1 - EDGE - right)
@@ -92,7 +95,10 @@ def _place(rng, thing, placed):
 
 
 def _place_overlapping(rng, back, front, side):
-    """The two, one partly upon the other; None if too much or too little would be hidden."""
+    """Places two things so that `front` hides a part of `back`: `[back, front]`.
+
+    Returns None if no try hides neither too much nor too little.
+    """
     for _ in range(PLACE_TRIES):
         _place(rng, back, [])
         offset = (front.extent + back.extent) / 2 - rng.uniform(0.3, 0.45) * back.extent
@@ -103,7 +109,7 @@ def _place_overlapping(rng, back, front, side):
 
 
 def _place_flanked(rng, things):
-    """A thing between two of another kind, in a row or a column; None if there was no room."""
+    """Places a thing between two of another kind, in a row or a column; None without room."""
     flanks = things[:2]
     middle = next(thing for thing in things if thing.shape != flanks[0].shape)
     for _ in range(PLACE_TRIES):
@@ -119,5 +125,5 @@ def _place_flanked(rng, things):
 
 
 def _move(thing, origin, distance, angle):
-    """To a distance from another thing, at an angle: 0 to the right, pi / 2 down."""
+    """Moves a thing to a distance and an angle from another; 0 is to the right, pi / 2 down."""
     thing.x, thing.y = origin.x + distance * cos(angle), origin.y + distance * sin(angle)

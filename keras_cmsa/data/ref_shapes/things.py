@@ -1,6 +1,6 @@
-"""A thing of a scene: its shape, colour, texture and size, and where it is.
+"""A thing of a scene: its shape, colour, texture, size and place.
 
-Lengths and coordinates are parts of the image's side; x grows to the right and y downwards.
+Lengths and coordinates are fractions of the image's side; x grows to the right and y downwards.
 """
 
 from dataclasses import dataclass
@@ -10,34 +10,37 @@ import numpy as np
 
 from keras_cmsa.data.ref_shapes.outlines import OUTLINES
 
-# The targets of testA are of the first family, those of testB of the second; train and val have both.
+# The targets in testA are round, those in testB are angular; train and val have both.
 ROUND = ("circle", "oval", "ring", "heart")
 ANGULAR = ("square", "triangle", "star", "cross")
 SHAPES = ROUND + ANGULAR
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple")
 TEXTURES = ("plain", "striped", "dotted", "checkered")
 
-# Extents by size. The gaps between them are what makes "big" and "small" clear.
+# The range of extents of each size. The gaps between the ranges make "big" and "small" clear.
 EXTENTS = {"small": (0.23, 0.27), "medium": (0.32, 0.37), "big": (0.43, 0.50)}
 
-# Width over height of an oval, which lies or stands; the other shapes are as wide as high.
+# The range of long over short side of an oval, which lies or stands. Other shapes have equal sides.
 OVAL = (1.6, 2.0)
-TILT = pi / 15  # at most, either way
+TILT = pi / 15  # largest tilt to either side
 
-EDGE = 0.02  # kept free along the image's border
+EDGE = 0.02  # width of the free margin along the image's border
 
 
 @dataclass(slots=True, eq=False)
 class Thing:
-    """One object.
+    """An object of a scene.
 
     Attributes:
-        shape, colour, texture: of `SHAPES`, `COLOURS`, `TEXTURES`.
+        shape: one of `SHAPES`.
+        colour: one of `COLOURS`.
+        texture: one of `TEXTURES`.
         size: `"small"`, `"medium"` or `"big"`.
-        extent: the side of a square as large as the shape's box before it was tilted.
-        outline: `(points, 2)`, from the centre.
-        reach: how far the outline goes left, up, right and down; the first two are negative.
-        x, y: the centre.
+        extent: side of a square with the area of the shape's box before the tilt.
+        outline: `(points, 2)`, relative to the centre.
+        reach: bounds of the outline: left, up, right, down; the first two are negative.
+        x: x of the centre.
+        y: y of the centre.
     """
 
     shape: str
@@ -51,7 +54,7 @@ class Thing:
     y: float = 0.5
 
     def distance(self, other):
-        """Between the boxes of the two; 0 where they meet."""
+        """The distance between the boxes of two things; 0 if they meet."""
         left, up, right, down = self.reach
         other_left, other_up, other_right, other_down = other.reach
         dx, dy = other.x - self.x, other.y - self.y
@@ -60,13 +63,13 @@ class Thing:
         return hypot(across, upright)
 
     def is_inside(self):
-        """Whether all of it is within the image, clear of the border."""
+        """Whether the thing is completely inside the image, apart from the margin."""
         left, up, right, down = self.reach
         low, high = min(self.x + left, self.y + up), max(self.x + right, self.y + down)
         return low >= EDGE and high <= 1 - EDGE
 
-    def facts(self):
-        """All that expressions can speak of, in plain types."""
+    def attributes(self):
+        """The attributes that expressions can mention, in plain types."""
         return {
             "shape": self.shape,
             "colour": self.colour,
@@ -78,7 +81,7 @@ class Thing:
 
 
 def draw_thing(rng, shape, colour, crowd):
-    """A thing of a shape and a colour, one of `crowd` things, without a place."""
+    """Draws a thing of a shape and a colour, without a place; `crowd` is the number of things."""
     size = _draw_size(rng, crowd)
     extent = rng.uniform(*EXTENTS[size])
     outline = _tilted(OUTLINES[shape] * extent * _stretch(rng, shape), rng.uniform(-TILT, TILT))
@@ -94,14 +97,14 @@ def draw_thing(rng, shape, colour, crowd):
 
 
 def _draw_size(rng, crowd):
-    """Fewer are big in a crowd: many big things find no room together."""
+    """Draws a size; in a crowd fewer things are big, because many big things have no room."""
     big = 0.4 if crowd <= 4 else 0.25
     chance = rng.random()
     return "big" if chance < big else "medium" if chance < big + 0.25 else "small"
 
 
 def _stretch(rng, shape):
-    """The factors of width and height; their product is 1."""
+    """Draws the factors of width and height; their product is 1."""
     ratio = rng.uniform(*OVAL) if shape == "oval" else 1.0
     ratio = ratio if rng.random() < 0.5 else 1 / ratio
     return np.array([sqrt(ratio), 1 / sqrt(ratio)])

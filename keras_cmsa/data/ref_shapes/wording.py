@@ -1,11 +1,12 @@
-"""How people put a meaning into words: phrases as in RefCOCO and ReferIt, sentences as in G-Ref.
+"""Puts meanings into words: phrases as in RefCOCO and ReferIt, sentences as in G-Ref.
 
-The slots of a pattern: `{head}` and `{anchor}` are noun phrases without an article, `{a}` is the
-head's article, `{relation}` stands between the two, `{side}` is a place in the image, `{nth}` an
-ordinal, `{most}` a superlative, `{stuff}` the name of a region.
+The slots of a pattern are `{head}` and `{anchor}`, noun phrases without an article; `{a}`, the
+head's article; `{relation}`, the words between the two nouns; `{side}`, a place in the image;
+`{nth}`, an ordinal; `{most}`, a superlative; and `{stuff}`, the name of a region.
 """
 
-WORDS = {
+# {name: its wordings}. A name that is not listed is its own wording.
+SYNONYMS = {
     # nouns
     "cross": ("cross", "plus"),
     None: ("one", "one", "thing", "shape", "object"),
@@ -41,7 +42,8 @@ WORDS = {
     "water": ("water", "the water"),
 }
 
-PHRASES = {
+# {form: patterns}
+PHRASE_PATTERNS = {
     "attribute": ("{head}",),
     "most": ("{most} {head}",),
     "across": ("{side} {head}", "{head} on the {side}", "{head} on {side}", "{head} {side} side"),
@@ -59,7 +61,7 @@ PHRASES = {
     "stuff at an end": ("{stuff} at the {side}", "{stuff} on {side}", "{stuff} at {side}"),
 }
 
-SENTENCES = {
+SENTENCE_PATTERNS = {
     "attribute": (
         "the only {head} in the whole picture",
         "the one and only {head} in the picture",
@@ -109,21 +111,27 @@ SENTENCES = {
     ),
 }
 
-PATTERNS = {"unc": PHRASES, "unc+": PHRASES, "referit": PHRASES, "gref": SENTENCES}
+PATTERNS = {
+    "unc": PHRASE_PATTERNS,
+    "unc+": PHRASE_PATTERNS,
+    "referit": PHRASE_PATTERNS,
+    "gref": SENTENCE_PATTERNS,
+}
 GREF_LENGTHS = range(6, 16)  # words
 
 
 def pick(rng, choices):
+    """Draws one of the choices, all with the same probability."""
     return choices[int(rng.random() * len(choices))]
 
 
 def word_for(rng, name):
-    """One of the ways to say a shape, a colour, a place, a relation, ..."""
-    return pick(rng, WORDS.get(name, (name,)))
+    """Draws a wording for the name of a shape, a colour, a place, a relation, ..."""
+    return pick(rng, SYNONYMS.get(name, (name,)))
 
 
 def phrase_noun(rng, noun):
-    """A noun phrase without an article, such as "big red circle with stripes"."""
+    """Draws a noun phrase without an article, such as "big red circle with stripes"."""
     size, colour, texture = (
         word_for(rng, word) if word else "" for word in (noun.size, noun.colour, noun.texture)
     )
@@ -138,7 +146,7 @@ def phrase_noun(rng, noun):
 
 
 def draw_pattern(rng, flavour, form):
-    """One of the flavour's patterns for a form, the articles of a phrase given or left out."""
+    """Draws one of the flavour's patterns for a form, and the articles of a phrase."""
     pattern = pick(rng, PATTERNS[flavour][form])
     if flavour == "gref":
         return pattern
@@ -149,10 +157,11 @@ def draw_pattern(rng, flavour, form):
 
 
 def fill(pattern, head="", **slots):
-    """The pattern in words; `head` and the slots as in the module's first lines."""
+    """Fills the slots of a pattern; the module's docstring lists them."""
     article = "an" if head[:1] in "aeiou" else "a"
     return pattern.format(head=head, a=article, **slots)
 
 
-def is_well_sized(sentence, flavour):
+def has_valid_length(sentence, flavour):
+    """Whether a sentence has a valid number of words; only G-Ref's sentences have limits."""
     return flavour != "gref" or len(sentence.split()) in GREF_LENGTHS

@@ -1,4 +1,4 @@
-"""Writes RefShapes to disk in REFER's layout, for the same code to read that reads RefCOCO."""
+"""Writes RefShapes to disk in REFER's layout, so that the reader of RefCOCO can read it."""
 
 import json
 import multiprocessing
@@ -19,11 +19,11 @@ from keras_cmsa.data.ref_shapes.layout import LAYOUTS, checked_settings
 from keras_cmsa.data.ref_shapes.samples import CATEGORIES, draw_sample
 
 MANIFEST = "ref_shapes.json"
-SCENES_PER_PROCESS = 300  # with fewer, starting another process takes longer than it saves
+SCENES_PER_PROCESS = 300  # for fewer scenes, another process takes more time than it saves
 
 
 class Job(NamedTuple):
-    """One image to draw: the scene `index` of a split."""
+    """An image to draw: the scene number `index` of a split."""
 
     image_id: int
     split: str
@@ -35,22 +35,24 @@ def write_ref_shapes(
 ):
     """Writes synthetic scenes with expressions that are unambiguous by construction.
 
-    The same settings give the same bytes, however many processes write them. All of it is written
-    beside `root` and renamed at the end: `root` is complete or it is not there. If it is there with
-    the same settings, nothing is done. (A run that was killed leaves `<root>.partial-...` behind.)
-    A script that calls this needs the usual `if __name__ == "__main__":` around its work, since
-    processes are spawned and import the script.
+    The same settings give the same bytes, for any number of processes. The files are written beside
+    `root` and renamed at the end, so `root` is either complete or not there. A killed run leaves
+    `<root>.partial-...` behind. Nothing is written if `root` already holds data of the same
+    settings.
+
+    A script that calls this function needs `if __name__ == "__main__":` around its work, because
+    the spawned processes import the script.
 
     Args:
-        root: the REFER root to make. A root holds one flavour.
+        root: folder to write, a REFER root. A root holds one flavour.
         flavour: `"unc"`, `"unc+"` (no words of place), `"gref"` (whole sentences) or `"referit"`
-            (sky, water and ground too). They stand in for REFER's refcoco, refcoco+, refcocog and
-            refclef and are found under these names.
-        scenes: the number of images by split, such as `{"train": 2000, "val": 200}`. By default
-            all splits of the flavour in the sizes of `layout.SCENES`.
-        size: the side of the images in pixels.
-        seed: a whole number, 0 or more.
-        processes: how many to use. By default as many as the cores, fewer for few scenes.
+            (sky, water and ground too). They imitate REFER's refcoco, refcoco+, refcocog and
+            refclef, and their folders have these names.
+        scenes: number of images per split, such as `{"train": 2000, "val": 200}`. None means all
+            splits of the flavour, with the numbers of `layout.SCENES`.
+        size: side of the images in pixels.
+        seed: integer, 0 or more.
+        processes: number of processes. None means one per core, and fewer for few scenes.
         progress: whether to show a progress bar.
 
     Returns:
@@ -58,7 +60,7 @@ def write_ref_shapes(
 
     Raises:
         ValueError: if an argument is out of range.
-        FileExistsError: if `root` holds anything but the data asked for.
+        FileExistsError: if `root` holds other data.
     """
     settings = checked_settings(flavour, scenes, size, seed)
     root = Path(root).absolute()
@@ -69,7 +71,7 @@ def write_ref_shapes(
         processes = min(os.cpu_count(), 1 + len(jobs) // SCENES_PER_PROCESS)
     folder = root.with_name(f"{root.name}.partial-{uuid4().hex[:8]}")
     try:
-        _write(folder, settings, _drawn(folder, settings, jobs, processes, progress))
+        _write(folder, settings, _draw_all(folder, settings, jobs, processes, progress))
         _rename(folder, root, settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,27 +79,31 @@ def write_ref_shapes(
 
 
 def _is_complete(root, settings):
-    """Whether `root` holds the data of these settings; False if there is nothing yet."""
+    """Whether `root` holds the data of these settings; False if it is empty or not there.
+
+    Raises:
+        FileExistsError: if `root` holds other data.
+    """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     manifest = root / MANIFEST
     if not manifest.is_file():
         raise FileExistsError(
-            f"The root of RefShapes must be a new or empty folder, but {root} holds something else "
-            f"(there is no {MANIFEST} in it). Choose another root."
+            f"wanted a new or empty folder as the root of RefShapes. Received: {root}, which holds "
+            f"something else (it has no {MANIFEST}). Choose another root"
         )
     found = json.loads(manifest.read_text())["settings"]
     if found != settings:
         raise FileExistsError(
             f"{root} holds RefShapes with other settings; a root holds one flavour with one choice "
-            f"of settings. Choose another root, or remove this folder. Received: {settings}; "
-            f"there already: {found}"
+            f"of settings. Wanted: {found}. Received: {settings}. Choose another root, or remove "
+            "this folder"
         )
     return True
 
 
 def _rename(folder, root, settings):
-    """Puts the finished folder in its place, unless another run was quicker with the same data."""
+    """Renames the finished folder to `root`, unless another run has written the same data."""
     try:
         folder.rename(root)
     except OSError:
@@ -111,8 +117,8 @@ def _list_jobs(settings):
     return [Job(image_id, split, index) for image_id, (split, index) in enumerate(order, start=1)]
 
 
-def _drawn(folder, settings, jobs, processes, progress):
-    """Draws the jobs' images into `folder`; yields `(job, annotations, refs)` in order."""
+def _draw_all(folder, settings, jobs, processes, progress):
+    """Draws the images of all jobs into `folder`; yields `(job, annotations, refs)` in order."""
     draw = partial(_draw, folder, settings)
     bar = partial(
         track,
@@ -129,10 +135,10 @@ def _drawn(folder, settings, jobs, processes, progress):
 
 
 def _draw(folder, settings, job):
-    """Draws one image, which depends on the settings and the job alone.
+    """Draws the image of a job, which depends only on the settings and the job.
 
-    Annotations and refs come as JSON. As objects, the strings that refs share would depend on how
-    they came here, and with them the bytes of the pickle.
+    Returns annotations and refs as JSON, because the bytes of a pickle depend on which strings its
+    objects share, and objects from another process share other strings.
     """
     flavour, size = settings["flavour"], settings["size"]
     layout = LAYOUTS[flavour]
@@ -145,46 +151,48 @@ def _draw(folder, settings, job):
 
 
 def _write(folder, settings, drawn):
-    """Writes all files but the images, which `drawn` writes as it goes."""
+    """Writes all files but the images, which are written while `drawn` is iterated."""
     layout = LAYOUTS[settings["flavour"]]
     dataset = folder / layout.dataset
     dataset.mkdir(parents=True)
     (folder / layout.images).mkdir(parents=True)
     images, refs = [], []
     with open(dataset / "instances.json", "w", encoding="utf-8") as file:
-        # Annotations go to disk as they come, since they are most of the data.
+        # Annotations, most of the data, are written at once instead of being kept in memory.
         file.write('{"annotations": [\n')
         for job, new_annotations, new_refs in drawn:
-            file.write(",\n" * bool(images) + new_annotations[1:-1])
-            images.append(_image_record(job.image_id, layout, settings["size"]))
+            separator = ",\n" if images else ""
+            file.write(separator + new_annotations[1:-1])
+            images.append(_image_entry(job.image_id, layout, settings["size"]))
             refs += json.loads(new_refs)
-        rest = {"images": images, "categories": _CATEGORIES, "info": {"description": "RefShapes"}}
+        info = {"description": "RefShapes"}
+        rest = {"images": images, "categories": _CATEGORY_ENTRIES, "info": info}
         file.write("\n],\n" + json.dumps(rest)[1:])
     (dataset / f"refs({layout.split_by}).p").write_bytes(pickle.dumps(refs, protocol=4))
     manifest = {"settings": settings, "counts": _count(refs)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
 
 
-_CATEGORIES = [
-    {"id": number, "name": name, "supercategory": kind}
-    for number, (name, kind) in enumerate(CATEGORIES, start=1)
+_CATEGORY_ENTRIES = [
+    {"id": number, "name": name, "supercategory": supercategory}
+    for number, (name, supercategory) in enumerate(CATEGORIES, start=1)
 ]
 
 
-def _image_record(image_id, layout, size):
+def _image_entry(image_id, layout, size):
     file_name = layout.image_name.format(image_id)
     return {"id": image_id, "file_name": file_name, "width": size, "height": size}
 
 
 def _count(refs):
-    """By split: the numbers of images, refs and sentences, and of the sentences of each kind."""
+    """The numbers of images, refs and sentences per split, and of the sentences of each kind."""
     counts = {}
     for split in dict.fromkeys(ref["split"] for ref in refs):
-        of_split = [ref for ref in refs if ref["split"] == split]
-        kinds = Counter(sentence["kind"] for ref in of_split for sentence in ref["sentences"])
+        split_refs = [ref for ref in refs if ref["split"] == split]
+        kinds = Counter(sentence["kind"] for ref in split_refs for sentence in ref["sentences"])
         counts[split] = {
-            "images": len({ref["image_id"] for ref in of_split}),
-            "refs": len(of_split),
+            "images": len({ref["image_id"] for ref in split_refs}),
+            "refs": len(split_refs),
             "sentences": kinds.total(),
             "kinds": dict(sorted(kinds.items())),
         }

@@ -1,6 +1,6 @@
-"""`refer_segmentation` for TensorFlow Datasets: every data set in one form.
+"""The TFDS data set `refer_segmentation`, which gives all data sets one form.
 
-`README.md` beside this file is its page: what an example holds, where the data comes from, counts.
+`README.md` beside this file describes the examples, the sources and the counts.
 """
 
 from keras_cmsa.data.refer_segmentation.builder import CONFIGS, ReferSegmentation, config_of

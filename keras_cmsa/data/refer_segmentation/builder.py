@@ -1,4 +1,4 @@
-"""The builder: records grouped by image to examples of TFDS."""
+"""The TFDS builder: groups records by image and makes one example per image."""
 
 import dataclasses
 import io
@@ -13,32 +13,32 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
+from keras_cmsa.data.readers.table import SUFFIXES
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.ref_shapes.writer import MANIFEST
-from keras_cmsa.data.shards import CONFIG_NAMES, config_name
+from keras_cmsa.data.shards.read import CONFIG_NAMES, config_name
 from keras_cmsa.data.sources import read_records
-from keras_cmsa.data.table import SUFFIXES
-from keras_cmsa.image import ORIENTATION_TAG, read_image
+from keras_cmsa.preprocessing.reading import ORIENTATION_TAG, read_image
 
 
 @dataclasses.dataclass
 class SourceConfig(tfds.core.BuilderConfig):
-    """One data set with one owner of its splits; or, with a `flavour`, RefShapes."""
+    """A data set and the owner of its splits; or, with a `flavour`, RefShapes."""
 
     dataset: str = ""
     split_owner: str = ""
     flavour: str = ""
 
 
-def _plain(name):
-    """As TFDS allows it in the name of a config."""
+def _without_plus(name):
+    """A name without `+`, which TFDS does not allow in the name of a config."""
     return name.replace("+", "_plus")
 
 
 def _config(name, dataset, split_owner="", flavour=""):
-    whose = f", splits by {split_owner}" if split_owner else ""
-    description = f"RefShapes, flavour {flavour}." if flavour else f"{dataset}{whose}."
+    owner = f", splits by {split_owner}" if split_owner else ""
+    description = f"RefShapes, flavour {flavour}." if flavour else f"{dataset}{owner}."
     return SourceConfig(
         name=name,
         description=description,
@@ -51,24 +51,27 @@ def _config(name, dataset, split_owner="", flavour=""):
 CONFIGS = [
     *(_config(name, *source) for source, name in CONFIG_NAMES.items()),
     *(
-        _config(f"ref_shapes_{_plain(flavour)}", layout.dataset, layout.split_by, flavour)
+        _config(f"ref_shapes_{_without_plus(flavour)}", layout.dataset, layout.split_by, flavour)
         for flavour, layout in LAYOUTS.items()
     ),
 ]
 
 
 def config_of(root, dataset, split_owner="", without=()):
-    """The config of the data set in a folder.
+    """Finds the config of a data set.
 
     Args:
-        root: where it lies; RefShapes is known by its `ref_shapes.json`, a table of one's own by
-            its suffix, and its config is `table_<name of the file>`.
+        root: folder of the data set, or the file of a table of your own. A folder with a
+            `ref_shapes.json` is RefShapes. The config of a table is `table_<name of the file>`.
         dataset: as in `read_records`.
         split_owner: as in `read_records`.
-        without: splits whose images were removed from its train; they become part of the name.
+        without: splits whose images were removed from train; they become part of the name.
+
+    Returns:
+        `SourceConfig`.
 
     Raises:
-        ValueError: if there is no config for it.
+        ValueError: if there is no such config.
     """
     root = Path(root)
     if root.suffix in SUFFIXES and not root.is_dir():
@@ -76,27 +79,27 @@ def config_of(root, dataset, split_owner="", without=()):
     manifest = root / MANIFEST
     if manifest.is_file():
         flavour = json.loads(manifest.read_text("utf-8"))["settings"]["flavour"]
-        name = f"ref_shapes_{_plain(flavour)}"
+        name = f"ref_shapes_{_without_plus(flavour)}"
     else:
         name = config_name(dataset, split_owner)
     config = {config.name: config for config in CONFIGS}.get(name)
     if config is None:
         raise ValueError(
-            f"no config for {dataset} with splits by {split_owner!r}; there is: "
-            f"{', '.join(config.name for config in CONFIGS)}"
+            f"wanted a data set with a config: {', '.join(config.name for config in CONFIGS)}. "
+            f"Received: {dataset} with splits by {split_owner!r}"
         )
     if without:
-        removed = "_and_".join(_plain(split).replace("/", "_") for split in sorted(without))
+        removed = "_and_".join(_without_plus(split).replace("/", "_") for split in sorted(without))
         config = dataclasses.replace(config, name=f"{name}_without_{removed}")
     return config
 
 
 class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
-    """An example is an image with all refs to it of one split; see `README.md`.
+    """Writes one example per image and split, with all refs of the image; see `README.md`.
 
     Attributes:
-        records: `{split: [Record, ...]}` that were checked already; None reads and checks those of
-            the manual folder and leaves bad ones out.
+        records: `{split: [Record, ...]}`, checked records to write. None reads and checks the
+            records of the manual folder, and leaves out the bad ones.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -131,55 +134,57 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         if records is None:
             records = self._read(dl_manager)
         return {
-            split: self._generate_examples(of_split)
-            for split, of_split in records.items()
-            if of_split
+            split: self._generate_examples(split_records)
+            for split, split_records in records.items()
+            if split_records
         }
 
     def _read(self, dl_manager):
         config = self.builder_config
         if config.flavour:
             root = Path(dl_manager.download_dir) / config.name
-            # One process: a script without a __main__ guard may be what asks for this.
+            # One process only, because the calling script may have no __main__ guard.
             write_ref_shapes(root, config.flavour, processes=1)
         else:
             root = Path(dl_manager.manual_dir)
         records = read_records(root, config.dataset, config.split_owner, on_bad="skip")
-        return {split: check_records(of_split)[0] for split, of_split in records.items()}
+        return {split: check_records(split_records)[0] for split, split_records in records.items()}
 
     def _generate_examples(self, records):
-        for image_id, of_image in by_image(records):
-            yield image_id, example(of_image)
+        for image_id, image_records in by_image(records):
+            yield image_id, make_example(image_records)
 
 
 def by_image(records):
-    """`(image id, its records)` for each image, in the order of the ids."""
-    return (
-        (image_id, list(of_image))
-        for image_id, of_image in groupby(sorted(records, key=_order), key=lambda r: r.image_id)
-    )
+    """Yields `(image id, [Record, ...])` for each image, in the order of the ids."""
+    ordered = sorted(records, key=lambda r: (r.image_id, r.ref_id, r.sentence_id))
+    for image_id, group in groupby(ordered, key=lambda r: r.image_id):
+        yield image_id, list(group)
 
 
-def _order(record):
-    return record.image_id, record.ref_id, record.sentence_id
-
-
-def example(records):
-    """An image's records as one example."""
+def make_example(records):
+    """Makes an example from all records of an image, sorted by ref."""
     first = records[0]
+    refs = [_make_ref(list(group)) for _, group in groupby(records, key=lambda r: r.ref_id)]
     return {
         "image": stored_image(first.image_path),
         "image_id": first.image_id,
         "file_name": first.image_path.name,
-        "refs": [
-            {"ref_id": ref_id, "mask": mask_png(of_ref[0].mask()), "sentences": _sentences(of_ref)}
-            for ref_id, group in groupby(records, key=lambda r: r.ref_id)
-            for of_ref in [list(group)]
-        ],
+        "refs": refs,
     }
 
 
-def _sentences(records):
+def _make_ref(records):
+    """Makes the entry of a ref from its records, one per sentence."""
+    first = records[0]
+    return {
+        "ref_id": first.ref_id,
+        "mask": mask_png(first.mask()),
+        "sentences": _make_sentences(records),
+    }
+
+
+def _make_sentences(records):
     return [
         {
             "sentence_id": record.sentence_id,
@@ -192,21 +197,24 @@ def _sentences(records):
 
 
 def stored_image(path):
-    """A file's bytes where every decoder makes the same of them, else the upright RGB as PNG."""
+    """The bytes of an image to store.
+
+    A plain JPEG or PNG, which all decoders read alike, is stored as it is. Any other image is
+    stored as a PNG of its upright RGB.
+    """
     content = Path(path).read_bytes()
     with Image.open(io.BytesIO(content)) as image:
-        plain = image.format in ("JPEG", "PNG") and image.mode in ("L", "RGB")
-        if (
-            plain
+        is_plain = (
+            image.format in ("JPEG", "PNG")
+            and image.mode in ("L", "RGB")
             and image.getexif().get(ORIENTATION_TAG, 1) == 1
             and "transparency" not in image.info
-        ):
-            return content
-    return _png(read_image(content))
+        )
+    return content if is_plain else _png(read_image(content))
 
 
 def mask_png(mask):
-    """A mask `(H, W)` of 0 and 1 as the bytes of a PNG of those values."""
+    """The bytes of a PNG with the values of a mask `(H, W)` of 0 and 1."""
     return _png(mask)
 
 

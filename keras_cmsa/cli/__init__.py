@@ -1,0 +1,1 @@
+"""The commands of `keras-cmsa`, one module each. None imports Keras before it runs."""

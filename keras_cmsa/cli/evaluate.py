@@ -1,0 +1,104 @@
+"""`keras-cmsa evaluate`: the paper's numbers of a trained model."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
+from keras_cmsa.utils.command_line import check_at_least
+from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.silence import import_keras
+
+METRICS = "metrics.json"
+
+
+def evaluate(
+    data_dir: DataDir,
+    *,
+    model: Model,
+    dataset: Dataset = "refcoco",
+    split_owner: SplitOwner = "unc",
+    split: tuple[str, ...] = (),
+    profile: Literal["strict", "tf_phrasecut"] = "strict",
+    crf: Literal["network", "original"] | None = None,
+    limit: int | None = None,
+    failures: int = 8,
+    output: Annotated[Path, Parameter(alias="-o")] = Path("runs/evaluation"),
+    json: bool = False,
+):
+    """Score a model on the splits of a data set, at the size of the original images.
+
+    Writes metrics.json, scores_<split>.csv with every expression's IoU, and the paper's figures:
+    failures_<split>.png, the worst (Fig. 6), and for CMSA words_ and places_<split>.png (4 and 5).
+
+    Parameters
+    ----------
+    split
+        Splits to score, given once each; all but train if none is given.
+    profile
+        The rule from logits to masks; docs/evaluation.md. strict for your own comparisons,
+        tf_phrasecut for the tables of CMSA, RMI and RRN.
+    crf
+        Score a second time after DenseCRF, at the network's size (as the authors) or the original.
+    limit
+        Score only so many expressions of each split, from the first on.
+    failures
+        How many of the worst to draw; 0 draws none.
+    output
+        Folder of the results.
+    json
+        Print metrics.json instead of a table.
+    """
+    check_at_least(1, limit=limit)
+    check_at_least(0, failures=failures)
+    import_keras()
+    from keras_cmsa.data.sources import read_records
+    from keras_cmsa.evaluation.report import print_metrics
+    from keras_cmsa.evaluation.scores import metrics_of, write_scores
+    from keras_cmsa.inference.predictor import Predictor
+
+    records = read_records(data_dir, dataset, split_owner)
+    splits = list(split) or [name for name in records if name != "train"]
+    if missing := set(splits) - set(records):
+        raise ValueError(f"{data_dir} has the splits {sorted(records)}, not {sorted(missing)}")
+    predictor = Predictor.from_preset(model)
+    asked = {name: records[name][:limit] for name in splits}
+    scores = score(predictor, asked, profile, crf, progress=not json)
+    output.mkdir(parents=True, exist_ok=True)
+    metrics = metrics_of(scores, profile, predictor.config["starting_weights"])
+    write_scores(output, scores)
+    with replaced(output / METRICS) as file:
+        json_module.dump(metrics, file, indent=1)
+    draw(output, predictor, scores, profile, crf, failures)
+    if json:
+        print(json_module.dumps(metrics))
+    else:
+        print_metrics(metrics, output / METRICS)
+
+
+def score(predictor, records, profile, crf, progress):
+    """`{split: [Score, ...]}`, and with DenseCRF `"<split>+crf"` beside each."""
+    from keras_cmsa.evaluation.evaluate import evaluate as score_split
+    from keras_cmsa.evaluation.refined import evaluate_refined
+
+    model, scores = (predictor.model, predictor.preprocessor), {}
+    for name, found in records.items():
+        title = f"scoring {name}" if progress else None
+        if crf:
+            both = evaluate_refined(*model, found, profile, crf, title=title)
+            scores[name], scores[f"{name}+crf"] = both
+        else:
+            scores[name] = score_split(*model, found, profile, title=title)
+    return scores
+
+
+def draw(output, predictor, scores, profile, crf, failures):
+    """The figures of each split, with the masks that were scored."""
+    from keras_cmsa.evaluation.crf import MaskRule
+    from keras_cmsa.evaluation.figures import write_figures
+
+    for name, found in scores.items():
+        rule = MaskRule(profile, crf if name.endswith("+crf") else None)
+        write_figures(output, name, predictor, found, rule, failures)

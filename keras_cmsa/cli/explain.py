@@ -1,0 +1,73 @@
+"""`keras-cmsa explain`: figures of what a model looked at."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from keras_cmsa.cli.options import Model
+from keras_cmsa.utils.silence import import_keras
+
+
+def explain(
+    image: Path,
+    *expressions: str,
+    model: Model,
+    single_level: str | None = None,
+    truth: tuple[Path, ...] = (),
+    output: Annotated[Path, Parameter(alias="-o")] = Path("runs/figures"),
+):
+    """Draw what a model made of one or more expressions on an image (Figs. 4 and 5 of the paper).
+
+        keras-cmsa explain photo.jpg "red cup" "cup on the left" --model runs/demo -o figures
+
+    words.png has the attention of each level to each word, the mask from the last level alone and
+    from all; places.png the maps over positions.
+
+    Parameters
+    ----------
+    image
+        The photo.
+    expressions
+        What to find, each in quotation marks.
+    single_level
+        Take the mask from the last level alone from this model of Res5 only, named as --model is.
+    truth
+        A mask (image; what is not black is inside) per expression, in their order.
+    output
+        Folder of the two pictures.
+    """
+    from keras_cmsa.preprocessing.reading import read_image
+
+    if not expressions:
+        raise ValueError('wanted one "EXPRESSION" or more after the image; see explain --help')
+    pixels = read_image(image)
+    truths = read_truths(truth, expressions, pixels.shape[:2])
+    import_keras()
+    from keras_cmsa.evaluation.drawing import write_figure
+    from keras_cmsa.evaluation.explanations import Explainer
+    from keras_cmsa.evaluation.figures import places_figure, words_figure
+    from keras_cmsa.inference.predictor import Predictor
+
+    alone = Predictor.from_preset(single_level) if single_level else None
+    explanations = Explainer(Predictor.from_preset(model), alone)(pixels, list(expressions))
+    output.mkdir(parents=True, exist_ok=True)
+    words, places = output / "words.png", output / "places.png"
+    write_figure(words, words_figure([pixels] * len(explanations), explanations, truths))
+    write_figure(places, places_figure(pixels, explanations))
+    print(f"{words}\n{places}")
+
+
+def read_truths(paths, expressions, size):
+    """The masks `(H, W)` bool, or None if there are none."""
+    from keras_cmsa.preprocessing.reading import read_image
+
+    if paths and len(paths) != len(expressions):
+        raise ValueError(
+            f"wanted a mask per expression: {len(expressions)} expressions, {len(paths)} masks"
+        )
+    truths = [read_image(path).any(axis=-1) for path in paths]
+    for path, mask in zip(paths, truths):
+        if mask.shape != size:
+            raise ValueError(f"{path} is {mask.shape}, the image {size} (height, width)")
+    return truths or None

@@ -1,0 +1,78 @@
+"""`keras-cmsa export`: a trained model as a SavedModel for TensorFlow Serving, ONNX or LiteRT."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from keras_cmsa.cli.options import Model
+from keras_cmsa.utils.files import size_of_folder
+from keras_cmsa.utils.silence import import_keras
+
+
+def export(
+    output: Path,
+    *,
+    model: Model,
+    version: int | None = None,
+    profile: Literal["strict", "tf_phrasecut"] = "strict",
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    fold_norms: bool = False,
+    form: Annotated[
+        Literal["saved_model", "onnx", "litert"], Parameter(name="--format")
+    ] = "saved_model",
+    warmup: bool = True,
+):
+    """Write a trained model as a SavedModel: image file and expression in, mask out.
+
+        keras-cmsa export saved_models/cmsa --model runs/demo
+        keras-cmsa export cmsa.onnx --model runs/demo --format onnx
+
+    saved_models/README.md says how a version is inspected, served and rolled back. The model's
+    config.json, with its data and numbers, comes along.
+
+    Parameters
+    ----------
+    output
+        Folder of all versions; its name is the model's name for a server. For onnx and litert, a
+        file.
+    version
+        The next free number unless given. A version that is there is never written over.
+    profile
+        The rule from logits to masks; docs/evaluation.md.
+    dtype
+        Of the weights as they are stored; computation stays in float32.
+    fold_norms
+        Fold batch normalisations into convolutions; equal to rounding, and faster.
+    form
+        onnx and litert write the model alone, from an image's tensor and word ids to logits, as the
+        file OUTPUT (.onnx, .tflite) with its vocabulary beside it, once it has been run and compared.
+    warmup
+        Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
+    """
+    import_keras()
+    from keras_cmsa.export import portable
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+    from keras_cmsa.inference.preset import load_preset
+
+    preset = load_preset(model)
+    if form != "saved_model":
+        write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
+        print(write(preset.model, preset.preprocessor, output, fold_norms))
+        return
+    path = export_saved_model(
+        preset.model,
+        preset.preprocessor,
+        output,
+        next_version(output) if version is None else version,
+        ExportOptions(profile=profile, dtype=dtype, fold_norms=fold_norms, warmup=warmup),
+        preset.config,
+    )
+    print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")
+
+
+def next_version(folder):
+    """One more than the largest there is; 1 in a folder without any."""
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return max((int(name) for name in names if re.fullmatch("[0-9]+", name)), default=0) + 1

@@ -1,0 +1,89 @@
+"""`keras-cmsa info`: what is installed, and what a model is."""
+
+import json as json_module
+from importlib import metadata
+
+from keras_cmsa.utils.silence import import_keras
+
+# Name of a distribution -> the extra of ours that brings it; "" where no extra does.
+PARTS = {
+    "keras": "",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "torch": "torch",
+    "pydensecrf2": "crf",
+    "gradio": "demo",
+    "huggingface-hub": "hub",
+}
+
+
+def info(model: str | None = None, *, json: bool = False):
+    """Say which versions are installed, on what Keras computes, and what a model is.
+
+    Parameters
+    ----------
+    model
+        A trained model: the folder of a preset, a version that export wrote, hf://user/name or
+        kaggle://user/model/keras/variation.
+    json
+        Print as JSON.
+    """
+    facts = {"keras-cmsa": metadata.version("keras-cmsa"), **installed(), **machine()}
+    if model:
+        facts |= describe(model)
+    if json:
+        print(json_module.dumps(facts))
+        return
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name:{width}}  {fact}")
+
+
+def installed():
+    versions = {}
+    for name, extra in PARTS.items():
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            hint = f'pip install "keras-cmsa[{extra}]"' if extra else ""
+            versions[name] = f"not installed{f': {hint}' if hint else ''}"
+    return versions
+
+
+def machine():
+    keras = import_keras()
+    devices = [str(device) for device in keras.distribution.list_devices()]
+    return {"backend": keras.backend.backend(), "devices": ", ".join(devices) or "unknown"}
+
+
+def describe(source):
+    from keras_cmsa.inference.predictor import Predictor
+
+    predictor = Predictor.from_preset(source)
+    config, preprocessor = predictor.config, predictor.preprocessor
+    facts = {
+        "model": config["system"],
+        "trained on": config["data"]["name"],
+        "started from": config["starting_weights"],
+        "image size": preprocessor.image_size,
+        "resizing": preprocessor.resizing,
+        "words per expression": preprocessor.max_words,
+        "vocabulary": len(preprocessor.vocabulary),
+        "parameters": config.get("parameters") or predictor.model.count_params(),
+        "precision": precision(config),
+        "attention": ", ".join(predictor.levels) or "none",
+    }
+    metrics = config["metrics"]
+    for split, numbers in metrics.get("splits", {}).items():
+        if "overall_iou" in numbers:
+            facts[f"overall IoU on {split}"] = round(numbers["overall_iou"], 4)
+    if metrics:
+        facts["profile"] = metrics["profile"]
+    return facts
+
+
+def precision(config):
+    """What the weights are stored as, and what is computed in."""
+    stored = config.get("export", {}).get("Weights stored as", "float32")
+    computed = config["training"].get("mixed_precision")
+    return f"{stored}, computed in {computed}" if computed else stored

@@ -1,0 +1,32 @@
+"""Options that several commands share, each described once."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Model = Annotated[
+    str,
+    Parameter(
+        env_var="KERAS_CMSA_MODEL",
+        help="A trained model: the folder of a preset, as training leaves it; a version that export "
+        "wrote (a program that TensorFlow runs: take only those you trust); hf://user/name; or "
+        "kaggle://user/model/keras/variation.",
+    ),
+]
+DataDir = Annotated[
+    Path,
+    Parameter(
+        help="REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or "
+        "the folder of a release of Google Refexp or ReferIt, a table of your own (.csv, .jsonl), "
+        "or a folder of shards that prepare wrote."
+    ),
+]
+Dataset = Annotated[
+    str,
+    Parameter(
+        help="refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit. A table "
+        "needs none."
+    ),
+]
+SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]

@@ -1,0 +1,166 @@
+"""`keras-cmsa segment --csv`: a table of images and expressions, and what was found for each."""
+
+import csv
+import hashlib
+import json
+import sys
+import warnings
+from itertools import groupby
+
+from rich.console import Console
+from rich.progress import Progress
+
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.inference.preset import MODEL, folder_of
+from keras_cmsa.inference.saved_model import is_saved_model
+from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.utils.files import replaced, write_png
+
+COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
+FINGERPRINT = "fingerprint.pb"
+RESULTS, MADE_BY = "results.csv", "made_by.json"
+
+
+def segment_table(table, folder, model):
+    """Segments every row of a table; what a stop left in the folder is kept.
+
+    Args:
+        table: CSV with the columns `image` and `expression`; image paths are relative to it.
+        folder: for the masks `<row>.png` and `results.csv`; row 1 is the first under the head.
+        model: see `Predictor.from_preset`.
+
+    Raises:
+        FileNotFoundError, ValueError: if the table or the model is not what it should be, the
+            folder holds results of another model, or no row could be done.
+    """
+    rows = read_pairs(table)
+    model = folder_of(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    check_model(folder, model)
+    done = read_done(folder, rows)
+    todo = [row for row in rows if row["row"] not in done]
+    if done:
+        print(f"{len(done)} of {len(rows)} rows were done before", file=sys.stderr)
+    if todo:
+        predictor = Predictor.from_preset(model)
+        # Whole rows only: what a kill left of a last line is gone, and each new line is flushed.
+        write_results(folder, done.values())
+        with (
+            open(folder / RESULTS, "a", newline="", encoding="utf-8") as file,
+            Progress(console=Console(stderr=True)) as progress,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            task = progress.add_task("segmenting", total=len(todo))
+            # Rows of one image that follow each other are asked at once.
+            for image, group in groupby(todo, lambda row: row["image"]):
+                for result in segment_rows(predictor, table.parent / image, list(group), folder):
+                    writer.writerow(result)
+                    file.flush()
+                    done[result["row"]] = result
+                    progress.advance(task)
+    write_results(folder, [done[row["row"]] for row in rows])
+    bad = [result for result in done.values() if result["error"]]
+    print(f"{len(rows) - len(bad)} of {len(rows)} rows segmented: {folder / RESULTS}")
+    for result in bad[:10]:
+        print(f"row {result['row']}: {result['error']}", file=sys.stderr)
+    if len(bad) > 10:
+        print(f"... and {len(bad) - 10} more, in {RESULTS}", file=sys.stderr)
+    if len(bad) == len(rows):
+        raise ValueError(f"no row of {table} could be segmented")
+
+
+def read_pairs(table):
+    with open(table, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if not {"image", "expression"} <= set(reader.fieldnames or ()):
+            raise ValueError(
+                f"{table}: the first line should name the columns image and expression. "
+                f"Received: {reader.fieldnames}"
+            )
+        rows = [
+            {"row": n, "image": r["image"] or "", "expression": r["expression"] or ""}
+            for n, r in enumerate(reader, start=1)
+        ]
+    if not rows:
+        raise ValueError(f"{table} has no rows")
+    return rows
+
+
+def check_model(folder, model):
+    """A folder holds the results of one model."""
+    # TensorFlow writes a fingerprint of graph and weights beside the graph.
+    path = model / (FINGERPRINT if is_saved_model(model) else MODEL)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    note = folder / MADE_BY
+    if not note.exists():
+        with replaced(note) as file:
+            json.dump({"model": str(path), "sha256": digest}, file)
+    elif json.loads(note.read_text())["sha256"] != digest:
+        raise ValueError(f"{folder} holds results of another model: give another folder, or {path}")
+
+
+def read_done(folder, rows):
+    """The results of an earlier run that still answer the table: dict from row number."""
+    if not (folder / RESULTS).exists():
+        return {}
+    asked = {row["row"]: (row["image"], row["expression"]) for row in rows}
+    done = {}
+    with open(folder / RESULTS, newline="", encoding="utf-8") as file:
+        for result in csv.DictReader(file):
+            # A torn line has fields missing; an error may have been mended since.
+            if None in result.values() or result["error"] or not result["row"].isdecimal():
+                continue
+            row = int(result["row"])
+            same = asked.get(row) == (result["image"], result["expression"])
+            if same and (folder / result["mask"]).is_file():
+                done[row] = {**result, "row": row}
+    return done
+
+
+def segment_rows(predictor, path, rows, folder):
+    """The results of rows of one image; each bad row gets its own error."""
+    try:
+        image = read_image(path)
+    except (OSError, ValueError) as error:
+        yield from (failed(row, error) for row in rows)
+        return
+    good, errors = [], {}
+    for row in rows:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # `unknown words` of each row would drown the rest
+                predictor.encode([row["expression"]])
+            good.append(row)
+        except ValueError as error:
+            errors[row["row"]] = failed(row, error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        predictions = iter(predictor(image, [row["expression"] for row in good]))
+    for row in rows:
+        if row["row"] in errors:
+            yield errors[row["row"]]
+            continue
+        prediction = next(predictions)
+        mask = f"{row['row']:06d}.png"
+        write_png(folder / mask, prediction.mask)
+        yield {
+            **row,
+            "mask": mask,
+            "score": f"{prediction.score:.4f}",
+            "box": " ".join(map(str, prediction.box or ())),
+            "area": int(prediction.mask.sum()),
+            "segmentation": json.dumps(prediction.run_lengths),
+            "error": "",
+        }
+
+
+def failed(row, error):
+    return {**dict.fromkeys(COLUMNS, ""), **row, "error": str(error)}
+
+
+def write_results(folder, results):
+    with replaced(folder / RESULTS) as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(results)

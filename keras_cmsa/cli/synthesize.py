@@ -1,0 +1,23 @@
+"""`keras-cmsa synthesize`: RefShapes as files."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def synthesize(
+    root: Path, *, flavour: Literal["unc", "unc+", "gref", "referit"] = "unc", seed: int = 0
+):
+    """Draw RefShapes, scenes with unambiguous expressions, as a REFER root.
+
+    Parameters
+    ----------
+    root
+        Folder to write; must not hold other data.
+    flavour
+        The data set that it mirrors.
+    seed
+        The same seed gives the same files.
+    """
+    from keras_cmsa.data.ref_shapes import write_ref_shapes
+
+    write_ref_shapes(root, flavour, seed=seed)

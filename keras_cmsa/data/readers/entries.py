@@ -1,0 +1,167 @@
+"""Helpers of all readers: checks of fields and entries, and warnings of one line each."""
+
+import json
+import os
+import warnings
+
+from keras_cmsa.data.record import count
+
+# Ten times the largest published data set. A small pickle can repeat one sentence a million times.
+MAX_SENTENCES = 2_000_000
+
+
+def field(entry, key, kind, where):
+    """Gets a field of an entry and checks its type.
+
+    Args:
+        entry: the entry, which should be a dict.
+        key: name of the field.
+        kind: wanted type or union of types.
+        where: file and entry, the first words of an error.
+
+    Returns:
+        `entry[key]`.
+
+    Raises:
+        ValueError: if the entry is not a dict, or the field is missing or of another type.
+    """
+    if type(entry) is not dict:
+        raise ValueError(f"{where}: wanted a dict. Received: {type(entry).__name__}")
+    # A boolean is an integer to Python, but `true` is not a height.
+    if isinstance(entry.get(key), kind) and type(entry[key]) is not bool:
+        return entry[key]
+    received = type(entry[key]).__name__ if key in entry else "nothing"
+    wanted = getattr(kind, "__name__", kind)
+    raise ValueError(f"{where}: wanted {key!r} of type {wanted}. Received: {received}")
+
+
+def read_json(path):
+    """Reads a JSON file; the memory it takes is bounded by the size of the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not whole JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not whole JSON: {error}. Fetch it again") from error
+
+
+def check_on_bad(on_bad):
+    """Raises `ValueError` if a reader's argument `on_bad` is unknown."""
+    if on_bad not in ("raise", "skip"):
+        raise ValueError(f"on_bad must be 'raise' or 'skip'. Received: {on_bad!r}")
+
+
+def read_entries(entries, records_of, on_bad):
+    """Turns the entries of a file into records.
+
+    Args:
+        entries: iterable of entries that `records_of` takes.
+        records_of: function from `(entry, limit)` to a list of at most `limit` records. It raises
+            `ValueError` if the entry is bad.
+        on_bad: `"raise"` or `"skip"`.
+
+    Returns:
+        `(records, problems)`: `{split: [Record, ...]}`, and one line for each bad entry that is
+        left out.
+
+    Raises:
+        ValueError: if an entry is bad and `on_bad` is `"raise"`.
+    """
+    records, problems, limit = {}, [], MAX_SENTENCES
+    for entry in entries:
+        try:
+            new_records = records_of(entry, limit)
+        except ValueError as error:
+            if on_bad == "raise":
+                raise ValueError(f"{error}. on_bad='skip' leaves bad entries out") from None
+            problems.append(str(error))
+            continue
+        limit -= len(new_records)
+        for record in new_records:
+            records.setdefault(record.split, []).append(record)
+    return records, problems
+
+
+def checked_sentences(sentences, limit, where):
+    """A ref's list of sentences, which must have at least 1 and at most `limit`."""
+    if not 0 < len(sentences) <= limit:
+        raise ValueError(
+            f"{where}: wanted at least 1 and at most {limit} sentences. Received: {len(sentences)}"
+        )
+    return sentences
+
+
+def select_splits(splits, records, path):
+    """Selects the wanted splits of `{split: [Record, ...]}`; `None` selects all."""
+    if splits is None:
+        return records
+    absent = [split for split in splits if split not in records]
+    if absent:
+        raise ValueError(
+            f"{path} has no split {', '.join(absent)}; it has {', '.join(records) or 'none'}"
+        )
+    return {split: records[split] for split in splits}
+
+
+def warn_each(*messages):
+    """Warns once per message that is not empty, on behalf of the reader's caller."""
+    for message in messages:
+        if message:
+            warnings.warn(message, stacklevel=3)
+
+
+def describe_left_out(problems, total, what="refs"):
+    """A line about the bad entries that are left out, or an empty one."""
+    if problems:
+        return f"{len(problems)} of {total} {what} are bad and left out. The first: {problems[0]}"
+    return ""
+
+
+def describe_unpublished_counts(records, published, splits=None):
+    """A line about the counts that differ from the published ones, or an empty one.
+
+    Args:
+        records: `{split: [Record, ...]}`.
+        published: `{split: (refs, sentences, images)}`; None in place of an unknown number.
+        splits: names of the splits to compare; None compares all.
+    """
+    differences = [
+        f"{split} {_format_counts(found)} instead of {_format_counts(wanted)}"
+        for split, wanted in published.items()
+        if (splits is None or split in splits)
+        and _differ(found := count(records.get(split, [])), wanted)
+    ]
+    return f"counts differ from the published: {'; '.join(differences)}" if differences else ""
+
+
+def _differ(found, published):
+    return any(wanted not in (None, number) for number, wanted in zip(found, published))
+
+
+def _format_counts(counts):
+    return "{} refs / {} sentences / {} images".format(*("?" if n is None else n for n in counts))
+
+
+def describe_missing_images(records, folder, source):
+    """A line about the missing image files of `{split: [Record, ...]}`, or an empty one."""
+    wanted = {record.image_path for split_records in records.values() for record in split_records}
+    missing = sorted(wanted - _files_in({path.parent for path in wanted}))
+    if not missing:
+        return ""
+    return (
+        f"{len(missing)} of {len(wanted)} images are missing from {folder}, "
+        f"first {missing[0].name}: put the images of {source} there"
+    )
+
+
+def _files_in(folders):
+    # One scan per folder: asking for 20,000 files one by one takes minutes on a network disk.
+    files = set()
+    for folder in folders:
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                files.update(folder / entry.name for entry in entries)
+    return files

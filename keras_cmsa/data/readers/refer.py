@@ -1,0 +1,262 @@
+"""Reads the REFER layout: RefCOCO (UNC), RefCOCO+ (UNC+), RefCOCOg (G-Ref) and RefClef (ReferIt).
+
+    <root>/refcoco/refs(unc).p        pickled list of refs: an object and its sentences
+    <root>/refcoco/instances.json     COCO's annotations and images
+    <root>/images/mscoco/images/train2014/COCO_train2014_000000000009.jpg
+
+The files may come from strangers: the reader executes nothing in them, and no name in them leads
+out of the image folder. Layout: https://github.com/lichengunc/refer
+"""
+
+import re
+import reprlib
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_cmsa.data.readers.entries import (
+    MAX_SENTENCES,
+    check_on_bad,
+    checked_sentences,
+    describe_left_out,
+    describe_missing_images,
+    describe_unpublished_counts,
+    field,
+    read_entries,
+    read_json,
+    select_splits,
+    warn_each,
+)
+from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
+from keras_cmsa.data.record import Record
+
+
+class _Images(NamedTuple):
+    """Where the images of a data set lie.
+
+    Attributes:
+        folder: their folder, relative to the root.
+        name: pattern of their file names. No matching name leads out of the folder.
+        name_of_id: file name with a place for the image id, for entries without a name.
+        source: where to get the images, for warnings.
+    """
+
+    folder: str
+    name: re.Pattern
+    name_of_id: str
+    source: str
+
+
+COCO = _Images(
+    "images/mscoco/images/train2014",
+    re.compile(r"\w[\w.-]*"),
+    "COCO_train2014_{:012d}.jpg",
+    "COCO's train2014.zip",
+)
+
+# SAIAPR TC-12 has all images in one folder, or in numbered folders as it is published.
+SAIAPR = _Images(
+    "images/saiapr_tc-12",
+    re.compile(r"(\d\d/images/)?\w[\w.-]*"),
+    "{}.jpg",
+    "the SAIAPR TC-12 collection",
+)
+
+IMAGES = {"refcoco": COCO, "refcoco+": COCO, "refcocog": COCO, "refclef": SAIAPR}
+
+# {(dataset, split owner): {split: (refs, sentences, images)}}, as `count` gives them; None in place
+# of a number that nobody has published. Refs and images: README of TFDS' ref_coco. Sentences:
+# refcocog's add up to 95,010 in the splits of either owner, refcoco+'s to the paper's 141,564.
+PUBLISHED_COUNTS = {
+    ("refcoco", "unc"): {
+        "train": (42404, 120624, 16994),
+        "val": (3811, 10834, 1500),
+        "testA": (1975, 5657, 750),
+        "testB": (1810, 5095, 750),
+    },
+    ("refcoco", "google"): {
+        "train": (40000, None, 19213),
+        "val": (5000, None, 4559),
+        "test": (5000, None, 4527),
+    },
+    ("refcoco+", "unc"): {
+        "train": (42278, 120191, 16992),
+        "val": (3805, 10758, 1500),
+        "testA": (1975, 5726, 750),
+        "testB": (1798, 4889, 750),
+    },
+    ("refcocog", "google"): {
+        "train": (44822, 85474, 24698),
+        "val": (5000, 9536, 4650),
+    },
+    ("refcocog", "umd"): {
+        "train": (42226, 80512, 21899),
+        "val": (2573, 4896, 1300),
+        "test": (5023, 9602, 2600),
+    },
+}
+
+
+def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise"):
+    """Reads a data set in the REFER layout.
+
+    The reader opens no image and draws no mask; `keras_cmsa.data.check.check_records` does both.
+    It warns, in one line each, about refs that are left out, missing images, and counts that differ
+    from the published ones (except for RefShapes, which has a `ref_shapes.json`).
+
+    Args:
+        root: the folder with `<dataset>/` and `images/`.
+        dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"` or `"refclef"`.
+        split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...
+        splits: names of the splits to read; None reads all.
+        on_bad: `"raise"` stops at the first bad ref; `"skip"` leaves bad refs out and warns.
+
+    Returns:
+        `{split: [Record, ...]}`: one record per sentence, in the order of the file.
+
+    Raises:
+        FileNotFoundError: if an annotation file is missing.
+        ValueError: if an annotation file is damaged or holds more than plain data, if a wanted
+            split is not in it or, with `"raise"`, if a ref is bad.
+    """
+    if dataset not in IMAGES:
+        raise ValueError(f"dataset must be one of {', '.join(IMAGES)}. Received: {dataset!r}")
+    check_on_bad(on_bad)
+    root = Path(root)
+    refs_path = _annotation_file(root, dataset, f"refs({split_owner}).p")
+    refs = _read_refs(refs_path)
+    instances = read_instances(root, dataset)
+    records, problems = read_entries(
+        ((f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)),
+        partial(_records_of, instances=instances, root=root, dataset=dataset),
+        on_bad,
+    )
+    records = select_splits(splits, records, refs_path)
+    published = _published_counts(root, dataset, split_owner)
+    warn_each(
+        describe_left_out(problems, len(refs)),
+        describe_unpublished_counts(records, published, splits),
+        describe_missing_images(records, root / IMAGES[dataset].folder, IMAGES[dataset].source),
+    )
+    return records
+
+
+class _Instances(NamedTuple):
+    """The content of `instances.json`: `{id: entry}` for images and for annotations."""
+
+    path: Path
+    images: dict
+    annotations: dict
+
+
+def _annotation_file(root, dataset, name):
+    """The path of an annotation file, which must be there."""
+    path = root / dataset / name
+    if path.is_file():
+        return path
+    present = sorted(f"{file.parent.name}/{file.name}" for file in root.glob("*/refs(*).p"))
+    raise FileNotFoundError(
+        f"{path} is missing. Wanted <root>/<dataset>/refs(<split owner>).p with an instances.json "
+        f"beside it. Received: {', '.join(present) or 'none'} in {root}"
+    )
+
+
+def _read_refs(path):
+    refs = read_plain_pickle(path)
+    if type(refs) is not list or len(refs) > MAX_SENTENCES:
+        raise ValueError(
+            f"{path}: wanted a list of at most {MAX_SENTENCES:,} refs. Received: "
+            f"{type(refs).__name__}{f' of {len(refs):,}' if type(refs) is list else ''}"
+        )
+    return refs
+
+
+def read_instances(root, dataset):
+    """Reads the `instances.json` of a data set: an object with `path`, `images`, `annotations`.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if it is damaged.
+    """
+    path = _annotation_file(root, dataset, "instances.json")
+    content = read_json(path)
+    return _Instances(path, _by_id(content, "images", path), _by_id(content, "annotations", path))
+
+
+def _by_id(content, key, path):
+    entries = field(content, key, list, path)
+    return {
+        field(entry, "id", int | str, f"{path}, {key} entry {place}"): entry
+        for place, entry in enumerate(entries)
+    }
+
+
+def _records_of(located_ref, limit, instances, root, dataset):
+    """One record per sentence of a ref, at most `limit`; `located_ref` is `(where, ref)`."""
+    where, ref = located_ref
+    where = f"{where}, ref {field(ref, 'ref_id', int, where)}"
+    split = field(ref, "split", str, where)
+    image = _image(ref, instances, where)
+    path = image_path(image, root, IMAGES[dataset], where)
+    segmentation = _segmentation(ref, instances, where)
+    sentences = checked_sentences(field(ref, "sentences", list, where), limit, where)
+    return [
+        Record(
+            image_path=path,
+            image_id=ref["image_id"],
+            ref_id=ref["ref_id"],
+            sentence_id=field(sentence, "sent_id", int, where),
+            raw=field(sentence, "raw", str, where),
+            expression=field(sentence, "sent", str, where),
+            split=split,
+            height=image["height"],
+            width=image["width"],
+            segmentation=segmentation,
+            kind=field(sentence, "kind", str, where) if "kind" in sentence else "",
+        )
+        for sentence in sentences
+    ]
+
+
+def _image(ref, instances, where):
+    image_id = field(ref, "image_id", int, where)
+    if image_id not in instances.images:
+        raise ValueError(f"{where}: image {image_id} is not in {instances.path}")
+    image = instances.images[image_id]
+    for side in ("height", "width"):
+        if field(image, side, int, f"{where}, image {image_id}") < 1:
+            raise ValueError(
+                f"{where}, image {image_id}: wanted a {side} of at least 1. Received: {image[side]}"
+            )
+    return image
+
+
+def image_path(image, root, images, where):
+    """The path of the image of an entry in COCO's `images`; it is always in the image folder."""
+    name = image.get("file_name", images.name_of_id.format(image["id"]))
+    if type(name) is not str or not images.name.fullmatch(name):
+        raise ValueError(
+            f"{where}: wanted the plain name of an image file in {root / images.folder}. "
+            f"Received: {reprlib.repr(name)}"
+        )
+    return root / images.folder / name
+
+
+def _segmentation(ref, instances, where):
+    ann_id = field(ref, "ann_id", int | str, where)
+    if ann_id not in instances.annotations:
+        raise ValueError(f"{where}: annotation {ann_id} is not in {instances.path}")
+    annotation = instances.annotations[ann_id]
+    if annotation.get("image_id") != ref["image_id"]:
+        raise ValueError(
+            f"{where}: wanted annotation {ann_id} to belong to the ref's image {ref['image_id']}. "
+            f"Received: image {reprlib.repr(annotation.get('image_id'))}"
+        )
+    if not annotation.get("segmentation"):
+        raise ValueError(f"{where}: annotation {ann_id} has no segmentation")
+    return annotation["segmentation"]
+
+
+def _published_counts(root, dataset, split_owner):
+    generated = any((folder / "ref_shapes.json").is_file() for folder in (root, root / dataset))
+    return {} if generated else PUBLISHED_COUNTS.get((dataset, split_owner), {})

@@ -1,0 +1,162 @@
+"""Reads your own data: a table of images, expressions and masks, as CSV or JSON Lines.
+
+    image,expression,mask,split
+    photos/1.jpg,the red cup,masks/1.png,train
+    photos/1.jpg,cup on the left,"[[10, 12, 40, 12, 40, 50]]",train
+    photos/2.jpg,the dog,"{""size"": [480, 640], ""counts"": ""...""}",val
+
+A mask is the path of an image (pixels that are not black are inside), COCO's polygons or COCO's run
+lengths. Paths are relative to the table's folder and stay in it. In JSON Lines each line is an
+object with these four keys, and polygons or run lengths are plain JSON instead of text.
+"""
+
+import csv
+import json
+from functools import partial
+from pathlib import Path
+
+from keras_cmsa.data.readers.entries import (
+    check_on_bad,
+    describe_left_out,
+    field,
+    read_entries,
+    select_splits,
+    warn_each,
+)
+from keras_cmsa.data.record import Record
+from keras_cmsa.preprocessing.reading import read_size
+from keras_cmsa.preprocessing.text import split_words
+
+COLUMNS = ("image", "expression", "mask", "split")
+SUFFIXES = (".csv", ".jsonl")
+
+
+def read_table(path, splits=None, on_bad="raise"):
+    """Reads a table of your own images, expressions and masks.
+
+    The reader opens each image's header for its size, and no mask file; `Record.mask` reads those.
+
+    Args:
+        path: a `.csv` with a header row, or a `.jsonl`; UTF-8.
+        splits: names of the splits to read; None reads all.
+        on_bad: `"raise"` stops at the first bad row; `"skip"` leaves bad rows out and warns.
+
+    Returns:
+        `{split: [Record, ...]}`: one record per row, in the order of the file. Rows with the same
+        image and mask are one ref.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is not such a table or, with `"raise"`, a row is bad.
+    """
+    check_on_bad(on_bad)
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"wanted a table as {' or '.join(SUFFIXES)}. Received: {path}")
+    rows = _csv_rows(path) if path.suffix == ".csv" else _json_rows(path)
+    records, problems = read_entries(rows, partial(_records_of, path, _Ids()), on_bad)
+    warn_each(describe_left_out(problems, len(rows), "rows"))
+    return select_splits(splits, records, path)
+
+
+class _Ids:
+    """Numbers images and refs in the order of their first rows, and keeps the images' sizes."""
+
+    def __init__(self):
+        self.images, self.refs, self.sizes = {}, {}, {}
+
+    def image_id(self, path):
+        return self.images.setdefault(path, len(self.images) + 1)
+
+    def ref_id(self, *key):
+        return self.refs.setdefault(key, len(self.refs) + 1)
+
+    def image_size(self, path):
+        if path not in self.sizes:
+            self.sizes[path] = read_size(path)
+        return self.sizes[path]
+
+
+def _csv_rows(path):
+    """The rows of a CSV file: `[(where, {column: text}), ...]`."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise ValueError(
+                    f"{path} has no column {', '.join(missing)}. Wanted a header row with "
+                    f"{', '.join(COLUMNS)}"
+                )
+            return [(f"{path}, line {reader.line_num}", row) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not CSV in UTF-8: {error}") from error
+
+
+def _json_rows(path):
+    """The rows of a JSON Lines file: `[(where, row), ...]`."""
+    rows, number = [], 0
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    rows.append((f"{path}, line {number}", json.loads(line)))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON Lines in UTF-8 at line {number}: {error}") from error
+    return rows
+
+
+def _records_of(table, ids, located_row, limit):
+    """The record of a row, in a list; `located_row` is `(where, row)`."""
+    where, row = located_row
+    if limit < 1:
+        raise ValueError(f"{where}: too many rows")
+    image, raw, split = (
+        field(row, column, str, where) for column in ("image", "expression", "split")
+    )
+    mask = field(row, "mask", str | list | dict, where)
+    if not split.strip():
+        raise ValueError(f"{where}: wanted a split, such as train. Received: {split!r}")
+    image_path = _path_inside(table.parent, image, where)
+    try:
+        height, width = ids.image_size(image_path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None
+    record = Record(
+        image_path=image_path,
+        image_id=ids.image_id(image_path),
+        ref_id=ids.ref_id(image_path, str(mask)),
+        sentence_id=int(where.rpartition(" ")[2]),
+        raw=raw,
+        expression=" ".join(split_words(raw)),
+        split=split.strip(),
+        height=height,
+        width=width,
+        segmentation=_segmentation(mask, table.parent, where),
+    )
+    return [record]
+
+
+def _segmentation(mask, folder, where):
+    """The polygons, the run lengths or the path of a mask file in the column `mask`."""
+    if type(mask) is str:
+        mask = mask.strip()
+        if mask[:1] not in ("[", "{"):
+            return _path_inside(folder, mask, where)
+        try:
+            mask = json.loads(mask)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where}: mask is not JSON: {error}") from None
+    if type(mask) is list and mask and not isinstance(mask[0], (list, dict)):
+        return [mask]  # a single polygon, without the list around it
+    return mask
+
+
+def _path_inside(folder, name, where):
+    """A path in the table's folder; a name that leads out of it is refused."""
+    path = Path(name.strip())
+    if path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name:
+        raise ValueError(
+            f"{where}: wanted a path inside {folder} and relative to it. Received: {name!r:.100}"
+        )
+    return folder / path

@@ -1,0 +1,69 @@
+"""The record: one referring expression with its image and mask, the same for every data set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keras_cmsa.data.masks import rasterize
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One referring expression and the object that it refers to. Each sentence is a sample.
+
+    Attributes:
+        image_path: the image file; a `Path`, or a `StoredImage` in a shard.
+        image_id: integer id of the image in its data set.
+        ref_id: integer id of the ref, an object with all of its sentences.
+        sentence_id: integer id of the sentence, unique within a data set.
+        raw: the expression as it was written.
+        expression: the expression as the data set normalised it: lower case, no punctuation.
+        split: `"train"`, `"val"`, `"testA"`, `"testB"` or `"test"`.
+        height: height of the image in pixels.
+        width: width of the image in pixels.
+        segmentation: a COCO segmentation: a list of polygons `[x0, y0, x1, y1, ...]` in pixels, or
+            run lengths `{"counts", "size": [height, width]}`. Or the `Path` of a mask file.
+        kind: kind of the expression (RefShapes only), for results by kind.
+    """
+
+    image_path: Path
+    image_id: int
+    ref_id: int
+    sentence_id: int
+    raw: str
+    expression: str
+    split: str
+    height: int
+    width: int
+    segmentation: Any
+    kind: str = ""
+
+    def mask(self):
+        """Draws the object's mask: `(height, width)` uint8 of 0 and 1.
+
+        Each part of the object is drawn on its own, as in REFER, and the mask is their union.
+
+        Raises:
+            ValueError: if the segmentation is malformed or covers no pixel of the image.
+        """
+        return rasterize(self.segmentation, self.height, self.width, self.describe())
+
+    def describe(self):
+        """A line that identifies this record in an error."""
+        return f"ref {self.ref_id}, sentence {self.sentence_id} ({self.raw!r}), {self.image_path}"
+
+
+def count(records):
+    """Counts `(refs, sentences, images)`, as the papers do. A record is a sentence."""
+    refs = {record.ref_id for record in records}
+    images = {record.image_id for record in records}
+    return len(refs), len(records), len(images)
+
+
+def describe_counts(records):
+    """Formats the counts of `{split: [Record, ...]}`, one line per split."""
+    lines = []
+    for split, split_records in records.items():
+        refs, sentences, images = count(split_records)
+        lines.append(f"{split}: {refs} refs, {sentences} sentences, {images} images")
+    return "\n".join(lines)

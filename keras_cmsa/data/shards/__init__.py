@@ -1,0 +1,1 @@
+"""Data sets as shards of TensorFlow Datasets (TFDS): written once, then read in random order."""

@@ -1,0 +1,59 @@
+"""Runs a model on every record of a split and scores what it finds."""
+
+import numpy as np
+from rich.progress import track
+
+from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.evaluation.scores import score_mask
+from keras_cmsa.inference.masks import check_profile, to_mask
+from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+
+
+def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title=None):
+    """Scores a model on every record, each expression counted once.
+
+    Args:
+        model: from `image` and `words` to logits, as `build_cmsa` makes.
+        preprocessor: the `Preprocessor` of its training.
+        records: list of `Record`.
+        profile: a key of `PROFILES`.
+        batch_size: expressions per forward pass.
+        title: label of the progress bar; `None` shows none.
+
+    Returns:
+        List of `Score`, one per record, in order. `summarize` makes the paper's numbers of it.
+
+    Raises:
+        ValueError: if the profile is unknown, the preprocessor does not fit the model, or an image
+            or mask cannot be read.
+    """
+    check_profile(profile)
+    return [
+        score(record, logits, preprocessor, profile)
+        for record, _, logits in logits_of(model, preprocessor, records, batch_size, title)
+    ]
+
+
+def logits_of(model, preprocessor, records, batch_size=8, title=None):
+    """Runs a model on every record; arguments and errors as in `evaluate`.
+
+    Yields:
+        `(record, image, logits)`: the image on the square `(S, S, 3)` float32 in 0..255 and the
+        logits `(S, S)`, in the order of the records.
+    """
+    check_preprocessor(model, preprocessor)
+    batches = RecordBatches(records, preprocessor, batch_size)
+    numbers = range(len(batches))
+    for number in track(numbers, title) if title else numbers:
+        inputs, _ = batches[number]
+        logits = model.predict_on_batch(inputs)
+        if isinstance(logits, dict):  # of an exported version, which also has its attention
+            logits = logits["logits"]
+        logits = np.asarray(logits)[..., 0]
+        for i, image, logit in zip(batches.samples(number), inputs["image"], logits, strict=True):
+            yield records[i], image, logit
+
+
+def score(record, logits, preprocessor, profile="strict"):
+    """The `Score` of one record's logits `(S, S)`."""
+    return score_mask(record, to_mask(logits, (record.height, record.width), preprocessor, profile))

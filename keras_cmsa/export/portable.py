@@ -1,0 +1,120 @@
+"""Export of the network alone, from tensors to tensors, as ONNX or LiteRT."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from keras_cmsa.export.folding import fold_batch_norms
+from keras_cmsa.export.saved_model import check_exportable
+from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.silence import silenced
+
+FORMS = {
+    "onnx": (("onnx", "tf2onnx", "onnxruntime"), ".onnx"),
+    "litert": (("ai_edge_litert",), ".tflite"),
+}
+TOLERANCE = 1e-3  # of the largest value of an output
+
+
+def export_onnx(model, preprocessor, path, fold_norms=False):
+    """Writes an ONNX file, with the vocabulary beside it.
+
+    Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
+    and `words` `(B, N)` int32, 0 at padding. Outputs: `logits` `(B, S, S, 1)` and, if the model has
+    them, `word_attention` and `position_attention` as in `with_attention`.
+
+    The file is run before it is kept, and its outputs are compared with those of the model.
+
+    Args:
+        model: functional `keras.Model` from `image` and `words` to logits.
+        preprocessor: its `Preprocessor`, whose words are saved as `<name>.vocabulary.txt`.
+        path: path of the file, which ends in `.onnx`.
+        fold_norms: fold batch normalisations into convolutions, see `fold_batch_norms`.
+
+    Returns:
+        `Path` of the file.
+
+    Raises:
+        FileExistsError: if the file exists.
+        ModuleNotFoundError: if a library is missing; `pip install "keras-cmsa[onnx]"`.
+        RuntimeError: if the file gives other outputs than the model.
+        ValueError: if the preprocessor does not fit the model, the path has another ending, or the
+            Keras backend is not TensorFlow.
+    """
+    return export(model, preprocessor, path, fold_norms, "onnx")
+
+
+def export_litert(model, preprocessor, path, fold_norms=False):
+    """Writes a LiteRT file like `export_onnx`; its path ends in `.tflite`.
+
+    The file has one signature, `serving_default`. The library `ai-edge-litert` runs it:
+    `pip install "keras-cmsa[litert]"`.
+    """
+    return export(model, preprocessor, path, fold_norms, "litert")
+
+
+def export(model, preprocessor, path, fold_norms, form):
+    """Writes a file in a form of `FORMS` and keeps it if its outputs are those of the model."""
+    libraries, ending = FORMS[form]
+    run = {"onnx": run_onnx, "litert": run_litert}[form]
+    check_exportable(model, preprocessor)
+    for library in libraries:
+        require(library, form, f"An export to {form}")
+    vocabulary = preprocessor.vocabulary
+    path = Path(path)
+    if path.suffix != ending:
+        raise ValueError(f"The file name must end in {ending}. Received: {path}")
+    if path.exists():
+        raise FileExistsError(f"{path} is there already: choose another name or remove it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    outputs_model = with_all_outputs(fold_batch_norms(model) if fold_norms else model)
+    inputs = random_inputs(outputs_model, len(vocabulary))
+    wanted = outputs_model.predict_on_batch(inputs)
+    partial = path.with_name(f".{path.stem}.partial{ending}")
+    try:
+        with silenced():
+            outputs_model.export(str(partial), format=form, verbose=False)
+        check_outputs(run(partial, inputs), wanted, path)
+        vocabulary.save(path.with_suffix(".vocabulary.txt"))
+        os.rename(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def random_inputs(model, vocabulary_size):
+    """Two images of noise with expressions of different lengths, as inputs of the model."""
+    rng = np.random.default_rng(0)
+    shape = model.input["image"].shape[1:]
+    words = rng.integers(1, vocabulary_size, (2, model.input["words"].shape[1])).astype("int32")
+    words[1, 1:] = 0
+    return {"image": rng.uniform(0, 255, (2, *shape)).astype("float32"), "words": words}
+
+
+def check_outputs(found, wanted, path):
+    """Raises a `RuntimeError` if two dicts of outputs differ by more than `TOLERANCE`."""
+    for name, value in wanted.items():
+        error = np.abs(found[name] - value).max() / max(1.0, np.abs(value).max())
+        if not error <= TOLERANCE:
+            raise RuntimeError(
+                f"The export to {path} gives other {name} than the model: the difference is "
+                f"{error:.2g} of the largest value. No file was kept"
+            )
+
+
+def run_onnx(path, inputs):
+    """Runs an ONNX file: dict of its outputs by name."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(inputs))))
+
+
+def run_litert(path, inputs):
+    """Runs a LiteRT file: dict of its outputs by name."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter(str(path)).get_signature_runner()(**inputs)

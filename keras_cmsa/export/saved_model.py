@@ -1,0 +1,164 @@
+"""Export as a SavedModel for TensorFlow Serving: an image file and an expression in, a mask out."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from keras_cmsa.export.folding import fold_batch_norms
+from keras_cmsa.export.warmup import check_warmup, write_warmup
+from keras_cmsa.inference.masks import check_profile
+from keras_cmsa.inference.preset import VOCABULARY, make_config, write_config
+from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.preprocessing.reading import MAX_PIXELS
+from keras_cmsa.preprocessing.text import WordPieces
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The options of `export_saved_model`.
+
+    Attributes:
+        profile: the rule from logits to masks, a key of `keras_cmsa.inference.masks.PROFILES`.
+        dtype: dtype of the stored weights, one of `DTYPES`; computation stays in float32.
+        fold_norms: fold batch normalisations into convolutions, see `fold_batch_norms`.
+        max_pixels: the most pixels of an image; an image whose header declares more is not decoded.
+        warmup: also write requests that a server replays before it reports that it is ready. This
+            needs `pip install "keras-cmsa[serve]"`.
+
+    Raises:
+        ValueError: if the profile or the dtype is unknown.
+    """
+
+    profile: str = "strict"
+    dtype: str = "float32"
+    fold_norms: bool = False
+    max_pixels: int = MAX_PIXELS
+    warmup: bool = True
+
+    def __post_init__(self):
+        check_profile(self.profile)
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {DTYPES}. Received: dtype={self.dtype!r}")
+
+
+def export_saved_model(model, preprocessor, folder, version=1, options=None, config=None):
+    """Writes `<folder>/<version>/`, whole or not at all.
+
+    The SavedModel has these signatures, for a batch of B rows, L attention levels and N words:
+
+    `serving_default`: `image_bytes` `(B,)` string (a JPEG, PNG, BMP or GIF file; of a GIF the first
+    frame) and `expression` `(B,)` string to
+
+    - `probabilities` `(B, S, S)` float32 of the pixels of the square, padding included
+    - `mask_png_bytes` `(B,)` string, the mask at the size of the upright image
+    - `score` `(B,)` float32, the mean probability over the mask
+    - `box` `(B, 4)` float32: left, top, right, bottom, as shares of width and height
+    - `words` `(B, N)` string, the words that the model reads, empty at padding
+    - `word_attention` `(B, L, N)` float32, if the model has it
+    - `valid` `(B,)` bool, False for a row whose image cannot be read, or whose expression has no
+      word or more than `5 N`. The score and the probabilities of such a row are 0 and its mask is
+      empty, `(S, S)` if the size of the image is unknown; other rows are not affected
+
+    `tensors`: the model's inputs `image` `(B, S, S, 3)` float32 and `words` `(B, N)` int32 to
+    `logits` `(B, S, S, 1)`, `word_attention` and `position_attention`.
+
+    `heatmap`, if the model has position attention: the inputs of `serving_default` to
+    `position_attention` `(B, L, S / 8, S / 8)` float32 and `valid`.
+
+    Args:
+        model: functional `keras.Model` from `image` and `words` to logits, as `build_cmsa` makes.
+        preprocessor: its `Preprocessor`. With `WordPieces`, the SavedModel has an operation of
+            tensorflow-text, which TensorFlow Serving includes.
+        folder: folder of all versions of the model; its name is the model's name on a server.
+        version: positive integer.
+        options: `ExportOptions`; `None`: the defaults.
+        config: dict of facts about the model, as in the `config.json` of a preset.
+
+    Returns:
+        `Path` of the version.
+
+    Raises:
+        FileExistsError: if the version exists.
+        ModuleNotFoundError: if a library for the warmup requests is missing.
+        ValueError: if the preprocessor does not fit the model, or the Keras backend is not
+            TensorFlow.
+    """
+    options = options or ExportOptions()
+    check_exportable(model, preprocessor)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ValueError(f"version must be a positive integer. Received: version={version!r}")
+    path = Path(folder) / str(version)
+    if path.exists():
+        raise FileExistsError(
+            f"{path} is there already, and may be in service: choose another version"
+        )
+    if options.warmup:
+        check_warmup()
+    # A server takes folders with a number as versions and ignores this one.
+    partial = path.with_name(f".{version}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        write_graph(model, preprocessor, partial, options)
+        known = {"export": export_facts(path, options), "parameters": model.count_params()}
+        known = {**(config or {}), **known}
+        write_config(partial, make_config(model.name, preprocessor, **known))
+        if options.warmup:
+            write_warmup(partial, path.parent.name, preprocessor.vocabulary)
+        os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return path
+
+
+def check_exportable(model, preprocessor):
+    """Raises a `ValueError` if the model cannot be exported with the preprocessor."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "An export needs TensorFlow as the backend: set KERAS_BACKEND=tensorflow, which loads "
+            f"models trained on other backends too. Received: {keras.backend.backend()!r}"
+        )
+    check_preprocessor(model, preprocessor)
+    if isinstance(model.output, dict):
+        raise ValueError(
+            "The model comes from a SavedModel: copy its folder, or export the preset that it was "
+            f"made from. Received: {model.name!r}"
+        )
+
+
+def write_graph(model, preprocessor, folder, options):
+    """Writes the SavedModel into an existing folder."""
+    import tensorflow as tf
+
+    # These modules import TensorFlow, which the rest of this module does not need.
+    from keras_cmsa.export.graph.text import PieceIds, WordIds
+    from keras_cmsa.export.served import served_model
+
+    model = with_all_outputs(fold_batch_norms(model) if options.fold_norms else model)
+    # The table reads this file when it is built, and saving copies it to assets/.
+    words = folder / VOCABULARY
+    preprocessor.vocabulary.save(words)
+    graph_class = PieceIds if isinstance(preprocessor.vocabulary, WordPieces) else WordIds
+    word_ids = graph_class(words, preprocessor.max_words)
+    served, signatures = served_model(model, word_ids, preprocessor.resizing, options)
+    tf.saved_model.save(served, str(folder), signatures)
+    words.unlink()
+
+
+def export_facts(path, options):
+    """The facts of the export for `config.json` and the model card: dict."""
+    return {
+        "Name for a server": path.parent.name,
+        "Version": int(path.name),
+        "Masks by the profile": options.profile,
+        "Weights stored as": options.dtype,
+        "Batch normalisation folded into convolutions": options.fold_norms,
+        "Largest image in pixels": options.max_pixels,
+    }

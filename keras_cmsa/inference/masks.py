@@ -1,0 +1,90 @@
+"""From a network's logits to a mask of the original image, by a rule with a name: a profile.
+
+Papers differ in this rule, and so in their numbers; docs/evaluation.md says how. This is its one
+place in NumPy; `keras_cmsa.export.graph.masks` is its twin in a TensorFlow graph.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_cmsa.preprocessing.fitting import resize_bilinear
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How logits become a mask, and how prec@X counts.
+
+    Attributes:
+        to_mask: function of logits `(S, S)`, the original `(H, W)` and a `Preprocessor` to the mask
+            `(H, W)` bool.
+        strict: prec@X counts IoU > X; `False` counts IoU >= X.
+    """
+
+    to_mask: callable
+    strict: bool
+
+
+def to_mask(logits, original_size, preprocessor, profile="strict"):
+    """The mask of the original image that a network's logits stand for.
+
+    Args:
+        logits: `(S, S)` or `(S, S, 1)`, for an image that `preprocessor` brought to the square.
+        original_size: `(H, W)` of the image in pixels.
+        preprocessor: `Preprocessor` of the model.
+        profile: a key of `PROFILES`.
+
+    Returns:
+        `(H, W)` bool.
+
+    Raises:
+        ValueError: if the profile is unknown.
+    """
+    check_profile(profile)
+    logits = np.asarray(logits, "float32")
+    if logits.ndim == 3:
+        logits = logits[..., 0]
+    return PROFILES[profile].to_mask(logits, original_size, preprocessor)
+
+
+def sigmoid(logits):
+    """Probabilities of logits, without overflow."""
+    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+
+
+def probabilities(logits, original_size, preprocessor):
+    """Sigmoid of logits `(S, S)`, undone to the original size: `(H, W)` float32 in 0..1."""
+    return preprocessor.undo(sigmoid(logits), original_size)
+
+
+def strict_mask(logits, original_size, preprocessor):
+    """Probabilities undone to the original size; foreground from 0.5 up."""
+    return probabilities(logits, original_size, preprocessor) >= 0.5
+
+
+def tf_phrasecut_mask(logits, original_size, preprocessor):
+    """The rule of the code that CMSA, RMI and RRN share.
+
+    Logits of 1e-9 and more are foreground at the network's size; that map of 0 and 1 is resized to
+    cover the image and its centre cut out; what is not exactly 0 afterwards is foreground, which
+    widens every object. A stretched image is covered by plain resizing.
+    """
+    found = (logits >= 1e-9).astype("float32")
+    if preprocessor.resizing == "stretch":
+        return resize_bilinear(found, original_size) > 0
+    height, width = original_size
+    scale = max(height / found.shape[0], width / found.shape[1])
+    cover = resize_bilinear(found, (round(found.shape[0] * scale), round(found.shape[1] * scale)))
+    top, left = (cover.shape[0] - height) // 2, (cover.shape[1] - width) // 2
+    return cover[top : top + height, left : left + width] > 0
+
+
+PROFILES = {
+    "strict": Profile(strict_mask, strict=True),
+    "tf_phrasecut": Profile(tf_phrasecut_mask, strict=False),
+}
+
+
+def check_profile(profile):
+    if profile not in PROFILES:
+        raise ValueError(f"profile must be one of {sorted(PROFILES)}. Received: {profile!r}")

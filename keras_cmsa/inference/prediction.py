@@ -1,0 +1,80 @@
+"""What a model finds for one expression in one image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_cmsa.data.masks import run_lengths
+from keras_cmsa.inference.masks import probabilities
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What one expression refers to in one image of H x W pixels.
+
+    Attributes:
+        expression: as it was asked.
+        tokens: the words as the model saw them, at most its N; `[UNK]` for unknown ones.
+        logits: `(S, S)` float32, as the model gave them, over the whole square.
+        mask: `(H, W)` bool; probability 0.5 and more, the rule of the profile `strict`.
+        word_attention: `(L, len(tokens))` float32, the attention of each level (Res3, Res4, Res5)
+            to each word: Fig. 4. Rows sum to one. `None` for a system without such an attention.
+        position_attention: `(L, S / 8, S / 8)` float32, the attention of each level to each place
+            of the square; each sums to one. `None` as above.
+        preprocessor: the model's `Preprocessor`.
+    """
+
+    expression: str
+    tokens: list
+    logits: np.ndarray
+    mask: np.ndarray
+    word_attention: np.ndarray | None
+    position_attention: np.ndarray | None
+    preprocessor: Preprocessor
+
+    @property
+    def probabilities(self):
+        """The probability that the expression refers to each pixel: `(H, W)` float32 in 0..1."""
+        return probabilities(self.logits, self.mask.shape, self.preprocessor)
+
+    @property
+    def score(self):
+        """Mean probability over the mask, in 0.5..1; 0 where the mask is empty."""
+        return float(self.probabilities[self.mask].mean()) if self.mask.any() else 0.0
+
+    @property
+    def box(self):
+        """`(left, top, right, bottom)` around the mask in pixels, the last two just outside.
+
+        `None` where the mask is empty.
+        """
+        if not self.mask.any():
+            return None
+        rows, columns = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
+        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+    @property
+    def run_lengths(self):
+        """The mask as COCO writes it: `{"size": [H, W], "counts": str}`."""
+        return run_lengths(self.mask)
+
+    def heat_map(self, level=None):
+        """Position attention over the image: `(H, W)` float32, 1 at the most attended place.
+
+        Args:
+            level: index of the level; `None` takes the mean of all.
+
+        Raises:
+            ValueError: if the system has no position attention.
+        """
+        if self.position_attention is None:
+            raise ValueError("This model has no position attention, so there is no heat map")
+        maps = self.position_attention
+        heat = maps.mean(axis=0) if level is None else maps[level]
+        return as_heat(self.preprocessor.undo(heat, self.mask.shape))
+
+
+def as_heat(over_image):
+    """A map that is not negative, scaled so that its largest value is 1; all 0 stays 0."""
+    return over_image / max(over_image.max(), np.finfo("float32").tiny)

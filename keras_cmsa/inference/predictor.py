@@ -1,0 +1,163 @@
+"""A photo and an expression to a mask, at the size of the photo."""
+
+import warnings
+from itertools import islice
+
+import keras
+import numpy as np
+
+from keras_cmsa.inference.encode_once import split_at_words
+from keras_cmsa.inference.masks import to_mask
+from keras_cmsa.inference.prediction import Prediction
+from keras_cmsa.inference.preset import load_preset, save_preset
+from keras_cmsa.models.cmsa import attention_layers, with_all_outputs
+from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.preprocessing.reading import to_pixels
+from keras_cmsa.preprocessing.text import MAX_WORDS_FACTOR
+
+
+class Predictor:
+    """Finds what expressions refer to in photos of any size.
+
+        predictor = Predictor.from_preset("runs/demo")
+        prediction = predictor("photo.jpg", "man in yellow shirt")
+        prediction.mask, prediction.score, prediction.box
+
+    An image with several expressions is encoded once.
+
+    Args:
+        model: functional, from `image` and `words` to logits, as `build_cmsa` makes.
+        preprocessor: the `Preprocessor` of its training.
+        batch_size: images per forward pass.
+        config: what is known of the model, as `config.json` holds it.
+
+    Raises:
+        ValueError: if the model has other inputs or the preprocessor does not fit it.
+    """
+
+    def __init__(self, model, preprocessor, batch_size=8, config=None):
+        check_preprocessor(model, preprocessor)
+        self.model = model
+        self.preprocessor = preprocessor
+        self.batch_size = batch_size
+        self.config = config or {}
+        self.image_model, self.sentence_model = split_at_words(with_all_outputs(model))
+
+    @property
+    def levels(self):
+        """Names of the levels of its attention, such as `"Res3"`; empty for a system without."""
+        names = [layer.name for layer in attention_layers(self.model)]
+        return [name.removeprefix("attention_").capitalize() for name in names]
+
+    @classmethod
+    def from_preset(cls, source, batch_size=8):
+        """Loads a trained model.
+
+        Args:
+            source: a preset, as `load_preset` takes it: a folder, a version of an exported
+                SavedModel, `"hf://user/name"` or `"kaggle://user/model/keras/variation"`.
+            batch_size: see the class.
+
+        Raises:
+            FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
+        """
+        preset = load_preset(source)
+        return cls(preset.model, preset.preprocessor, batch_size, preset.config)
+
+    def save_to_preset(self, folder):
+        """Writes the model as a preset, see `save_preset`."""
+        save_preset(folder, self.model, self.preprocessor, self.config)
+
+    def __call__(self, image, expression):
+        """One image and one expression, one image and many, or many of both.
+
+        Args:
+            image: an image, as `keras_cmsa.preprocessing.reading.to_pixels` takes it, or a list.
+            expression: `str`, or a list of `str`, for one image; for a list of images a list as
+                long, with a `str` or a list of `str` for each.
+
+        Returns:
+            A `Prediction` for a `str`, a list of them for a list, nested as `expression` is.
+
+        Raises:
+            FileNotFoundError: if an image is not there.
+            ValueError: if one is no image, or an expression has no word or is a whole text.
+        """
+        if not isinstance(image, (list, tuple)):
+            return next(self.stream([(image, expression)]))
+        if isinstance(expression, str) or len(image) != len(expression):
+            raise ValueError(
+                f"{len(image)} images want a list of as many expressions (or lists of them). "
+                f"Received: {expression!r}"
+            )
+        return list(self.stream(zip(image, expression)))
+
+    def stream(self, pairs):
+        """`__call__` for pairs of an image and its expression(s), `batch_size` at a time.
+
+        Yields:
+            For each pair a `Prediction`, or a list of them, in order.
+        """
+        pairs = iter(pairs)
+        while batch := list(islice(pairs, self.batch_size)):
+            yield from self._predict_batch(batch)
+
+    def encode(self, expressions):
+        """Word ids of a list of `str`, `(B, N)` int32, with the errors and warnings of `__call__`."""
+        vocabulary, longest = self.preprocessor.vocabulary, self.preprocessor.max_words
+        for expression in expressions:
+            count = len(vocabulary.split(expression))
+            if count > MAX_WORDS_FACTOR * longest:
+                raise ValueError(
+                    f"An expression names one thing in a few words; this model takes {longest}. "
+                    f"Received: {count} words, {expression[:40]!r}..."
+                )
+            if count > longest:
+                warnings.warn(
+                    f"The model takes {longest} words; the last {count - longest} of "
+                    f"{expression!r} are left out",
+                    stacklevel=2,
+                )
+        return vocabulary.encode(expressions)
+
+    def _predict_batch(self, batch):
+        asked = [[e] if isinstance(e, str) else list(e) for _, e in batch]
+        words = [self.encode(expressions) for expressions in asked]
+        pixels = [to_pixels(image) for image, _ in batch]
+        squares = np.stack([self.preprocessor.image(image) for image in pixels])
+        code = keras.tree.flatten(self.image_model.predict_on_batch(squares))
+        if all(len(expressions) == 1 for expressions in asked):
+            outputs = self._decode(code, np.concatenate(words))
+        else:
+            # One by one: repeating a code for each of its expressions costs more than it saves.
+            outputs = [
+                answer
+                for row, ids in enumerate(words)
+                for i in range(len(ids))
+                for answer in self._decode([x[row : row + 1] for x in code], ids[i : i + 1])
+            ]
+        outputs = iter(outputs)
+        for (_, expression), expressions, image in zip(batch, asked, pixels):
+            predictions = [self._prediction(e, image.shape[:2], next(outputs)) for e in expressions]
+            yield predictions[0] if isinstance(expression, str) else predictions
+
+    def _decode(self, code, words):
+        """The outputs of each row: list of dicts from name to array."""
+        outputs = self.sentence_model.predict_on_batch({"code": code, "words": words})
+        return [
+            {name: np.asarray(x[row]) for name, x in outputs.items()} for row in range(len(words))
+        ]
+
+    def _prediction(self, expression, size, outputs):
+        tokens = self.preprocessor.vocabulary.tokens(expression)
+        logits = outputs["logits"][..., 0]
+        word_attention = outputs.get("word_attention")
+        return Prediction(
+            expression,
+            tokens,
+            logits,
+            to_mask(logits, size, self.preprocessor),
+            None if word_attention is None else word_attention[:, : len(tokens)],
+            outputs.get("position_attention"),
+            self.preprocessor,
+        )

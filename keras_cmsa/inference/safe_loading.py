@@ -1,0 +1,114 @@
+"""`.keras` files from strangers: nothing in them may run code or fill the memory."""
+
+import json
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import keras
+
+from keras_cmsa.models.inputs_and_outputs import check_inputs
+
+# Keras stores weights uncompressed, so an honest archive is about as large as its contents.
+MAX_EXPANSION = 20
+MAX_BYTES = 8 * 2**30
+MAX_CONFIG_BYTES = 64 * 2**20
+
+
+def load_model(path):
+    """A functional model of image and words from a `.keras` file; arguments as in `load_keras`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_keras`, or if it is not such a model.
+    """
+    model = load_keras(path)
+    check_inputs(model)
+    return model
+
+
+def load_keras(path):
+    """The model in a `.keras` file, for inference.
+
+    The file is checked before Keras opens it: it may hold layers of Keras, of this package, and
+    registered ones that are imported already; no Lambda, no other module, no name that leads out of
+    the archive, and no more than `MAX_EXPANSION` times its own bytes.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        `keras.Model`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: wanted a .keras file, as training leaves it")
+    try:
+        config = read_config(path)
+        check_config(config, path)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Refused:
+        raise
+    # Keras raises what each broken part of the archive makes of itself: BadZipFile, KeyError,
+    # OSError, TypeError, ...
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{path} cannot be loaded: it is cut short, damaged, or a model of another package "
+            f"({type(error).__name__}: {reason[:200]})"
+        ) from error
+
+
+class Refused(ValueError):
+    """A file that is whole but may not be loaded."""
+
+
+def read_config(path):
+    """The `config.json` inside a `.keras` file, whose members are checked first."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        for member in members:
+            name = PurePosixPath(member.filename.replace("\\", "/"))
+            if name.is_absolute() or ".." in name.parts:
+                raise Refused(
+                    f"{path} is refused: the name {member.filename!r} in it leads out of it"
+                )
+        size, limit = sum(m.file_size for m in members), path.stat().st_size * MAX_EXPANSION
+        if size > min(limit, MAX_BYTES):
+            raise Refused(
+                f"{path} is refused: it unpacks to {size:,} bytes; wanted at most {MAX_EXPANSION} "
+                f"times its own size and {MAX_BYTES:,}"
+            )
+        if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
+            raise Refused(f"{path} is refused: its config.json is over {MAX_CONFIG_BYTES:,} bytes")
+        return json.loads(archive.read("config.json"))
+
+
+def check_config(config, path):
+    """Raises `Refused` if a saved configuration names what may run code."""
+    if isinstance(config, list):
+        for entry in config:
+            check_config(entry, path)
+    elif isinstance(config, dict):
+        if isinstance(config.get("class_name"), str):
+            check_class(config, path)
+        for entry in config.values():
+            check_config(entry, path)
+
+
+def check_class(config, path):
+    name, module = config["class_name"], config.get("module")
+    # As Keras looks it up: a function by its own name, a class by the name it is registered by.
+    registered = config.get("config" if name == "function" else "registered_name")
+    if name in ("Lambda", "__lambda__"):
+        raise Refused(f"{path} is refused: it holds a Lambda, which runs code of its author")
+    package = str(module).split(".")[0]
+    known = isinstance(registered, str) and keras.saving.get_registered_object(registered)
+    if module is not None and package not in ("keras", "builtins") and not known:
+        raise Refused(
+            f"{path} is refused: it holds {name!r} of the module {module!r}, which is neither of "
+            "Keras nor of keras_cmsa nor registered (keras.saving.register_keras_serializable) "
+            "and imported"
+        )

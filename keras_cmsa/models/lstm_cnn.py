@@ -1,0 +1,105 @@
+"""LSTM-CNN (Hu et al., ECCV 2016): image features and a sentence vector, joined at each position.
+
+                 VGG-16 or ResNet-101 -> features \\
+                                                    join, 1x1, 1x1 -> upsampling -> logits
+    words -> word vectors -> LSTM, last state    /
+"""
+
+import keras
+from keras import layers
+
+from keras_cmsa.layers import BilinearFilter, SentenceFeature
+from keras_cmsa.models.backbones import dilated_resnet101, vgg16
+from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
+
+
+def build_lstm_cnn(
+    vocabulary_size,
+    image_size=512,
+    backbone=None,
+    max_words=20,
+    word_dim=1000,
+    fusion_dim=500,
+    name="lstm_cnn",
+):
+    """LSTM-CNN as published, with VGG-16 and a learned upsampling.
+
+    Args:
+        vocabulary_size, image_size, max_words: as in `build_cmsa`.
+        backbone: model from an image to a list of maps, of which the last is used. `None`:
+            `vgg16(image_size)`, whose map is 16 x 16 x 1000 at 512 pixels.
+        word_dim: length of a word vector and of the LSTM's state.
+        fusion_dim: channels of the joined map.
+        name: name of the model.
+
+    Returns:
+        `keras.Model` with the inputs and the output of `build_cmsa`. 19,013,097 parameters beside
+        the backbone with 10,000 words.
+
+    Left open or changed: the LSTM skips padding, which the authors' LSTM reads; its initial weights
+    are Keras' defaults. The authors train in three stages, starting with a classifier of boxes;
+    here all systems are trained in the same way and end to end, with the layers of `backbone` that
+    are trainable.
+
+    Source: Hu et al., "Segmentation from Natural Language Expressions", and its authors' code.
+    """
+    backbone = backbone or vgg16(image_size)
+    inputs, maps, word_vectors, is_word = image_and_words(
+        vocabulary_size, image_size, backbone, max_words, word_dim
+    )
+    score = score_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)
+    stride = image_size // score.shape[1]
+    logits = layers.Conv2DTranspose(
+        1,
+        2 * stride,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=BilinearFilter(),
+        dtype="float32",
+        name="logits",
+    )(score)
+    return keras.Model(inputs, logits, name=name)
+
+
+def build_lstm_cnn_deeplab(
+    vocabulary_size,
+    image_size=320,
+    backbone=None,
+    max_words=20,
+    word_dim=1000,
+    fusion_dim=500,
+    name="lstm_cnn_deeplab",
+):
+    """LSTM-CNN on the backbone of the later systems, as RMI's authors ran it.
+
+    The arguments are those of `build_lstm_cnn`, with `dilated_resnet101(image_size)` as the default
+    backbone; `word_dim` is also the length of the reduced visual vector.
+
+    Returns:
+        `keras.Model` with the inputs and the output of `build_cmsa`. 21,058,001 parameters beside
+        the backbone with 10,000 words.
+
+    Source: Liu et al., "Recurrent Multimodal Interaction for Referring Image Segmentation", ICCV
+    2017, and its authors' code.
+    """
+    backbone = backbone or dilated_resnet101(image_size)
+    inputs, maps, word_vectors, is_word = image_and_words(
+        vocabulary_size, image_size, backbone, max_words, word_dim
+    )
+    visual = layers.Conv2D(word_dim, 1, name="visual")(maps[-1])
+    score = score_map(visual, word_vectors, is_word, word_dim, fusion_dim)
+    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+
+
+def score_map(visual, word_vectors, is_word, word_dim, fusion_dim):
+    """The score of each position for the expression: `(B, H, W, 1)`."""
+    sentence = layers.LSTM(word_dim, name="sentence")(word_vectors, mask=is_word)  # (B, Cl)
+    fused = join_sentence(visual, sentence, fusion_dim)
+    return layers.Conv2D(1, 1, name="score")(fused)
+
+
+def join_sentence(visual, sentence, fusion_dim):
+    """Image and sentence vector joined at each position: `(B, H, W, fusion_dim)`."""
+    feature = SentenceFeature(name="feature")(visual, sentence)  # (B, H, W, Cv + 8 + Cl)
+    return layers.Conv2D(fusion_dim, 1, activation="relu", name="fusion")(feature)

@@ -1,0 +1,114 @@
+"""The preprocessor: turns images and expressions into a network's input, and maps back."""
+
+import hashlib
+
+import numpy as np
+
+from keras_cmsa.preprocessing.fitting import (
+    RESIZINGS,
+    from_square,
+    mask_to_square,
+    placement,
+    resize_bilinear,
+    to_square,
+)
+from keras_cmsa.preprocessing.text import WordPieces
+
+
+class Preprocessor:
+    """Turns images and expressions into a network's input, and its maps back into image maps.
+
+        preprocessor = Preprocessor(vocabulary, image_size=320)
+        inputs = preprocessor([image], ["man in yellow shirt"])
+        logits = model.predict(inputs)[0]  # (320, 320, 1)
+        over_image = preprocessor.undo(logits, image.shape[:2])  # (H, W, 1)
+
+    Only the preprocessor knows the vocabulary, the side of the square and how an image is resized
+    to it. Training saves it with the model, so that evaluation, prediction and serving agree.
+
+    Args:
+        vocabulary: `Vocabulary` or `WordPieces`; it also has the words per expression N.
+        image_size: side S of the network's square input in pixels.
+        resizing: `"pad"` keeps the aspect ratio and pads with 0, as the authors' code does.
+            `"stretch"` changes the aspect ratio, as the paper's text says.
+
+    Raises:
+        ValueError: if `image_size` is not positive or `resizing` is unknown.
+    """
+
+    def __init__(self, vocabulary, image_size, resizing="pad"):
+        if image_size < 1:
+            raise ValueError(f"image_size must be positive. Received: image_size={image_size}")
+        if resizing not in RESIZINGS:
+            raise ValueError(
+                f"resizing must be one of {RESIZINGS}. Received: resizing={resizing!r}"
+            )
+        self.vocabulary = vocabulary
+        self.image_size = image_size
+        self.resizing = resizing
+
+    @property
+    def max_words(self):
+        """Words per expression N."""
+        return self.vocabulary.max_words
+
+    def __call__(self, images, expressions):
+        """Makes a model's inputs from images and their expressions.
+
+        Args:
+            images: list of B arrays `(H, W, 3)` in 0..255, of any sizes.
+            expressions: list of B `str`, one per image.
+
+        Returns:
+            `{"image": (B, S, S, 3) float32 in 0..255, "words": (B, N) int32, 0 at padding}`.
+
+        Raises:
+            ValueError: if the lists differ in length, or an expression has no word.
+        """
+        if len(images) != len(expressions):
+            raise ValueError(
+                f"wanted an expression per image. Received: {len(images)} images, "
+                f"{len(expressions)} expressions"
+            )
+        return {
+            "image": np.stack([self.image(image) for image in images]),
+            "words": self.vocabulary.encode(expressions),
+        }
+
+    def image(self, pixels):
+        """Resizes an image `(H, W, 3)` in 0..255 to the square `(S, S, 3)`, float32 in 0..255."""
+        return to_square(pixels, self.image_size, self.resizing)
+
+    def mask(self, mask):
+        """Resizes a mask `(H, W)` of 0 and 1 to the square `(S, S, 1)`, float32 of 0 and 1."""
+        return mask_to_square(mask, self.image_size, self.resizing)
+
+    def undo(self, over_square, original_size):
+        """Resizes a map over the square to the original image.
+
+        Args:
+            over_square: `(S, S)` or `(S, S, C)`; a map of another side is resized to S first.
+            original_size: `(H, W)` of the original image in pixels.
+
+        Returns:
+            `(H, W)` or `(H, W, C)` float32.
+        """
+        # `placement` gives the padding in pixels of the network's input.
+        square = resize_bilinear(over_square, (self.image_size, self.image_size))
+        return from_square(square, original_size, self.resizing)
+
+    def placement(self, height, width):
+        """Computes where an image lies in the square: `(new_height, new_width, top, left)`."""
+        return placement(height, width, self.image_size, self.resizing)
+
+    def get_config(self):
+        """The entries of `config.json`; the words themselves are in `vocabulary.txt`."""
+        words = "\n".join(self.vocabulary.words).encode()
+        return {
+            "image_size": self.image_size,
+            "resizing": self.resizing,
+            "tokenizer": "wordpiece" if isinstance(self.vocabulary, WordPieces) else "words",
+            "max_words": self.max_words,
+            "vocabulary_size": len(self.vocabulary),
+            "vocabulary_sha256": hashlib.sha256(words).hexdigest(),
+        }

@@ -1,0 +1,1 @@
+"""A client for servers of exported models, and a demo page."""

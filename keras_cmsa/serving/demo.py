@@ -1,0 +1,322 @@
+"""A page where visitors drop a photo, type expressions and see what these refer to. Extra `demo`.
+
+On the page, an expression is called a sentence. Results are drawn as plain HTML that contains the
+pictures, so no result is written to a file. An uploaded photo lies in a folder of this process; it
+is deleted within a minute, and the folder at exit.
+"""
+
+import atexit
+import base64
+import html
+import io
+import os
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from keras_cmsa.evaluation.drawing import clipped_heat, overlay
+from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.utils.extras import require
+
+MAX_FILE = "15mb"
+MAX_PIXELS = 30_000_000  # of an upload; the photo of a phone has 12 million
+MAX_SIDE = 1600  # in pixels, of a photo that is kept and shown
+MAX_SENTENCES = 6
+# Seconds that an upload stays on disk, and between two sweeps.
+LIFETIME, SWEEP_EVERY = 30, 5
+EXAMPLE_SIDE = 240  # in pixels
+MAX_VISITORS = 50  # whose photos stay in memory, at most 8 MB each
+
+STYLE = """
+.cmsa-answers {display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr))}
+.cmsa-answers section {min-width: 0}
+.cmsa-answers h3 {margin: 0 0 .3rem 0; overflow-wrap: anywhere}
+.cmsa-answers img {width: 100%; height: auto; display: block}
+.cmsa-answers figcaption {font-size: .85rem; opacity: .8; margin-bottom: .5rem}
+.cmsa-answers figure {margin: 0}
+.cmsa-words {overflow-x: auto; margin-bottom: .5rem}
+.cmsa-words table {border-collapse: collapse; font-size: .85rem}
+.cmsa-words td, .cmsa-words th {padding: .1rem .35rem !important; text-align: center;
+  font-weight: normal; white-space: nowrap; border: 0 !important}
+"""
+
+
+def build_page(predictor, examples=()):
+    """Builds the page without serving it.
+
+    Args:
+        predictor: `Predictor`.
+        examples: list of `(image path, sentences)` that visitors can click; sentences is a `str`
+            with one per line.
+
+    Returns:
+        `gradio.Blocks`.
+
+    Raises:
+        ModuleNotFoundError: if the extra `demo` is not installed.
+    """
+    gr = gradio()
+
+    def take(path):
+        if not path:
+            return None
+        try:
+            return fit_to_page(read_image(path, MAX_PIXELS))
+        except (OSError, ValueError) as error:
+            raise gr.Error(without_path(error, path), print_exception=False) from error
+
+    def answer(photo, text):
+        try:
+            return render(predictor, photo, text)
+        except ValueError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    with gr.Blocks(title="keras-cmsa", analytics_enabled=False) as page:
+        photo = gr.State()
+        gr.Markdown(
+            "# Find what a sentence refers to\n"
+            f"Drop a photo, write up to {MAX_SENTENCES} sentences, each on a line of its own."
+        )
+        with gr.Row():
+            image = gr.Image(
+                label="Photo",
+                type="filepath",
+                image_mode=None,
+                sources=["upload", "clipboard"],
+                height=300,
+                min_width=280,
+                elem_id="photo",
+            )
+            with gr.Column(min_width=280):
+                text = gr.Textbox(label="Sentences", lines=3, max_length=2000, elem_id="sentences")
+                button = gr.Button("Find", variant="primary", elem_id="find")
+        answers = gr.HTML(elem_id="answers", css_template="", padding=False)
+        if examples:
+            gr.Examples(
+                [[str(path), sentences] for path, sentences in examples],
+                [image, text],
+                label="Examples",
+            )
+        # One queue in order of arrival: a click right after an upload gets an answer for the new
+        # photo. It answers one request at a time, since the model uses all cores.
+        queue = {"concurrency_limit": 1, "concurrency_id": "photo"}
+        private = {"api_visibility": "private", "show_progress": "minimal"}
+        image.change(take, image, photo, **queue, **private)
+        button.click(answer, [photo, text], answers, **queue, **private)
+    return page.queue(max_size=20)
+
+
+def fit_to_page(pixels):
+    """Shrinks pixels to at most `MAX_SIDE` per side: `(H, W, 3)` uint8."""
+    if max(pixels.shape) <= MAX_SIDE:
+        return pixels
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), reducing_gap=2)
+    return np.asarray(picture)
+
+
+def without_path(error, path):
+    """The message of an error without the file's path, which visitors should not see."""
+    return str(error).replace(str(path), "The photo")
+
+
+def render(predictor, photo, text):
+    """Renders the predictions for several sentences side by side, as HTML.
+
+    Args:
+        predictor: `Predictor`.
+        photo: `(H, W, 3)` uint8, or `None`.
+        text: `str` with one sentence per line.
+
+    Raises:
+        ValueError: if there is no photo, no sentence or too many, or the predictor refuses one.
+    """
+    sentences = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    if photo is None:
+        raise ValueError("Drop a photo first.")
+    if not 1 <= len(sentences) <= MAX_SENTENCES:
+        raise ValueError(f"Write 1 to {MAX_SENTENCES} sentences, each on a line of its own.")
+    predictions = predictor(photo, sentences)
+    sections = "".join(render_answer(photo, prediction) for prediction in predictions)
+    return f"<style>{STYLE}</style><div class='cmsa-answers'>{sections}</div>"
+
+
+def render_answer(photo, prediction):
+    """Renders one prediction as HTML: mask, attention to words and heat map."""
+    sentence = html.escape(prediction.expression)
+    found = f"score {prediction.score:.2f}" if prediction.box else "nothing found"
+    parts = [
+        f"<h3>{sentence}</h3>",
+        picture(overlay(photo, prediction.mask), "mask", f"Found: {sentence}", found),
+    ]
+    if prediction.word_attention is not None:
+        parts.append(words_table(prediction))
+        heat = clipped_heat(prediction.heat_map())
+        parts.append(
+            picture(
+                heat_picture(photo, heat),
+                "heat",
+                f"Where the model looked: {sentence}",
+                "where the model looked, from blue (little) to yellow (much)",
+            )
+        )
+    return f"<section>{''.join(parts)}</section>"
+
+
+def picture(pixels, kind, alternative, caption):
+    """An HTML figure that contains the pixels as PNG; `kind` is the class of the image."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return (
+        f"<figure><img class='{kind}' alt='{alternative}' src='data:image/png;base64,{data}'>"
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def words_table(prediction):
+    """The matrix of Fig. 4 as HTML: rows of levels, columns of words, darker for more attention."""
+    head = "".join(f"<th>{html.escape(token)}</th>" for token in prediction.tokens)
+    top = prediction.word_attention.max()
+    rows = []
+    for number, shares in enumerate(prediction.word_attention, start=1):
+        cells = "".join(
+            f"<td style='background:rgba(0,114,178,{share / top:.2f});"
+            f"color:{'white' if share > top / 2 else 'inherit'}'>{100 * share:.0f}</td>"
+            for share in shares
+        )
+        rows.append(f"<tr><th>level {number}</th>{cells}</tr>")
+    return (
+        "<div class='cmsa-words'><table><caption>attention to words, %</caption>"
+        f"<tr><th></th>{head}</tr>{''.join(rows)}</table></div>"
+    )
+
+
+def heat_picture(photo, heat):
+    """Draws a map `(H, W)` of 0..1 in cividis over the grey photo: `(H, W, 3)` uint8."""
+    from matplotlib import colormaps
+
+    grey = photo.mean(axis=-1, keepdims=True)
+    coloured = 255 * colormaps["cividis"](heat)[..., :3]
+    return (0.35 * grey + 0.65 * coloured).round().astype("uint8")
+
+
+def gradio():
+    """The module `gradio`, without its usage statistics."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    return require("gradio", "demo", "The demo page")
+
+
+def draw_examples(folder, count=4, seed=0):
+    """Writes scenes of RefShapes as examples for `build_page`: list of `(path, sentences)`."""
+    from keras_cmsa.data.ref_shapes.samples import draw_sample
+
+    examples = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        sample = draw_sample(rng, "unc", "val", number, "", EXAMPLE_SIDE)
+        path = Path(folder) / f"example_{number + 1}.jpg"
+        path.write_bytes(sample.jpeg)
+        sentences = [ref["sentences"][0]["raw"] for ref in sample.refs]
+        examples.append((path, "\n".join(sentences[:3])))
+    return examples
+
+
+class Sweeper:
+    """A folder for the files of Gradio, which deletes new files after `lifetime` seconds.
+
+    Args:
+        lifetime: seconds that a file stays.
+        every: seconds between two sweeps.
+
+    Attributes:
+        folder: `Path`; `close` deletes it, and also runs when the process ends.
+    """
+
+    def __init__(self, lifetime=LIFETIME, every=SWEEP_EVERY):
+        self.folder = Path(tempfile.mkdtemp(prefix="keras-cmsa-demo-"))
+        self.lifetime = lifetime
+        self.every = every
+        self.kept = set()
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        atexit.register(self.close)
+
+    def start(self):
+        """Starts the sweeps; files that exist now, the examples, are kept."""
+        self.kept = set(self._files())
+        self.thread.start()
+
+    def sweep(self):
+        """Deletes the files that are too old."""
+        for path in self._files():
+            if path in self.kept:
+                continue
+            try:
+                if time.time() - path.stat().st_mtime > self.lifetime:
+                    path.unlink()
+            except FileNotFoundError:
+                continue
+
+    def close(self):
+        """Stops the sweeps and deletes the folder."""
+        self.closing.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        atexit.unregister(self.close)
+
+    def _files(self):
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+    def _run(self):
+        while not self.closing.wait(self.every):
+            self.sweep()
+
+
+def serve(predictor, host="127.0.0.1", port=7860, block=True, lifetime=LIFETIME):
+    """Serves the page.
+
+    Args:
+        predictor: `Predictor`.
+        host: address to listen on; `"0.0.0.0"` also admits other machines.
+        port: port to listen on; `None` takes a free one.
+        block: return only when the page is stopped (interrupt). `False`: return at once.
+        lifetime: seconds that an upload stays on disk.
+
+    Returns:
+        `(page, sweeper, url)`. If `block` is `False`, the caller closes the page and the sweeper.
+    """
+    gr = gradio()
+    sweeper = Sweeper(lifetime, min(lifetime, SWEEP_EVERY))
+    # Gradio writes here. Each component reads the variable when the page is built.
+    os.environ["GRADIO_TEMP_DIR"] = str(sweeper.folder)
+    # Gradio also opens uploads with Pillow, which checks this limit before it reads pixels.
+    Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+    page = build_page(predictor, draw_examples(sweeper.folder))
+    _, url, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        max_file_size=MAX_FILE,
+        state_session_capacity=MAX_VISITORS,
+        allowed_paths=[str(sweeper.folder)],
+        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        footer_links=[],
+        share=False,
+        ssr_mode=False,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    sweeper.start()
+    if block:
+        print(f"keras-cmsa demo: {url}", flush=True)
+        try:
+            page.block_thread()
+        finally:
+            page.close()
+            sweeper.close()
+    return page, sweeper, url

@@ -1,0 +1,1 @@
+"""Training from settings: losses, metrics, the loop and its callbacks."""

@@ -1,0 +1,150 @@
+"""What happens beside the steps of a training: checkpoints, history, TensorBoard, a stop at NaN."""
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_cmsa.inference.masks import sigmoid
+from keras_cmsa.inference.preset import MODEL, save_model
+from keras_cmsa.utils.files import replaced
+
+PROGRESS = "checkpoint/progress.json"
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the whole state after each round, and the model whenever validation is at its best.
+
+    `checkpoint/round-<n>.weights.h5` holds weights and optimizer. `progress.json`, renamed into
+    place last, says which of them counts, so a kill at any moment leaves a state that loads.
+
+    Args:
+        run_dir: `Path` of the run.
+        monitor: the measure whose largest value is the best.
+    """
+
+    def __init__(self, run_dir, monitor="val_overall_iou"):
+        super().__init__()
+        self.run_dir = run_dir
+        self.folder = (run_dir / PROGRESS).parent
+        self.monitor = monitor
+        self.best = -1.0
+
+    def exists(self):
+        return (self.run_dir / PROGRESS).exists()
+
+    def restore(self, model):
+        """Loads the state and returns the number of rounds done."""
+        progress = json.loads((self.run_dir / PROGRESS).read_text())
+        model.load_weights(self.folder / progress["state"])
+        self.best = progress["best"]
+        return progress["rounds"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        # Before the model: a kill in the first round then leaves a run, not somebody's model.
+        self.folder.mkdir(exist_ok=True)
+        score = float(logs[self.monitor])
+        if score > self.best:
+            self.best = score
+            save_model(self.model, self.run_dir / MODEL)
+        state = f"round-{epoch + 1:05d}.weights.h5"
+        self.model.save_weights(self.folder / state, overwrite=True)
+        with replaced(self.run_dir / PROGRESS) as file:
+            json.dump({"rounds": epoch + 1, "best": self.best, "state": state}, file, indent=1)
+        for old in self.folder.glob("round-*.weights.h5"):
+            if old.name != state:
+                old.unlink()
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is no longer a number, and names the batch that did it.
+
+    Args:
+        batches: the `RecordBatches` of the training.
+    """
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+        self.step = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        self.check(float(logs["loss"]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The last update of a round shows in the validation only, which comes before the checkpoint.
+        self.check(float(logs["val_loss"]))
+
+    def check(self, loss):
+        if np.isfinite(loss):
+            return
+        samples = self.batches.samples(self.step - 1)
+        named = "\n  ".join(self.batches.records[i].describe() for i in samples)
+        raise FloatingPointError(
+            f"The loss is {loss} at step {self.batches.first_batch + self.step - 1}. The last "
+            "checkpoint is unharmed; start another run with a lower --learning-rate. The batch "
+            f"was:\n  {named}"
+        )
+
+
+class History(keras.callbacks.Callback):
+    """One line of measures per round in a CSV; on resuming, lines of later rounds are dropped.
+
+    Args:
+        path: `Path` of the file.
+        first_round: number of rounds done before.
+    """
+
+    def __init__(self, path, first_round=0):
+        super().__init__()
+        self.path = path
+        self.rows = []
+        if first_round and path.exists():
+            with open(path, newline="", encoding="utf-8") as file:
+                self.rows = list(csv.DictReader(file))[:first_round]
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = self.model.optimizer.learning_rate
+        self.rows.append({"round": epoch + 1, "learning_rate": float(rate), **logs})
+        with replaced(self.path) as file:
+            writer = csv.DictWriter(file, self.rows[-1])
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+
+def tensorboard(folder, batches, examples=6):
+    """Callbacks for TensorBoard: the measures, and masks of a few validation examples.
+
+    Args:
+        folder: `Path` to write to.
+        batches: the `RecordBatches` of the validation.
+        examples: how many.
+
+    Returns:
+        List of callbacks; empty where TensorFlow is not installed.
+    """
+    if not importlib.util.find_spec("tensorflow"):
+        return []
+    import tensorflow as tf
+
+    inputs, masks = batches[0]
+    inputs = {name: value[:examples] for name, value in inputs.items()}
+    masks = masks[:examples]
+    writer = tf.summary.create_file_writer(str(Path(folder) / "examples"))
+
+    def write_masks(epoch, logs=None):
+        logits = np.asarray(board.model.predict_on_batch(inputs))
+        # Image, ground truth and prediction side by side.
+        rows = [
+            inputs["image"] / 255,
+            *(np.repeat(x, 3, axis=-1) for x in (masks, sigmoid(logits))),
+        ]
+        with writer.as_default():
+            tf.summary.image("validation", np.concatenate(rows, axis=2), epoch, examples)
+
+    board = keras.callbacks.TensorBoard(folder, write_graph=False, profile_batch=0)
+    return [board, keras.callbacks.LambdaCallback(on_epoch_end=write_masks)]

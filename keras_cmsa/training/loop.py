@@ -1,0 +1,237 @@
+"""A training on `model.fit`: resumable after a kill, and tied to the settings it began with."""
+
+import contextlib
+import hashlib
+import warnings
+from pathlib import Path
+
+import keras
+
+from keras_cmsa.data.augment import Augmentation
+from keras_cmsa.data.pipeline import RecordBatches, fastest
+from keras_cmsa.data.record import count
+from keras_cmsa.inference.preset import (
+    LICENCE,
+    MODEL,
+    UNKNOWN,
+    VOCABULARY,
+    make_config,
+    read_config,
+    write_config,
+)
+from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensorboard
+from keras_cmsa.training.losses import MaskLoss
+from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
+from keras_cmsa.utils.locks import alone
+
+# What decides the result of a run; another value is another run.
+DECISIVE = ("system", "preprocessor", "data", "starting_weights", "training", "trainable_weights")
+
+
+def compile_model(model, settings, jit_compile="auto"):
+    """Compiles a model with the paper's loss, optimizer and schedule, and its measures.
+
+    Weight decay is decoupled. The paper's is an L2 term in a loss summed over pixels; in the mean
+    over pixels, which a batch of any size wants, it would drown the loss.
+
+    Args:
+        model: from `image` and `words` to logits.
+        settings: `Settings`, of which `steps`, at whose end the polynomial decay ends, the learning
+            rates, `power`, `weight_decay` and `dice_weight` count here.
+        jit_compile: as in `keras.Model.compile`.
+    """
+    schedule = keras.optimizers.schedules.PolynomialDecay(
+        settings.learning_rate, settings.steps, settings.end_learning_rate, settings.power
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(
+        var_list=[w for w in model.trainable_weights if not w.path.endswith("kernel")]
+    )
+    model.compile(
+        optimizer,
+        loss=MaskLoss(settings.dice_weight),
+        metrics=[OverallIoU(), MeanSampleIoU(), *(PrecisionAt(x) for x in (0.5, 0.7, 0.9))],
+        jit_compile=jit_compile,
+    )
+    # Keras would build it within the first step, which TensorFlow would then trace twice.
+    model.optimizer.build(model.trainable_variables)
+
+
+def train(
+    model, preprocessor, training, validation, settings, resume=False, known=None, verbose="auto"
+):
+    """Trains a compiled model with `model.fit` and leaves the best one in a preset.
+
+    The training is cut into rounds (Keras' epochs): after each the model is validated and the
+    whole state saved, so a kill loses the current round and no more. What a batch holds follows
+    from its number, so a resumed run sees what an uninterrupted one would have seen.
+
+    Args:
+        model: compiled, see `compile_model`.
+        preprocessor: `Preprocessor`, saved with the model.
+        training: list of `Record`.
+        validation: list of `Record`; the best model is the one with the highest overall IoU here,
+            at the network's size.
+        settings: the `Settings` it was compiled with. `run_dir` becomes the preset, with
+            `history.csv`, `tensorboard/` (where TensorFlow is installed) and `checkpoint/` in it.
+        resume: resume the run in `run_dir`; where there is none, start one.
+        known: dict of what else `config.json` shall say, such as `starting_weights` and `data`; see
+            `make_config`.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        `Path` of the preset.
+
+    Raises:
+        FileExistsError: if `run_dir` holds a run or a model and `resume` is false.
+        FloatingPointError: if the loss is not a number; names the batch and its expressions.
+        ValueError: if the run in `run_dir` began with other settings, another training works in it,
+            or a file cannot be read.
+    """
+    run_dir = Path(settings.run_dir)
+    check_run_dir(run_dir, resume)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    config = config_of_run(model, preprocessor, training, validation, settings, known or {})
+    with alone(run_dir / ".lock", f"another training works in {run_dir}"):
+        checkpoint = Checkpoint(run_dir)
+        first_round = 0
+        if checkpoint.exists():
+            check_same_run(read_config(run_dir), config, run_dir)
+            first_round = checkpoint.restore(model)
+            step = min(first_round * settings.steps_per_round, settings.steps)
+            print(
+                f"Resuming {run_dir} at step {step} (round {first_round}), "
+                f"best {checkpoint.monitor} so far {checkpoint.best:.4f}"
+            )
+        elif resume:
+            print(f"Nothing to resume in {run_dir}: starting at step 0")
+        if first_round * settings.steps_per_round < settings.steps:
+            # Written before the first step and together, since one means nothing without the other.
+            preprocessor.vocabulary.save(run_dir / VOCABULARY)
+            write_config(run_dir, config)
+            fit(
+                model,
+                preprocessor,
+                (training, validation),
+                settings,
+                checkpoint,
+                first_round,
+                verbose,
+            )
+    return run_dir
+
+
+def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose):
+    """The rounds that are still to be done; `records` are those of training and validation."""
+    first_step = first_round * settings.steps_per_round
+    batches = RecordBatches(
+        records[0],
+        preprocessor,
+        settings.batch_size,
+        seed=settings.seed,
+        batches=settings.steps - first_step,
+        first_batch=first_step,
+        augmentation=Augmentation(seed=settings.seed) if settings.augment else None,
+    )
+    held_out = RecordBatches(records[1], preprocessor, settings.batch_size)
+    run_dir = checkpoint.run_dir
+    with warnings.catch_warnings(), plain_faults(batches, held_out):
+        # The last round may be shorter than the others.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+        model.fit(
+            fastest(batches),
+            validation_data=fastest(held_out),
+            initial_epoch=first_round,
+            epochs=-(-settings.steps // settings.steps_per_round),
+            steps_per_epoch=min(settings.steps, settings.steps_per_round),
+            shuffle=False,  # RecordBatches shuffles samples; this would shuffle batches
+            callbacks=[
+                StopOnNaN(batches),
+                History(run_dir / "history.csv", first_round),
+                *tensorboard(run_dir / "tensorboard", held_out),
+                checkpoint,
+            ],
+            verbose=verbose,
+        )
+
+
+@contextlib.contextmanager
+def plain_faults(*batches):
+    """Raises the error of a file that cannot be read as it was, and not as TensorFlow wraps it."""
+    try:
+        yield
+    except Exception as error:
+        for fault in (b.fault for b in batches if b.fault):
+            raise ValueError(str(fault)) from error
+        raise
+
+
+def check_run_dir(run_dir, resume):
+    """Raises a `FileExistsError` if a folder holds what a new run would overwrite."""
+    run_dir = Path(run_dir)
+    checkpoint = Checkpoint(run_dir)
+    if checkpoint.exists() and not resume:
+        raise FileExistsError(
+            f"{run_dir} holds a training run already: give --resume to go on with it, another "
+            "--run-dir, or delete it"
+        )
+    if (run_dir / MODEL).exists() and not checkpoint.folder.exists():
+        raise FileExistsError(
+            f"{run_dir} holds a trained model and no checkpoint to resume from: give another "
+            "--run-dir, or delete it"
+        )
+
+
+def config_of_run(model, preprocessor, training, validation, settings, known):
+    """The `config.json` of a run before it has results."""
+    data = {"name": UNKNOWN, "counts": counts({"train": training, "val": validation})}
+    known = {
+        "data": data,
+        "starting_weights": UNKNOWN,
+        "licence": settings.licence or LICENCE,
+        **known,
+        "training": settings.to_config(),
+        # A frozen backbone has no optimizer state to resume.
+        "trainable_weights": len(model.trainable_weights),
+    }
+    known["data"] = {**known["data"], "records_sha256": checksum([*training, *validation])}
+    return make_config(model.name, preprocessor, **known)
+
+
+def counts(records):
+    """What `config.json` says of each split, for `{split: [Record, ...]}`."""
+    numbers = {split: count(of_split) for split, of_split in records.items()}
+    return {
+        split: {"refs": refs, "expressions": expressions, "images": images}
+        for split, (refs, expressions, images) in numbers.items()
+    }
+
+
+def checksum(records):
+    """A checksum of which records these are, in their order."""
+    digest = hashlib.sha256()
+    for r in records:
+        key = r.split, r.image_id, r.ref_id, r.sentence_id, r.expression, r.height, r.width
+        digest.update(repr(key).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def check_same_run(before, now, run_dir):
+    """Raises a `ValueError` that names every setting in which two configurations differ."""
+    differences = list(differing(before, now))
+    if differences:
+        raise ValueError(
+            f"The run in {run_dir} began with other settings: {'; '.join(differences)}. Resume it "
+            "with its own, or give another --run-dir"
+        )
+
+
+def differing(before, now):
+    """A line for each decisive setting that differs."""
+    for key in DECISIVE:
+        old, new = before.get(key), now.get(key)
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            old, new = {key: old}, {key: new}
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name):
+                yield f"{name} was {old.get(name)!r} and is {new.get(name)!r}"

@@ -1,0 +1,37 @@
+"""The loss: Eq. 7, with an optional Dice term for training on little data."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class MaskLoss(keras.losses.Loss):
+    """Mean binary cross-entropy over pixels, from logits: Eq. 7 with the minus sign it lacks.
+
+    Args:
+        dice_weight: factor of the soft Dice loss of each sample (Milletari et al., "V-Net", 3DV
+            2016), which weighs small and large objects equally. The paper does not use it. Without
+            it, a network with random weights first learns to answer "nothing".
+
+    Call arguments:
+        y_true: masks of 0 and 1, `(B, H, W, 1)`.
+        y_pred: logits of the same shape.
+    """
+
+    def __init__(self, dice_weight=0.0, name="mask_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.dice_weight = dice_weight
+
+    def call(self, y_true, y_pred):
+        entropy = keras.losses.binary_crossentropy(y_true, y_pred, from_logits=True)
+        loss = ops.mean(entropy, axis=(1, 2))  # (B,)
+        if not self.dice_weight:
+            return loss
+        probability = ops.sigmoid(y_pred)
+        both = ops.sum(probability * y_true, axis=(1, 2, 3))
+        either = ops.sum(probability, axis=(1, 2, 3)) + ops.sum(y_true, axis=(1, 2, 3))
+        # The added pixels give an empty mask a Dice coefficient too.
+        return loss + self.dice_weight * (1 - (2 * both + 1) / (either + 1))
+
+    def get_config(self):
+        return {**super().get_config(), "dice_weight": self.dice_weight}

@@ -1,0 +1,104 @@
+"""Pretraining of a backbone: it learns to classify the objects in the images.
+
+The paper starts from DeepLab, a network trained for semantic segmentation. With random weights, a
+backbone learns very slowly from expressions what a star is: the word has no effect until a channel
+separates stars from circles, and no such channel forms until the word has an effect. Training on
+the class of every pixel forms these channels first.
+"""
+
+import functools
+
+import keras
+import numpy as np
+
+from keras_cmsa.data.objects import class_map
+from keras_cmsa.data.order import SampleOrder
+from keras_cmsa.preprocessing.fitting import to_square
+from keras_cmsa.preprocessing.reading import read_image
+
+ENLARGEMENT = 4  # of the scores: from stride 8 to stride 2
+
+
+def pretrain(
+    backbone,
+    objects,
+    steps,
+    resizing="pad",
+    batch_size=16,
+    learning_rate=2e-3,
+    seed=0,
+    verbose="auto",
+):
+    """Trains a backbone, in place, for semantic segmentation.
+
+    A linear classifier on each map gives the class of every position. As in DeepLab, the scores are
+    enlarged before they are compared with the true classes, here to half the side of the image, so
+    that the maps learn where an outline runs within a position. The loss is the sum of the
+    cross-entropies of all maps. The classifiers are not kept.
+
+    Args:
+        backbone: see `small_resnet`.
+        objects: `(list of ImageObjects, number of classes)`, with the background as a class, as
+            `read_objects` returns it.
+        steps: number of batches.
+        resizing: how images fill the square, as in `Preprocessor`.
+        batch_size: images per batch.
+        learning_rate: initial learning rate of Adam, which falls to zero along a half cosine.
+        seed: seed of the order of images.
+        verbose: as in `keras.Model.fit`.
+
+    Raises:
+        ValueError: if no image has objects, or an image cannot be read.
+    """
+    images, classes = objects
+    images = [image for image in images if image.objects]
+    if not images:
+        raise ValueError(
+            "pretrain needs images with annotated objects, as read_objects returns them. "
+            "Received: none"
+        )
+    logits = []
+    for level, level_map in enumerate(backbone.outputs):
+        score = keras.layers.Conv2D(classes, 1, dtype="float32", name=f"score_{level}")(level_map)
+        enlarge = keras.layers.UpSampling2D(
+            ENLARGEMENT, interpolation="bilinear", name=f"classes_{level}"
+        )
+        logits.append(enlarge(score))
+    model = keras.Model(backbone.inputs, logits)
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
+        loss=[keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in logits],
+    )
+    # As in `compile_model`: otherwise TensorFlow traces the first step twice.
+    model.optimizer.build(model.trainable_variables)
+    size = backbone.input_shape[1]
+    sample = functools.partial(
+        read_sample, size=size, stride=size // logits[0].shape[1], resizing=resizing
+    )
+    order = SampleOrder(len(images), seed)
+    batches = ClassBatches(images, sample, order, len(logits), batch_size, steps)
+    model.fit(batches, shuffle=False, verbose=verbose)
+
+
+class ClassBatches(keras.utils.PyDataset):
+    """Batches of images `(B, S, S, 3)` and a tuple with the same class maps for each level."""
+
+    def __init__(self, images, sample, order, levels, batch_size, batches):
+        super().__init__(workers=2, max_queue_size=8)
+        self.images, self.sample, self.order = images, sample, order
+        self.levels, self.batch_size, self.batches = levels, batch_size, batches
+
+    def __len__(self):
+        return self.batches
+
+    def __getitem__(self, number):
+        start = number * self.batch_size
+        places = self.order[start : start + self.batch_size]
+        pixels, classes = zip(*(self.sample(self.images[i]) for i in places))
+        return np.stack(pixels), (np.stack(classes),) * self.levels
+
+
+def read_sample(image, size, stride, resizing):
+    """The pixels `(S, S, 3)` of an `ImageObjects` on the square, and its class map."""
+    pixels = to_square(read_image(image.image_path), size, resizing)
+    return pixels, class_map(image, size, stride, resizing)

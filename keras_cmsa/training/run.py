@@ -1,0 +1,232 @@
+"""A run from its settings: data, model, training, evaluation, pictures."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from keras_cmsa.data.leakage import held_out_images, remove_held_out
+from keras_cmsa.data.objects import read_objects
+from keras_cmsa.data.record import Record
+from keras_cmsa.data.ref_shapes import write_ref_shapes
+from keras_cmsa.data.ref_shapes.layout import LAYOUTS
+from keras_cmsa.data.sources import read_records
+from keras_cmsa.evaluation.drawing import write_figure
+from keras_cmsa.evaluation.evaluate import evaluate
+from keras_cmsa.evaluation.figures import examples_figure, write_figures
+from keras_cmsa.evaluation.report import print_metrics
+from keras_cmsa.evaluation.scores import metrics_of, write_scores
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.inference.preset import CONFIG, read_config, save_model, write_config
+from keras_cmsa.inference.safe_loading import load_keras
+from keras_cmsa.models.backbones import (
+    dilated_resnet101,
+    pyramid_resnet101,
+    small_resnet,
+    vgg16,
+)
+from keras_cmsa.models.systems import build_system
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.text import Vocabulary, WordPieces
+from keras_cmsa.training.callbacks import Checkpoint
+from keras_cmsa.training.loop import check_run_dir, compile_model, counts, train
+from keras_cmsa.training.pretraining import pretrain
+
+BACKBONE = "backbone.keras"
+PROFILE = "strict"
+EXAMPLES = 6  # expressions of each split that are drawn
+HELD_OUT = ("val", "testA", "testB", "testC", "test")
+PUBLISHED = {
+    "dilated_resnet101": dilated_resnet101,
+    "pyramid_resnet101": pyramid_resnet101,
+    "vgg16": vgg16,
+}
+
+
+def run_training(settings, resume=False):
+    """Trains from settings, picks the best round on a held-out split, and evaluates every split.
+
+    Args:
+        settings: `Settings`.
+        resume: resume the run in `run_dir`.
+
+    Returns:
+        `Path` of the run, a preset with its records beside it.
+
+    Raises:
+        FileExistsError, FileNotFoundError, FloatingPointError, ValueError: as `train`, or if the
+            data cannot be read or have not the splits that the settings name.
+    """
+    check_run_dir(settings.run_dir, resume)
+    data = read_data(settings)
+    train_system(settings, data, resume)
+    splits = [s for s in data.records if s in {settings.validate_on, *HELD_OUT}]
+    report(
+        settings.run_dir, {split: data.records[split] for split in splits if data.records[split]}
+    )
+    return Path(settings.run_dir)
+
+
+def train_system(settings, data, resume=False, verbose="auto"):
+    """The training of `run_training`: the best round is then a preset in `run_dir`.
+
+    Args:
+        settings: `Settings`.
+        data: `Data`.
+        resume: resume the run in `run_dir`.
+        verbose: as in `keras.Model.fit`.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    if settings.mixed_precision:
+        keras.config.set_dtype_policy(f"mixed_{settings.mixed_precision}")
+    training, validation = (data.records[s] for s in (settings.train_on, settings.validate_on))
+    settings = settings.with_steps(len(training))
+    preprocessor = make_preprocessor(settings, training)
+    backbone = make_backbone(settings, data, training)
+    model = build_system(
+        settings.system,
+        len(preprocessor.vocabulary),
+        image_size=settings.image_size,
+        backbone=backbone,
+        max_words=settings.max_words,
+        word_dim=settings.word_dim,
+        attention_dim=settings.attention_dim,
+        fusion_dim=settings.fusion_dim,
+    )
+    compile_model(model, settings)
+    known = {
+        "data": {"name": data.name, "counts": counts(data.records)},
+        "starting_weights": starting_weights(settings),
+    }
+    train(model, preprocessor, training, validation, settings, resume, known, verbose)
+
+
+class Data(NamedTuple):
+    """The records of a run.
+
+    Attributes:
+        root: folder or file of the data.
+        dataset: as `read_records` takes it.
+        name: what the data are, for people.
+        records: `{split: [Record, ...]}`.
+    """
+
+    root: Path
+    dataset: str
+    name: str
+    records: dict[str, list[Record]]
+
+
+def read_data(settings):
+    """Reads the data that the settings name; draws RefShapes if they name none.
+
+    Says which training images are held out elsewhere, or removes them.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_records`, or if a split is not there.
+    """
+    if settings.data_dir is None:
+        root, layout = ref_shapes(settings.flavour), LAYOUTS[settings.flavour]
+        dataset, split_owner = layout.dataset, layout.split_by
+        name = f"RefShapes ({settings.flavour})"
+    else:
+        root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
+        name = root.name if root.is_file() else f"{dataset} ({split_owner})"
+    records = read_records(root, dataset, split_owner)
+    if settings.train_on not in records:
+        records |= read_records(root, dataset, split_owner, [settings.train_on])
+    for name_of_split, flag in (
+        (settings.train_on, "train-on"),
+        (settings.validate_on, "validate-on"),
+    ):
+        if not records.get(name_of_split):
+            there = ", ".join(split for split in records if records[split])
+            raise ValueError(
+                f"{root} has no split {name_of_split!r}; there is: {there or 'none'}. Give one of "
+                f"them as --{flag}"
+            )
+    held_out = held_out_images(root, dataset)
+    training = remove_held_out(records[settings.train_on], held_out, settings.exclude_images_of)
+    return Data(root, dataset, name, records | {settings.train_on: training})
+
+
+def ref_shapes(flavour):
+    """Writes RefShapes into data/, unless they are there: their folder."""
+    folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
+    return write_ref_shapes(Path(folder), flavour)
+
+
+def make_preprocessor(settings, records):
+    """The `Preprocessor` of the settings, with the words of the records."""
+    expressions = [record.expression for record in records]
+    if settings.tokenizer == "wordpiece":
+        vocabulary = WordPieces.build(expressions, settings.pieces, settings.max_words)
+    else:
+        vocabulary = Vocabulary.build(expressions, settings.min_count, settings.max_words)
+    return Preprocessor(vocabulary, settings.image_size, settings.resizing)
+
+
+def make_backbone(settings, data, records):
+    """The backbone of the settings, pretrained if they say so."""
+    weights = None if settings.backbone_weights == "none" else settings.backbone_weights
+    if settings.backbone in PUBLISHED:
+        backbone = PUBLISHED[settings.backbone](settings.image_size, weights)
+    elif weights:
+        backbone = load_keras(weights)
+    elif settings.pretrain_steps:
+        backbone = pretrained_backbone(settings, data, records)
+    else:
+        backbone = small_resnet(settings.image_size)
+    if settings.freeze_backbone:
+        backbone.trainable = False
+    return backbone
+
+
+def pretrained_backbone(settings, data, records):
+    """A small backbone after its pretraining, which the run folder keeps for other runs."""
+    backbone = small_resnet(settings.image_size)
+    run_dir = Path(settings.run_dir)
+    if Checkpoint(run_dir).exists():
+        return backbone  # the checkpoint has its weights
+    objects = read_objects(data.root, data.dataset, records)
+    pretrain(backbone, objects, settings.pretrain_steps, settings.resizing, seed=settings.seed)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    save_model(backbone, run_dir / BACKBONE)
+    return backbone
+
+
+def starting_weights(settings):
+    """What a model's weights are before training, in words."""
+    rest = f"random (seed {settings.seed})"
+    if settings.pretrain_steps:
+        return f"backbone after {settings.pretrain_steps} steps on its images' classes, the rest {rest}"
+    if settings.backbone_weights != "none":
+        return f"backbone {Path(settings.backbone_weights).name}, the rest {rest}"
+    return rest
+
+
+def report(run_dir, records):
+    """Evaluates the best model of a run on some splits; writes numbers and pictures.
+
+    Args:
+        run_dir: folder of the run.
+        records: `{split: [Record, ...]}`.
+    """
+    run_dir = Path(run_dir)
+    predictor = Predictor.from_preset(run_dir)
+    scores = {
+        split: evaluate(
+            predictor.model, predictor.preprocessor, found, PROFILE, title=f"evaluating {split}"
+        )
+        for split, found in records.items()
+    }
+    config = read_config(run_dir)
+    config["metrics"] = metrics_of(scores, PROFILE, config["starting_weights"])
+    write_scores(run_dir, scores)
+    write_config(run_dir, config)
+    for split, found in records.items():
+        stride = max(1, len(found) // EXAMPLES)
+        figure = examples_figure(predictor, found[::stride][:EXAMPLES])
+        write_figure(run_dir / f"examples_{split}.png", figure)
+        write_figures(run_dir, split, predictor, scores[split])
+    print_metrics(config["metrics"], run_dir / CONFIG)

@@ -1,0 +1,287 @@
+"""Every setting of a training, with the paper's value as its default.
+
+    recipe_settings("unc")                              the paper's run on UNC
+    recipe_settings("unc_plus", small=True, seed=1)     the small model on RefShapes of that kind
+
+A recipe states only how it differs. The command line makes its flags from the same fields.
+"""
+
+import inspect
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from keras_cmsa.utils.command_line import as_flag, check_at_least
+
+# Of a run but not of what it learns: another value resumes the same run.
+PLACES = ("data_dir", "run_dir")
+
+
+def setting(default, text):
+    """A field of `Settings` with the words that `--help` says of it."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one training. `keras-cmsa train unc --help` explains each.
+
+    Raises:
+        ValueError: if a value is not possible.
+    """
+
+    # Data
+    data_dir: str | None = setting(
+        None,
+        "REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or another "
+        "source of recipes/README.md, such as a table of your own (.csv, .jsonl). Without it "
+        "RefShapes is drawn into data/.",
+    )
+    dataset: str = setting(
+        "refcoco", "refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit."
+    )
+    split_owner: str = setting("unc", "Owner of the splits: unc, google, umd or berkeley.")
+    flavour: Literal["unc", "unc+", "gref", "referit"] = setting(
+        "unc", "The kind of RefShapes, where there is no data_dir."
+    )
+    train_on: str = setting("train", "Split to train on.")
+    validate_on: str = setting(
+        "val",
+        'Split that picks the best round. "train" shows whether a model can memorise a small '
+        "sample; that split is then evaluated as well.",
+    )
+    exclude_images_of: tuple[str, ...] = setting(
+        (),
+        "Leave images out of the training that are held out elsewhere in data_dir: refcoco+, "
+        "refcocog/umd, refcoco/unc/testA, all, ...",
+    )
+    augment: bool = setting(
+        False, "Mirror, resize and relight training samples; the paper does not."
+    )
+    # Words
+    tokenizer: Literal["words", "wordpiece"] = setting(
+        "words",
+        "wordpiece cuts words into pieces learnt from the training expressions, so that new words "
+        "have a meaning too (needs keras-cmsa[wordpiece]); the paper has words.",
+    )
+    max_words: int = setting(20, "Words per expression N. Paper: 20.")
+    min_count: int = setting(1, "Words that are rarer in the training expressions are [UNK]. Ours.")
+    pieces: int = setting(4000, "Size of the vocabulary of word pieces. Ours.")
+    # Image
+    image_size: int = setting(
+        320, "Side of the network's square input in pixels, a multiple of 8. Paper: 320."
+    )
+    resizing: Literal["pad", "stretch"] = setting(
+        "pad",
+        "How an image fills the square: pad keeps its aspect, as the authors' code does; stretch "
+        "does not, as the paper's text says.",
+    )
+    # Model
+    system: str = setting(
+        "cmsa",
+        "A system of the paper's tables, or cmsa_ordered, which also tells words by their place in "
+        'the sentence: the paper\'s attention takes "circle left of the square" for "square left of '
+        'the circle".',
+    )
+    word_dim: int = setting(1000, "Length of a word vector. Paper: 1000.")
+    attention_dim: int = setting(512, "Width of query, key and value. Paper: 512.")
+    fusion_dim: int = setting(500, "Channels of the fused map. Paper: 500.")
+    backbone: Literal["dilated_resnet101", "pyramid_resnet101", "vgg16", "small_resnet"] = setting(
+        "dilated_resnet101", "The network below. Paper: ResNet-101, dilated."
+    )
+    backbone_weights: str = setting(
+        "imagenet",
+        "Where the backbone starts: imagenet, none, or the path of a weights file of Keras; for "
+        "small_resnet none, or a backbone.keras that another run has left. The paper starts from "
+        "DeepLab weights trained on COCO.",
+    )
+    pretrain_steps: int = setting(
+        0,
+        "Batches of 16 on which small_resnet first learns the classes of the objects in the "
+        "training images. Needs data in REFER's layout.",
+    )
+    freeze_backbone: bool = setting(False, "Keep the backbone as it starts.")
+    # Training
+    steps: int = setting(
+        100_000,
+        "Batches in all: 100,000 of 8 are the 800,000 expressions of the authors' code, which "
+        "takes one at a time.",
+    )
+    epochs: float | None = setting(None, "Passes over the training expressions, instead of steps.")
+    batch_size: int = setting(8, "Expressions per batch. Ours; the authors' code takes 1.")
+    steps_per_round: int = setting(
+        2000, "Batches between two validations and checkpoints; a kill loses that many at most."
+    )
+    learning_rate: float = setting(2.5e-4, "Of Adam at the start. Paper: 2.5e-4.")
+    end_learning_rate: float = setting(1e-5, "At the end. Authors' code: 1e-5.")
+    power: float = setting(0.9, "Of the polynomial decay. Paper: 0.9.")
+    weight_decay: float = setting(5e-4, "Decoupled, on kernels only. Paper: 5e-4.")
+    dice_weight: float = setting(0.0, "Weight of a Dice term in the loss. Paper: none.")
+    mixed_precision: Literal["float16", "bfloat16"] | None = setting(
+        None, "Compute in this precision, keep weights in float32."
+    )
+    seed: int = setting(0, "Of weights and sample order.")
+    # Run
+    licence: str = setting("", "Notes on the licences of data and weights, for the model card.")
+    run_dir: str = setting("runs/unc", "Folder of the run.")
+
+    def __post_init__(self):
+        check_values(self)
+
+    def with_steps(self, samples):
+        """The same settings with `steps` in the place of `epochs`, for that many samples."""
+        if self.epochs is None:
+            return self
+        steps = max(1, round(self.epochs * samples / self.batch_size))
+        return replace(self, steps=steps, epochs=None)
+
+    def to_config(self):
+        """What `config.json` records of them: JSON's types, without the places of data and run."""
+        kept = {name: value for name, value in asdict(self).items() if name not in PLACES}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
+
+
+# The paper has one set of settings for its four data sets (Secs. 3.2 and 4.1).
+UNC = {}
+UNC_PLUS = {"dataset": "refcoco+", "flavour": "unc+", "run_dir": "runs/unc_plus"}
+GREF = {
+    "dataset": "refcocog",
+    "split_owner": "google",
+    "flavour": "gref",
+    "run_dir": "runs/gref",
+}
+REFERIT = {"dataset": "referit", "flavour": "referit", "run_dir": "runs/referit"}
+RECIPES = {"unc": UNC, "unc_plus": UNC_PLUS, "gref": GREF, "referit": REFERIT}
+
+# The small model, for two CPU cores: ours throughout.
+SMALL = {
+    "image_size": 112,
+    "backbone": "small_resnet",
+    "backbone_weights": "none",
+    "word_dim": 64,
+    "attention_dim": 64,
+    "fusion_dim": 64,
+    "steps": 8800,
+    "steps_per_round": 2200,
+    "learning_rate": 2e-3,
+    "dice_weight": 1.0,  # random weights and little data: see MaskLoss
+}
+# On RefShapes its backbone first learns the classes of the objects and then stays as it is.
+SMALL_ON_REF_SHAPES = {"pretrain_steps": 1000, "freeze_backbone": True, "learning_rate": 4e-3}
+
+AT_LEAST_ONE = (
+    "max_words", "min_count", "pieces", "image_size", "word_dim", "attention_dim", "fusion_dim",
+    "steps", "batch_size", "steps_per_round",
+)  # fmt: skip
+POSITIVE = ("learning_rate", "power", "epochs")
+AT_LEAST_ZERO = ("pretrain_steps", "end_learning_rate", "weight_decay", "dice_weight", "seed")
+
+
+def recipe_settings(recipe, small=False, **given):
+    """The settings of a recipe with some of them given.
+
+    Args:
+        recipe: a key of `RECIPES`.
+        small: start from the small model's settings.
+        **given: fields of `Settings`.
+
+    Returns:
+        `Settings`.
+
+    Raises:
+        ValueError: if the recipe is unknown, a value is not possible, or a setting that was given
+            would be ignored.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe must be one of {sorted(RECIPES)}. Received: {recipe!r}")
+    defaults: dict[str, Any] = dict(RECIPES[recipe])
+    if small:
+        defaults |= SMALL
+        if given.get("data_dir") is None:
+            defaults |= SMALL_ON_REF_SHAPES
+        if not given.get("pretrain_steps", defaults.get("pretrain_steps")):
+            defaults |= {"freeze_backbone": False, "learning_rate": SMALL["learning_rate"]}
+    settings = Settings(**{**defaults, **given})
+    check_given(settings, given)
+    return settings
+
+
+def check_values(settings):
+    """Raises a `ValueError` that names a setting whose value is not possible."""
+    for entry in fields(settings):
+        value, choices = getattr(settings, entry.name), choices_of(entry.type)
+        if choices and value not in choices:
+            raise ValueError(
+                f"{as_flag(entry.name)} must be one of {', '.join(map(str, choices))}. "
+                f"Received: {value!r}"
+            )
+    check_at_least(1, **{name: getattr(settings, name) for name in AT_LEAST_ONE})
+    check_at_least(0, **{name: getattr(settings, name) for name in AT_LEAST_ZERO})
+    for name in POSITIVE:
+        value = getattr(settings, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{as_flag(name)} must be above 0. Received: {value}")
+    if settings.image_size % 8:
+        raise ValueError(f"--image-size must be a multiple of 8. Received: {settings.image_size}")
+    is_small, weights = settings.backbone == "small_resnet", settings.backbone_weights
+    if is_small and weights == "imagenet":
+        raise ValueError(
+            "small_resnet has no published weights: --backbone-weights must be none or a "
+            "backbone.keras that another run has left. Received: imagenet"
+        )
+    if settings.pretrain_steps and (not is_small or weights != "none"):
+        raise ValueError(
+            "--pretrain-steps is for a small_resnet from random weights. Received: "
+            f"--backbone {settings.backbone} --backbone-weights {weights}"
+        )
+
+
+def choices_of(kind):
+    """The values that a setting of a type may have; empty if the type does not list them."""
+    kinds = get_args(kind) if type(None) in get_args(kind) else (kind,)
+    choices = [value for k in kinds if get_origin(k) is Literal for value in get_args(k)]
+    return [*choices, None] if choices and len(kinds) > 1 else choices
+
+
+def check_given(settings, given):
+    """Raises a `ValueError` that names a setting that was given and would be ignored."""
+    from keras_cmsa.data.readers.table import SUFFIXES
+    from keras_cmsa.models.systems import SYSTEMS  # imports Keras, which `--help` does without
+
+    if settings.system not in SYSTEMS:
+        raise ValueError(
+            f"--system must be one of {', '.join(SYSTEMS)}. Received: {settings.system!r}"
+        )
+    built = inspect.signature(SYSTEMS[settings.system]).parameters
+    attends = "attention_dim" in built and settings.system != "cmsa_w_none"
+    is_table = Path(settings.data_dir or "").suffix in SUFFIXES
+    has_owners = settings.dataset not in ("refexp", "referit")
+    ignored = {
+        "flavour": settings.data_dir is not None and "it is for RefShapes, not for --data-dir",
+        "dataset": (
+            settings.data_dir is None and "RefShapes have one: give --flavour or --data-dir"
+        )
+        or (is_table and "a table is one data set"),
+        "split_owner": (settings.data_dir is None and "RefShapes have one: give --flavour")
+        or ((is_table or not has_owners) and "the splits of these data have no owner"),
+        "pieces": settings.tokenizer == "words" and "it needs --tokenizer wordpiece",
+        "min_count": settings.tokenizer == "wordpiece" and "it needs --tokenizer words",
+        "steps": settings.epochs is not None and "--epochs says how long to train",
+        "attention_dim": not attends and f"{settings.system} attends to nothing",
+    }
+    for name, reason in ignored.items():
+        if given.get(name) is not None and reason:
+            raise ValueError(f"{as_flag(name)} would be ignored: {reason}")
+
+
+def help_of(recipe):
+    """What each setting is, for `--help`: `{name: text}`, with the recipe's defaults."""
+    texts, defaults = {}, Settings(**RECIPES[recipe])
+    for entry in fields(Settings):
+        default, small = getattr(defaults, entry.name), SMALL.get(entry.name)
+        notes = [] if default in (None, (), "", False) else [f"default: {default}"]
+        notes += [] if small is None else [f"small: {small}"]
+        if entry.name in SMALL_ON_REF_SHAPES:
+            notes.append(f"small on RefShapes: {SMALL_ON_REF_SHAPES[entry.name]}")
+        texts[entry.name] = entry.metadata["help"] + (f" [{'; '.join(notes)}]" if notes else "")
+    return texts

@@ -1,0 +1,55 @@
+"""Silence TensorFlow: the notes of its import, and its warnings."""
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+
+
+def import_keras():
+    """Imports Keras; drops what its backend's C++ writes to standard error meanwhile.
+
+    TensorFlow writes these notes before it reads TF_CPP_MIN_LOG_LEVEL, and whoever pipes a command
+    wants only its errors. The notes are shown if the import fails.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with contextlib.ExitStack() as stack:
+        notes = stack.enter_context(tempfile.TemporaryFile())
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        os.dup2(notes.fileno(), 2)
+        try:
+            import keras
+        except BaseException:
+            os.dup2(stderr, 2)
+            notes.seek(0)
+            sys.stderr.write(notes.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(stderr, 2)
+    return keras
+
+
+class silenced(warnings.catch_warnings):
+    """A context without Python's warnings and without TensorFlow's.
+
+    Converters warn of NumPy, and loading a SavedModel warns of the branch that training
+    recomputes, which has no gradient there. Inference needs neither.
+    """
+
+    LOGGERS = ("absl", "tensorflow")
+
+    def __enter__(self):
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        self.levels = {name: logging.getLogger(name).level for name in self.LOGGERS}
+        for name in self.LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+    def __exit__(self, *error):
+        for name, level in self.levels.items():
+            logging.getLogger(name).setLevel(level)
+        super().__exit__(*error)

@@ -1,0 +1,123 @@
+"""Trains systems under one budget and evaluates them: what `ablations.py` calls."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+from costs import measure_costs
+from tables import ALL, SETTINGS, write_table
+
+from keras_cmsa.evaluation.evaluate import evaluate
+from keras_cmsa.evaluation.scores import metrics_of, write_scores
+from keras_cmsa.inference.preset import CONFIG, load_preset, read_config, write_config
+from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.training import run
+from keras_cmsa.training.loop import counts
+from keras_cmsa.utils.files import replaced
+
+TRAINED_ON = {"train", "trainval"}
+
+
+def compare(shared, own, tables, seeds):
+    """Trains the systems of some tables, evaluates them, and writes the tables.
+
+    Args:
+        shared: the `Settings` of all of them; `run_dir` gets a folder per system and seed.
+        own: `{system: {setting: value}}`, what differs for a system.
+        tables: `{table: {row: system}}`.
+        seeds: how often to train each system, with the seeds 0, 1, ...
+
+    Raises:
+        ValueError: if the data have no split to report, or `run_dir` has systems that were trained
+            otherwise.
+    """
+    data = run.read_data(shared)
+    splits = held_out(shared, data.records)
+    shared = replace(shared, max_words=longest(shared, data.records[shared.train_on]))
+    keep_budget(shared, data)
+    if shared.pretrain_steps:
+        keras.utils.set_random_seed(0)
+        run.make_backbone(shared, data, data.records[shared.train_on])
+    # Seed by seed, so that a comparison that is cut short has every system in it.
+    for seed in range(seeds):
+        for name in dict.fromkeys(name for rows in tables.values() for name in rows.values()):
+            settings = replace(shared, system=name, seed=seed, **own.get(name, {}))
+            train_and_evaluate(settings, data, splits)
+    for table, rows in tables.items():
+        write_table(Path(shared.run_dir), table, rows)
+
+
+def held_out(settings, records):
+    """The splits that are not trained on: `{split: [Record, ...]}`."""
+    trained_on = {settings.train_on, *TRAINED_ON}
+    if settings.validate_on in trained_on:
+        raise ValueError(
+            "--validate-on must name a split that is not trained on, since the tables report it. "
+            f"Received: {settings.validate_on}"
+        )
+    return {split: found for split, found in records.items() if found and split not in trained_on}
+
+
+def longest(settings, records):
+    """Words per expression N: as many as the longest training expression has, 20 at most."""
+    if settings.tokenizer != "words":
+        return settings.max_words
+    return min(settings.max_words, max(len(split_words(r.expression)) for r in records))
+
+
+def keep_budget(settings, data):
+    """One folder has one budget: what stands in a table was trained alike."""
+    path = Path(settings.run_dir) / SETTINGS
+    now = {"data": data.name, "counts": counts(data.records), **settings.to_config()}
+    now |= {"profile": run.PROFILE, "backend": keras.backend.backend()}
+    del now["system"], now["seed"]
+    before = json.loads(path.read_text()) if path.exists() else now
+    differences = [
+        f"{name} was {before.get(name)!r} and is {value!r}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
+    if differences:
+        raise ValueError(
+            f"The systems in {settings.run_dir} were trained with other settings: "
+            f"{'; '.join(differences)}. Give those, or another --run-dir"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced(path) as file:
+        json.dump(now, file, indent=1)
+
+
+def train_and_evaluate(shared, data, splits):
+    """One system: what of it is still to be done.
+
+    Args:
+        shared: `Settings` with the system's name and seed.
+        data: `Data`.
+        splits: to evaluate, `{split: [Record, ...]}`.
+    """
+    run_dir = Path(shared.run_dir) / shared.system / f"seed_{shared.seed}"
+    if (run_dir / CONFIG).is_file() and read_config(run_dir)["metrics"]:
+        return
+    print(f"{shared.system}, seed {shared.seed}")
+    settings = replace(shared, run_dir=str(run_dir))
+    if shared.pretrain_steps:
+        backbone = str(Path(shared.run_dir) / run.BACKBONE)
+        settings = replace(settings, pretrain_steps=0, backbone_weights=backbone)
+    keras.utils.clear_session()
+    run.train_system(settings, data, resume=True, verbose=2)
+    report(run_dir, splits, run.starting_weights(shared))
+
+
+def report(run_dir, splits, start):
+    """Evaluates the best model of a run; its `config.json` gets the results, which tables read."""
+    model, preprocessor, config = load_preset(run_dir)
+    scores = {
+        split: evaluate(model, preprocessor, found, run.PROFILE) for split, found in splits.items()
+    }
+    write_scores(run_dir, scores)
+    scores[ALL] = [score for found in scores.values() for score in found]
+    config["starting_weights"] = start
+    config["costs"] = measure_costs(model, run_dir)
+    config["metrics"] = metrics_of(scores, run.PROFILE, start)
+    write_config(run_dir, config)  # last: a run with metrics is done

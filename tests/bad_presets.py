@@ -1,0 +1,212 @@
+"""Presets that must be refused in one line: what is done to a good one, and what is said of it."""
+
+import json
+import re
+import zipfile
+
+SYSTEM = {"class_name": "function", "config": "system", "module": "os", "registered_name": "system"}
+
+
+def layer_named(config, name):
+    """The entry of a layer in the `config.json` of a `.keras` file."""
+    return next(x for x in config["config"]["layers"] if x["config"]["name"] == name)
+
+
+def rewrite(path, change=None, extra=(), packed=zipfile.ZIP_STORED):
+    """Writes a `.keras` file anew, with its configuration changed and members added."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if change:
+        config = json.loads(members["config.json"])
+        change(config)
+        members["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        for name, data in [*members.items(), *extra]:
+            archive.writestr(name, data)
+
+
+def a_lambda(folder):
+    import keras
+
+    path = folder / "model.keras"
+    model = keras.saving.load_model(path, compile=False)
+    keras.Model(model.input, keras.layers.Lambda(lambda x: x + 1)(model.output)).save(path)
+
+
+def a_lambda_as_activation(folder):
+    def change(config):
+        code = {"class_name": "__lambda__", "config": {"value": "4wE="}}
+        layer_named(config, "score")["config"]["activation"] = code
+
+    rewrite(folder / "model.keras", change)
+
+
+def a_layer_of_os(folder):
+    def change(config):
+        layer_named(config, "score").update(module="os", class_name="system")
+
+    rewrite(folder / "model.keras", change)
+
+
+def a_function_of_os(folder):
+    def change(config):
+        layer_named(config, "score")["config"]["activation"] = SYSTEM
+
+    rewrite(folder / "model.keras", change)
+
+
+def a_function_of_os_under_a_known_name(folder):
+    def change(config):
+        named = SYSTEM | {"registered_name": "keras_cmsa>MultimodalFeature"}
+        layer_named(config, "score")["config"]["activation"] = named
+
+    rewrite(folder / "model.keras", change)
+
+
+def a_saved_model_inside(folder):
+    """A layer of Keras that loads a graph from anywhere on the disk."""
+
+    def change(config):
+        layer = {"filepath": str(folder), "call_endpoint": "serve", "name": "score"}
+        layer_named(config, "score").update(class_name="TFSMLayer", config=layer)
+
+    rewrite(folder / "model.keras", change)
+
+
+def with_member(name):
+    return lambda folder: rewrite(folder / "model.keras", extra=[(name, b"nothing good")])
+
+
+def an_archive_that_expands(folder):
+    zeros = [("assets/zeros", bytes(50_000_000))]
+    rewrite(folder / "model.keras", extra=zeros, packed=zipfile.ZIP_DEFLATED)
+
+
+def half_of_the_weights(folder):
+    path = folder / "model.keras"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data[: len(data) // 2] if name.endswith(".h5") else data)
+
+
+def other_inputs(folder):
+    import keras
+
+    image = keras.Input((8, 8, 3), name="picture")
+    keras.Model(image, keras.layers.Dense(1)(image)).save(folder / "model.keras")
+
+
+def an_unknown_layer(folder):
+    import keras
+
+    class Foreign(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    image = keras.Input((8, 8, 3), name="image")
+    keras.Model(image, Foreign()(image)).save(folder / "model.keras")
+
+
+def cut(name, keep):
+    """Cuts a file to what `keep` gives for its length."""
+
+    def damage(folder):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: keep(len(data))])
+
+    return damage
+
+
+def one_word_less(folder):
+    lines = (folder / "vocabulary.txt").read_text("utf-8").splitlines(keepends=True)
+    (folder / "vocabulary.txt").write_text("".join(lines[:-1]), "utf-8")
+
+
+def two_words_swapped(folder):
+    lines = (folder / "vocabulary.txt").read_text("utf-8").splitlines(keepends=True)
+    lines[-2:] = lines[:-3:-1]
+    (folder / "vocabulary.txt").write_text("".join(lines), "utf-8")
+
+
+def configured(**changes):
+    """Changes keys of `config.json`; those of the preprocessor as `preprocessor__<key>`.
+
+    `None` takes a key away.
+    """
+
+    def damage(folder):
+        config = json.loads((folder / "config.json").read_text())
+        for name, value in changes.items():
+            *parents, key = name.split("__")
+            target = config[parents[0]] if parents else config
+            target.pop(key) if value is None else target.update({key: value})
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return damage
+
+
+def written(name, data):
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+DAMAGED = r"model\.keras cannot be loaded: it is cut short, damaged, or a model of another package"
+FOREIGN = r"it holds '{}' of the module 'os', which is neither of Keras nor of keras_cmsa"
+
+# What is done to a preset's folder, and what the error says.
+FILES_OF_STRANGERS = {
+    "a Lambda": (a_lambda, "it holds a Lambda, which runs code of its author"),
+    "a Lambda as activation": (a_lambda_as_activation, "it holds a Lambda, which runs code"),
+    "a layer of os": (a_layer_of_os, FOREIGN.format("system")),
+    "a function of os": (a_function_of_os, FOREIGN.format("function")),
+    "os by a known name": (a_function_of_os_under_a_known_name, FOREIGN.format("function")),
+    "a SavedModel inside": (a_saved_model_inside, "model.keras"),
+    "a name with ..": (with_member("../evil.txt"), r"the name '\.\./evil\.txt' in it leads out"),
+    "a name with .. inside": (with_member("assets/../../evil.txt"), "leads out of it"),
+    "an absolute name": (with_member("/tmp/evil.txt"), "leads out of it"),
+    "a name of Windows": (with_member("..\\evil.txt"), "leads out of it"),
+    "it expands": (an_archive_that_expands, "it unpacks to 50,.* bytes; wanted at most 20 times"),
+}
+DAMAGED_FILES = {
+    "an empty model": (cut("model.keras", lambda length: 0), DAMAGED),
+    "a hundred bytes": (cut("model.keras", lambda length: 100), DAMAGED),
+    "half a model": (cut("model.keras", lambda length: length // 2), DAMAGED),
+    "no end": (cut("model.keras", lambda length: length - 30), DAMAGED),
+    "half of the weights": (half_of_the_weights, DAMAGED),
+    "other inputs": (other_inputs, "inputs 'image' and 'words'"),
+    "an unknown layer": (an_unknown_layer, r"model\.keras (is refused|cannot be loaded)"),
+    "no model": (without("model.keras"), r"model\.keras is not there"),
+    "a word less": (
+        one_word_less,
+        r"is not the vocabulary .* it has 9 entries, config.json is of 10",
+    ),
+    "words swapped": (two_words_swapped, r"is not the vocabulary that the model was trained with"),
+    "no words": (without("vocabulary.txt"), r"vocabulary\.txt is missing"),
+    "words of another encoding": (written("vocabulary.txt", b"\xff\xfe[PAD]"), r"vocabulary\.txt"),
+    "no config": (without("config.json"), r"is no preset: config\.json is not there"),
+    "half a config": (cut("config.json", lambda length: length // 2), "is not whole JSON"),
+    "a deep config": (written("config.json", b"[" * 200_000), "is not whole JSON"),
+    "a config of bytes": (written("config.json", b"\xff\xfe\x00"), "is not whole JSON"),
+    "a list": (written("config.json", b"[]"), "is not the config.json of a preset in format 1"),
+    "a format to come": (configured(format=99), "is not the config.json of a preset in format 1"),
+    "no system": (configured(system=None), "wanted 'system' of type str"),
+    "no name of the data": (configured(data__name=None), "wanted the 'name' of the data"),
+    "metrics of nothing": (configured(metrics={"splits": {"val": 3}}), "wanted metrics with"),
+    "no side": (configured(preprocessor__image_size=None), "is incomplete: 'image_size'"),
+    "a side of words": (configured(preprocessor__image_size="wide"), "is incomplete"),
+    "another side": (configured(preprocessor__image_size=32), "takes images of 16 x 16"),
+    "more words": (configured(preprocessor__max_words=6), "takes 5 words per expression"),
+    "another resizing": (configured(preprocessor__resizing="crop"), "resizing must be one of"),
+}
+BAD = FILES_OF_STRANGERS | DAMAGED_FILES
+
+
+def check_line(message, wanted):
+    """Asserts that an error is one line that says what is wanted."""
+    assert "\n" not in message
+    assert re.search(wanted, message), message

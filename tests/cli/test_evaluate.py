@@ -1,0 +1,78 @@
+"""`keras-cmsa evaluate`: the numbers of the package, as a table, as JSON, and in files."""
+
+import json
+
+import pytest
+import tiny
+from command import refused, run
+
+pytestmark = pytest.mark.filterwarnings("ignore:counts differ")
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tiny.refer_root(tmp_path / "refer", {"train": 1, "val": 3, "testA": 2})
+
+
+def test_the_numbers_are_those_of_the_package(
+    capsys, models_kept, preset, predictor, root, tmp_path
+):
+    from keras_cmsa import evaluate, summarize
+    from keras_cmsa.data.readers.refer import read_refer
+
+    out = tmp_path / "evaluation"
+    assert run("evaluate", root, "--model", preset, "-o", out, "--json") == 0
+    records = read_refer(root, "refcoco", "unc")
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics == json.loads((out / "metrics.json").read_text())
+    assert set(metrics["splits"]) == {"val", "testA"}
+    assert metrics["weights"] == "random (seed 7)" and metrics["profile"] == "strict"
+    for split, numbers in metrics["splits"].items():
+        scores = evaluate(predictor.model, predictor.preprocessor, records[split])
+        assert numbers == pytest.approx(summarize(scores))
+    names = [
+        f"{kind}_{split}" for kind in ("failures", "words", "places") for split in metrics["splits"]
+    ]
+    assert {path.name for path in out.iterdir()} == {
+        "metrics.json", "scores_val.csv", "scores_testA.csv", *(f"{name}.png" for name in names),
+    }  # fmt: skip
+
+
+def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeypatch):
+    """One split, a limit, the authors' profile, DenseCRF: figures get the rule of each number."""
+    pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
+    from keras_cmsa.evaluation import figures
+    from keras_cmsa.evaluation.crf import MaskRule
+
+    drawn = {}
+    monkeypatch.setattr(
+        figures,
+        "write_figures",
+        lambda folder, name, predictor, scores, rule, failures: drawn.update(
+            {name: (rule, len(scores), failures)}
+        ),
+    )
+    options = ["--profile", "tf_phrasecut", "--crf", "network", "--limit", 2, "--failures", 1]
+    asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out", "--split", "val"]
+    assert run(*asked, *options) == 0
+    printed = capsys.readouterr().out
+    assert "profile tf_phrasecut" in printed and "val+crf" in printed and "testA" not in printed
+    assert drawn == {
+        "val": (MaskRule("tf_phrasecut", None), 2, 1),
+        "val+crf": (MaskRule("tf_phrasecut", "network"), 2, 1),
+    }
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["profile"] == "tf_phrasecut"
+    assert {split: x["samples"] for split, x in metrics["splits"].items()} == {
+        "val": 2,
+        "val+crf": 2,
+    }
+
+
+def test_bad_input_is_one_line(capsys, models_kept, preset, root, tmp_path):
+    asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out"]
+    assert "has the splits ['testA', 'train', 'val'], not ['test']" in refused(
+        capsys, *asked, "--split", "test"
+    )
+    assert run(*asked, "--profile", "phrasecut") != 0
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,96 @@
+"""`keras-cmsa export`: numbers of versions, and options that reach the export."""
+
+import json
+import shutil
+
+import pytest
+from command import refused, run
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture
+def exports(monkeypatch):
+    """What would be exported, instead of the export itself, which takes seconds."""
+    from keras_cmsa.export import portable, saved_model
+
+    calls = []
+
+    def export(model, preprocessor, folder, *arguments):
+        calls.append((model, preprocessor, folder, *arguments))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "file").write_bytes(bytes(3 * 2**20))
+        return folder
+
+    monkeypatch.setattr(saved_model, "export_saved_model", export)
+    monkeypatch.setattr(portable, "export_onnx", lambda *a: calls.append(("onnx", *a)) or a[2])
+    monkeypatch.setattr(portable, "export_litert", lambda *a: calls.append(("litert", *a)) or a[2])
+    return calls
+
+
+def test_options_reach_the_export(capsys, exports, preset, tmp_path):
+    from keras_cmsa.export.saved_model import ExportOptions
+    from keras_cmsa.inference.preset import read_config
+
+    options = ["--dtype", "bfloat16", "--profile", "tf_phrasecut", "--fold-norms", "--no-warmup"]
+    asked = ["export", tmp_path / "cmsa", "--model", preset]
+    assert run(*asked, *options, "--version", 9) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'cmsa'}: 3.0 MiB\n"
+    ((model, preprocessor, folder, version, found, config),) = exports
+    assert model.name == "cmsa" and preprocessor.image_size == 16
+    assert (folder, version) == (tmp_path / "cmsa", 9)
+    assert found == ExportOptions(
+        profile="tf_phrasecut", dtype="bfloat16", fold_norms=True, warmup=False
+    )
+    assert config == read_config(preset)
+    assert run(*asked) == 0
+    assert exports[-1][3:5] == (1, ExportOptions())
+
+
+def test_the_next_version(tmp_path):
+    from keras_cmsa.cli.export import next_version
+
+    assert next_version(tmp_path / "none") == next_version(tmp_path) == 1
+    for name in ("3", "11", "12a", ".13.partial", "notes"):
+        (tmp_path / name).mkdir()
+    assert next_version(tmp_path) == 12
+
+
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_other_forms(capsys, exports, preset, tmp_path, form):
+    path = tmp_path / "file"
+    assert run("export", path, "--model", preset, "--format", form, "--fold-norms") == 0
+    ((name, model, preprocessor, *arguments),) = exports
+    assert name == form and model.name == "cmsa" and preprocessor.max_words == 5
+    assert arguments == [path, True]
+    assert capsys.readouterr().out == f"{path}\n"
+
+
+def test_bad_input_is_one_line(capsys, preset, tmp_path):
+    (tmp_path / "cmsa" / "5").mkdir(parents=True)
+    asked = ["export", tmp_path / "cmsa", "--model", preset]
+    assert "is there already, and may be in service" in refused(capsys, *asked, "--version", "5")
+    assert "version must be a positive integer" in refused(capsys, *asked, "--version", "0")
+    assert "must end in .onnx" in refused(
+        capsys, "export", tmp_path / "model.bin", "--model", preset, "--format", "onnx"
+    )
+    assert "is no preset" in refused(capsys, "export", tmp_path / "cmsa", "--model", tmp_path)
+    assert [path.name for path in (tmp_path / "cmsa").iterdir()] == ["5"]
+
+
+@pytest.mark.slow
+def test_a_version_of_a_preset(capsys, stretched, tmp_path):
+    """The fixture called the command on a folder that had a version 4."""
+    _, version = stretched
+    assert version.name == "5" and not (version / "assets.extra").exists()
+    config = json.loads((version / "config.json").read_text())
+    assert config["export"]["Name for a server"] == "stretched"
+    assert config["preprocessor"]["resizing"] == "stretch"
+    assert "comes from a SavedModel: copy its folder" in refused(
+        capsys, "export", tmp_path / "again", "--model", version
+    )
+    assert not (tmp_path / "again").exists()
+    shutil.copytree(version, tmp_path / "copied")
+    assert run("info", tmp_path / "copied", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["resizing"] == "stretch" and facts["parameters"] == config["parameters"]

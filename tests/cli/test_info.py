@@ -1,0 +1,82 @@
+"""`keras-cmsa info`: what is installed, what a model is, and that a bad one is refused."""
+
+import json
+import shutil
+from importlib import metadata
+
+import pytest
+from bad_presets import BAD, check_line
+from command import refused, run
+
+
+def test_what_is_installed(capsys):
+    assert run("info", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    import keras
+
+    assert facts["keras"] == metadata.version("keras")
+    assert facts["keras-cmsa"] == metadata.version("keras-cmsa")
+    assert facts["backend"] == keras.backend.backend() and facts["devices"]
+    assert "model" not in facts
+
+
+def test_what_is_not_installed_names_the_extra(monkeypatch):
+    from keras_cmsa.cli import info
+
+    def missing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(info.metadata, "version", missing)
+    versions = info.installed()
+    assert versions["gradio"] == 'not installed: pip install "keras-cmsa[demo]"'
+    assert versions["keras"] == "not installed"
+
+
+def test_what_a_preset_is(capsys, models_kept, preset, predictor):
+    assert run("info", preset, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    wanted = {
+        "model": "cmsa",
+        "trained on": "boxes",
+        "started from": "random (seed 7)",
+        "image size": 16,
+        "resizing": "pad",
+        "words per expression": 5,
+        "vocabulary": 10,
+        "parameters": predictor.model.count_params(),
+        "precision": "float32",
+        "attention": "Res3, Res4, Res5",
+        "overall IoU on val": 0.5,
+        "profile": "strict",
+    }
+    assert {name: facts.get(name) for name in wanted} == wanted
+    assert run("info", preset) == 0
+    printed = [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
+    assert ["parameters", str(wanted["parameters"])] in printed
+
+
+def test_precision():
+    from keras_cmsa.cli.info import precision
+
+    stored = {"export": {"Weights stored as": "float16"}}
+    half = {"training": {"mixed_precision": "bfloat16"}}
+    whole = {"training": {"mixed_precision": None}}
+    assert precision(whole) == precision({"training": {}}) == "float32"
+    assert precision(half) == "float32, computed in bfloat16"
+    assert precision(whole | stored) == "float16"
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_preset_is_one_line_and_exit_code_2(capsys, preset, tmp_path, what):
+    damage, wanted = BAD[what]
+    shutil.copytree(preset, tmp_path / "run")
+    damage(tmp_path / "run")
+    assert run("info", tmp_path / "run") == 2
+    printed = capsys.readouterr()
+    assert not printed.out and printed.err.count("\n") == 1 and "Traceback" not in printed.err
+    check_line(printed.err.rstrip("\n"), wanted)
+    assert printed.err.startswith("keras-cmsa: ")
+
+
+def test_what_is_no_model(capsys, tmp_path):
+    assert "is no preset: config.json is not there" in refused(capsys, "info", tmp_path / "none")

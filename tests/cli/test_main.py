@@ -1,0 +1,68 @@
+"""The command line as a whole: help without Keras, and bad input in one line."""
+
+import subprocess
+import sys
+
+import pytest
+from command import refused, run
+
+from keras_cmsa.cli.main import COMMANDS
+
+# Prints the help of each command, in a process that must not import Keras.
+HELP = """
+import sys
+from keras_cmsa.cli.main import main
+for command in sys.argv[1:]:
+    try:
+        main([*command.split(), "--help"])
+    except SystemExit as stop:
+        assert not stop.code, command
+assert not {"keras", "tensorflow", "jax"} & set(sys.modules)
+"""
+
+
+def test_every_command_has_help_without_keras():
+    commands = ["", *COMMANDS, "train", "train unc"]
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *commands], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for command in [*COMMANDS, "train unc"]:
+        assert f"Usage: keras-cmsa {command}" in done.stdout
+    for text in COMMANDS.values():
+        assert text.rstrip(".") in done.stdout
+
+
+def test_each_help_says_what_a_model_is(capsys):
+    """Whatever takes a model takes every kind of it."""
+    for command in ("segment", "evaluate", "explain", "demo", "export", "info"):
+        run(command, "--help")
+        page = " ".join(capsys.readouterr().out.split())
+        for kind in ("preset", "version", "hf://user/name", "kaggle://"):
+            assert kind in page.replace("│ ", ""), (command, kind)
+
+
+def test_a_command_that_is_not_there(capsys):
+    assert run("segmnt", "photo.jpg") != 0
+    assert "segment" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_line(capsys, tmp_path):
+    assert "refs(unc).p is missing" in refused(capsys, "prepare", tmp_path)
+
+
+def test_the_model_may_stand_in_the_environment(
+    models_kept, preset, photo_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("KERAS_CMSA_MODEL", str(preset))
+    assert run("segment", photo_path, "red box") == 0
+    assert "“red box”" in capsys.readouterr().out
+    monkeypatch.delenv("KERAS_CMSA_MODEL")
+    assert run("segment", photo_path, "red box") != 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_page_names_a_module_per_command(name):
+    import importlib
+
+    assert callable(getattr(importlib.import_module(f"keras_cmsa.cli.{name}"), name))

@@ -1,0 +1,94 @@
+"""`keras-cmsa segment` for one photo: the predictor's answer, as text, JSON and pictures."""
+
+import json
+
+import numpy as np
+import pytest
+from command import refused, run
+from PIL import Image
+
+
+def test_segment(capsys, preset, predictor, photo_path, tmp_path):
+    from pycocotools import mask as coco_mask
+
+    from keras_cmsa.evaluation.drawing import overlay
+
+    out, mask = tmp_path / "out.png", tmp_path / "mask.png"
+    asked = ["segment", photo_path, "red box", "--model", preset, "-o", out, "--mask", mask]
+    assert run(*asked, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    expected = predictor(photo_path, "red box")
+    assert result["expression"] == "red box" and result["words"] == ["red", "box"]
+    assert result["score"] == pytest.approx(expected.score, abs=1e-4)
+    assert result["area"] == expected.mask.sum() > 0
+    assert result["box"] == list(expected.box)
+    np.testing.assert_array_equal(coco_mask.decode(result["segmentation"]), expected.mask)
+    np.testing.assert_allclose(result["word_attention"], expected.word_attention, atol=1e-4)
+    np.testing.assert_array_equal(np.asarray(Image.open(mask)), expected.mask * 255)
+    pixels = np.asarray(Image.open(photo_path))
+    np.testing.assert_array_equal(np.asarray(Image.open(out)), overlay(pixels, expected.mask))
+
+
+def test_the_line(capsys, models_kept, preset, predictor, photo_path, monkeypatch):
+    expected = predictor(photo_path, "red zebra")
+    assert run("segment", photo_path, "red zebra", "--model", preset) == 0
+    box = " ".join(map(str, expected.box))
+    assert capsys.readouterr().out == (
+        f"“red zebra”: {expected.mask.sum():,} pixels ({100 * expected.mask.mean():.1f} % of the "
+        f"image), score {expected.score:.2f}, box {box}; 1 of 2 words unknown\n"
+    )
+
+
+def test_nothing_found():
+    from dataclasses import dataclass
+
+    from keras_cmsa.cli.segment import as_line
+
+    @dataclass
+    class Nothing:
+        expression = "red box"
+        box = None
+
+    assert as_line(Nothing()) == "“red box”: nothing found"
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
+def test_a_photo_that_is_none_of_ours(models_kept, preset, tmp_path, name):
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image, of the extra test")
+    photo = getattr(data, name)()
+    path = tmp_path / f"{name}.jpg"
+    Image.fromarray(photo).save(path)
+    out, mask = tmp_path / "out.png", tmp_path / "mask.png"
+    assert run("segment", path, "red box", "--model", preset, "-o", out, "--mask", mask) == 0
+    for written in (out, mask):
+        with Image.open(written) as picture:
+            assert picture.size == photo.shape[1::-1]
+    figures = tmp_path / "figures"
+    assert run("explain", path, "red box", "blue box", "--model", preset, "-o", figures) == 0
+    table = tmp_path / "pairs.csv"
+    table.write_text(f"image,expression\n{path.name},red box\n")
+    assert run("segment", "--csv", table, "--model", preset) == 0
+    of_table = np.asarray(Image.open(tmp_path / "pairs" / "000001.png"))
+    np.testing.assert_array_equal(of_table, np.asarray(Image.open(mask)))
+
+
+def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path):
+    (tmp_path / "notes.txt").write_text("a red box")
+    (tmp_path / "bad.csv").write_text("picture,text\na.png,box\n")
+    (tmp_path / "lost.csv").write_text("image,expression\na.png,box\n")
+    (tmp_path / "empty.csv").write_text("image,expression\n")
+    for arguments, message in [
+        ([tmp_path / "notes.txt", "box"], "is not an image"),
+        ([tmp_path / "none.png", "box"], "No such file"),
+        ([photo_path, "box " * 300], "300 words"),
+        ([photo_path, ""], "at least one word"),
+        ([photo_path, "box", "--model", tmp_path], "is no preset: config.json is not there"),
+        ([photo_path, "box", "--model", "hf://user"], "wanted hf://user/name"),
+        ([photo_path], "wanted IMAGE"),
+        ([photo_path, "box", "--csv", tmp_path / "lost.csv"], "wanted IMAGE"),
+        (["--csv", tmp_path / "bad.csv"], "image and expression"),
+        (["--csv", tmp_path / "empty.csv"], "has no rows"),
+        (["--csv", tmp_path / "lost.csv"], "no row of"),
+    ]:
+        model = [] if "--model" in arguments else ["--model", preset]
+        assert message in refused(capsys, "segment", *arguments, *model)

@@ -1,0 +1,103 @@
+"""`keras-cmsa segment --csv`: every row answered or named, and resumed after a stop."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from command import read_rows, refused, run, write_rows
+from PIL import Image
+
+
+def pairs(folder, rows):
+    return write_rows(folder / "pairs.csv", [("image", "expression"), *rows])
+
+
+def results(folder):
+    return read_rows(folder / "results.csv")
+
+
+ROWS = [
+    ("photo.png", "red box"),
+    ("photo.png", "!"),
+    ("notes.txt", "box"),
+    ("later.png", "box"),
+    ("photo.png", "blue box on left"),
+]
+
+
+def test_a_table_with_bad_rows_and_resuming(
+    capsys, models_kept, preset, predictor, photo_path, tmp_path
+):
+    (tmp_path / "notes.txt").write_text("no image")
+    table, out = pairs(tmp_path, ROWS), tmp_path / "out"
+    command = ["segment", "--csv", table, "--model", preset, "-o", out]
+    assert run(*command) == 0
+    printed = capsys.readouterr()
+    assert "2 of 5 rows segmented" in printed.out and "row 3: " in printed.err
+    rows = results(out)
+    assert [row["row"] for row in rows] == ["1", "2", "3", "4", "5"]
+    errors = ["at least one word", "is not an image", "No such file"]
+    for row, error in zip(rows[1:4], errors):
+        assert error in row["error"] and not row["mask"]
+    for row in (rows[0], rows[4]):
+        expected = predictor(photo_path, row["expression"])
+        mask = np.asarray(Image.open(out / row["mask"]))
+        np.testing.assert_array_equal(mask, expected.mask * 255)
+        assert json.loads(row["segmentation"]) == expected.run_lengths
+        assert float(row["score"]) == pytest.approx(expected.score, abs=1e-4)
+        assert row["box"] == " ".join(map(str, expected.box))
+
+    # As after a kill: a torn last line, one mask gone; and what was missing is there now.
+    lines = (out / "results.csv").read_text().splitlines(keepends=True)
+    (out / "results.csv").write_text("".join(lines[:-1]) + lines[-1][:9])
+    kept = (out / rows[0]["mask"]).stat().st_mtime_ns
+    (tmp_path / "later.png").write_bytes(photo_path.read_bytes())
+    assert run(*command) == 0
+    printed = capsys.readouterr()
+    assert "1 of 5 rows were done before" in printed.err and "3 of 5 rows" in printed.out
+    again = results(out)
+    assert again[0] == rows[0] and again[4] == rows[4] and again[3]["mask"]
+    assert (out / rows[0]["mask"]).stat().st_mtime_ns == kept
+    assert run(*command) == 0  # nothing left but the bad rows
+    assert "3 of 5 rows were done before" in capsys.readouterr().err
+
+
+def test_a_folder_holds_the_results_of_one_model(capsys, models_kept, preset, photo_path, tmp_path):
+    table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
+    command = ["segment", "--csv", table, "-o", out, "--model"]
+    assert run(*command, preset) == 0
+    other = tmp_path / "other"
+    shutil.copytree(preset, other)
+    assert run(*command, other) == 0  # the same model at another place
+    with open(other / "model.keras", "ab") as file:
+        file.write(b"\0")
+    capsys.readouterr()
+    assert "results of another model" in refused(capsys, *command, other)
+
+
+def test_rows_of_one_image_are_asked_at_once(
+    models_kept, preset, predictor, photo_path, tmp_path, monkeypatch
+):
+    table = pairs(tmp_path, [("photo.png", e) for e in ("red box", "box", "blue box")])
+    calls = []
+    ask = type(predictor).__call__
+    monkeypatch.setattr(
+        type(predictor), "__call__", lambda self, *a: calls.append(a[1]) or ask(self, *a)
+    )
+    assert run("segment", "--csv", table, "--model", preset) == 0
+    assert calls == [["red box", "box", "blue box"]]
+    assert [row["mask"] for row in results(tmp_path / "pairs")] == [
+        "000001.png", "000002.png", "000003.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_version_is_a_model_too(exported, preset, capsys, photo_path, tmp_path):
+    pytest.importorskip("tensorflow")
+    table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
+    command = ["segment", "--csv", table, "-o", out, "--model"]
+    assert run(*command, exported) == 0
+    assert run(*command, exported) == 0
+    assert "1 of 1 rows were done before" in capsys.readouterr().err
+    assert "results of another model" in refused(capsys, *command, preset)

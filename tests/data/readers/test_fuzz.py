@@ -1,0 +1,235 @@
+"""Damaged data sets of every kind: an error that names the file, or masks of the right size; no
+hang, and no memory beyond a bound.
+
+Damage is of two kinds: bytes that changed, and values of JSON and pickles replaced by others, which
+leaves a file that parses.
+"""
+
+import copy
+import csv
+import json
+import pickle
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+import scipy.io
+import tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from keras_cmsa.data.sources import read_records
+from keras_cmsa.preprocessing.reading import MAX_PIXELS, read_image
+
+# Files here are of a few kilobytes, images of 8 x 12. An annotation may declare an image of up to
+# MAX_PIXELS; its mask, a float copy and its run lengths are what drawing may take.
+MEMORY = 64 * MAX_PIXELS // 8 + 50_000_000
+
+SQUARE = [2, 2, 6, 2, 6, 6, 2, 6]
+REF = {
+    "ref_id": 5,
+    "ann_id": 70,
+    "image_id": 9,
+    "split": "train",
+    "sentences": [{"sent_id": 31, "raw": "Cup!", "sent": "cup"}],
+}
+NAME = "COCO_train2014_000000000009.jpg"
+IMAGE = {"file_name": NAME, "height": 8, "width": 12}
+RUNS = {"size": [8, 12], "counts": [16, 4, 76]}
+INSTANCES = {
+    "images": [{"id": 9, **IMAGE}],
+    "annotations": [{"id": 70, "image_id": 9, "segmentation": [SQUARE, RUNS]}],
+}
+ALIGNED = {
+    "images": {"9": {"image_id": 9, **IMAGE}},
+    "annotations": {
+        "70": {"annotation_id": 70, "image_id": 9, "segmentation": [SQUARE], "refexp_ids": [1]}
+    },
+    "refexps": {"1": {"refexp_id": 1, "raw": "cup", "tokens": ["cup"]}},
+}
+ROW = {"image": "7.jpg", "expression": "cup", "mask": [SQUARE], "split": "train"}
+
+
+def write_refer(root, refs=REF, instances=INSTANCES):
+    (root / "refcoco").mkdir(exist_ok=True)
+    (root / "ref_shapes.json").write_text("{}")  # no published counts
+    (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps([refs], 2))
+    (root / "refcoco/instances.json").write_text(json.dumps(instances))
+
+
+def write_jsonl(root, row):
+    (root / "t.jsonl").write_text(json.dumps(row) + "\n")
+
+
+def write_csv(root, row):
+    with open(root / "t.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(ROW)
+        values = row.values() if type(row) is dict else [row]
+        writer.writerow([v if type(v) is str else json.dumps(v) for v in values])
+
+
+def write_referit(root, content):
+    for name in ("query_train", "imsize"):
+        of = content.get(name) if type(content) is dict else content
+        (root / f"referit_{name}.json").write_text(json.dumps(of))
+
+
+def write_refexp(root, content):
+    path = root / "google_refexp_val_201511_coco_aligned.json"
+    path.write_text(json.dumps(content))
+
+
+# kind: (whole content, how to write it, what to read)
+KINDS = {
+    "refs": (REF, write_refer, (".", "refcoco")),
+    "instances": (INSTANCES, lambda root, of: write_refer(root, instances=of), (".", "refcoco")),
+    "refexp": (ALIGNED, write_refexp, (".", "refexp")),
+    "referit": (
+        {"query_train": {"7_1": ["sky", "cup"]}, "imsize": {"7.jpg": [12, 8]}},
+        write_referit,
+        (".", "referit"),
+    ),
+    "jsonl": (ROW, write_jsonl, ("t.jsonl", "")),
+    "csv": (ROW, write_csv, ("t.csv", "")),
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Images and masks that the records of all kinds may name."""
+    (tmp_path / "images/mscoco/images/train2014").mkdir(parents=True)
+    (tmp_path / "mask").mkdir()
+    image = Image.new("RGB", (12, 8))
+    for path in (f"images/mscoco/images/train2014/{NAME}", "images/7.jpg", "7.jpg"):
+        image.save(tmp_path / path)
+    inside = 1 - tiny.box(8, 12, 2, 3, 6, 9).astype("int16")
+    scipy.io.savemat(tmp_path / "mask/7_1.mat", {"segimg_t": inside})
+    return tmp_path
+
+
+ODD = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from([-1, 0, 1, 7, 9, 70, 2**31, 10**30, -0.5, 1e308, float("nan"), float("inf")])
+    | st.sampled_from(
+        ["", "../x.jpg", "/etc/passwd", "a\0b", "7.jpg", "mask/7_1.mat", "[", "\ud800"]
+    )
+    | st.sampled_from([[], {}, [[]], [SQUARE], RUNS, [1, 2, 3], {"size": [10**6, 10**6]}])
+    | st.builds(lambda n: {"size": [8, 12], "counts": [n, 96 - n]}, st.integers(-5, 200))
+)
+
+
+def places(value, path=()):
+    """The paths to every value inside a nest of dicts and lists, itself included."""
+    yield path
+    items = (
+        value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+    )
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def with_changes(value, changes):
+    """A copy of a nest with the values at some places replaced, or removed where it says REMOVE."""
+    value = copy.deepcopy(value)
+    for path, new in changes:
+        new = new if new is REMOVE else copy.deepcopy(new)  # a later change may be inside it
+        if not path:
+            value = new
+            continue
+        holder = value
+        try:
+            for key in path[:-1]:
+                holder = holder[key]
+            if new is REMOVE:
+                del holder[path[-1]]
+            else:
+                holder[path[-1]] = new
+        except (KeyError, IndexError, TypeError):
+            pass  # an earlier change took the place away
+    return value
+
+
+REMOVE = object()
+
+
+def changes_of(value):
+    one = st.tuples(st.sampled_from(list(places(value))), ODD | st.just(REMOVE))
+    return st.lists(one, min_size=1, max_size=3).filter(
+        lambda c: all(p or n is not REMOVE for p, n in c)
+    )
+
+
+def read_and_draw(root, name, dataset):
+    """Reads a data set and draws every mask; returns what was wrong with masks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        records = read_records(root / name, dataset)
+    for record in (record for of in records.values() for record in of):
+        try:
+            mask = record.mask()
+        except ValueError:
+            continue
+        assert mask.shape == (record.height, record.width) and mask.dtype == "uint8"
+        assert set(np.unique(mask)) <= {0, 1}
+    return records
+
+
+FUZZED = settings(
+    max_examples=150,
+    deadline=20_000,  # ms; a hang, on however busy a machine
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_whole_content_is_read(root, kind):
+    content, write, source = KINDS[kind]
+    write(root, content)
+    (records,) = (of for of in read_and_draw(root, *source).values() if of)
+    assert records[0].mask().sum() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+@FUZZED
+def test_changed_values_are_an_error_or_data(root, kind, data):
+    content, write, source = KINDS[kind]
+    changes = data.draw(changes_of(content))
+    try:
+        write(root, with_changes(content, changes))
+    except (TypeError, ValueError, UnicodeError):
+        return  # no such file can be written
+    tracemalloc.start()
+    try:
+        read_and_draw(root, *source)
+    except (FileNotFoundError, ValueError) as error:
+        assert str(error)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < MEMORY
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])
+@given(data=st.data())
+@FUZZED
+def test_damaged_images_are_an_error_or_pixels(tmp_path, format, data):
+    path = tmp_path / "x"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (8, 12, 3)).astype("uint8")).save(path, format)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of damaged metadata
+            pixels = read_image(bytes(content[: data.draw(st.integers(1, len(content)))]))
+    except ValueError as error:
+        assert "the image given as bytes" in str(error)
+    else:
+        assert pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == "uint8"
+        assert pixels.size <= 3 * MAX_PIXELS

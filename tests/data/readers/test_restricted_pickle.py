@@ -1,0 +1,126 @@
+"""Pickles as data: whatever Python wrote is read, nothing is run, a broken one is named."""
+
+import os
+import pickle
+import time
+
+import numpy as np
+import pytest
+from one_ref import REF
+
+from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("echo executed > executed.txt",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_hostile_pickle_is_named_and_not_run(one_ref, protocol, monkeypatch):
+    monkeypatch.chdir(one_ref.path)
+    one_ref.write(refs=pickle.dumps([Evil()], protocol))
+    with pytest.raises(ValueError, match=r"refs\(unc\)\.p asks to import posix\.system\."):
+        read_refer(one_ref.path)
+    assert not (one_ref.path / "executed.txt").exists()
+
+
+def test_any_object_is_refused(one_ref):
+    one_ref.write(refs=pickle.dumps([{1, 2}], 4))
+    with pytest.raises(
+        ValueError, match=r"refs\(unc\)\.p holds more than plain data \(opcode EMPTY_SET"
+    ):
+        read_refer(one_ref.path)
+
+
+def test_numpy_is_named(one_ref):
+    one_ref.write(refs=pickle.dumps([np.float64(1)]))
+    with pytest.raises(ValueError, match=r"asks to import numpy\.\w+\.multiarray\.scalar"):
+        read_refer(one_ref.path)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_protocol_gives_the_same(tmp_path, protocol):
+    data = [
+        True,
+        False,
+        None,
+        -1,
+        255,
+        65535,
+        2**31,
+        -(2**62),
+        0.5,
+        "a'b\\\n\tß€",
+        (),
+        (1,),
+        (1, 2),
+    ]
+    data += [
+        (1, 2, 3),
+        (1, 2, 3, 4),
+        [],
+        [data[9], data[9]],
+        {},
+        {"a": {1: "b"}, 2.5: []},
+        "x" * 300,
+    ]
+    path = tmp_path / "data.p"
+    path.write_bytes(pickle.dumps(data, protocol))
+    assert read_plain_pickle(path) == data
+
+
+# What Python 2's cPickle writes for [{'raw': u'Café', 'sent': 'caf\xc3\xa9 it\'s', ...}].
+PYTHON_2 = {
+    0: b"(lp1\n(dp2\nS'raw'\np3\nVCaf\xe9\np4\nsS'sent'\np5\nS\"caf\\xc3\\xa9 it's\"\np6\ns"
+    b"S'latin'\nS'caf\\xe9'\nsS'sent_id'\nL31L\nsS'tab'\nS'\\t\\n\\\\'\nsS'is'\nI01\nsa.",
+    2: b"\x80\x02]q\x01}q\x02(U\x03rawX\x05\x00\x00\x00Caf\xc3\xa9U\x04sentU\x0acaf\xc3\xa9 it's"
+    b"U\x05latinU\x04caf\xe9U\x07sent_id\x8a\x01\x1fU\x03tabT\x03\x00\x00\x00\t\n\\U\x02is\x88ua.",
+}
+
+
+@pytest.mark.parametrize("protocol", PYTHON_2)
+def test_pickles_of_python_2(tmp_path, protocol):
+    path = tmp_path / "old.p"
+    path.write_bytes(PYTHON_2[protocol])
+    expected = {"raw": "Café", "sent": "café it's", "latin": "café", "sent_id": 31}
+    assert read_plain_pickle(path) == [{**expected, "tab": "\t\n\\", "is": True}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    {
+        "empty": b"",
+        "text": b"<html>404 Not Found</html>",
+        "cut short": pickle.dumps([REF], 2)[:-40],
+        "text of 4 GB": b"X\xff\xff\xff\xff.",
+        "text of 2**63 bytes": b"\x8d" + b"\xff" * 7 + b"\x7f" + b".",
+        "integer of 2 GB": b"\x8b\xff\xff\xff\x7f.",
+        "integer of a million digits": b"I" + b"9" * 1_000_000 + b"\n.",
+        "memo that is not there": b"j\xff\xff\xff\xff.",
+        "key nested a million deep": b"}" + b")" + b"\x85" * 1_000_000 + b"Ns.",
+        "list as key": b"}]Ns.",
+        "nothing on the stack": b"a.",
+        "append to a number": b"K\x01K\x02a.",
+        "mark that is not there": b"e.",
+        "no opcode": b"\xff.",
+        "bad utf-8": b"X\x01\x00\x00\x00\xff.",
+        "string without quotes": b"Sabc\n.",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_broken_pickle_names_the_file(one_ref, content):
+    one_ref.write(refs=content[1])
+    started = time.monotonic()
+    with pytest.raises(
+        ValueError, match=r"refs\(unc\)\.p is not a whole pickle: reading stopped at"
+    ):
+        read_refer(one_ref.path)
+    assert time.monotonic() - started < 5
+
+
+def test_far_memo_index_costs_no_memory(tmp_path):
+    path = tmp_path / "memo.p"
+    path.write_bytes(b"Nr\xff\xff\xff\xff.")  # pickle.load would ask for 64 GB
+    assert read_plain_pickle(path) is None

@@ -1,0 +1,154 @@
+"""Your own data: each form of a mask gives the same pixels, and bad rows are named."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from keras_cmsa.data.check import check_records
+from keras_cmsa.data.readers.table import read_table
+
+MASK = tiny.box(8, 12, 2, 3, 6, 9)
+POLYGON = [3, 2, 9, 2, 9, 6, 3, 6]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two images and a mask file."""
+    for name in ("1.jpg", "2.png"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.new("RGB", (12, 8)).save(tmp_path / "photos" / name)
+    Image.fromarray(MASK * 255).save(tmp_path / "mask.png")
+    return tmp_path
+
+
+def compressed():
+    runs = coco_mask.encode(np.asfortranarray(MASK))
+    return {**runs, "counts": runs["counts"].decode()}
+
+
+MASKS = {
+    "file": "mask.png",
+    "polygon": POLYGON,
+    "polygons": [POLYGON],
+    "runs": tiny.runs(MASK),
+    "compressed": compressed(),
+}
+
+
+def write(folder, suffix, rows):
+    """The rows as a table of either kind; CSV has JSON as text."""
+    path = folder / f"table.{suffix}"
+    if suffix == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+        return path
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["split", "image", "mask", "expression", "note"])
+        writer.writeheader()
+        for row in rows:
+            text = row["mask"] if isinstance(row["mask"], str) else json.dumps(row["mask"])
+            writer.writerow({**row, "mask": text})
+    return path
+
+
+def row(mask="mask.png", image="photos/1.jpg", expression="The cup!", split="train"):
+    return {"image": image, "expression": expression, "mask": mask, "split": split}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_every_form_of_a_mask_gives_its_pixels(folder, suffix):
+    path = write(folder, suffix, [row(mask) for mask in MASKS.values()])
+    records = read_table(path)["train"]
+    assert len(records) == len(MASKS)
+    for record in records:
+        np.testing.assert_array_equal(record.mask(), MASK)
+    assert check_records(records) == (records, [])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_fields_splits_and_ids(folder, suffix):
+    rows = [
+        row(),
+        row(expression="cup, left"),
+        row(image="photos/2.png", split="val"),
+        row(POLYGON),
+    ]
+    records = read_table(write(folder, suffix, rows))
+    assert list(records) == ["train", "val"]
+    first, second, third = records["train"]
+    (other,) = records["val"]
+    assert (first.raw, first.expression, second.expression) == ("The cup!", "the cup", "cup left")
+    assert first.image_path == folder / "photos/1.jpg"
+    assert (first.height, first.width) == (8, 12)
+    assert first.image_id == second.image_id == third.image_id != other.image_id
+    assert first.ref_id == second.ref_id != third.ref_id
+    assert len({r.sentence_id for r in (first, second, third, other)}) == 4
+    assert list(read_table(folder / f"table.{suffix}", ["val"])) == ["val"]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
+def test_masks_of_any_kind_of_image(folder, mode):
+    Image.fromarray(MASK * 255).convert(mode).save(folder / "mask.png")
+    (record,) = read_table(write(folder, "csv", [row()]))["train"]
+    np.testing.assert_array_equal(record.mask(), MASK)
+
+
+BAD = {
+    "absolute path": (row(image="/etc/passwd"), "wanted a path inside .* Received: '/etc/passwd'"),
+    "path out": (row(mask="../mask.png"), r"wanted a path inside .* Received: '\.\./mask.png'"),
+    "NUL": (row(image="photos/1.jpg\0"), "wanted a path inside"),
+    "no mask": (row(mask=""), "wanted a path inside .* Received: ''"),
+    "image missing": (row(image="photos/3.jpg"), "No such file"),
+    "no image": (row(image="table.jsonl"), "is not an image"),
+    "folder": (row(image="photos"), "wanted an image file. Received: the folder"),
+    "no split": (row(split=" "), "wanted a split, such as train"),
+    "cut JSON": (row(mask="[[1, 2"), "mask is not JSON"),
+    "number": (row(expression=3), "wanted 'expression' of type str. Received: int"),
+    "null": (row(mask=None), "wanted 'mask' of type .*. Received: NoneType"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_rows_are_named_or_left_out(folder, name):
+    bad, message = BAD[name]
+    path = write(folder, "jsonl", [row(), bad])
+    with pytest.raises(ValueError, match=message) as caught:
+        read_table(path)
+    assert "table.jsonl, line 2" in str(caught.value)
+    with pytest.warns(UserWarning, match="1 of 2 rows are bad and left out"):
+        assert len(read_table(path, on_bad="skip")["train"]) == 1
+
+
+def test_bad_masks_are_found_by_the_check(folder):
+    Image.fromarray(MASK[:, :5] * 255).save(folder / "small.png")
+    masks = ["small.png", "none.png", "table.jsonl", [[1, 2, 3]], {"size": [1, 2], "counts": [2]}]
+    records = read_table(write(folder, "jsonl", [row(mask) for mask in masks]))["train"]
+    good, problems = check_records(records)
+    assert not good
+    faults = [reason.partition(":")[0] for _, reason in problems]
+    assert faults == [
+        "mask size differs", "mask missing", "mask unreadable", "bad polygon", "bad run lengths",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("t.csv", b"image,mask\na,b\n", "has no column expression, split. Wanted a header row"),
+        ("t.csv", b"", "has no column image, expression"),
+        ("t.csv", b"image,expression,mask,split\n\xff,a,b,c\n", "is not CSV in UTF-8"),
+        ("t.jsonl", b'{"image": 1}\n{"image"', "not JSON Lines in UTF-8 at line 2"),
+        ("t.jsonl", b"\xff\n", "not JSON Lines in UTF-8"),
+        ("t.jsonl", b"[" * 100_000, "not JSON Lines in UTF-8 at line 1"),
+        ("t.jsonl", b"[]\n", "line 1: wanted a dict. Received: list"),
+        ("t.xlsx", b"", "wanted a table as .csv or .jsonl"),
+    ],
+)
+def test_files_that_are_no_table_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_table(tmp_path / name)

@@ -1,0 +1,147 @@
+"""Augmentation: expressions stay true, samples stay whole, colours stay colours."""
+
+import colorsys
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.data.augment import Augmentation, mirror_expression
+from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.text import Vocabulary, split_words
+
+STILL = {"scale": None, "brightness": 0, "contrast": 0, "saturation": 0}
+
+
+@pytest.mark.parametrize(
+    "expression, expected",
+    [
+        ("man on the left", "man on the right"),
+        ("Right of the LEFT cup!", "left of the right cup"),
+        ("leftmost zebra, righthand side", "rightmost zebra lefthand side"),
+        ("bottomright lefty 3rd from right", "bottomleft righty 3rd from left"),
+        ("bright shirt, upright bear, all right", "bright shirt upright bear all left"),
+        ("leftover cake on a cleft", "leftover cake on a cleft"),
+        ("girl on right in blue", "girl on left in blue"),
+        ("the right one behind the tree", "the left one behind the tree"),
+        ("red cup", "red cup"),
+        ("", ""),
+        ("guy right behind her", None),
+        ("sky right above tree", None),
+        ("glass left over", None),
+        ("guy at 3 oclock", None),
+        ("rt guy", None),
+        ("r side", None),
+    ],
+)
+def test_words_of_the_mirrored_scene(expression, expected):
+    assert mirror_expression(expression) == expected
+
+
+def test_mirroring_twice_gives_every_real_expression_back(samples):
+    """And few cannot be mirrored."""
+    expressions = [
+        line
+        for file in (samples / "expressions").glob("*.txt")
+        for line in file.read_text("utf-8").splitlines()
+    ]
+    swapped = {expression: mirror_expression(expression) for expression in expressions}
+    sure = {e: other for e, other in swapped.items() if other is not None}
+    assert len(expressions) == 22_333 and len(sure) > 0.98 * len(swapped)
+    for expression, other in sure.items():
+        assert mirror_expression(other) in (" ".join(split_words(expression)), None)
+    changed = [e for e in sure if sure[e] != " ".join(split_words(e))]
+    assert len(changed) > 5000
+
+
+@pytest.mark.parametrize("options", [{"flip": 1.5}, {"scale": (0, 1)}, {"scale": (2, 1)}], ids=str)
+def test_numbers_out_of_range_are_named(options):
+    with pytest.raises(ValueError, match="wanted flip in 0..1 and scale as"):
+        Augmentation(**options)
+
+
+def test_flips_follow_from_seed_and_place():
+    one = Augmentation(seed=3)
+    flips = one.flips(range(400))
+    np.testing.assert_array_equal(flips[100:200], one.flips(range(100, 200)))
+    assert 150 < flips.sum() < 250
+    assert (Augmentation(seed=4).flips(range(400)) != flips).any()
+    assert not Augmentation(flip=0).flips(range(50)).any()
+
+
+@pytest.fixture
+def records(tmp_path):
+    return tiny.records(tmp_path, 8)
+
+
+@pytest.fixture
+def preprocessor(records):
+    words = {word for record in records for word in record.expression.split()} | {"left", "right"}
+    return Preprocessor(Vocabulary(sorted(words), max_words=tiny.WORDS), tiny.SIZE)
+
+
+def test_everything_is_mirrored_together(records, preprocessor):
+    """Image, mask and words, in both pipelines; the one that cannot be mirrored stays."""
+    tf_pipeline = pytest.importorskip("keras_cmsa.data.tf_pipeline")
+    records[0] = tiny.record(records[0].image_path, records[0].mask(), "rt box", 0)
+    plain = RecordBatches(records, preprocessor, 8)
+    flipped = RecordBatches(records, preprocessor, 8, augmentation=Augmentation(1, **STILL))
+    (inputs, masks), (other, other_masks) = plain[0], flipped[0]
+    for i, record in enumerate(records):
+        turn = slice(None, None, -1 if i else 1)
+        np.testing.assert_array_equal(other["image"][i], inputs["image"][i, :, turn])
+        np.testing.assert_array_equal(other_masks[i], masks[i, :, turn])
+        expression = mirror_expression(record.expression) if i else record.expression
+        np.testing.assert_array_equal(
+            other["words"][i], preprocessor.vocabulary.encode([expression])[0]
+        )
+    assert (other["words"] != inputs["words"]).any()
+    (from_tf, tf_masks) = next(iter(tf_pipeline.tf_dataset(flipped)))
+    np.testing.assert_allclose(from_tf["image"], other["image"], atol=1e-2)
+    np.testing.assert_array_equal(from_tf["words"], other["words"])
+    np.testing.assert_array_equal(tf_masks, other_masks)
+
+
+def test_without_augmentation_nothing_is_mirrored(records, preprocessor):
+    batches = RecordBatches(records, preprocessor, 8)
+    assert not batches.flips(0).any()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside keras-cv
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:keras_cv")
+def test_size_and_light_change_within_their_range(records, preprocessor):
+    pytest.importorskip("keras_cv")
+    tf_pipeline = pytest.importorskip("keras_cmsa.data.tf_pipeline")
+    augmentation = Augmentation(flip=0, scale=(0.6, 1.6), seed=1)
+    batches = RecordBatches(records, preprocessor, 8, augmentation=augmentation)
+    plain = RecordBatches(records, preprocessor, 8)[0]
+    for inputs, masks in (batches[0], next(iter(tf_pipeline.tf_dataset(batches)))):
+        images, masks = np.asarray(inputs["image"]), np.asarray(masks)
+        assert images.shape == (8, tiny.SIZE, tiny.SIZE, 3) and images.dtype == "float32"
+        assert images.min() >= 0 and images.max() <= 255
+        assert set(np.unique(masks)) == {0, 1}
+        assert masks.any(axis=(1, 2, 3)).all(), "no object is cut away"
+        assert (masks != plain[1]).any(), "sizes change"
+        np.testing.assert_array_equal(inputs["words"], plain[0]["words"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:keras_cv")
+def test_hues_stay_unless_asked_otherwise():
+    pytest.importorskip("keras_cv")
+    colours = np.array([(200, 60, 50), (60, 180, 70), (60, 80, 190)], "float32")
+    images = np.zeros((1, 16, 16, 3), "float32")
+    images[0, :12] = colours[np.arange(12) % 3][:, None]
+    masks = np.ones((1, 16, 16, 1), "float32")
+
+    def hues(images):
+        return [colorsys.rgb_to_hsv(*images[0, row, 0] / 255)[0] for row in range(3)]
+
+    options = {"flip": 0, "scale": None, "brightness": 0, "contrast": 0, "saturation": 0.4}
+    changed, _ = Augmentation(**options)(images, masks)
+    assert np.abs(np.asarray(changed) - images).max() > 3
+    np.testing.assert_allclose(hues(np.asarray(changed)), hues(images), atol=0.01)
+    assert not np.asarray(changed)[0, 12:].any(), "padding stays black"
+    shifted, _ = Augmentation(**options, hue=0.5)(images, masks)
+    assert np.abs(np.subtract(hues(np.asarray(shifted)), hues(images))).max() > 0.02

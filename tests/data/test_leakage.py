@@ -1,0 +1,130 @@
+"""Images that a training set shares with held-out splits: found, told, removed."""
+
+import json
+import pickle
+
+import pytest
+import tiny
+
+from keras_cmsa.data.leakage import (
+    count_shared_images,
+    describe_shared,
+    exclude_images_of,
+    held_out_images,
+)
+from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.data.readers.referit import read_referit
+
+
+@pytest.fixture
+def root(tmp_path):
+    """RefCOCO (images 1 to 4 train, 5 and 6 val), and others that hold some of them out."""
+    root = tiny.refer_root(tmp_path, {"train": 4, "val": 2})
+    (root / "ref_shapes.json").write_text("{}")  # no published counts
+    others = {
+        "refcoco+/refs(unc).p": [("train", 1), ("val", 2), ("testA", 3), ("testA", 9)],
+        "refcocog/refs(umd).p": [("test", 1), ("test", 3), ("val", 8), (None, 4)],
+        "refclef/refs(unc).p": [("test", 1)],  # other images
+    }
+    for name, splits in others.items():
+        (root / name).parent.mkdir()
+        refs = [{"split": split, "image_id": image_id} for split, image_id in splits]
+        (root / name).write_bytes(pickle.dumps([*refs, "no ref", {}], 2))
+    return root
+
+
+def test_shared_images_are_counted_and_told(root):
+    records = read_refer(root)["train"]
+    held_out = held_out_images(root, "refcoco")
+    assert held_out == {
+        "refcoco/unc/val": {5, 6},
+        "refcoco+/unc/val": {2},
+        "refcoco+/unc/testA": {3, 9},
+        "refcocog/umd/test": {1, 3},
+        "refcocog/umd/val": {8},
+    }
+    shared = count_shared_images(records, held_out)
+    assert shared == {"refcoco+/unc/val": 1, "refcoco+/unc/testA": 1, "refcocog/umd/test": 2}
+    first, *_ = describe_shared(shared).splitlines()
+    assert first == (
+        "The training set has 1 images of refcoco+/unc/val "
+        "(--exclude-images-of refcoco+/unc/val removes them)"
+    )
+
+
+@pytest.mark.parametrize(
+    "names, left",
+    [
+        ([], [1, 2, 3, 4]),
+        (["refcoco+/unc/testA"], [1, 2, 4]),
+        (["refcoco+"], [1, 4]),
+        (["refcocog/umd", "refcoco+/unc/val"], [4]),
+        (["all"], [4]),
+        (["refcoco"], [1, 2, 3, 4]),
+    ],
+    ids=str,
+)
+def test_excluded_images_are_gone(root, names, left):
+    held_out = held_out_images(root, "refcoco")
+    records = exclude_images_of(names, read_refer(root)["train"], held_out)
+    assert [record.image_id for record in records] == left
+
+
+@pytest.mark.parametrize("name", ["refcocog/google", "refcoc", "refcoco+/unc/train"])
+def test_unknown_splits_are_named(root, name):
+    with pytest.raises(
+        ValueError,
+        match=f"wanted the name of a held-out split, .* Received: '{name}'".replace("+", r"\+"),
+    ):
+        exclude_images_of([name], [], held_out_images(root, "refcoco"))
+
+
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_the_real_samples(samples):
+    """UNC and G-Ref share images of train2014 in the samples too, counted here from the pickles."""
+
+    def images(name, splits):
+        refs = pickle.loads((samples / "refer" / name).read_bytes())
+        return {ref["image_id"] for ref in refs if ref["split"] in splits}
+
+    train = images("refcocog/refs(google).p", ["train"])
+    expected = {
+        f"{name}/{split}": len(
+            train & images(f"{name[: -len(owner) - 1]}/refs({owner}).p", [split])
+        )
+        for name, owner, splits in [
+            ("refcoco/unc", "unc", ("val", "testA", "testB")),
+            ("refcocog/google", "google", ("val",)),
+        ]
+        for split in splits
+    }
+    records = read_refer(samples / "refer", "refcocog", "google")["train"]
+    shared = count_shared_images(records, held_out_images(samples / "refer", "refcocog"))
+    assert shared == {name: number for name, number in expected.items() if number}
+
+
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_the_releases(samples, tmp_path):
+    held_out = held_out_images(samples / "referit", "refclef")
+    test = {record.image_id for record in read_referit(samples / "referit")["test"]}
+    assert held_out == {"referit/test": test}
+    entries = [{"annotation_id": 1, "image_id": 7}, {}]
+    path = tmp_path / "google_refexp_val_201511.json"
+    path.write_text(json.dumps({"annotations": entries}))
+    assert held_out_images(tmp_path, "refcoco") == {"refexp/val": {7}}
+    (tmp_path / "referit_query_test.json").write_text("[3]")
+    with pytest.warns(UserWarning, match="not all files were searched"):
+        assert held_out_images(tmp_path, "refclef") == {}
+
+
+def test_another_data_set_that_is_damaged_is_no_obstacle(root):
+    path = root / "refcocog/refs(umd).p"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.warns(
+        UserWarning, match=r"not all files were searched .*refs\(umd\)\.p is not a whole"
+    ):
+        assert "refcoco/unc/val" in held_out_images(root, "refcoco")
+
+
+def test_a_table_has_nothing_held_out(tmp_path):
+    assert held_out_images(tmp_path / "mine.csv", "refcoco") == {}

@@ -1,0 +1,118 @@
+"""Masks of polygons, run lengths and files: as drawn by hand and by pycocotools, or refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from one_ref import SQUARE
+from pycocotools import mask as coco_mask
+
+from keras_cmsa.data.masks import rasterize, run_lengths
+
+RUNS = {"size": [3, 4], "counts": [2, 3, 7]}
+
+
+def compressed(mask):
+    return coco_mask.encode(np.asfortranarray(mask.astype("uint8")))
+
+
+def test_run_lengths_by_hand():
+    expected = [[0, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]]
+    np.testing.assert_array_equal(rasterize(RUNS, 3, 4, "it"), expected)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(1, 90), st.floats(0.01, 0.99))
+@settings(max_examples=60, deadline=None)
+def test_compressed_run_lengths_equal_pycocotools(seed, height, width, share):
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    mask[0, 0] = True
+    runs = compressed(mask)
+    np.testing.assert_array_equal(rasterize(runs, height, width, "it"), mask)
+    as_text = {**runs, "counts": runs["counts"].decode()}
+    np.testing.assert_array_equal(rasterize([as_text], height, width, "it"), mask)
+    assert run_lengths(mask) == as_text
+
+
+def test_parts_are_joined():
+    other = [4, 4, 10, 4, 10, 7, 4, 7]
+    joined = rasterize([SQUARE, other], 8, 12, "it")
+    np.testing.assert_array_equal(
+        joined, rasterize([SQUARE], 8, 12, "it") | rasterize([other], 8, 12, "it")
+    )
+    assert joined.sum() == 16 + 18 - 4
+
+
+def test_polygon_partly_outside_is_cut():
+    mask = rasterize([[-50, -50, 3, -50, 3, 4, -50, 4]], 8, 12, "it")
+    assert mask[:4, :3].all() and mask.sum() == 12
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ([SQUARE[:-1]], "bad polygon: it: wanted x, y .* Received: 7 coordinates"),
+        ([[1, 1, 5, 5]], "bad polygon: it: wanted x, y .* Received: 4 coordinates"),
+        ([[]], "bad polygon: it: wanted x, y .* Received: 0 coordinates"),
+        (SQUARE, "bad polygon: it: wanted x, y .* Received: 1 coordinates"),
+        ([["a", "b"] * 3], "bad polygon: it: wanted a list of numbers"),
+        ([[10**400] * 6], "bad polygon: it: wanted a list of numbers"),
+        ([[[1, 2], [3]]], "bad polygon: it: wanted a list of numbers"),
+        ([[1, 2, float("nan"), 4, 5, 6]], "bad polygon: it: .* Received: .* nan"),
+        ([[1, 2, float("inf"), 4, 5, 6]], "bad polygon: it: .* Received: .* inf"),
+        ([[1, 2, 1e9, 4, 5, 6]], "bad polygon: it: wanted coordinates in -1,000,000..1,000,000"),
+        ([[0, 0, 9e5, 9e5, 0, 9e5]], "outline too long: it: .* Received: 2.7e.06"),
+        ([[1, 1, 5, 1, 1, 1]], "mask covers no pixel: it; the segmentation has no area"),
+        ([[50, 1, 60, 1, 60, 5]], "mask covers no pixel: it; .* outside the 8 x 12 image"),
+        ([[1, -9, 6, -9, 6, -2]], "mask covers no pixel: it"),
+        ([], r"no segmentation: it: wanted a list of polygons or .* Received: \[\]"),
+        (None, "no segmentation: it: .* Received: None"),
+        ({}, "bad run lengths: it: wanted the size .* Received: None"),
+        (RUNS, r"bad run lengths: it: wanted the size \[8, 12\]. Received: \[3, 4\]"),
+        ({"size": [8, 12], "counts": [96]}, "mask covers no pixel: it"),
+        ({"size": [8, 12], "counts": [90, 5]}, "bad run lengths: .* that add up to 96"),
+        (
+            {"size": [8, 12], "counts": [90, 7]},
+            "bad run lengths: it: .* Received: 2 integers from 7 to 90",
+        ),
+        (
+            {"size": [8, 12], "counts": [97, -1]},
+            "bad run lengths: it: .* Received: 2 integers from -1 to 97",
+        ),
+        (
+            {"size": [8, 12], "counts": [2**32, 96]},
+            "bad run lengths: it: .* Received: 2 integers from 96 to 4294",
+        ),
+        ({"size": [8, 12], "counts": [2**70]}, "bad run lengths: it: .* Received: object"),
+        ({"size": [8, 12], "counts": [90.0, 6.0]}, "bad run lengths: it: .* Received: float64"),
+        (
+            {"size": [8, 12], "counts": [[1], [2, 3]]},
+            "bad run lengths: it: .* Received: nested lists",
+        ),
+        ({"size": [8, 12], "counts": []}, "bad run lengths: it: .* Received: float64"),
+        ({"size": [8, 12], "counts": None}, "bad run lengths: it: .* Received: object"),
+        ({"size": [8, 12], "counts": "P"}, "bad run lengths: it: .* text that ends inside"),
+        ({"size": [8, 12], "counts": "o" * 10**6}, "bad run lengths: it: .* Received: other text"),
+        ({"size": [8, 12], "counts": "häh"}, "bad run lengths: it: .* Received: other text"),
+        ({"size": [8, 12], "counts": b"9999"}, "bad run lengths: it: .* Received: 4 integers from"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_bad_segmentation_says_why(segmentation, message):
+    with pytest.raises(ValueError, match=message):
+        rasterize(segmentation, 8, 12, "it")
+
+
+@given(st.binary(max_size=30) | st.text(max_size=30))
+def test_any_compressed_text_is_safe(counts):
+    try:
+        assert rasterize({"size": [8, 12], "counts": counts}, 8, 12, "it").shape == (8, 12)
+    except ValueError as error:
+        assert "it" in str(error)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, -1), (30_000, 30_000)])
+def test_bad_size_says_so(size):
+    with pytest.raises(
+        ValueError, match=r"bad image size: it: wanted an image of 1 to 50,000,000 pixels"
+    ):
+        rasterize([SQUARE], *size, "it")

@@ -1,0 +1,199 @@
+"""Batches of records: what is in them, in an order that follows from the number of the batch."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from keras_cmsa.data import pipeline
+from keras_cmsa.data.order import SampleOrder
+from keras_cmsa.data.pipeline import BATCHES_AHEAD, RecordBatches, fastest, read_sample
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return tiny.records(tmp_path_factory.mktemp("scenes"), 11)
+
+
+def batches_of(records, resizing="pad", **options):
+    return RecordBatches(records, tiny.preprocessor(resizing), BATCH, **options)
+
+
+# --- order
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 11, 20])
+def test_the_stream_does_not_depend_on_the_batch_size(records, batch_size):
+    make = RecordBatches(records, tiny.preprocessor(), batch_size, seed=2, batches=60)
+    stream = np.concatenate([make.samples(i) for i in range(60)])
+    np.testing.assert_array_equal(stream, SampleOrder(11, 2)[0 : 60 * batch_size])
+
+
+def test_batches_resume_anywhere(records):
+    whole = batches_of(records, seed=5, batches=9)
+    for first in (1, 4, 8):
+        rest = batches_of(records, seed=5, batches=9 - first, first_batch=first)
+        tiny.assert_same_batches([*rest], [whole[i] for i in range(first, 9)])
+
+
+# --- contents
+
+
+def test_a_batch_is_what_its_records_are(records):
+    """Image, words and mask each from the file and the record, by Pillow and the definition."""
+    batches = batches_of(records[:3], resizing="stretch")
+    inputs, masks = batches[0]
+    assert len(batches) == 1
+    assert {name: x.dtype.name for name, x in inputs.items()} == {
+        "image": "float32",
+        "words": "int32",
+    }
+    assert masks.dtype == "float32"
+    for i, record in enumerate(records[:3]):
+        image = np.asarray(Image.open(record.image_path))
+        for y in range(tiny.SIZE):
+            for x in range(tiny.SIZE):
+                weights = np.outer(at(y, record.height), at(x, record.width))
+                pixel = np.einsum("hw,hwc->c", weights, image)
+                np.testing.assert_allclose(inputs["image"][i, y, x], pixel, atol=1e-3)
+                share = np.sum(weights * record.mask())
+                assert masks[i, y, x, 0] == (share >= 0.5) or abs(share - 0.5) < 1e-5
+        names = [tiny.vocabulary().words[k] for k in inputs["words"][i]]
+        assert names == record.expression.split()
+
+
+def at(place, length):
+    """Weights of a bilinear tap with half-pixel centres, over `length` old pixels."""
+    centre = np.clip((place + 0.5) * length / tiny.SIZE - 0.5, 0, length - 1)
+    return np.maximum(0, 1 - np.abs(centre - np.arange(length)))
+
+
+def test_the_last_batch_is_smaller(records):
+    batches = batches_of(records)
+    assert [len(masks) for _, masks in batches] == [4, 4, 3]
+    assert np.concatenate([batches.samples(i) for i in range(3)]).tolist() == list(range(11))
+
+
+# --- read ahead
+
+
+def test_batches_are_read_ahead_and_in_order_whatever_the_threads_do(records, monkeypatch):
+    """The first of each pair of files is held back until the second is read."""
+    wanted = [*batches_of(records[:8], seed=0, batches=8, workers=1)]
+    main, readers = threading.get_ident(), set()
+
+    def slow_read(record, *arguments):
+        readers.add(threading.get_ident())
+        threading.Event().wait(0.02 * (record.ref_id % 3))
+        return read_sample(record, *arguments)
+
+    monkeypatch.setattr(pipeline, "read_sample", slow_read)
+    batches = batches_of(records[:8], seed=0, batches=8, workers=4)
+    tiny.assert_same_batches([*batches], wanted)
+    assert len(readers) > 1 and main not in readers
+
+
+def test_reading_ahead_holds_a_few_batches_only(records):
+    batches = batches_of(records, seed=0, batches=1000)
+    batches[0]
+    assert not batches.pending  # one batch is asked for often: to look at, to build a model
+    for i in range(1, 30):
+        batches[i]
+        assert sorted(batches.pending) == list(range(i + 1, i + BATCHES_AHEAD))
+    batches[500]
+    assert not batches.pending
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("wrap", [fastest, lambda batches: batches], ids=["fastest", "plain"])
+def test_model_fit_takes_every_batch_once_and_in_order(seeded, records, wrap):
+    """Over rounds and a symbolic build: Keras' own threads would start each round anew."""
+    batches = batches_of(records, seed=0, batches=32, first_batch=3)
+    seen = spied_words(seeded, wrap(batches), steps_per_epoch=8, epochs=4)
+    order = SampleOrder(11, 0)[3 * BATCH : 35 * BATCH].reshape(32, BATCH)
+    np.testing.assert_array_equal(seen, batches.words[order])
+
+
+def spied_words(keras, batches, **options):
+    """Fits a small model and returns the words of each batch that reached a training step."""
+    seen = []
+
+    class Spied(keras.Model):
+        def train_step(self, *arguments):
+            inputs, _ = arguments[-1]  # after the state, on JAX
+            seen.append(np.array(inputs["words"]))
+            return super().train_step(*arguments)
+
+    inputs = {
+        "image": keras.Input((tiny.SIZE, tiny.SIZE, 3), name="image"),
+        "words": keras.Input((tiny.WORDS,), name="words"),
+    }
+    model = Spied(inputs, keras.layers.Dense(1)(inputs["image"]))
+    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True)
+    model.fit(batches, shuffle=False, verbose=0, **options)
+    return seen
+
+
+# --- errors
+
+
+def test_wrong_arguments_are_refused(records):
+    with pytest.raises(ValueError, match="the split is empty"):
+        batches_of([])
+    blank = tiny.record(records[0].image_path, records[0].mask(), "?!")
+    with pytest.raises(ValueError, match=r"at least one word .* Received: '\?!'"):
+        batches_of([*records, blank])
+
+
+def bad_records(folder):
+    """Records that cannot be read, and what the error must say beside the file's name."""
+    mask = tiny.box(16, 16, 2, 2, 9, 9)
+    good = folder / "good.png"
+    Image.new("RGB", (16, 16)).save(good)
+    cut = folder / "cut.png"
+    cut.write_bytes(good.read_bytes()[:40])
+    return {
+        "missing": (tiny.record(folder / "gone.png", mask, "box"), "gone.png"),
+        "cut short": (tiny.record(cut, mask, "box"), "cut.png"),
+        "other size": (
+            tiny.record(good, tiny.box(16, 20, 2, 2, 9, 9), "box"),
+            r"size \(16, 20\) \(height, width\)\. Received: \(16, 16\)",
+        ),
+        "no mask": (tiny.record(good, 0 * mask, "box"), "mask covers no pixel: ref 0"),
+    }
+
+
+@pytest.mark.parametrize("fault", ["missing", "cut short", "other size", "no mask"])
+def test_unreadable_files_are_named(tmp_path, fault):
+    record, message = bad_records(tmp_path)[fault]
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        batches_of([record])[0]
+    assert str(record.image_path) in str(error.value)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("wrap", [fastest, lambda batches: batches], ids=["fastest", "plain"])
+def test_unreadable_files_are_named_in_the_middle_of_training(seeded, tmp_path, records, wrap):
+    """Through Keras' iterators, and through TensorFlow's runtime where it is the backend."""
+    bad, message = bad_records(tmp_path)["cut short"]
+    batches = batches_of([*records[:10], bad])
+    inputs = seeded.Input((tiny.SIZE, tiny.SIZE, 3), name="image")
+    words = seeded.Input((tiny.WORDS,), name="words")
+    model = seeded.Model({"image": inputs, "words": words}, seeded.layers.Dense(1)(inputs))
+    model.compile("sgd", seeded.losses.BinaryCrossentropy(from_logits=True))
+    with pytest.raises(Exception, match=message) as error:
+        model.fit(wrap(batches), shuffle=False, verbose=0)
+    assert str(bad.image_path) in str(error.value)
+
+
+def test_batches_read_are_let_go(records):
+    batches = batches_of(records, seed=0, batches=50)
+    alive = [weakref.ref(batches[i][0]["image"]) for i in range(50)]
+    gc.collect()
+    assert sum(reference() is not None for reference in alive) <= 1

@@ -1,0 +1,496 @@
+"""RefShapes: the files are REFER's, and each sentence has one answer, as judged by other code than
+the generator's own, from what stands in the files alone."""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import pairwise
+from math import log
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.data.ref_shapes import write_ref_shapes, writer
+from keras_cmsa.data.ref_shapes.expressions import SHARES
+from keras_cmsa.data.ref_shapes.render import RGB
+from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND, SHAPES
+
+SCENES = {
+    "unc": {"train": 170, "val": 20, "testA": 30, "testB": 30},
+    "unc+": {"train": 100, "val": 10, "testA": 20, "testB": 20},
+    "gref": {"train": 130, "val": 30},
+    "referit": {"train": 120, "val": 20, "test": 20},
+}
+FILES = {
+    "unc": ("refcoco", "unc"),
+    "unc+": ("refcoco+", "unc"),
+    "gref": ("refcocog", "google"),
+    "referit": ("refclef", "berkeley"),
+}
+
+# What a word says of a thing, in the test's own words.
+MEANS = {word: ("shape", word) for word in SHAPES}
+MEANS |= {"plus": ("shape", "cross")}
+MEANS |= {word: ("colour", word) for word in RGB}
+MEANS |= {word: ("size", "big") for word in ("big", "large")}
+MEANS |= {word: ("size", "small") for word in ("small", "little")}
+MEANS |= {word: ("texture", "plain") for word in ("plain", "solid")}
+MEANS |= {word: ("texture", "striped") for word in ("striped", "stripes")}
+MEANS |= {word: ("texture", "dotted") for word in ("dotted", "spotted", "dots")}
+MEANS |= {word: ("texture", "checkered") for word in ("checkered", "checks")}
+
+
+class Written:
+    """What a flavour's files hold."""
+
+    def __init__(self, root, flavour):
+        dataset, owner = FILES[flavour]
+        self.root = root
+        self.refs = pickle.loads((root / dataset / f"refs({owner}).p").read_bytes())
+        self.instances = json.loads((root / dataset / "instances.json").read_text())
+        self.annotations = {a["id"]: a for a in self.instances["annotations"]}
+        self.images = {image["id"]: image for image in self.instances["images"]}
+        self.of_image = {image_id: [] for image_id in self.images}
+        for annotation in self.instances["annotations"]:
+            self.of_image[annotation["image_id"]].append(annotation)
+        self.categories = {
+            c["id"]: c["name"] if c["supercategory"] == "stuff" else c["supercategory"]
+            for c in self.instances["categories"]
+        }
+
+    def sentences(self, *kinds):
+        """Pairs of a ref and a sentence, of all or some kinds."""
+        pairs = [(ref, sentence) for ref in self.refs for sentence in ref["sentences"]]
+        return [(r, s) for r, s in pairs if not kinds or s["kind"] in kinds]
+
+    def facts(self, image_id):
+        """`{annotation id: attributes}` of an image's things."""
+        return {a["id"]: a["attributes"] for a in self.of_image[image_id] if "attributes" in a}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """All four flavours, by name."""
+    folder = tmp_path_factory.mktemp("ref_shapes")
+    return {
+        flavour: Written(
+            write_ref_shapes(folder / flavour, flavour, scenes, processes=1, progress=False),
+            flavour,
+        )
+        for flavour, scenes in SCENES.items()
+    }
+
+
+@pytest.fixture(params=list(SCENES))
+def flavour(request):
+    return request.param
+
+
+def fitting(words, facts):
+    """The things that the words fit as far as they name a shape, colour, size or texture."""
+    said = [MEANS[word] for word in words.split() if word in MEANS]
+    return [i for i, thing in facts.items() if all(thing[name] == value for name, value in said)]
+
+
+def checksums(root):
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def draw_mask(annotation, size):
+    """The segmentation as pycocotools draws it: `(size, size)` bool."""
+    runs = coco_mask.frPyObjects(annotation["segmentation"], size, size)
+    return coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs).astype(bool)
+
+
+# Files
+
+
+def test_same_settings_give_the_same_bytes_for_any_number_of_processes(tmp_path):
+    scenes = {"train": 12, "val": 8}
+    one = write_ref_shapes(tmp_path / "one", scenes=scenes, processes=1, progress=False)
+    two = write_ref_shapes(tmp_path / "two", scenes=scenes, processes=2, progress=False)
+    other = write_ref_shapes(tmp_path / "other", scenes=scenes, seed=1, processes=1, progress=False)
+    assert checksums(one) == checksums(two)
+    assert checksums(one).keys() == checksums(other).keys()
+    assert not set(checksums(one).values()) & set(checksums(other).values())
+
+
+def test_layout_is_refers(written, flavour):
+    data = written[flavour]
+    for ref in data.refs:
+        assert set(ref) == {
+            *("sent_ids", "file_name", "ann_id", "ref_id"),
+            *("image_id", "split", "sentences", "category_id"),
+        }
+        annotation = data.annotations[ref["ann_id"]]
+        assert annotation["image_id"] == ref["image_id"]
+        assert annotation["category_id"] == ref["category_id"]
+        assert ref["file_name"] == data.images[ref["image_id"]]["file_name"]
+        assert ref["sent_ids"] == [sentence["sent_id"] for sentence in ref["sentences"]]
+        assert 1 <= len(ref["sentences"]) <= 3
+        for sentence in ref["sentences"]:
+            assert set(sentence) == {"tokens", "raw", "sent_id", "sent", "kind"}
+            assert sentence["tokens"] == sentence["sent"].split()
+            assert sentence["sent"] == re.sub("[^a-z ]", "", sentence["raw"].lower())
+    sentence_ids = [sentence["sent_id"] for _, sentence in data.sentences()]
+    assert len(sentence_ids) == len(set(sentence_ids))
+    refs_by_image = Counter(ref["image_id"] for ref in data.refs)
+    assert set(refs_by_image) == set(data.images)
+    assert set(refs_by_image.values()) <= {2, 3, 4}
+
+
+def test_each_image_has_one_split_and_the_numbers_are_as_asked(written, flavour):
+    data = written[flavour]
+    splits = {(ref["image_id"], ref["split"]) for ref in data.refs}
+    assert Counter(split for _, split in splits) == SCENES[flavour]
+    counts = json.loads((data.root / "ref_shapes.json").read_text())["counts"]
+    assert {split: count["images"] for split, count in counts.items()} == SCENES[flavour]
+    assert sum(count["sentences"] for count in counts.values()) == len(data.sentences())
+
+
+def test_our_own_reader_takes_it_for_refer(written, flavour):
+    data = written[flavour]
+    records = read_refer(data.root, *FILES[flavour])
+    assert sum(map(len, records.values())) == len(data.sentences())
+    record = records["val"][0]
+    with Image.open(record.image_path) as image:
+        assert image.format == "JPEG"
+        assert image.size == (record.width, record.height) == (240, 240)
+    assert record.mask().any()
+    assert record.kind in SHARES[flavour]
+
+
+def test_refs_unpickle_to_plain_types(written, flavour):
+    class NoClasses(pickle.Unpickler):
+        def find_class(self, module, name):
+            raise AssertionError(f"{module}.{name} is in the pickle")
+
+    dataset, owner = FILES[flavour]
+    with open(written[flavour].root / dataset / f"refs({owner}).p", "rb") as file:
+        assert NoClasses(file).load() == written[flavour].refs
+
+
+# Masks
+
+
+def test_annotations_agree_with_pycocotools(written, flavour):
+    data = written[flavour]
+    for annotation in data.annotations.values():
+        mask = draw_mask(annotation, 240)
+        runs = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+        assert annotation["area"] == coco_mask.area(runs) >= 120
+        assert annotation["bbox"] == coco_mask.toBbox(runs).tolist()
+        assert annotation["iscrowd"] == isinstance(annotation["segmentation"], dict)
+    assert {a["iscrowd"] for a in data.annotations.values()} == {0, 1}
+
+
+def test_masks_of_an_image_do_not_overlap(written):
+    data = written["referit"]
+    for image_id in list(data.images)[:20]:
+        covered = sum(draw_mask(a, 240).astype(int) for a in data.of_image[image_id])
+        assert covered.max() == 1
+        # Sky, water and ground leave nothing free.
+        assert covered.min() == 1
+
+
+def test_pixels_are_where_the_mask_is(written):
+    data, checked = written["unc"], 0
+    for image_id, image in list(data.images.items())[:40]:
+        path = data.root / "images/mscoco/images/train2014" / image["file_name"]
+        pixels = np.asarray(Image.open(path), int)
+        free = ~np.any([draw_mask(a, 240) for a in data.of_image[image_id]], axis=0)
+        for annotation in data.of_image[image_id]:
+            colour = RGB[annotation["attributes"]["colour"]]
+            is_coloured = np.abs(pixels - colour).max(axis=2) < 40
+            if annotation["attributes"]["texture"] == "plain":
+                mask = draw_mask(annotation, 240)
+                # The rim of 2 pixels is darker, and JPEG smears it a little.
+                assert is_coloured[grown(mask, -3)].mean() > 0.95
+                around = grown(mask, 4) & ~grown(mask, 1) & free
+                assert is_coloured[around].sum() <= 0.05 * around.sum()
+                checked += 1
+    assert checked > 30
+
+
+def grown(mask, margin):
+    """The mask with so many pixels more on all sides, or fewer if negative."""
+    if margin < 0:
+        return ~grown(~mask, -margin)
+    for axis in (0, 1):
+        mask = np.any([np.roll(mask, step, axis) for step in range(-margin, margin + 1)], axis=0)
+    return mask
+
+
+# Flavours
+
+
+def test_all_kinds_are_there_in_their_shares(written, flavour):
+    kinds = Counter(sentence["kind"] for _, sentence in written[flavour].sentences())
+    assert set(kinds) == set(SHARES[flavour])
+    assert sum(SHARES[flavour].values()) == pytest.approx(1)
+    for kind, share in SHARES[flavour].items():
+        assert kinds[kind] / kinds.total() == pytest.approx(share, abs=0.05)
+
+
+def test_unc_plus_has_no_words_of_place(written):
+    words = {word for _, sentence in written["unc+"].sentences() for word in sentence["tokens"]}
+    assert not words & {
+        *("left", "right", "top", "bottom", "upper", "lower", "middle", "center", "corner", "side"),
+        *("above", "below", "under", "over", "first", "second", "third", "fourth", "last", "end"),
+        *("leftmost", "rightmost", "topmost", "bottommost", "farthest", "closest", "highest"),
+    }
+    assert {"bigger", "next", "same", "touching", "behind"} <= words
+
+
+def test_gref_has_whole_sentences(written):
+    lengths = [len(sentence["tokens"]) for _, sentence in written["gref"].sentences()]
+    assert min(lengths) >= 6
+    assert max(lengths) <= 15
+    assert all(sentence["raw"].endswith(".") for _, sentence in written["gref"].sentences())
+
+
+def test_referit_has_stuff(written):
+    data = written["referit"]
+    for ref, sentence in data.sentences("stuff"):
+        name = data.categories[ref["category_id"]]
+        assert name in ("sky", "water", "grass", "sand", "snow", "dirt")
+        assert name in sentence["tokens"] or "ground" in sentence["tokens"]
+        assert data.annotations[ref["ann_id"]]["area"] > 0.05 * 240 * 240
+    assert {data.categories[ref["category_id"]] for ref in data.refs} > {"sky", "water", "star"}
+
+
+def test_unc_has_a_modest_vocabulary(written):
+    words = {word for _, sentence in written["unc"].sentences() for word in sentence["tokens"]}
+    assert 60 <= len(words) <= 80
+
+
+@pytest.mark.parametrize("name", ["unc", "unc+"])
+def test_targets_of_the_two_test_splits_are_of_disjoint_families(written, name):
+    data = written[name]
+    shapes = {split: set() for split in SCENES[name]}
+    for ref in data.refs:
+        shapes[ref["split"]].add(data.categories[ref["category_id"]])
+    assert not set(ROUND) & set(ANGULAR)
+    assert shapes["testA"] <= set(ROUND)
+    assert shapes["testB"] <= set(ANGULAR)
+    assert shapes["train"] == set(ROUND) | set(ANGULAR)
+
+
+# One answer to each sentence
+
+
+def test_most_scenes_have_several_things_of_a_kind(written, flavour):
+    data = written[flavour]
+    numbers = [len(data.facts(image_id)) for image_id in data.images]
+    assert min(numbers) >= 3
+    assert max(numbers) <= 8
+    for image_id in data.images:
+        shapes = Counter(thing["shape"] for thing in data.facts(image_id).values())
+        assert max(shapes.values()) >= 2
+
+
+def test_attributes_fit_one_thing(written, flavour):
+    data = written[flavour]
+    for ref, sentence in data.sentences("attribute"):
+        facts = data.facts(ref["image_id"])
+        fits = fitting(sentence["sent"], facts)
+        rank = re.search("biggest|largest|smallest", sentence["sent"])
+        if rank:
+            sign = 1 if rank[0] == "smallest" else -1
+            sizes = sorted((sign * log(facts[i]["extent"]), i) for i in fits)
+            assert sizes[0][1] == ref["ann_id"], sentence
+            assert sizes[1][0] - sizes[0][0] > log(1.25), sentence
+        else:
+            assert fits == [ref["ann_id"]], sentence
+
+
+@pytest.mark.parametrize("name", ["unc", "gref", "referit"])
+def test_ordinals_count_to_one_thing(written, name):
+    pattern = re.compile(r"\b(first|second|third|fourth)\b")
+    for ref, sentence in written[name].sentences("ordinal"):
+        words = sentence["sent"]
+        facts = written[name].facts(ref["image_id"])
+        side = words.split()[-1]
+        axis, sign = {"left": (0, 1), "right": (0, -1), "top": (1, 1), "bottom": (1, -1)}[side]
+        row = sorted((sign * facts[i]["centre"][axis], i) for i in fitting(words, facts))
+        number = ("first", "second", "third", "fourth").index(pattern.search(words)[0])
+        assert row[number][1] == ref["ann_id"], words
+        assert len(row) >= 3
+        assert min(after[0] - before[0] for before, after in pairwise(row)) > 0.07, words
+
+
+@pytest.mark.parametrize("name", ["unc", "gref", "referit"])
+def test_places_hold_one_thing(written, name):
+    """Of the things that the noun fits, no other is as far in the direction of the words."""
+    directions = {
+        (-1, 0): ("left", "leftmost"),
+        (1, 0): ("right", "rightmost"),
+        (0, -1): ("top", "topmost", "upper"),
+        (0, 1): ("bottom", "bottommost", "lower"),
+    }
+    wanted = {word: direction for direction, words in directions.items() for word in words}
+    for ref, sentence in written[name].sentences("location"):
+        facts = written[name].facts(ref["image_id"])
+        fits = fitting(sentence["sent"], facts)
+        assert len(fits) >= 2, sentence
+        direction = np.sum([wanted.get(word, (0, 0)) for word in sentence["tokens"]], axis=0)
+        centres = np.array([facts[i]["centre"] for i in fits]) - 0.5
+        distance = -centres @ direction if direction.any() else np.abs(centres).max(axis=1)
+        assert fits[int(np.argmin(distance))] == ref["ann_id"], sentence
+
+
+RELATION = re.compile(r" (?:to the )?(left of|right of|above|below) (?:the )?")
+AHEAD = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
+
+
+def related(sentence, facts):
+    """The things that surely are where the sentence says, and those that it might be said of."""
+    head, relation, anchor = RELATION.split(sentence, maxsplit=1)
+    surely, perhaps = set(), set()
+    for i in fitting(head, facts):
+        for j in fitting(anchor, facts):
+            step = np.subtract(facts[i]["centre"], facts[j]["centre"])
+            ahead = step @ AHEAD[relation]
+            aside = np.abs(step).sum() - abs(ahead)
+            if i != j and ahead > 0.11 and ahead > aside:
+                surely.add(i)
+            if i != j and ahead > 0 and ahead > 0.5 * aside:
+                perhaps.add(i)
+    return surely, perhaps
+
+
+@pytest.mark.parametrize("name", ["unc", "gref", "referit"])
+def test_relations_of_place_hold_for_one_thing(written, name):
+    checked = 0
+    for ref, sentence in written[name].sentences("relation", "order"):
+        if RELATION.search(sentence["sent"]):
+            surely, perhaps = related(sentence["sent"], written[name].facts(ref["image_id"]))
+            assert surely == perhaps == {ref["ann_id"]}, sentence
+            checked += 1
+    assert checked > 50
+
+
+def test_order_changes_the_answer(written, flavour):
+    """Each `order` sentence has its counterpart: the same words, the nouns swapped, another thing."""
+    data = written[flavour]
+    by_words = {}
+    for ref, sentence in data.sentences("order"):
+        bag = ref["image_id"], tuple(sorted(sentence["tokens"]))
+        by_words.setdefault(bag, []).append((sentence["tokens"], ref["ann_id"]))
+    assert by_words
+    for (image_id, _), pairs in by_words.items():
+        (words, target), (swapped, counterpart) = pairs
+        assert words != swapped
+        assert target != counterpart
+        facts = data.facts(image_id)
+        assert sum(thing["shape"] in ROUND + ANGULAR for thing in facts.values()) >= 3
+        rotated = {tuple(words[n:] + words[:n]) for n in range(len(words))}
+        assert flavour != "unc" or nouns_swapped(words, swapped) or tuple(swapped) in rotated
+
+
+def nouns_swapped(words, swapped):
+    """Whether both are "A between B" and "B between A" for some words A, B and between."""
+    words, swapped = ([w for w in sentence if w != "the"] for sentence in (words, swapped))
+    return any(
+        swapped == words[end:] + words[start:end] + words[:start]
+        for start in range(1, len(words))
+        for end in range(start + 1, len(words))
+    )
+
+
+# Arguments and interrupted runs
+
+
+def test_same_root_again_does_nothing_and_other_settings_are_refused(tmp_path):
+    root = tmp_path / "data"
+    arguments = {"scenes": {"train": 3}, "processes": 1, "progress": False}
+    assert write_ref_shapes(root, **arguments) == root
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    assert write_ref_shapes(root, **arguments) == root
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+    with pytest.raises(FileExistsError, match="Choose another root, or remove"):
+        write_ref_shapes(root, seed=1, **arguments)
+    with pytest.raises(FileExistsError, match="one flavour"):
+        write_ref_shapes(root, "gref", **arguments)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        write_ref_shapes(tmp_path, scenes={"train": 1}, processes=1, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"flavour": "coco"}, "flavour must be one of .* Received: 'coco'"),
+        ({"flavour": "gref", "scenes": {"testA": 5}}, "splits .*'train', 'val'.* Received"),
+        ({"scenes": {}}, "scenes must give numbers"),
+        ({"scenes": {"train": 0}}, "1 or more"),
+        ({"size": 32}, "at least 96 pixels. Received: 32"),
+        ({"seed": -1}, "seed must be 0 or more"),
+    ],
+)
+def test_bad_arguments_are_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        write_ref_shapes(tmp_path / "data", progress=False, **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(writer.pickle, "dumps", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_ref_shapes(tmp_path / "data", scenes={"train": 2}, processes=1, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_run_is_not_taken_for_complete(tmp_path):
+    root = tmp_path / "data"
+    code = (
+        "from keras_cmsa.data.ref_shapes import write_ref_shapes as write\n"
+        f"write({str(root)!r}, processes=1, progress=False)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 20
+    while not list(tmp_path.glob("*/images/**/*.jpg")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    assert list(tmp_path.glob("data.partial-*/images/**/*.jpg"))
+    assert not root.exists()
+    write_ref_shapes(root, scenes={"train": 2}, processes=1, progress=False)
+    assert json.loads((root / "ref_shapes.json").read_text())["counts"]["train"]["images"] == 2
+
+
+def test_importing_it_is_cheap():
+    """Every process that draws imports it."""
+    code = "import sys, keras_cmsa.data.ref_shapes; print({'keras', 'tensorflow'} & {*sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
+
+
+def test_other_sizes(tmp_path):
+    root = write_ref_shapes(
+        tmp_path / "data", size=160, scenes={"val": 3}, processes=1, progress=False
+    )
+    for records in read_refer(root).values():
+        for record in records:
+            assert record.mask().shape == (160, 160)

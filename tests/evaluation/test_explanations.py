@@ -1,0 +1,83 @@
+"""What a model looked at, against its own layers called by hand."""
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.evaluation.crf import MaskRule
+from keras_cmsa.inference.masks import to_mask
+
+SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
+SIZE = (24, 32)
+
+
+@pytest.fixture
+def photo():
+    return np.random.default_rng(3).integers(0, 256, (*SIZE, 3)).astype("uint8")
+
+
+def explained(predictor, photo, **options):
+    from keras_cmsa.evaluation.explanations import Explainer
+
+    with pytest.warns(UserWarning, match="takes 5 words"):
+        return Explainer(predictor, **options)(photo, SENTENCES)
+
+
+def level_logits(predictor, photo, sentence):
+    """The fused map `(h, w, F)` and the logits `(S, S)` of the last level alone."""
+    import keras
+
+    model, preprocessor = predictor.model, predictor.preprocessor
+    up_to_fusion = keras.Model(model.input, model.get_layer("fusion").input)
+    levels = up_to_fusion(preprocessor([photo], [sentence]), training=False)
+    fused, parts = model.get_layer("fusion")(levels, return_levels=True)
+    logits = model.get_layer("logits")(model.get_layer("score")(parts[2]))
+    return tiny.to_numpy(fused)[0], tiny.to_numpy(logits)[0, ..., 0]
+
+
+@pytest.mark.parametrize("profile", ["strict", "tf_phrasecut"])
+def test_the_last_level_alone_and_the_strongest_channel(predictor, photo, profile):
+    preprocessor = predictor.preprocessor
+    explanations = explained(predictor, photo, rule=MaskRule(profile))
+    for explanation, sentence in zip(explanations, SENTENCES, strict=True):
+        fused, logits = level_logits(predictor, photo, sentence)
+        last_level = to_mask(logits, SIZE, preprocessor, profile)
+        np.testing.assert_array_equal(explanation.last_level, last_level)
+        found = to_mask(explanation.prediction.logits, SIZE, preprocessor, profile)
+        np.testing.assert_array_equal(explanation.found, found)
+        assert explanation.levels == ["Res3", "Res4", "Res5"]
+        peaks = fused.reshape(-1, fused.shape[-1]).max(axis=0)
+        strongest = fused[..., np.argmax(peaks)]
+        heat = explanation.strongest_channel
+        assert heat.shape == SIZE and heat.max() == 1
+        row, column = np.unravel_index(np.argmax(strongest), strongest.shape)
+        top, left = np.unravel_index(np.argmax(heat), heat.shape)
+        # The image fills rows 2 to 14 of the 16; each of the 2 x 2 cells covers 8.
+        assert (top * 0.5 + 2) // 8 == row and left * 0.5 // 8 == column
+
+
+def test_the_last_level_from_a_model_of_its_own(predictor, photo):
+    for explanation in explained(predictor, photo, single_level=predictor):
+        np.testing.assert_array_equal(explanation.last_level, explanation.prediction.mask)
+        assert explanation.last_level_by == "the model cmsa"
+
+
+def test_a_system_without_such_parts(seeded):
+    from keras_cmsa.evaluation.explanations import can_explain, inner_model
+
+    image = seeded.Input((16, 16, 3), name="image")
+    words = seeded.Input((5,), dtype="int32", name="words")
+    model = seeded.Model({"image": image, "words": words}, image, name="lstm")
+    assert not can_explain(model)
+    with pytest.raises(ValueError, match="Received: 'lstm'"):
+        inner_model(model)
+
+
+def test_the_strongest_channel_of_a_known_map():
+    from keras_cmsa.evaluation.explanations import strongest_channel
+
+    fused = np.zeros((2, 2, 3), "float32")
+    fused[..., 0] = 3
+    fused[..., 1] = [[-4, 0], [2, 4]]
+    fused[..., 2] = -9
+    np.testing.assert_allclose(strongest_channel(fused), [[0, 0.5], [0.75, 1]])

@@ -1,0 +1,24 @@
+"""The table of an evaluation in a terminal."""
+
+import tiny
+
+from keras_cmsa.evaluation.report import print_metrics
+from keras_cmsa.evaluation.scores import Score, metrics_of
+
+
+def test_the_table_fits_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    record = tiny.record("a.png", tiny.box(4, 4, 0, 0, 2, 2))
+    scores = {"val": [Score(record, 1, 4)], "testA+crf": [Score(record, 90, 100)]}
+    print_metrics(metrics_of(scores, "tf_phrasecut", "random (seed 0)"), "out/metrics.json")
+    printed = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    assert "profile tf_phrasecut" in printed
+    assert "out/metrics.json; starting weights: random (seed 0)" in printed
+    head = next(line for line in printed.splitlines() if "split" in line)
+    for name in ("overall", "mean", "@.5", "@.9", "count"):
+        assert name in head
+    val, refined = (
+        next(line for line in printed.splitlines() if name in line) for name in ("val", "testA+crf")
+    )
+    assert "0.250" in val and "0.900" in refined

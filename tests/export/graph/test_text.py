@@ -1,0 +1,109 @@
+"""Words in a TensorFlow graph: those of `split_words`, code point by code point."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+tf = pytest.importorskip("tensorflow")
+
+
+def graph_words(texts):
+    from keras_cmsa.export.graph.text import split_words
+
+    words = split_words(tf.constant(texts, tf.string)).to_list()
+    return [[word.decode() for word in of_text] for of_text in words]
+
+
+@pytest.mark.parametrize("name", ["unc_val", "unc_testA", "referit_val"])
+def test_words_of_every_real_expression(samples, name):
+    from keras_cmsa.preprocessing.text import split_words
+
+    lines = (samples / f"expressions/{name}.txt").read_text("utf-8").splitlines()
+    assert len(lines) > 5000
+    assert graph_words(lines) == [split_words(line) for line in lines]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text() | st.binary(), min_size=1))
+def test_words_of_any_text(texts):
+    from keras_cmsa.preprocessing.text import split_words
+
+    texts = [text.encode() if isinstance(text, str) else text for text in texts]
+    assert graph_words(texts) == [split_words(text) for text in texts]
+
+
+def check_code_points(codes):
+    """Each between two letters: joined, lower case, or apart."""
+    from keras_cmsa.preprocessing.text import split_words
+
+    texts = [f"a{chr(code)}b" for code in codes if not 0xD800 <= code < 0xE000]
+    assert graph_words(texts) == [split_words(text) for text in texts]
+
+
+def test_words_of_code_points():
+    """The scripts in use, all of them, and of the other code points one in 97."""
+    check_code_points([*range(0x8000), *range(0x10000, 0x18000), *range(0x8000, 0x110000, 97)])
+
+
+@pytest.mark.slow
+def test_words_of_every_code_point():
+    check_code_points(range(0x110000))
+
+
+def test_ids_tokens_and_counts(tmp_path):
+    from keras_cmsa.export.graph.text import WordIds
+    from keras_cmsa.preprocessing.text import Vocabulary
+
+    plain = Vocabulary(["red", "box"], 3)
+    plain.save(tmp_path / "words.txt")
+    texts = ["Red box!", "a red box on the left", "box", "the"]
+    ids, tokens, counts = WordIds(tmp_path / "words.txt", 3)(tf.constant([*texts, "?"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of texts of unknown words alone
+        np.testing.assert_array_equal(ids[:-1], plain.encode(texts))
+    assert ids.numpy()[-1].tolist() == [0, 0, 0]
+    assert counts.numpy().tolist() == [2, 6, 1, 1, 0]
+    shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
+    assert shown == [*(plain.tokens(text) for text in texts), []]
+
+
+PIECES = ["red", "b", "##ox", "##o", "##x", "r", "e", "d", "##e", "##d", "ж", "##ж", "箱", "##箱"]
+
+
+@pytest.fixture(scope="module")
+def pieces(tmp_path_factory):
+    """`WordPieces` in both forms."""
+    pytest.importorskip("tensorflow_text")
+    from keras_cmsa.export.graph.text import PieceIds
+    from keras_cmsa.preprocessing.text import WordPieces
+
+    path = tmp_path_factory.mktemp("pieces") / "vocabulary.txt"
+    plain = WordPieces(PIECES, 6)
+    plain.save(path)
+    return plain, PieceIds(path, 6)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("redboxжЖ箱z #'").filter(str.strip), min_size=1))
+def test_pieces_of_any_text(pieces, texts):
+    plain, in_graph = pieces
+    texts = [text for text in texts if plain.split(text)] or ["red"]
+    ids, tokens, counts = in_graph(tf.constant(texts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of texts of unknown words alone
+        np.testing.assert_array_equal(ids, plain.encode(texts))
+    assert counts.numpy().tolist() == [len(plain.split(text)) for text in texts]
+    shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
+    assert shown == [plain.tokens(text) for text in texts]
+
+
+def test_a_long_word_has_no_pieces(pieces):
+    for length in (100, 101):
+        _, tokens, counts = pieces[1](tf.constant(["e" * length]))
+        assert counts.numpy().tolist() == [len(pieces[0].split("e" * length))]
+        assert [token.decode() for token in tokens.numpy()[0] if token] == pieces[0].tokens(
+            "e" * length
+        )

@@ -1,0 +1,74 @@
+"""Folded models compute the same with fewer steps."""
+
+import numpy as np
+import pytest
+import tiny
+
+pytestmark = pytest.mark.keras
+
+# Statistics and weights that are not those of a fresh normalisation: gamma, beta, mean, variance.
+NORM = [[1.5, -2, 0.5, 3], [0.1, 2, -1, 0.3], [0.3, -0.2, 0, 1], [0.5, 2, 3, 0.1]]
+
+
+def norms_of(model):
+    from keras import Model, layers
+
+    inner = [norm for x in model.layers if isinstance(x, Model) for norm in norms_of(x)]
+    return inner + [x.name for x in model.layers if isinstance(x, layers.BatchNormalization)]
+
+
+def test_folding_changes_nothing_but_the_work(seeded, photo):
+    from keras_cmsa.export.folding import fold_batch_norms
+    from keras_cmsa.models.cmsa import with_attention
+
+    model = tiny.shaken(tiny.model(), np.random.default_rng(5))
+    norm = model.get_layer("backbone").get_layer("stem_norm")
+    norm.set_weights([np.array(x, "float32") for x in NORM])
+    before = model.get_weights()
+    folded = fold_batch_norms(model)
+    assert norms_of(model) == ["stem_norm"] and norms_of(folded) == []
+    inputs = tiny.preprocessor()([photo] * 3, ["red box", "box", "the green box right"])
+    wanted, found = (with_attention(m)(inputs, training=False) for m in (model, folded))
+    for name, value in wanted.items():
+        value, other = tiny.to_numpy(value), tiny.to_numpy(found[name])
+        np.testing.assert_allclose(other, value, atol=1e-5 * max(1, np.abs(value).max()))
+    for weight, value in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    assert not folded.trainable_variables
+
+
+def test_only_what_can_be_folded_is(seeded):
+    """Not behind an activation, not where the convolution is read twice or is an output, not alone."""
+    from keras import layers
+
+    from keras_cmsa.export.folding import fold_batch_norms
+
+    rng = np.random.default_rng(0)
+    x = seeded.Input((6, 6, 2))
+    norm = layers.BatchNormalization
+    a = norm(name="folds", scale=False)(layers.Conv2D(3, 3, groups=1, name="a")(x))
+    b = norm(name="after_relu")(layers.Conv2D(3, 3, activation="relu", name="b")(x))
+    twice = layers.Conv2D(3, 3, name="twice")(x)
+    c = layers.Add()([norm(name="read_twice")(twice), twice])
+    out = layers.Conv2D(3, 3, name="out")(x)
+    d = norm(name="of_an_output")(out)
+    e = norm(name="alone", center=False)(a)
+    model = seeded.Model(x, [layers.Add()([a, b, c, d, e]), out])
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    folded = fold_batch_norms(model)
+    assert set(norms_of(folded)) == {"after_relu", "read_twice", "of_an_output", "alone"}
+    image = rng.normal(size=(2, 6, 6, 2)).astype("float32")
+    for found, wanted in zip(folded(image, training=False), model(image, training=False)):
+        np.testing.assert_allclose(
+            tiny.to_numpy(found), tiny.to_numpy(wanted), rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.slow
+def test_resnet_101_folds_whole(seeded):
+    from keras_cmsa.export.folding import fold_batch_norms
+    from keras_cmsa.models.backbones import dilated_resnet101
+
+    backbone = dilated_resnet101(64, weights=None)
+    assert len(norms_of(backbone)) == 104 and not norms_of(fold_batch_norms(backbone))

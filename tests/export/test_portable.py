@@ -1,0 +1,158 @@
+"""ONNX and LiteRT files compute what the model does, outside of TensorFlow."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from command import last_line, run
+from PIL import Image
+
+pytest.importorskip("tensorflow")
+
+DOCS = Path(__file__).parents[2] / "docs"
+FORMS = {"onnx": ".onnx", "litert": ".tflite"}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def form(request):
+    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}[request.param])
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def written(form, preset, tmp_path_factory):
+    """The file that `keras-cmsa export` writes of a preset, folded."""
+    path = tmp_path_factory.mktemp(form) / "new" / f"tiny{FORMS[form]}"
+    assert run("export", path, "--model", preset, "--format", form, "--fold-norms") == 0
+    return path
+
+
+def writer_and_runner(form):
+    from keras_cmsa.export import portable
+
+    return {
+        "onnx": (portable.export_onnx, portable.run_onnx),
+        "litert": (portable.export_litert, portable.run_litert),
+    }[form]
+
+
+def inputs_of(batch, seed=0):
+    rng = np.random.default_rng(seed)
+    words = rng.integers(1, len(tiny.vocabulary()), (batch, tiny.WORDS)).astype("int32")
+    words[0, 2:] = 0
+    image = rng.uniform(0, 255, (batch, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
+    return {"image": image, "words": words}
+
+
+def check(model, found, inputs, tolerance):
+    from keras_cmsa.models.cmsa import with_attention
+
+    wanted = with_attention(model)(inputs, training=False)
+    assert set(found) == set(wanted) == {"logits", "word_attention", "position_attention"}
+    for name, value in wanted.items():
+        value = tiny.to_numpy(value)
+        atol = tolerance * max(1, np.abs(value).max())
+        np.testing.assert_allclose(found[name], value, atol=atol, err_msg=name)
+    return wanted
+
+
+@pytest.mark.slow
+def test_it_runs_elsewhere(predictor, written, form):
+    from keras_cmsa.preprocessing.text import Vocabulary
+
+    assert {p.name for p in written.parent.iterdir()} == {written.name, "tiny.vocabulary.txt"}
+    words = Vocabulary.load(written.with_suffix(".vocabulary.txt"), tiny.WORDS)
+    assert words == tiny.vocabulary()
+    _, runner = writer_and_runner(form)
+    for batch in (1, 3):
+        inputs = inputs_of(batch, seed=batch)
+        check(predictor.model, runner(written, inputs), inputs, 1e-4)
+
+
+@pytest.mark.slow
+def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
+    before = written.read_bytes()
+    write, _ = writer_and_runner(form)
+    with pytest.raises(FileExistsError, match="is there already"):
+        write(predictor.model, predictor.preprocessor, written)
+    assert run("export", written, "--model", preset, "--format", form) == 2
+    assert "is there already" in last_line(capsys)
+    assert written.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_scores_of_any_range(predictor, tmp_path, form):
+    """The branch of the attention that is taken where exponentials of scores would vanish."""
+    wide = tiny.model()
+    wide.set_weights(predictor.model.get_weights())
+    for layer in wide.layers:
+        if layer.name.startswith("attention_"):
+            for kernel in (layer.query_kernel, layer.key_kernel):
+                kernel.assign(60 * kernel)
+    path = tmp_path / f"wide{FORMS[form]}"
+    write, runner = writer_and_runner(form)
+    assert write(wide, predictor.preprocessor, path) == path
+    inputs = inputs_of(2)
+    wanted = check(wide, runner(path, inputs), inputs, 1e-3)
+    assert tiny.to_numpy(wanted["word_attention"]).max() > 0.3
+
+
+@pytest.mark.parametrize("error", [0.5, float("nan")])
+def test_what_computes_something_else_is_not_kept(predictor, tmp_path, form, monkeypatch, error):
+    """Without the conversion itself, which takes seconds and is run above."""
+    from keras_cmsa.export import portable
+
+    def convert(model, path, **_):
+        Path(path).write_bytes(b"converted")
+        monkeypatch.setattr(portable, f"run_{form}", lambda _, inputs: outputs_of(model, inputs))
+
+    def outputs_of(model, inputs):
+        outputs = {name: np.array(x) for name, x in model.predict_on_batch(inputs).items()}
+        outputs["logits"][0, 0, 0] += error
+        return outputs
+
+    monkeypatch.setattr("keras.Model.export", convert)
+    write, _ = writer_and_runner(form)
+    path = tmp_path / f"model{FORMS[form]}"
+    # What is run on the file is looked up when the export begins.
+    monkeypatch.setattr(portable, f"run_{form}", lambda *a: getattr(portable, f"run_{form}")(*a))
+    with pytest.raises(RuntimeError, match="gives other logits than the model"):
+        write(predictor.model, predictor.preprocessor, path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
+    from keras_cmsa import Preprocessor, Vocabulary
+
+    write, _ = writer_and_runner(form)
+    path = tmp_path / f"model{FORMS[form]}"
+    with pytest.raises(ValueError, match=f"must end in {FORMS[form]}"):
+        write(predictor.model, predictor.preprocessor, tmp_path / "model.bin")
+    with pytest.raises(ValueError, match="vocabulary does not fit the model"):
+        other = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
+        write(predictor.model, other, path)
+    library = {"onnx": "tf2onnx", "litert": "ai_edge_litert"}[form]
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"keras-cmsa\[{form}\]"):
+        write(predictor.model, predictor.preprocessor, path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx"], indirect=True)
+def test_the_example_of_the_docs(predictor, written, tmp_path, monkeypatch, photo):
+    """The mask of the page is the predictor's."""
+    page = (DOCS / "serving.md").read_text(encoding="utf-8")
+    blocks = [part.split("```")[0] for part in page.split("```python\n")[1:]]
+    (code,) = [block for block in blocks if "onnxruntime" in block]
+    monkeypatch.chdir(tmp_path)
+    for ending in (".onnx", ".vocabulary.txt"):
+        Path(f"cmsa{ending}").write_bytes(written.with_suffix(ending).read_bytes())
+    Image.fromarray(photo).save("photo.jpg")
+    names = {}
+    exec(code.replace("man in yellow shirt", "red box"), names)
+    wanted = predictor("photo.jpg", "red box").mask
+    assert 0 < wanted.mean() < 1
+    np.testing.assert_array_equal(names["mask"], wanted)

@@ -1,0 +1,313 @@
+"""The SavedModel as a folder: what lies in it, where it loads, what is refused."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import c_library
+import numpy as np
+import pytest
+import tiny
+from command import run
+from image_files import bomb, encoded, mask_of
+
+tf = pytest.importorskip("tensorflow")
+
+# All of TensorFlow's core. What Python or a library of its own would have to run is not among them.
+ALLOWED_OPS = set(
+    """
+    AddN AddV2 All Any Assert AssignVariableOp AvgPool BatchMatMulV2 BiasAdd BroadcastGradientArgs
+    BroadcastTo Case Cast ConcatV2 Const Conv2D Cumsum DecodeBmp DecodeGif DecodeJpeg DecodePng
+    DecodeRaw DenseBincount DisableCopyOnRead Einsum EncodePng EnsureShape Equal Exp ExpandDims Fill
+    FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN If
+    IgnoreErrorsDataset InitializeTableFromTextFileV2 LeftShift Less LessEqual LogicalAnd LogicalNot
+    LogicalOr LookupTableFindV2 LowerBound MapDataset MatMul Max MaxPool Maximum Mean
+    MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OneHot Pack Pad PadV2 PartitionedCall
+    Placeholder Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv ReduceDataset
+    Relu Reshape ResizeBilinear RestoreV2 ReverseV2 RightShift Round Rsqrt SaveV2 Select SelectV2
+    Shape ShardedFilename Sigmoid Size Slice Softmax Split Sqrt Square Squeeze
+    StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StaticRegexFullMatch
+    StopGradient StridedSlice StridedSliceGrad StringJoin StringLength StringSplitV2 Sub Substr Sum
+    Tanh TensorDataset TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
+    TensorListStack Tile Transpose UnicodeDecode UnicodeEncode Unpack UpperBound VarHandleOp
+    VarIsInitializedOp Where While ZerosLike
+    """.split()
+)
+
+
+def operations(version):
+    graph = c_library.graph_of(version).graph_def
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    return {node.op for node in nodes}
+
+
+# --- The folder
+
+
+def test_the_layout(exported, predictor):
+    assert exported.name == "1" and [p.name for p in exported.parent.iterdir()] == ["1"]
+    files = {str(p.relative_to(exported)) for p in exported.rglob("*") if p.is_file()}
+    assert files == {
+        "saved_model.pb",
+        "fingerprint.pb",
+        "assets/vocabulary.txt",
+        "variables/variables.index",
+        "variables/variables.data-00000-of-00001",
+        "config.json",
+        "README.md",
+        "assets.extra/tf_serving_warmup_requests",
+    }
+    words = (exported / "assets/vocabulary.txt").read_text(encoding="utf-8")
+    assert words.split("\n") == [*predictor.preprocessor.vocabulary.words, ""]
+
+
+def test_the_config_is_the_presets_and_says_how_it_was_exported(exported, predictor):
+    config = json.loads((exported / "config.json").read_text())
+    assert config["preprocessor"] == predictor.preprocessor.get_config()
+    for key in ("system", "data", "starting_weights", "training", "metrics", "licence"):
+        assert config[key] == predictor.config[key]
+    assert config["parameters"] == predictor.model.count_params()
+    assert config["export"] == {
+        "Name for a server": "cmsa",
+        "Version": 1,
+        "Masks by the profile": "strict",
+        "Weights stored as": "float32",
+        "Batch normalisation folded into convolutions": False,
+        "Largest image in pixels": 50_000_000,
+    }
+    card = (exported / "README.md").read_text("utf-8").splitlines()
+    for line in ("| Words per expression N | 5 |", "| Version | 1 |", "| Trained on | boxes |"):
+        assert line in card
+
+
+def test_info_knows_a_version(exported, predictor, capsys):
+    assert run("info", exported, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    wanted = {
+        "model": "cmsa",
+        "trained on": "boxes",
+        "image size": 16,
+        "resizing": "pad",
+        "vocabulary": 10,
+        "parameters": predictor.model.count_params(),
+        "precision": "float32",
+        "attention": "Res3, Res4, Res5",
+        "overall IoU on val": 0.5,
+    }
+    assert {name: facts.get(name) for name in wanted} == wanted
+
+
+def test_operations_are_of_the_core(exported):
+    assert operations(exported) - ALLOWED_OPS == set()
+
+
+def test_every_output_has_a_batch_and_a_plain_type(exported):
+    for name in ("serving_default", "tensors", "heatmap"):
+        for output in c_library.signature_of(exported, name).outputs.values():
+            assert output.tensor_shape.dim[0].size == -1
+            assert output.dtype in (tf.float32, tf.string, tf.bool)
+
+
+# --- TensorFlow's C library: the loader of TensorFlow Serving, in a process without Python's
+
+
+def rows_of(photo):
+    """Rows of all kinds, and which of them are valid."""
+    good = encoded(photo, "JPEG")
+    rows = [good, good[:300], b"text", encoded(photo), encoded(photo[:9], "GIF"), bomb(), good]
+    expressions = [e.encode() for e in (*tiny.SENTENCES, tiny.SENTENCES[0], "red box", "")]
+    return rows, expressions, [True, False, False, True, True, False, False]
+
+
+@pytest.fixture(scope="module")
+def from_c(exported, tmp_path_factory):
+    """Requests, the C library's answers, and its peaks of memory: a photo, a bomb, rows of all kinds."""
+    photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
+    rows, expressions, _ = rows_of(photo)
+    requests = [
+        {"image_bytes": [encoded(photo)], "expression": [b"red box"]},
+        {"image_bytes": [bomb()], "expression": [b"red box"]},
+        {"image_bytes": rows, "expression": expressions},
+    ]
+    answers, peaks = c_library.ask(exported, requests, tmp_path_factory.mktemp("c"))
+    assert answers, peaks
+    return requests, answers, peaks
+
+
+def test_the_c_library_gives_the_same(from_c, served, photo):
+    requests, answers, _ = from_c
+    for request, answer in zip(requests, answers, strict=True):
+        expected = served(request["image_bytes"], request["expression"])
+        assert set(answer) == set(expected)
+        for name, rows in expected.items():
+            if rows.dtype == object:
+                np.testing.assert_array_equal(answer[name], rows, name)
+            else:
+                np.testing.assert_allclose(answer[name], rows, atol=1e-6, err_msg=name)
+    assert answers[2]["valid"].tolist() == rows_of(photo)[2]
+
+
+def test_an_image_of_400_million_pixels_takes_no_memory(from_c):
+    """It would take 1.2 GB: its size is read from its header, and nothing is decoded."""
+    _, answers, (usual, peak, _) = from_c
+    assert [answer["valid"].tolist() for answer in answers[:2]] == [[True], [False]]
+    assert peak - usual < 50e6
+
+
+def test_the_c_library_refuses_an_operation_of_another_library(exported, tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    path = tmp_path / "1"
+    shutil.copytree(exported, path)
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    functions = proto.meta_graphs[0].graph_def.library.function
+    changed = [node for f in functions for node in f.node_def if node.op == "UnicodeDecode"]
+    assert changed
+    for node in changed:
+        node.op = "FastUnicodeDecode"
+    (path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    assert set(c_library.signature_of(path).inputs) == {"image_bytes", "expression"}
+    answers, error = c_library.ask(path, [], tmp_path)
+    assert answers is None and "FastUnicodeDecode" in error
+
+
+@pytest.mark.slow
+def test_saved_model_cli_knows_and_runs_it(exported, served, photo, tmp_path):
+    program = Path(sys.executable).with_name("saved_model_cli")
+    common = ["--dir", exported, "--tag_set", "serve"]
+
+    def run(command, *options):
+        done = subprocess.run([program, command, *common, *options], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    shown = run("show", "--signature_def", "serving_default")
+    for line in (
+        "inputs['expression'] tensor_info:",
+        "outputs['mask_png_bytes'] tensor_info:",
+        "shape: (-1, 16, 16)",
+        "Method name is: tensorflow/serving/predict",
+    ):
+        assert line in shown
+    assert "does not contain the default denylisted ops" in run("scan")
+    file = encoded(photo[:9, :9])
+    given = f"image_bytes=[{file!r}];expression=[b'red box']"
+    run("run", "--signature_def", "serving_default", "--input_exprs", given, "--outdir", tmp_path)
+    wanted = served([file], ["red box"])
+    for name in ("probabilities", "score", "box", "word_attention"):
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), wanted[name], atol=1e-6)
+
+
+# --- Other forms, each an export of its own
+
+
+@pytest.mark.slow
+def test_an_artefact_of_word_pieces(tmp_path, photo, serve_version, seeded):
+    """Same rules, same predictor; and the C library alone, which lacks its operation, refuses it."""
+    pytest.importorskip("tensorflow_text")
+    from keras_cmsa import Predictor, Preprocessor
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+    from keras_cmsa.preprocessing.text import WordPieces
+
+    pieces = [*"redbluox", *(f"##{letter}" for letter in "redbluox"), "red"]
+    preprocessor = Preprocessor(WordPieces(dict.fromkeys(pieces), tiny.WORDS), tiny.SIZE)
+    model = tiny.finder(preprocessor)
+    options = ExportOptions(warmup=False)
+    path = export_saved_model(model, preprocessor, tmp_path / "cmsa", options=options)
+    config = json.loads((path / "config.json").read_text())
+    assert config["preprocessor"]["tokenizer"] == "wordpiece"
+    sentence = "red box"
+    answer = serve_version(path)([encoded(photo)], [sentence])
+    ours, loaded = Predictor(model, preprocessor), Predictor.from_preset(path)
+    assert isinstance(loaded.preprocessor.vocabulary, WordPieces)
+    tokens = ["red", "b", "##o", "##x"]
+    assert ours(photo, sentence).tokens == tokens
+    assert [word.decode() for word in answer["words"][0] if word] == tokens
+    mask = mask_of(answer["mask_png_bytes"][0])
+    assert 0 < mask.mean() < 1
+    for predictor in (ours, loaded):
+        np.testing.assert_array_equal(mask, predictor(photo, sentence).mask)
+    answers, error = c_library.ask(path, [], tmp_path)
+    assert answers is None and "WordpieceTokenizeWithOffsets" in error
+    assert operations(path) - ALLOWED_OPS == {"WordpieceTokenizeWithOffsets"}
+
+
+FORMS = [({"fold_norms": True}, 1e-5), ({"dtype": "float16"}, 1e-2), ({"dtype": "bfloat16"}, 0.1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("options", "error"), FORMS, ids=str)
+def test_folded_and_half_precision_artefacts(exported, predictor, photo, tmp_path, options, error):
+    from keras_cmsa import Predictor
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+
+    exact = predictor(photo, "red box").logits
+    other = export_saved_model(
+        predictor.model, predictor.preprocessor, tmp_path / "cmsa", 7,
+        ExportOptions(warmup=False, **options),
+    )  # fmt: skip
+    assert other.name == "7" and not (other / "assets.extra").exists()
+    found = Predictor.from_preset(other)(photo, "red box").logits
+    assert np.abs(found - exact).max() <= error * max(1, np.abs(exact).max())
+    facts = json.loads((other / "config.json").read_text())["export"]
+    assert facts["Batch normalisation folded into convolutions"] is ("fold_norms" in options)
+    assert facts["Weights stored as"] == options.get("dtype", "float32")
+    assert operations(other) - ALLOWED_OPS == set()
+    if "dtype" in options:
+        sizes = [(p / "variables/variables.data-00000-of-00001").stat().st_size
+                 for p in (other, exported)]  # fmt: skip
+        assert sizes[0] < 0.7 * sizes[1]
+
+
+# --- What is refused
+
+
+def test_a_version_is_never_written_over(exported, predictor):
+    from keras_cmsa.export.saved_model import export_saved_model
+
+    before = (exported / "saved_model.pb").stat()
+    with pytest.raises(FileExistsError, match="is there already, and may be in service"):
+        export_saved_model(predictor.model, predictor.preprocessor, exported.parent)
+    assert (exported / "saved_model.pb").stat() == before
+
+
+def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch):
+    from keras_cmsa import Preprocessor, Vocabulary, load_preset
+    from keras_cmsa.export import saved_model
+
+    model, preprocessor, folder = predictor.model, predictor.preprocessor, tmp_path / "cmsa"
+    export = saved_model.export_saved_model
+    other_words = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
+    with pytest.raises(ValueError, match="vocabulary does not fit the model"):
+        export(model, other_words, folder)
+    with pytest.raises(ValueError, match="takes images of 16 x 16"):
+        export(model, Preprocessor(preprocessor.vocabulary, 32), folder)
+    for version in (0, -1, "1", 1.0, True):
+        with pytest.raises(ValueError, match="version must be a positive integer"):
+            export(model, preprocessor, folder, version)
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        saved_model.ExportOptions(dtype="int8")
+    with pytest.raises(ValueError, match="profile must be one of"):
+        saved_model.ExportOptions(profile="phrasecut")
+    with pytest.raises(ValueError, match="comes from a SavedModel: copy its folder"):
+        loaded = load_preset(exported)
+        export(loaded.model, loaded.preprocessor, folder)
+    assert not folder.exists()
+
+    def full(*_):
+        raise OSError("full")
+
+    monkeypatch.setattr(saved_model, "write_graph", full)
+    with pytest.raises(OSError, match="full"):
+        export(model, preprocessor, folder)
+    assert not list(folder.iterdir())
+
+
+def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):
+    from keras_cmsa.export.saved_model import export_saved_model
+
+    monkeypatch.setattr(seeded.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
+        export_saved_model(predictor.model, predictor.preprocessor, tmp_path / "cmsa")

@@ -1,0 +1,176 @@
+"""What a served model answers: the predictor's masks, whatever stands in a batch."""
+
+import c_library
+import numpy as np
+import pytest
+import tiny
+from image_files import bomb, encoded, mask_of
+
+tf = pytest.importorskip("tensorflow")
+
+
+def test_probabilities_are_those_of_the_pipeline(predictor, served, tmp_path):
+    """From files, through the pipeline that trains, and from their bytes."""
+    from keras_cmsa.data.pipeline import RecordBatches
+
+    records = tiny.records(tmp_path, 5)
+    inputs, _ = RecordBatches(records, predictor.preprocessor, 5)[0]
+    logits = np.asarray(predictor.model.predict_on_batch(inputs))[..., 0]
+    files = [record.image_path.read_bytes() for record in records]
+    answer = served(files, [record.expression for record in records])
+    np.testing.assert_allclose(answer["probabilities"], 1 / (1 + np.exp(-logits)), atol=1e-5)
+    assert answer["valid"].all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+def test_answers_are_the_predictors(predictor, served, photo, kind):
+    files = [encoded(x, kind) for x in (photo, photo[:20], photo[:, :9], photo[:7, :8])]
+    answer = served(files, tiny.SENTENCES)
+    heat = served(files, tiny.SENTENCES, "heatmap")
+    assert heat["valid"].all() and answer["valid"].all()
+    shares = [mask_of(png).mean() for png in answer["mask_png_bytes"]]
+    assert sum(0 < share < 1 for share in shares) >= 2
+    for row, prediction in enumerate(predictor(files, tiny.SENTENCES)):
+        mask = mask_of(answer["mask_png_bytes"][row])
+        np.testing.assert_array_equal(mask, prediction.mask)
+        assert answer["score"][row] == pytest.approx(prediction.score, abs=1e-5)
+        height, width = mask.shape
+        box = answer["box"][row] * [width, height, width, height]
+        np.testing.assert_allclose(box, prediction.box or (0,) * 4, atol=1e-4)
+        tokens = [word.decode() for word in answer["words"][row] if word]
+        assert tokens == prediction.tokens
+        np.testing.assert_allclose(
+            answer["word_attention"][row][:, : len(tokens)], prediction.word_attention, atol=1e-5
+        )
+        np.testing.assert_allclose(
+            heat["position_attention"][row], prediction.position_attention, atol=1e-5
+        )
+
+
+def test_a_bad_row_harms_no_other(served, photo):
+    good = encoded(photo, "JPEG")
+    alone = served([good], ["red box"])
+    rows = {
+        "a JPEG cut short": (good[: len(good) // 2], "red box"),
+        "no image": (b"\x00\x01\x02" * 50, "red box"),
+        "text": ("a red box", "red box"),
+        "nothing": (b"", "red box"),
+        "too large": (bomb(), "red box"),
+        "no expression": (good, ""),
+        "no word": (good, "?! 👍"),
+        "a text": (good, "red box " * 1250),
+        "not UTF-8": (good, b"\xff\xfe"),
+    }
+    files, expressions = zip(*rows.values())
+    answer = served([good, *files, good], ["red box", *expressions, "red box"])
+    assert answer["valid"].tolist() == [True] + [False] * len(rows) + [True]
+    for row in (0, -1):
+        np.testing.assert_allclose(
+            answer["probabilities"][row], alone["probabilities"][0], atol=1e-6
+        )
+        assert answer["mask_png_bytes"][row] == alone["mask_png_bytes"][0]
+    for name in ("probabilities", "score", "box", "word_attention"):
+        assert not answer[name][1:-1].any(), name
+    sizes = [mask_of(png).shape for png in answer["mask_png_bytes"][1:-1]]
+    assert sizes == [(tiny.SIZE, tiny.SIZE)] * 5 + [photo.shape[:2]] * 4
+    assert not any(mask_of(png).any() for png in answer["mask_png_bytes"][1:-1])
+
+
+@pytest.mark.parametrize("expression", ["x" * 10_000, "🟥 box 👈", "הקופסה האדומה", "red\0box"])
+def test_strange_expressions_are_answered(served, photo, expression):
+    answer = served([encoded(photo)], [expression])
+    assert answer["valid"].all() and np.isfinite(answer["probabilities"]).all()
+
+
+def test_batches_of_nothing_and_of_different_lengths(served, photo):
+    answer = served([], [])
+    assert {name: x.shape[0] for name, x in answer.items()} == dict.fromkeys(answer, 0)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same length"):
+        served([encoded(photo)] * 2, ["red box"])
+
+
+# --- As other options have it
+
+
+def before_saving(predictor, folder, resizing="pad", **options):
+    """What an export would save, as an object: its methods are the signatures."""
+    from keras_cmsa.export.graph.text import WordIds
+    from keras_cmsa.export.saved_model import ExportOptions
+    from keras_cmsa.export.served import served_model
+    from keras_cmsa.models.cmsa import with_all_outputs
+
+    words = folder / "words.txt"
+    predictor.preprocessor.vocabulary.save(words)
+    model = with_all_outputs(predictor.model)
+    options = ExportOptions(**options)
+    return served_model(model, WordIds(words, tiny.WORDS), resizing, options)[0]
+
+
+@pytest.mark.parametrize("resizing", ["pad", "stretch"])
+def test_the_mask_is_that_of_the_profile(predictor, photo, tmp_path, resizing):
+    from keras_cmsa.inference.masks import to_mask
+
+    preprocessor = tiny.preprocessor(resizing)
+    logits = predictor.model(preprocessor([photo], ["red box"]), training=False)
+    masks = []
+    for profile in ("strict", "tf_phrasecut"):
+        served = before_saving(predictor, tmp_path, resizing, profile=profile)
+        answer = served.answer(tf.constant([encoded(photo)]), tf.constant(["red box"]))
+        mask = mask_of(answer["mask_png_bytes"].numpy()[0])
+        wanted = to_mask(tiny.to_numpy(logits)[0], photo.shape[:2], preprocessor, profile)
+        np.testing.assert_array_equal(mask, wanted)
+        masks.append(mask)
+    assert np.any(masks[0] != masks[1])
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float16", 1e-2), ("bfloat16", 0.1)])
+def test_half_of_the_bytes_is_near_and_not_equal(predictor, photo, tmp_path, dtype, error):
+    inputs = predictor.preprocessor([photo], ["red box"])
+    exact = tiny.to_numpy(predictor.model(inputs, training=False))
+    served = before_saving(predictor, tmp_path, dtype=dtype)
+    assert {weight.dtype for weight in served.weights} == {tf.as_dtype(dtype)}
+    found = served.run(tf.constant(inputs["image"]), tf.constant(inputs["words"]))["logits"]
+    assert found.dtype == tf.float32
+    assert 0 < np.abs(found - exact).max() <= error * max(1, np.abs(exact).max())
+
+
+def test_an_image_is_read_up_to_max_pixels(predictor, photo, tmp_path):
+    files = tf.constant([encoded(photo), encoded(photo[:-1])])
+    served = before_saving(predictor, tmp_path, max_pixels=30 * 47)
+    answer = served.answer(files, tf.constant(["red box"] * 2))
+    assert answer["valid"].numpy().tolist() == [False, True]
+
+
+# --- A model that stretches its images
+
+
+def test_a_stretched_model_gives_one_mask_everywhere(stretched, serve_version, tmp_path):
+    """Evaluation, predictor, SavedModel and C library, with no flag given."""
+    from keras_cmsa import Predictor, evaluate
+    from keras_cmsa.evaluation.scores import score_mask
+    from keras_cmsa.inference.masks import to_mask
+
+    preset, version = stretched
+    records = tiny.records(tmp_path, 4)
+    expressions = [record.expression for record in records]
+    predictor, loaded = Predictor.from_preset(preset), Predictor.from_preset(version)
+    assert predictor.preprocessor.resizing == loaded.preprocessor.resizing == "stretch"
+    paths = [record.image_path for record in records]
+    expected = predictor(paths, expressions)
+    masks = [prediction.mask for prediction in expected]
+    assert any(0 < mask.mean() < 1 for mask in masks)
+    # As if they had been padded, the same logits make other masks.
+    padded = tiny.preprocessor("pad")
+    assert any(np.any(to_mask(p.logits, p.mask.shape, padded) != p.mask) for p in expected)
+
+    wanted = [score_mask(record, mask) for record, mask in zip(records, masks)]
+    for one in (predictor, loaded):
+        assert evaluate(one.model, one.preprocessor, records) == wanted
+    files = [path.read_bytes() for path in paths]
+    request = {"image_bytes": files, "expression": [text.encode() for text in expressions]}
+    (from_c,), _ = c_library.ask(version, [request], tmp_path)
+    served = serve_version(version)(files, expressions)
+    for row, (mask, prediction) in enumerate(zip(masks, loaded(paths, expressions))):
+        np.testing.assert_array_equal(prediction.mask, mask)
+        for answer in (served, from_c):
+            np.testing.assert_array_equal(mask_of(answer["mask_png_bytes"][row]), mask)

@@ -1,0 +1,124 @@
+"""The predictor: the same masks as the plain path, whatever the door an image comes in by."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from plain_path import plain
+
+pytestmark = pytest.mark.keras
+
+SENTENCES = ["red box on the left", "blue box", "the green box right"]
+
+
+@pytest.fixture
+def photos(photo):
+    rng = np.random.default_rng(5)
+    others = [rng.integers(0, 256, (h, w, 3)).astype("uint8") for h, w in ((40, 17), (9, 9))]
+    return [photo, *others]
+
+
+def test_masks_are_those_of_the_plain_path(predictor, photos):
+    shares = []
+    for photo in photos:
+        for prediction in predictor(photo, SENTENCES):
+            expression = prediction.expression
+            logits, mask = plain(predictor.model, predictor.preprocessor, photo, expression)
+            np.testing.assert_allclose(prediction.logits, logits, rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(prediction.mask, mask)
+            shares.append(mask.mean())
+    assert sum(0 < share < 1 for share in shares) >= 4
+    assert predictor.levels == ["Res3", "Res4", "Res5"]
+
+
+def test_many_images_are_answered_as_each_alone(predictor, photos):
+    """More images than a batch holds, one sentence or several each, in order."""
+    from keras_cmsa import Predictor
+
+    by_two = Predictor(predictor.model, predictor.preprocessor, batch_size=2)
+    alone = [by_two(photo, sentence) for photo, sentence in zip(photos, SENTENCES)]
+    for found in (
+        by_two(photos, SENTENCES),
+        [p for (p,) in by_two(photos, [[s] for s in SENTENCES])],
+        [of_photo[i] for i, of_photo in enumerate(by_two(photos, [SENTENCES] * 3))],
+        list(by_two.stream(zip(photos, SENTENCES))),
+    ):
+        for one, other in zip(alone, found, strict=True):
+            assert one.expression == other.expression
+            np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-5)
+            np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_any_door_for_an_image(predictor, photo, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(photo).save(path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(photo))).save(tmp_path / "turned.png", exif=exif)
+    expected = predictor(photo, SENTENCES[0]).mask
+    opened = Image.open(tmp_path / "turned.png")
+    for image in (path, str(path), path.read_bytes(), Image.open(path), opened):
+        np.testing.assert_array_equal(predictor(image, SENTENCES[0]).mask, expected)
+    opaque = np.concatenate([photo, np.full((31, 47, 1), 255, "uint8")], axis=-1)
+    np.testing.assert_array_equal(predictor(opaque, SENTENCES[0]).mask, expected)
+    grey = photo[..., 0]
+    in_colour = np.repeat(grey[..., None], 3, axis=-1)
+    np.testing.assert_array_equal(
+        predictor(grey, SENTENCES[0]).mask, predictor(in_colour, SENTENCES[0]).mask
+    )
+
+
+def test_what_cannot_be_asked(predictor, photos, tmp_path):
+    photo = photos[0]
+    with pytest.raises(ValueError, match="at least one word"):
+        predictor(photo, "?!")
+    with pytest.raises(ValueError, match="300 words"):
+        predictor(photo, "box " * 300)
+    with pytest.warns(UserWarning, match="takes 5 words; the last 1 of"):
+        cut = predictor(photo, "the red box on the left")
+    assert cut.tokens == ["the", "red", "box", "on", "the"]
+    with pytest.raises(ValueError, match=r"uint8 array.*float64 of shape \(31, 47, 3\)"):
+        predictor(photo / 255, "red box")
+    with pytest.raises(ValueError, match="uint8 array"):
+        predictor(photo[None], "red box")
+    with pytest.raises(ValueError, match="3 images want a list"):
+        predictor(photos, ["red box"])
+    (tmp_path / "notes.txt").write_text("a red box")
+    with pytest.raises(ValueError, match="is not an image"):
+        predictor(tmp_path / "notes.txt", "red box")
+    with pytest.raises(FileNotFoundError):
+        predictor(tmp_path / "nowhere.png", "red box")
+
+
+def test_no_sentence_no_answer(predictor, photo):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert predictor(photo, []) == []
+
+
+def test_a_preprocessor_of_another_model_is_refused(predictor):
+    from keras_cmsa import Predictor, Preprocessor, Vocabulary
+
+    with pytest.raises(ValueError, match="does not fit the model, which takes images of 16 x 16"):
+        Predictor(predictor.model, Preprocessor(tiny.vocabulary(), 32))
+    with pytest.raises(ValueError, match="vocabulary does not fit"):
+        Predictor(predictor.model, Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE))
+
+
+def test_a_saved_predictor_loads_and_answers_the_same(seeded, photo, tmp_path):
+    from keras_cmsa import Predictor
+
+    preprocessor = tiny.preprocessor(resizing="stretch")
+    ours = Predictor(tiny.finder(preprocessor), preprocessor, config={"licence": "none"})
+    ours.save_to_preset(tmp_path / "run")
+    loaded = Predictor.from_preset(tmp_path / "run", batch_size=3)
+    assert loaded.preprocessor.resizing == "stretch" and loaded.batch_size == 3
+    assert loaded.preprocessor.vocabulary == preprocessor.vocabulary
+    assert loaded.config["licence"] == "none" and loaded.config["system"] == "cmsa"
+    one, other = ours(photo, SENTENCES[0]), loaded(photo, SENTENCES[0])
+    for name in ("logits", "mask", "probabilities", "word_attention", "position_attention"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    _, mask = plain(loaded.model, loaded.preprocessor, photo, SENTENCES[0])
+    np.testing.assert_array_equal(other.mask, mask)

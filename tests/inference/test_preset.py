@@ -1,0 +1,128 @@
+"""A trained model as a folder: what is written is what is read, and what is damaged is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+from bad_presets import DAMAGED_FILES, check_line
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.mark.parametrize("resizing", ["pad", "stretch"])
+def test_what_is_loaded_gives_what_was_saved(seeded, photo, tmp_path, resizing):
+    from keras_cmsa import load_preset, save_preset
+
+    preprocessor = tiny.preprocessor(resizing)
+    model = tiny.finder(preprocessor)
+    save_preset(tmp_path / "new" / "run", model, preprocessor)
+    preset = load_preset(tmp_path / "new" / "run")
+    assert preset.preprocessor.get_config() == preprocessor.get_config()
+    assert preset.preprocessor.vocabulary == preprocessor.vocabulary
+    found, wanted = (
+        tiny.to_numpy(m(p([photo], ["red box"]), training=False))
+        for m, p in ((preset.model, preset.preprocessor), (model, preprocessor))
+    )
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_the_folder(preset):
+    assert sorted(path.name for path in preset.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.keras",
+        "vocabulary.txt",
+    ]
+    words = (preset / "vocabulary.txt").read_text("utf-8")
+    assert words.split("\n") == [*tiny.vocabulary().words, ""]
+
+
+def test_the_config(seeded, preset):
+    """Everything that was known of the model, and what the model itself says."""
+    keras = seeded
+    config = json.loads((preset / "config.json").read_text())
+    assert set(config) == {
+        "format", "system", "preprocessor", "data", "starting_weights", "training", "metrics",
+        "licence", "versions",
+    }  # fmt: skip
+    assert (config["format"], config["system"]) == (1, "cmsa")
+    assert config["preprocessor"] == tiny.preprocessor().get_config()
+    assert config["preprocessor"] | {"vocabulary_sha256": ""} == {
+        "image_size": 16,
+        "resizing": "pad",
+        "tokenizer": "words",
+        "max_words": 5,
+        "vocabulary_size": 10,
+        "vocabulary_sha256": "",
+    }
+    assert config["data"]["name"] == "boxes" and config["starting_weights"] == "random (seed 7)"
+    assert config["metrics"]["splits"]["val"]["overall_iou"] == 0.5
+    backend = keras.backend.backend()
+    assert set(config["versions"]) == {"keras-cmsa", "keras", backend}
+    assert config["versions"]["keras"] == keras.__version__
+
+
+def test_what_is_said_of_the_model_comes_from_the_model(seeded):
+    from keras_cmsa.inference.preset import make_config
+
+    preprocessor = tiny.preprocessor()
+    stale = {"system": "rmi", "preprocessor": {"image_size": 7}, "format": 0, "versions": {}}
+    config = make_config("cmsa", preprocessor, **stale, own="kept")
+    assert config["versions"]
+    assert config["preprocessor"] == preprocessor.get_config()
+    assert (config["format"], config["system"], config["own"]) == (1, "cmsa", "kept")
+    assert config["data"]["name"] == config["starting_weights"] == "unknown"
+
+
+def test_a_config_that_was_read_can_be_saved_again(predictor, tmp_path):
+    from keras_cmsa.inference.preset import read_config, save_preset
+
+    save_preset(tmp_path, predictor.model, predictor.preprocessor, predictor.config)
+    assert read_config(tmp_path) == predictor.config
+
+
+def test_a_stop_while_saving_leaves_the_preset_before(predictor, preset, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(preset, folder)
+    before = (folder / "model.keras").read_bytes()
+
+    def stopped(path, *_, **__):
+        with open(path, "wb") as file:
+            file.write(before[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predictor.model, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        predictor.save_to_preset(folder)
+    assert (folder / "model.keras").read_bytes() == before
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_a_preprocessor_of_another_model_is_not_saved(predictor, tmp_path):
+    from keras_cmsa import Preprocessor, save_preset
+
+    with pytest.raises(ValueError, match="does not fit the model"):
+        save_preset(tmp_path / "run", predictor.model, Preprocessor(tiny.vocabulary(), 32))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("what", DAMAGED_FILES)
+def test_what_is_damaged_is_refused_in_one_line(preset, tmp_path, what):
+    from keras_cmsa import load_preset
+
+    damage, wanted = DAMAGED_FILES[what]
+    shutil.copytree(preset, tmp_path / "run")
+    damage(tmp_path / "run")
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        load_preset(tmp_path / "run")
+    check_line(str(error.value), wanted)
+
+
+def test_what_is_no_folder(preset, tmp_path):
+    from keras_cmsa import load_preset
+
+    for source in (tmp_path / "nowhere", preset / "model.keras", tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"is no preset: config\.json is not there"):
+            load_preset(source)

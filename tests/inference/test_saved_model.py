@@ -1,0 +1,75 @@
+"""Exported versions as Keras models: the same numbers as the model they were made from."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.inference.saved_model import is_saved_model
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def loaded(exported):
+    from keras_cmsa import Predictor
+
+    return Predictor.from_preset(exported)
+
+
+def test_a_version_answers_as_the_predictor(predictor, loaded, photo):
+    assert loaded.preprocessor.get_config() == predictor.preprocessor.get_config()
+    assert loaded.preprocessor.vocabulary == predictor.preprocessor.vocabulary
+    sentences = tiny.SENTENCES
+    for one, other in zip(predictor(photo, sentences), loaded(photo, sentences), strict=True):
+        np.testing.assert_array_equal(one.mask, other.mask)
+        np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+        np.testing.assert_allclose(one.word_attention, other.word_attention, atol=1e-5)
+        np.testing.assert_allclose(one.position_attention, other.position_attention, atol=1e-5)
+
+
+def test_a_version_is_evaluated_as_the_model(predictor, loaded, tmp_path):
+    from keras_cmsa import evaluate
+
+    records = tiny.records(tmp_path, 3)
+    scores = [evaluate(p.model, p.preprocessor, records) for p in (predictor, loaded)]
+    assert scores[0] == scores[1]
+
+
+def test_folders(exported, preset):
+    assert is_saved_model(exported) and not is_saved_model(preset)
+
+
+def test_another_backend_cannot_load_it(exported, seeded, monkeypatch):
+    from keras_cmsa import load_preset
+
+    monkeypatch.setattr(seeded.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="needs KERAS_BACKEND=tensorflow"):
+        load_preset(exported)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "no variables"])
+def test_a_damaged_version_is_refused_in_one_line(exported, tmp_path, damage):
+    from keras_cmsa import load_preset
+
+    path = tmp_path / "1"
+    shutil.copytree(exported, path)
+    graph = path / "saved_model.pb"
+    if damage == "no variables":
+        shutil.rmtree(path / "variables")
+    else:
+        graph.write_bytes(graph.read_bytes()[: 1000 if damage == "cut short" else 0])
+    with pytest.raises(ValueError, match="cannot be loaded: it is damaged") as error:
+        load_preset(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_version_without_its_words(exported, tmp_path):
+    from keras_cmsa import load_preset
+
+    path = tmp_path / "1"
+    shutil.copytree(exported, path)
+    (path / "assets/vocabulary.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"vocabulary\.txt is missing"):
+        load_preset(path)

@@ -1,0 +1,81 @@
+"""What every layer must do: be rebuilt from its configuration, say its shapes, keep its precision."""
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa import layers
+
+pytestmark = pytest.mark.keras
+
+MAP, WORDS, MASK = (2, 4, 4, 6), (2, 5, 3), (2, 5)
+# A layer's options, and the shapes of its inputs.
+LAYERS = {
+    "AppendCoordinates": ({}, [MAP]),
+    "ConvLSTM": ({"units": 3, "shared_peepholes": True}, [[MAP, MAP]]),
+    "CrossModalSelfAttention": (
+        {"attention_dim": 7, "attention": "pair", "query_chunk": 4},
+        [MAP, WORDS, MASK],
+    ),
+    "GatedMultiLevelFusion": ({"fusion_dim": 6}, [[MAP, (2, 4, 4, 3)]]),
+    "MultimodalFeature": ({}, [MAP, WORDS]),
+    "MultimodalLSTM": ({"units": 3}, [MAP, WORDS, MASK]),
+    "RegionMeans": ({"bins": 3}, [MAP]),
+    "SentenceFeature": ({}, [MAP, (2, 3)]),
+    "SimpleRecurrentUnit": ({"units": 4}, [WORDS, MASK]),
+    "WordPositions": ({}, [WORDS]),
+}
+by_name = pytest.mark.parametrize("name", LAYERS)
+
+
+def make(name, **options):
+    return getattr(layers, name)(**LAYERS[name][0], **options)
+
+
+def inputs_of(name, make_one):
+    """What the layer is called with, each part made of its shape."""
+    return [
+        [make_one(part) for part in shape] if isinstance(shape, list) else make_one(shape)
+        for shape in LAYERS[name][1]
+    ]
+
+
+def drawn(name, rng):
+    """Inputs as arrays; the second expression has two words."""
+    mask = np.arange(5) < np.array([[5], [2]])
+    return inputs_of(name, lambda shape: mask if shape == MASK else tiny.normal(rng, *shape))
+
+
+def test_every_layer_is_here():
+    assert set(LAYERS) == set(layers.__all__) - {"BilinearFilter"}  # an initializer
+
+
+@by_name
+def test_a_layer_is_rebuilt_from_its_configuration(seeded, rng, name):
+    layer, inputs = make(name), drawn(name, rng)
+    first = seeded.tree.flatten(layer(*inputs))
+    twin = seeded.saving.deserialize_keras_object(seeded.saving.serialize_keras_object(layer))
+    assert twin.get_config() == layer.get_config()
+    assert {k: twin.get_config()[k] for k in LAYERS[name][0]} == LAYERS[name][0]
+    twin(*inputs)
+    twin.set_weights(layer.get_weights())
+    for a, b in zip(first, seeded.tree.flatten(twin(*inputs)), strict=True):
+        np.testing.assert_array_equal(tiny.to_numpy(a), tiny.to_numpy(b))
+
+
+@by_name
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_a_layer_says_its_shapes_and_types(seeded, rng, name, policy):
+    """Those of its symbolic outputs are those of its results; low precision is kept."""
+    options = {"return_attention": True} if name == "CrossModalSelfAttention" else {}
+
+    def symbol(shape):
+        return seeded.KerasTensor((None, *shape[1:]), "bool" if shape == MASK else "float32")
+
+    symbolic = make(name, dtype=policy)(*inputs_of(name, symbol), **options)
+    results = make(name, dtype=policy)(*drawn(name, rng), **options)
+    pairs = zip(seeded.tree.flatten(symbolic), seeded.tree.flatten(results), strict=True)
+    for spec, result in pairs:
+        assert spec.shape == (None, *result.shape[1:])
+        assert spec.dtype == seeded.backend.standardize_dtype(result.dtype)
+    assert seeded.tree.flatten(symbolic)[0].dtype == policy.removeprefix("mixed_")

@@ -1,0 +1,50 @@
+"""The gated fusion against Eq. 5 and the sum of Eq. 6 in float64."""
+
+import literal
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.layers import GatedMultiLevelFusion
+
+pytestmark = pytest.mark.keras
+
+
+def fusion_weights(layer):
+    pick = {"reduction": layer.reductions, "memory_gate": layer.memory_gates}
+    pick["reset_gate"] = layer.reset_gates
+    gamma = tiny.to_numpy(layer.gamma)
+    return [
+        {name: [tiny.to_numpy(w) for w in convs[i].weights] for name, convs in pick.items()}
+        | {"gamma": gamma[i]}
+        for i in range(3)
+    ]
+
+
+def test_fusion_is_equation_5(seeded, rng):
+    levels = [tiny.normal(rng, 2, 3, 4, c) for c in (6, 7, 9)]
+    layer = GatedMultiLevelFusion(5)
+    layer(levels)
+    for weight in layer.weights:
+        weight.assign(rng.normal(size=weight.shape))
+    fused, outputs = layer(levels, return_levels=True)
+    for example in range(2):
+        wanted, by_level = literal.fusion([x[example] for x in levels], fusion_weights(layer))
+        tiny.assert_near(fused[example], wanted)
+        for output, level in zip(outputs, by_level):
+            tiny.assert_near(output[example], level)
+
+
+def test_fusion_starts_as_documented(seeded, rng):
+    layer = GatedMultiLevelFusion(5)
+    layer([tiny.normal(rng, 1, 3, 3, 4)] * 3)
+    assert tiny.to_numpy(layer.gamma).tolist() == [0.5] * 3
+    for gate in layer.memory_gates + layer.reset_gates:
+        assert tiny.to_numpy(gate.bias).tolist() == [1.0]
+
+
+def test_maps_of_different_sizes_are_refused(seeded):
+    with pytest.raises(ValueError, match="same height and width"):
+        GatedMultiLevelFusion(4)([np.zeros((1, 2, 2, 3)), np.zeros((1, 4, 4, 3))])
+    with pytest.raises(ValueError, match="two or more maps"):
+        GatedMultiLevelFusion(4)([np.zeros((1, 2, 2, 3))])

@@ -1,0 +1,33 @@
+"""The multimodal feature against Eq. 1 in float64."""
+
+import literal
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.layers import MultimodalFeature
+from keras_cmsa.layers.multimodal_feature import join_features
+
+pytestmark = pytest.mark.keras
+
+
+def test_feature_is_equation_1(seeded, rng):
+    visual, words = tiny.normal(rng, 2, 3, 4, 6), tiny.normal(rng, 2, 5, 7)
+    joined = tiny.to_numpy(join_features(*MultimodalFeature()(visual, words)))
+    assert joined.shape == (2, 5, 3, 4, 6 + 8 + 7)
+    for example in range(2):
+        wanted = literal.feature(visual[example], words[example])
+        np.testing.assert_allclose(joined[example].reshape(wanted.shape), wanted, atol=1e-6)
+
+
+def test_feature_of_a_dead_position_is_zero_and_has_a_gradient(seeded):
+    visual = np.zeros((1, 2, 2, 3), "float32")
+    positions, _ = MultimodalFeature()(visual, np.ones((1, 1, 2), "float32"))
+    assert not tiny.to_numpy(positions)[..., :3].any()
+    (gradient,) = tiny.gradients(lambda x: MultimodalFeature()(x, x[:, 0])[0], [visual])
+    assert np.isfinite(gradient).all()
+
+
+def test_the_size_of_the_map_must_be_known(seeded):
+    with pytest.raises(ValueError, match="height and width are known"):
+        MultimodalFeature()(seeded.Input((None, None, 3)), seeded.Input((5, 4)))

@@ -1,0 +1,180 @@
+"""Backbones: the published networks with their weights, at stride 8 or turned into convolutions."""
+
+import urllib.error
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.models.backbones import (
+    dilated_resnet101,
+    fully_convolutional,
+    pyramid_resnet101,
+    small_resnet,
+)
+
+pytestmark = pytest.mark.keras
+
+
+def test_small_resnet_maps(seeded):
+    backbone = small_resnet(24, widths=(3, 4, 5, 6), blocks=2)
+    assert [tuple(x.shape) for x in backbone.outputs] == [(None, 3, 3, c) for c in (4, 5, 6)]
+    dilation = {"conv3": 1, "conv4": 2, "conv5": 4}
+    for stage, rate in dilation.items():
+        for block in (1, 2):
+            layer = backbone.get_layer(f"{stage}_block{block}_2")
+            assert layer.dilation_rate == (rate, rate)
+
+
+def test_an_image_size_or_a_stage_that_is_not_possible():
+    for size in (0, 20):
+        with pytest.raises(ValueError, match=f"multiple of 8.* Received: image_size={size}"):
+            small_resnet(size)
+        with pytest.raises(ValueError, match=f"multiple of 8.* Received: image_size={size}"):
+            dilated_resnet101(size, weights=None)
+    with pytest.raises(ValueError, match=r"train_stages must be among .* Received: \['res5'\]"):
+        dilated_resnet101(32, weights=None, train_stages=("conv3", "res5"))
+    with pytest.raises(ValueError, match=r"multiple of 32.* Received: image_size=48"):
+        pyramid_resnet101(48, weights=None)
+
+
+class Resnets:
+    """The published network with random weights and statistics, and ours with the same."""
+
+    def __init__(self, keras, folder):
+        rng = np.random.default_rng(1)
+        self.published = keras.applications.ResNet101(include_top=False, weights=None)
+        for layer in self.published.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                gamma, beta, mean, variance = (np.shape(w) for w in layer.get_weights())
+                layer.set_weights(
+                    [
+                        rng.uniform(0.3, 0.6, gamma),
+                        rng.normal(0, 0.1, beta),
+                        rng.normal(0, 0.1, mean),
+                        rng.uniform(0.8, 1.2, variance),
+                    ]
+                )
+        # The format of the files that Keras publishes, which its own writer still knows.
+        self.path = folder / "resnet101_notop.h5"
+        self.published.save(self.path)
+        self.ours = dilated_resnet101(64, self.path, train_stages=("conv4", "conv5"))
+        self.features = next(x for x in self.ours.layers if isinstance(x, keras.Model))
+
+
+@pytest.fixture(scope="module")
+def resnets(tmp_path_factory):
+    import keras
+
+    keras.utils.set_random_seed(7)
+    return Resnets(keras, tmp_path_factory.mktemp("resnet"))
+
+
+@pytest.mark.slow
+def test_dilated_resnet_is_the_published_one_at_every_other_position(seeded, resnets, rng):
+    """A stride traded for dilation keeps what was computed and adds what lies between."""
+    image = rng.uniform(0, 255, (1, 64, 64, 3)).astype("float32")
+    ends = ("conv3_block4_out", "conv4_block23_out", "conv5_block3_out")
+    published = seeded.Model(
+        resnets.published.input, [resnets.published.get_layer(end).output for end in ends]
+    )
+    # Caffe's preprocessing: BGR, less the means of ImageNet.
+    caffe = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    wanted = [tiny.to_numpy(x) for x in published(caffe, training=False)]
+    maps = [tiny.to_numpy(x) for x in resnets.ours(image, training=False)]
+    assert [x.shape for x in maps] == [(1, 8, 8, c) for c in (512, 1024, 2048)]
+    assert [x.shape[1] for x in wanted] == [8, 4, 2]
+    for ours, theirs, step in zip(maps, wanted, (1, 2, 4)):
+        assert theirs.std() > 0.01
+        np.testing.assert_allclose(
+            ours[:, ::step, ::step], theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max()
+        )
+
+
+@pytest.mark.slow
+def test_dilated_resnet_strides_and_dilations(seeded, resnets):
+    convolutions = [x for x in resnets.features.layers if isinstance(x, seeded.layers.Conv2D)]
+    assert len(convolutions) == 104
+    assert [x.name for x in convolutions if x.strides != (1, 1)] == [
+        "conv1_conv",
+        "conv3_block1_1_conv",
+        "conv3_block1_0_conv",
+    ]
+    rates = {"conv4": 2, "conv5": 4}
+    for layer in convolutions:
+        rate = rates.get(layer.name[:5], 1) if layer.kernel_size == (3, 3) else 1
+        assert layer.dilation_rate == (rate, rate), layer.name
+
+
+@pytest.mark.slow
+def test_dilated_resnet_trains_the_stages_asked_for(seeded, resnets):
+    """And no statistics or scale of batch normalisation once it is pretrained."""
+    kernels = {w.path.split("_")[0].split("/")[-1] for w in resnets.ours.trainable_weights}
+    assert kernels == {"conv4", "conv5"}
+    assert {w.name for w in resnets.ours.trainable_weights} == {"kernel", "bias"}
+    assert len(resnets.ours.trainable_weights) == 2 * (3 * (23 + 3) + 2)
+
+
+@pytest.mark.slow
+def test_frozen_norm_stays_and_is_used_in_training(seeded, resnets, rng):
+    image = rng.uniform(0, 255, (1, 64, 64, 3)).astype("float32")
+    before = resnets.ours.get_weights()
+    training = [tiny.to_numpy(x) for x in resnets.ours(image, training=True)]
+    for a, b in zip(resnets.ours.get_weights(), before):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(training, resnets.ours(image, training=False)):
+        np.testing.assert_array_equal(a, tiny.to_numpy(b))
+
+
+def test_imagenet_weights_without_a_network(seeded, tmp_path, monkeypatch):
+    """The error says which file, from where, where to put it, and how else to give it."""
+
+    def refuse(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", refuse)
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    with pytest.raises(OSError, match="no route to host") as error:
+        dilated_resnet101(32)
+    for part in (
+        "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "keras-applications",
+        "~/.keras/models",
+        "--backbone-weights PATH",
+    ):
+        assert part in str(error.value)
+
+
+def test_a_weights_file_that_is_not_there_or_does_not_fit(seeded, tmp_path):
+    with pytest.raises(ValueError, match=r"path to the weights file.*nowhere\.h5"):
+        dilated_resnet101(32, str(tmp_path / "nowhere.h5"))
+    other = seeded.Sequential([seeded.Input((2,)), seeded.layers.Dense(2)])
+    other.save(tmp_path / "other.h5")
+    with pytest.raises(ValueError, match="layers"):
+        dilated_resnet101(32, str(tmp_path / "other.h5"))
+
+
+@pytest.mark.slow
+def test_vgg_as_convolutions_is_vgg(seeded, rng):
+    """At 224 pixels the middle of the 7 x 7 map sees what the dense layers see."""
+    published = seeded.applications.VGG16(weights=None, classifier_activation=None)
+    image = rng.uniform(0, 255, (1, 224, 224, 3)).astype("float32")
+    caffe = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    maps = fully_convolutional(published, 224)(image)
+    assert maps.shape == (1, 7, 7, 1000)
+    logits = tiny.to_numpy(published(caffe))
+    np.testing.assert_allclose(
+        tiny.to_numpy(maps)[:, 3, 3], logits, atol=1e-4 * np.abs(logits).max()
+    )
+
+
+@pytest.mark.slow
+def test_pyramid_resnet_maps(seeded):
+    backbone = pyramid_resnet101(64, weights=None)
+    assert [tuple(x.shape[1:]) for x in backbone.outputs] == [
+        (32, 32, 64),
+        (16, 16, 256),
+        (8, 8, 512),
+        (4, 4, 1024),
+        (2, 2, 2048),
+    ]

@@ -1,0 +1,231 @@
+"""CMSA as a whole: its equations, what it is blind to, how it is saved."""
+
+import os
+import subprocess
+import sys
+
+import literal
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.models.cmsa import build_cmsa, with_attention
+from keras_cmsa.training.loop import compile_model
+from keras_cmsa.training.settings import Settings
+
+pytestmark = pytest.mark.keras
+
+MODES = ("none", "word", "pixel", "pair", "full")
+LEVELS = ("res3", "res4", "res5")
+P = tiny.SIZE // 8
+
+# Three expressions of 5, 3 and 1 words.
+WORDS = np.array([[2, 5, 6, 7, 8], [4, 5, 6, 0, 0], [9, 0, 0, 0, 0]], "int32")
+
+
+def images(rng, count=3):
+    return rng.uniform(0, 255, (count, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
+
+
+def run(model, image, words):
+    outputs = model({"image": image, "words": words}, training=False)
+    return {k: tiny.to_numpy(v) for k, v in outputs.items()} if isinstance(outputs, dict) else (
+        tiny.to_numpy(outputs)
+    )  # fmt: skip
+
+
+# --- the model
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, mode):
+    """From the backbone's maps on, everything again in float64 as the paper writes it."""
+    model = tiny.shaken(tiny.model(attention=mode), rng)
+    image = images(rng)
+    maps = [tiny.to_numpy(x).astype("float64") for x in model.get_layer("backbone")(image)]
+    weights = {w.path: tiny.to_numpy(w.value).astype("float64") for w in model.weights}
+    kernels = ("query_kernel", "key_kernel", "value_kernel", "output_kernel")
+    gates = ("reduction", "memory_gate", "reset_gate")
+    fusion = [
+        {g: [weights[f"fusion/{g}_{i}/{w}"] for w in ("kernel", "bias")] for g in gates}
+        | {"gamma": weights["fusion/gamma"][i - 1]}
+        for i in (1, 2, 3)
+    ]
+    score = weights["score/kernel"], weights["score/bias"]
+    for example, ids in enumerate(WORDS):
+        words = weights["word_vectors/embeddings"][ids[ids > 0]]
+        attended = []
+        for level, visual in zip(LEVELS, maps):
+            f = literal.feature(visual[example], words)
+            if mode == "none":
+                level_map = f.mean(axis=0)
+            else:
+                ours = [weights[f"attention_{level}/{kernel}"] for kernel in kernels]
+                level_map = literal.self_attention(f, *ours, mode)
+            attended.append(level_map.reshape(P, P, -1))
+        wanted = literal.convolution(literal.fusion(attended, fusion)[0], *score)
+        logits = run(model, image, WORDS)[example]
+        assert logits.shape == (tiny.SIZE, tiny.SIZE, 1)
+        np.testing.assert_allclose(logits, upsampled(wanted), rtol=1e-4, atol=1e-5)
+
+
+def upsampled(score):
+    """Bilinear, half-pixel centres, by definition."""
+    size, scale = score.shape[0], tiny.SIZE // score.shape[0]
+    centres = np.clip((np.arange(tiny.SIZE) + 0.5) / scale - 0.5, 0, size - 1)
+    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))  # (S, P)
+    return np.einsum("ap,bq,pqc->abc", weights, weights, score)
+
+
+def test_inputs_and_output(seeded):
+    model = tiny.model()
+    assert {name: tuple(x.shape) for name, x in model.input.items()} == {
+        "image": (None, tiny.SIZE, tiny.SIZE, 3),
+        "words": (None, tiny.WORDS),
+    }
+    assert tuple(model.output.shape) == (None, tiny.SIZE, tiny.SIZE, 1)
+    assert model.output.dtype == "float32"
+    joint = [channels + 8 + 5 for channels in (5, 6, 7)]
+    assert [tuple(model.get_layer(f"attention_{x}").query_kernel.shape) for x in LEVELS] == [
+        (channels, 4) for channels in joint
+    ]
+
+
+def test_default_sizes_are_the_papers(seeded):
+    image = seeded.Input((320, 320, 3))
+    maps = [seeded.layers.AveragePooling2D(8)(image) for _ in range(3)]
+    model = build_cmsa(10, backbone=seeded.Model(image, maps))
+    assert tuple(model.input["words"].shape) == (None, 20)
+    assert tuple(model.get_layer("word_vectors").embeddings.shape) == (10, 1000)
+    bound = np.abs(tiny.to_numpy(model.get_layer("word_vectors").embeddings)).max()
+    assert 0.0799 < bound <= 0.08
+    assert tuple(model.get_layer("attention_res5").value_kernel.shape) == (3 + 8 + 1000, 512)
+    assert tuple(model.get_layer("score").kernel.shape) == (3, 3, 500, 1)
+
+
+def test_an_expression_gives_what_it_gives_alone_and_unpadded(seeded, rng):
+    """Whatever else is in the batch, and however many pads follow."""
+    model = tiny.shaken(tiny.model(), rng)
+    image = images(rng)
+    together = run(model, image, WORDS)
+    for i, count in enumerate((5, 3, 1)):
+        short = tiny.model(max_words=count)
+        short.set_weights(model.get_weights())
+        alone = run(short, image[i : i + 1], WORDS[i : i + 1, :count])
+        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-6)
+
+
+def test_the_word_vector_of_padding_counts_for_nothing(seeded, rng):
+    model = tiny.shaken(tiny.model(word_positions=True), rng)
+    image = images(rng)
+    before = run(model, image, WORDS)
+    embeddings = model.get_layer("word_vectors").embeddings
+    embeddings.assign(np.concatenate([np.full((1, 5), 1e3), tiny.to_numpy(embeddings)[1:]]))
+    np.testing.assert_allclose(run(model, image, WORDS), before, atol=1e-6)
+
+
+def test_word_order_matters_with_word_positions_only(seeded, rng):
+    image = images(rng, 1)
+    words = np.array([[2, 5, 6, 7, 8]], "int32")
+    for word_positions in (False, True):
+        model = tiny.shaken(tiny.model(word_positions=word_positions), rng)
+        difference = np.abs(run(model, image, words) - run(model, image, words[:, ::-1])).max()
+        assert difference > 1e-3 if word_positions else difference < 1e-5
+
+
+def test_every_weight_learns(seeded, rng):
+    """One step of plain gradient descent moves every trainable weight."""
+    model = tiny.shaken(tiny.model(word_positions=True), rng)
+    model.compile(seeded.optimizers.SGD(0.1), seeded.losses.BinaryCrossentropy(from_logits=True))
+    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice
+    before = [tiny.to_numpy(w.value) for w in model.trainable_weights]
+    masks = (rng.random((3, tiny.SIZE, tiny.SIZE, 1)) < 0.5).astype("float32")
+    model.train_on_batch({"image": images(rng), "words": WORDS}, masks)
+    for weight, old in zip(model.trainable_weights, before):
+        moved = np.abs(tiny.to_numpy(weight.value) - old)
+        assert np.isfinite(moved).all() and moved.max() > 0, weight.path
+    embeddings = np.abs(tiny.to_numpy(model.get_layer("word_vectors").embeddings) - before[
+        [w.path for w in model.trainable_weights].index("word_vectors/embeddings")
+    ]).max(axis=1)  # fmt: skip
+    assert (embeddings > 0).tolist() == [i in WORDS and i > 0 for i in range(len(embeddings))]
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_low_precision_stays_close(seeded, rng, policy):
+    exact = tiny.shaken(tiny.model(), rng)
+    seeded.config.set_dtype_policy(policy)
+    try:
+        model = tiny.model()
+    finally:
+        seeded.config.set_dtype_policy("float32")
+    model.set_weights(exact.get_weights())
+    assert all(w.dtype == "float32" for w in model.weights)
+    assert model.get_layer("attention_res5").compute_dtype == policy.removeprefix("mixed_")
+    image = images(rng)
+    logits, wanted = run(model, image, WORDS), run(exact, image, WORDS)
+    assert logits.dtype == "float32"
+    assert 1e-7 < np.abs(logits - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_with_attention(seeded, rng):
+    model = tiny.shaken(tiny.model(), rng)
+    image = images(rng)
+    outputs = run(with_attention(model), image, WORDS)
+    np.testing.assert_allclose(outputs["logits"], run(model, image, WORDS), atol=1e-6)
+    assert outputs["word_attention"].shape == (3, 3, tiny.WORDS)
+    assert outputs["position_attention"].shape == (3, 3, P, P)
+    np.testing.assert_allclose(outputs["word_attention"].sum(-1), np.ones((3, 3)), atol=1e-5)
+    np.testing.assert_allclose(
+        outputs["position_attention"].sum((-1, -2)), np.ones((3, 3)), atol=1e-5
+    )
+    assert not outputs["word_attention"].swapaxes(1, 2)[WORDS == 0].any()
+    # Level by level, the means of Eq. 3.
+    maps = [tiny.to_numpy(x).astype("float64") for x in model.get_layer("backbone")(image)]
+    words = tiny.to_numpy(model.get_layer("word_vectors").embeddings).astype("float64")[WORDS[0]]
+    for i, (level, visual) in enumerate(zip(LEVELS, maps)):
+        layer = model.get_layer(f"attention_{level}")
+        kernels = [
+            tiny.to_numpy(k).astype("float64") for k in (layer.query_kernel, layer.key_kernel)
+        ]
+        weights = literal.attention(literal.feature(visual[0], words), *kernels).mean((0, 1))
+        np.testing.assert_allclose(outputs["word_attention"][0, i], weights.sum(1), atol=1e-5)
+        np.testing.assert_allclose(
+            outputs["position_attention"][0, i].ravel(), weights.sum(0), atol=1e-5
+        )
+
+
+def test_saved_models_load_in_a_process_that_only_imports(seeded, rng, tmp_path):
+    """No custom_objects and no call of ours: the uncompiled, the compiled, every option."""
+    plain = tiny.shaken(tiny.model(), rng)
+    options = tiny.shaken(tiny.model(attention="pair", word_positions=True, query_chunk=3), rng)
+    compile_model(options, Settings(steps=10, dice_weight=0.5))
+    image = images(rng)
+    np.savez(tmp_path / "inputs.npz", image=image, words=WORDS)
+    for name, model in (("plain", plain), ("options", options)):
+        model.save(tmp_path / f"{name}.keras")
+    script = """
+import sys, numpy as np, keras, keras_cmsa
+inputs = dict(np.load("inputs.npz"))
+for name in ("plain", "options"):
+    model = keras.saving.load_model(name + ".keras")
+    np.save(name + ".npy", keras.ops.convert_to_numpy(model(inputs, training=False)))
+"""
+    subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": seeded.backend.backend()},
+    )
+    for name, model in (("plain", plain), ("options", options)):
+        np.testing.assert_allclose(
+            np.load(tmp_path / f"{name}.npy"), run(model, image, WORDS), atol=1e-6
+        )
+
+
+def test_the_model_says_what_is_wrong(seeded):
+    with pytest.raises(ValueError, match=r"3 or more\. Received: vocabulary_size=2"):
+        build_cmsa(2, tiny.SIZE, tiny.backbone())
+    with pytest.raises(ValueError, match=r"images of \(16, 16\).* Received: image_size=32"):
+        build_cmsa(9, 32, tiny.backbone())
+    with pytest.raises(ValueError, match="Received: 'backbone', which has none"):
+        with_attention(tiny.backbone())

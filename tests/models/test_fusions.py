@@ -1,0 +1,89 @@
+"""The fusions of Table 3 against their equations in float64."""
+
+import literal
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.layers import ConvLSTM
+from keras_cmsa.models.fusions import (
+    deconvolution,
+    pyramid_pooling,
+    recurrent_refinement,
+    self_gated,
+    single_level,
+)
+
+pytestmark = pytest.mark.keras
+
+
+def fused(keras, rng, fusion):
+    """A fusion of three maps of different widths: inputs, result, and weights by name in float64."""
+    levels = [tiny.normal(rng, 1, 3, 3, channels) for channels in (2, 3, 4)]
+    inputs = [keras.Input(x.shape[1:]) for x in levels]
+    model = keras.Model(inputs, fusion(inputs, 8))
+    tiny.shaken(model, rng)
+    weights = {w.path: tiny.to_numpy(w.value).astype("float64") for w in model.weights}
+    return [x[0].astype("float64") for x in levels], tiny.to_numpy(model(levels))[0], weights
+
+
+def convolved(x, weights, name):
+    return literal.convolution(x, weights[f"{name}/kernel"], weights[f"{name}/bias"])
+
+
+def reduced(levels, weights):
+    return [convolved(x, weights, f"reduction_{i}") for i, x in enumerate(levels, 1)]
+
+
+def test_single_level(seeded, rng):
+    levels, value, weights = fused(seeded, rng, single_level)
+    tiny.assert_near(value, np.maximum(0, convolved(levels[-1], weights, "reduction_1")))
+
+
+def test_self_gated_fusion(seeded, rng):
+    levels, value, weights = fused(seeded, rng, self_gated)
+    x = reduced(levels, weights)
+    m = [literal.sigmoid(convolved(x[i], weights, f"memory_gate_{i + 1}")) for i in range(3)]
+    assert [gate.shape for gate in m] == [(3, 3, 1)] * 3
+    tiny.assert_near(value, sum(m[i] * x[i] for i in range(3)))
+
+
+def test_pyramid_pooling(seeded, rng):
+    levels, value, weights = fused(seeded, rng, pyramid_pooling)
+    total = sum(reduced(levels, weights))
+    joined = [total]
+    for bins in (1, 2, 3, 6):
+        edges = [
+            (int(np.floor(k * 3 / bins)), int(np.ceil((k + 1) * 3 / bins))) for k in range(bins)
+        ]
+        means = np.array([[total[a:b, c:d].mean((0, 1)) for c, d in edges] for a, b in edges])
+        pyramid = np.maximum(0, convolved(means, weights, f"pyramid_{bins}"))
+        joined.append(literal.resize_bilinear(pyramid, 3))
+    tiny.assert_near(
+        value, np.maximum(0, convolved(np.concatenate(joined, -1), weights, "pyramid_fusion"))
+    )
+
+
+def test_deconvolution(seeded, rng):
+    levels, value, weights = fused(seeded, rng, deconvolution)
+    x3, x4, x5 = reduced(levels, weights)
+
+    def deconvolved(x, name, stride):
+        kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
+        return np.maximum(0, literal.transposed_convolution(x, kernel, bias, stride))
+
+    x = deconvolved(x5, "deconvolution_2", 1) + x4
+    x = deconvolved(x, "deconvolution_1", 1) + x3
+    x = deconvolved(x, "enlargement_1", 2)
+    x = deconvolved(x, "enlargement_2", 2)
+    assert value.shape == (12, 12, 2)
+    tiny.assert_near(value, x)
+
+
+def test_recurrent_refinement_runs_from_coarse_to_fine(seeded, rng):
+    levels, value, weights = fused(seeded, rng, recurrent_refinement)
+    maps = [x[None].astype("float32") for x in reduced(levels, weights)[::-1]]
+    cell = ConvLSTM(8)
+    cell.build([x.shape for x in maps])
+    cell.set_weights([weights[f"fusion/{w.name}"] for w in cell.weights])
+    tiny.assert_near(value, tiny.to_numpy(cell(maps))[0])

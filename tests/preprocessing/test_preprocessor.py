@@ -1,0 +1,118 @@
+"""The preprocessor: what a network is given, the way back over the image, what is recorded."""
+
+import hashlib
+
+import cases
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.preprocessing.fitting import RESIZINGS
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.text import Vocabulary, WordPieces
+
+by_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
+
+
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_inputs_of_a_model(resizing):
+    """Images of any sizes and an expression for each, as the table and the vocabulary have them."""
+    chosen = [case for case in cases.CASES if (case.size, case.resizing) == (24, resizing)]
+    sizes = {(case.height, case.width) for case in chosen}
+    assert len(sizes) == len(chosen) > 1
+    preprocessor = tiny.preprocessor(resizing, 24)
+    expressions = (tiny.SENTENCES * 2)[: len(chosen)]
+    inputs = preprocessor([case.image() for case in chosen], expressions)
+    assert {name: (x.shape, x.dtype.name) for name, x in inputs.items()} == {
+        "image": ((len(chosen), 24, 24, 3), "float32"),
+        "words": ((len(chosen), tiny.WORDS), "int32"),
+    }
+    np.testing.assert_allclose(inputs["image"], [case.square() for case in chosen], atol=0.02)
+    ids = {word: i for i, word in enumerate(preprocessor.vocabulary.words)}
+    words = [
+        [ids[word] for word in "red box on the left".split()],
+        [ids["blue"], ids["box"], 0, 0, 0],
+        [ids["the"], ids["green"], 1, ids["right"], 0],  # zebra is in no vocabulary
+    ]
+    assert inputs["words"].tolist()[:3] == words[: len(chosen)]
+
+
+def test_images_and_expressions_come_in_pairs():
+    image = np.zeros((4, 4, 3), "uint8")
+    with pytest.raises(ValueError, match=r"an expression per image\. Received: 2 images, 1 "):
+        tiny.preprocessor()([image, image], ["red box"])
+    with pytest.raises(ValueError, match=r"at least one word .* Received: '\?'"):
+        tiny.preprocessor()([image], ["?"])
+
+
+@by_case
+def test_a_map_is_laid_over_the_image_again(case):
+    probabilities, size = case.over_square(), (case.height, case.width)
+    found = tiny.preprocessor(case.resizing, case.size).undo(probabilities, size)
+    np.testing.assert_allclose(found, case.probabilities(), atol=1e-4)
+    two = tiny.preprocessor(case.resizing, case.size).undo(
+        np.stack([probabilities, 1 - probabilities], -1), size
+    )
+    np.testing.assert_allclose(two[..., 0], found, atol=1e-6)
+    np.testing.assert_allclose(two[..., 1], 1 - found, atol=1e-4)
+
+
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_a_smaller_map_is_first_brought_to_the_square(resizing):
+    """Attention has 8 x 8 cells for 64 x 64 pixels: padding is cut off in pixels, not in cells."""
+    preprocessor = tiny.preprocessor(resizing, 64)
+    cells = np.random.default_rng(0).random((8, 8))
+    found = preprocessor.undo(cells, (31, 47))
+    new_height, new_width, top, left = preprocessor.placement(31, 47)
+    square = cases.resized(cells, (64, 64))[top : top + new_height, left : left + new_width]
+    np.testing.assert_allclose(found, cases.resized(square, (31, 47)), atol=1e-5)
+
+
+@by_case
+def test_placement(case):
+    assert (
+        tiny.preprocessor(case.resizing, case.size).placement(case.height, case.width)
+        == case.placement
+    )
+
+
+@pytest.mark.parametrize("resizing", RESIZINGS)
+def test_a_mask_lands_where_its_image_does(resizing):
+    """A white box on black: the mask is where the square is at least half white."""
+    preprocessor = tiny.preprocessor(resizing, 24)
+    mask = tiny.box(31, 47, 5, 11, 22, 40)
+    square = preprocessor.mask(mask)
+    assert square.shape == (24, 24, 1) and square.dtype == "float32"
+    white = preprocessor.image(np.repeat(mask[..., None] * 255, 3, axis=-1))
+    np.testing.assert_array_equal(square[..., 0] > 0, white[..., 0] >= 127.5)
+
+
+def test_what_is_recorded():
+    """With a checksum of the lines of its vocabulary."""
+    words = ["[PAD]", "[UNK]", "red", "straße"]
+    preprocessor = Preprocessor(Vocabulary(words[2:], max_words=7), 32, "stretch")
+    config = preprocessor.get_config()
+    assert config == {
+        "image_size": 32,
+        "resizing": "stretch",
+        "tokenizer": "words",
+        "max_words": 7,
+        "vocabulary_size": 4,
+        "vocabulary_sha256": hashlib.sha256(b"[PAD]\n[UNK]\nred\nstra\xc3\x9fe").hexdigest(),
+    }
+    others = [
+        Preprocessor(Vocabulary(["straße", "red"], 7), 32),
+        Preprocessor(Vocabulary(["red"], 7), 32),
+        Preprocessor(WordPieces(["red", "##s"], 7), 32),
+    ]
+    checksums = {of.get_config()["vocabulary_sha256"] for of in (preprocessor, *others)}
+    assert len(checksums) == 4
+    assert others[-1].get_config()["tokenizer"] == "wordpiece"
+    assert preprocessor.max_words == 7
+
+
+def test_impossible_arguments_are_named():
+    with pytest.raises(ValueError, match="must be positive. Received: image_size=0"):
+        Preprocessor(tiny.vocabulary(), 0)
+    with pytest.raises(ValueError, match="one of .*'pad', 'stretch'.* Received: resizing='fit'"):
+        Preprocessor(tiny.vocabulary(), 16, "fit")

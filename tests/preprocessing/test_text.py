@@ -1,0 +1,234 @@
+"""Words: what is one, which are known, and the file between training and use."""
+
+import re
+import unicodedata
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_cmsa.preprocessing.text import PADDING, UNKNOWN, Vocabulary, WordPieces, split_words
+
+# Capital letters in the blocks that become small.
+ALPHABETS = "ABCXYZ ÄÉÑØ ĀŁŽ ΑΒΩ АБЯ Ѐ Ԁ"
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("The LEFT-most man's hat!", ["the", "left", "most", "man", "s", "hat"]),
+        ("  2nd   from\tright\n", ["2nd", "from", "right"]),
+        ("snake_case and/or 3.5", ["snake", "case", "and", "or", "3", "5"]),
+        ("Crème BRÛLÉE", ["crème", "brûlée"]),
+        ("cre\u0300me", ["cre\u0300me"]),
+        ("Straße ИЗ Москвы, ΑΘΗΝΑ", ["straße", "из", "москвы", "αθηνα"]),
+        ("“左边的人”，穿红衣", ["左边的人", "穿红衣"]),
+        ("赤い\u3000箱。", ["赤い", "箱"]),
+        ("man 👨‍👩‍👧 here\u200bthere\ufeff", ["man", "here", "there"]),
+        ("2 × 3 ÷ 4 · 5", ["2", "3", "4", "5"]),
+        ("İstanbul", ["istanbul"]),
+        ("…?!", []),
+        ("", []),
+    ],
+)
+def test_words(expression, words):
+    assert split_words(expression) == words
+    assert split_words(expression.encode()) == words
+
+
+@given(st.text(st.characters(codec="ascii")))
+def test_words_of_ascii_are_runs_of_letters_and_digits(text):
+    assert split_words(text) == re.findall("[a-z0-9]+", text.lower())
+
+
+@given(st.text())
+def test_words_are_stable(text):
+    """Words of words are the words: what a vocabulary holds can be looked up in it again."""
+    words = split_words(text)
+    assert split_words(" ".join(words)) == words
+
+
+@given(st.binary())
+def test_any_bytes_have_words(data):
+    assert split_words(data) == split_words(data.decode("utf-8", errors="replace"))
+
+
+def test_letters_of_latin_greek_and_cyrillic_are_word_characters():
+    """As Unicode's own categories have it, and their capitals become small."""
+    for code in range(0x530):
+        character, category = chr(code), unicodedata.category(chr(code))
+        if category[0] in "LM" or category == "Nd":
+            assert len(split_words(character)) == 1, hex(code)
+        if category[0] in "PZC" and category != "Cn":
+            assert split_words(character) == [], hex(code)
+    capitals = [c for c in map(chr, range(0x530)) if c != "İ" and c.lower() != c]
+    assert set(ALPHABETS.replace(" ", "")) < set(capitals)
+    for capital in capitals:
+        assert split_words(capital) == [capital.lower()]
+
+
+def test_real_expressions_are_split_as_the_data_set_did(samples):
+    """REFER's own normalisation leaves ASCII words between spaces."""
+    counts = {"unc_val.txt": 10834, "unc_testA.txt": 5657, "referit_val.txt": 5842}
+    for name, count in counts.items():
+        lines = (samples / "expressions" / name).read_text(encoding="utf-8").splitlines()
+        assert len(lines) == count
+        assert all(split_words(line) == re.findall("[a-z0-9]+", line.lower()) for line in lines)
+        assert all(split_words(line) for line in lines)
+
+
+def test_vocabulary_counts_and_orders():
+    vocabulary = Vocabulary.build(["b a c", "B, a!", "b d"], min_count=2)
+    assert vocabulary.words == [PADDING, UNKNOWN, "b", "a"]
+    assert Vocabulary.build(["b a c", "B, a!", "b d"]).words[2:] == ["b", "a", "c", "d"]
+    with pytest.raises(ValueError, match=r"No word occurs 4 times .* Received: 7 words in all"):
+        Vocabulary.build(["b a c", "B, a!", "b d"], min_count=4)
+
+
+def test_encode_pads_right_cuts_and_marks_the_unknown():
+    vocabulary = Vocabulary(["left", "man"], max_words=3)
+    ids = vocabulary.encode(["Man left", "the man on the left", "left"])
+    assert ids.dtype == "int32"
+    assert ids.tolist() == [[3, 2, 0], [1, 3, 1], [2, 0, 0]]
+    assert vocabulary.tokens("the man on the left") == [UNKNOWN, "man", UNKNOWN]
+    assert vocabulary.encode([]).shape == (0, 3)
+
+
+def test_literal_markers_in_an_expression_are_not_the_markers():
+    vocabulary = Vocabulary(["pad", "unk"], max_words=2)
+    assert vocabulary.encode([f"{PADDING} {UNKNOWN}"]).tolist() == [[2, 3]]
+
+
+def test_expressions_without_words_or_without_known_words():
+    vocabulary = Vocabulary(["left"])
+    with pytest.raises(ValueError, match=r"at least one word .* Received: ' \?!'"):
+        vocabulary.encode(["left", " ?!"])
+    with pytest.warns(UserWarning, match="2 of 3 expressions have no word .* such as 'zebra'"):
+        ids = vocabulary.encode(["left", "zebra", "the zebra"])
+    assert ids[:, :2].tolist() == [[2, 0], [1, 0], [1, 1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vocabulary.encode(["zebra left"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(min_size=1), min_size=1))
+def test_saved_vocabulary_loads_equal(tmp_path_factory, texts):
+    words = dict.fromkeys(word for text in texts for word in split_words(text))
+    vocabulary = Vocabulary(words, max_words=4)
+    path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
+    vocabulary.save(path)
+    loaded = Vocabulary.load(path, max_words=4)
+    assert loaded == vocabulary
+    assert [path] == list(path.parent.iterdir())
+    if words:
+        np.testing.assert_array_equal(loaded.encode([*words]), vocabulary.encode([*words]))
+
+
+def test_a_words_line_is_its_id(tmp_path):
+    path = tmp_path / "vocabulary.txt"
+    Vocabulary(["left", "straße"]).save(path)
+    assert path.read_bytes() == "[PAD]\n[UNK]\nleft\nstraße\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a vocabulary"),
+        (b"left\nright\n", r"is not a vocabulary.* Received: \['left', 'right'\]"),
+        (b"[PAD]\n[UNK]\nleft\nrig", "is not a vocabulary"),
+        (b"[PAD]\n[UNK]\nleft\nleft\n", "each word once. Received twice: 'left'"),
+        (b"[PAD]\n[UNK]\ntwo words\n", "single lower-case words .* Received: 'two words'"),
+        (b"[PAD]\n[UNK]\nLeft\n", "Received: 'Left'"),
+        (b"[PAD]\n[UNK]\n\xff\n", "Received: '\ufffd'"),
+    ],
+)
+def test_a_file_that_is_no_vocabulary_is_named(tmp_path, content, message):
+    path = tmp_path / "words.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        Vocabulary.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_vocabulary(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"words\.txt"):
+        Vocabulary.load(tmp_path / "words.txt")
+
+
+def test_a_failed_save_leaves_the_file_before(tmp_path, monkeypatch):
+    path = tmp_path / "vocabulary.txt"
+    Vocabulary(["left"]).save(path)
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        Vocabulary(["right"]).save(path)
+    assert Vocabulary.load(path) == Vocabulary(["left"])
+    assert [path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore:76 of 5657 expressions have no word that the vocabulary")
+def test_share_of_unknown_words(samples):
+    """A vocabulary of UNC's val knows 96.5 % of the words of testA."""
+    val, test = (
+        (samples / f"expressions/unc_{split}.txt").read_text("utf-8").lower().splitlines()
+        for split in ("val", "testA")
+    )
+    ids = Vocabulary.build(val, max_words=100).encode(test)
+    unknown, words = int((ids == 1).sum()), int((ids > 0).sum())
+    known = set(re.findall(r"[^\W_]+", "\n".join(val)))
+    of_test = re.findall(r"[^\W_]+", "\n".join(test))
+    assert (unknown, words) == (sum(word not in known for word in of_test), len(of_test))
+    assert (unknown, words, len(known)) == (677, 19_388, 2_324)
+
+
+# --- pieces of words
+
+
+@pytest.fixture
+def pieces():
+    return WordPieces(["red", "skate", "##board", "##er", "##s", "s", "the", "##e"], max_words=4)
+
+
+def test_words_are_cut_greedily(pieces):
+    cut = ["the", "skate", "##board", "##er", "red", "##s", "[UNK]", "s"]
+    assert pieces.split("The skateboarder, reds zebra s") == cut
+    assert pieces.tokens("the skateboarder reds") == cut[:4]
+    np.testing.assert_array_equal(pieces.encode(["the reds"]), [[8, 2, 6, 0]])
+    # The longest beginning first, even where it leaves a rest that nothing fits.
+    assert pieces.split("skatee skateb") == ["skate", "##e", "[UNK]"]
+    assert pieces.split("s" * 101) == ["[UNK]"] and pieces.split("s" * 100)[1:] == ["##s"] * 99
+
+
+def test_pieces_are_saved_and_told_from_words(pieces, tmp_path):
+    pieces.save(tmp_path / "pieces.txt")
+    loaded = Vocabulary.load(tmp_path / "pieces.txt", 4)
+    assert loaded == pieces and isinstance(loaded, WordPieces)
+    words = Vocabulary(["red"], 4)
+    assert words != WordPieces(["red"], 4)
+    with pytest.raises(ValueError, match="Received: '##red'"):
+        Vocabulary(["##red"])
+    with pytest.raises(ValueError, match="Received: '##'"):
+        WordPieces(["##"])
+
+
+def test_learnt_pieces_spell_words_never_seen(samples):
+    pytest.importorskip("tensorflow_text")
+    lines = (samples / "expressions/unc_val.txt").read_text("utf-8").splitlines()[:3000]
+    pieces = WordPieces.build(lines, 600)
+    assert 300 < len(pieces) < 900
+    others = (samples / "expressions/unc_testA.txt").read_text("utf-8").splitlines()
+    unknown = {
+        type(words): sum(token == "[UNK]" for line in others for token in words.split(line))
+        for words in (pieces, Vocabulary.build(lines))
+    }
+    assert unknown[WordPieces] == 0 < unknown[Vocabulary]
+    for line in others[:200]:
+        spelt = " ".join(pieces.split(line)).replace(" ##", "")
+        assert spelt.split() == split_words(line)
+
+
+def test_pieces_need_words():
+    with pytest.raises(ValueError, match="expressions with words"):
+        WordPieces.build(["?!"])

@@ -1,0 +1,190 @@
+"""The comparison of the paper's systems, at a size that says nothing: it trains, resumes, refuses."""
+
+import csv
+import json
+import pickle
+
+import numpy as np
+import pytest
+import tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore:counts differ from the published")
+SMOKE = {"image_size": 16, "batch_size": 3, "steps": 2, "steps_per_round": 1}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder with a REFER root, for all runs."""
+    folder = tmp_path_factory.mktemp("ablations")
+    tiny.refer_root(folder / "refer", {"train": 6, "val": 3, "testA": 2, "testB": 2})
+    return folder
+
+
+@pytest.fixture
+def compare(recipes, shared, monkeypatch):
+    """Runs the comparison with flags of its own and settings; gives the folder of its runs."""
+    import ablations
+    import costs
+
+    # A process of its own for each model; it has its own test.
+    monkeypatch.setattr(costs, "multiply_adds_in_jax", lambda preset: 3 * 10**9)
+
+    def run(folder, table=None, systems=None, seeds=1, **settings):
+        settings = {
+            **SMOKE,
+            "data_dir": str(shared / "refer"),
+            "run_dir": str(shared / folder),
+            **settings,
+        }
+        given = ablations.Given(**settings)
+        ablations.main(table=table, systems=systems, seeds=seeds, given=given)
+        return shared / folder
+
+    return run
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_a_table(compare):
+    """Each of its systems is trained, evaluated and in the table beside the paper's number."""
+    from paper_tables import PAPER_UNC_VAL, TABLES
+
+    runs = compare("runs", table=2)
+    rows = rows_of(runs / "table_2.csv")
+    assert {row["row"]: row["system"] for row in rows} == TABLES[2]
+    for row in rows:
+        assert float(row["paper_iou_unc_val"]) == PAPER_UNC_VAL[2][row["row"]]
+        splits = read(runs / row["system"] / "seed_0/config.json")["metrics"]["splits"]
+        assert float(row["overall_iou"]) == pytest.approx(100 * splits["val"]["overall_iou"])
+        assert float(row["iou on testA"]) == pytest.approx(100 * splits["testA"]["overall_iou"])
+        assert splits["all held out"]["samples"] == 3 + 2 + 2
+        assert 0 <= float(row["prec@0.9"]) <= float(row["prec@0.5"]) <= 100
+        assert float(row["milliseconds"]) > 0 and int(row["parameters"]) > 1000
+
+
+@pytest.mark.slow
+def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(seeded, compare):
+    from keras_cmsa import Predictor
+
+    names = ["rrn_cnn", "lstm_cnn_deeplab"]
+    runs = compare("shared", systems=names, pretrain_steps=1)
+    start = seeded.saving.load_model(runs / "backbone.keras").get_weights()
+    for name in names:
+        preset = Predictor.from_preset(runs / name / "seed_0")
+        (kept,) = (x for x in preset.model.layers if isinstance(x, seeded.Model))
+        for weight, begun in zip(kept.get_weights(), start, strict=True):
+            np.testing.assert_array_equal(weight, begun)
+        beginning = "backbone after 1 steps on its images' classes, the rest random (seed 0)"
+        assert preset.config["starting_weights"] == beginning
+        assert preset.config["training"]["freeze_backbone"]
+        assert beginning in (runs / name / "seed_0/README.md").read_text()
+
+    first = runs / "rrn_cnn/seed_0/config.json"
+    stamp = first.stat().st_mtime_ns
+    compare("shared", systems=names[:1], seeds=2, pretrain_steps=1)
+    assert first.stat().st_mtime_ns == stamp
+    paths = sorted(runs.glob("rrn_cnn/*/config.json"))
+    ious = [100 * read(path)["metrics"]["splits"]["val"]["overall_iou"] for path in paths]
+    (row,) = rows_of(runs / "table_systems.csv")
+    assert len(ious) == 2 and row["seeds"] == "2"
+    assert float(row["overall_iou"]) == pytest.approx(np.mean(ious))
+    assert [float(row["lowest"]), float(row["highest"])] == pytest.approx(sorted(ious))
+    with pytest.raises(
+        ValueError, match=r"steps was 2 and is 3.* Give those, or another --run-dir"
+    ):
+        compare("shared", systems=names[:1], steps=3, pretrain_steps=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"systems": ["lstm"]}, r"--systems must be among .*'rmi'.* Received: \['lstm'\]"),
+        ({"table": 2, "systems": ["rmi"]}, r"--systems must be among .* Received: \['rmi'\]"),
+        ({"validate_on": "train"}, "--validate-on must name a split that is not trained on"),
+        ({"backbone_weights": "imagenet"}, "small_resnet has no published weights"),
+        (
+            {"backbone_weights": "x.keras", "pretrain_steps": 1},
+            "--pretrain-steps is for a small_resnet from random weights",
+        ),
+        ({"flavour": "unc"}, "--flavour would be ignored"),
+        ({"exclude_images_of": ("refcoco+",)}, "name of a held-out split.* Received: 'refcoco"),
+    ],
+)
+def test_what_would_not_count_is_refused(compare, shared, options, named):
+    with pytest.raises(ValueError, match=named):
+        compare("refused", **options)
+    assert not (shared / "refused").exists()
+
+
+def test_images_that_are_held_out_elsewhere_are_named_or_left_out(
+    recipes, tmp_path, capsys, monkeypatch
+):
+    import ablations
+    import comparison
+
+    root = tiny.refer_root(tmp_path / "refer", {"train": 3, "val": 2})
+    first = pickle.loads((root / "refcoco/refs(unc).p").read_bytes())[0]
+    (root / "refcoco+").mkdir()
+    (root / "refcoco+/refs(unc).p").write_bytes(pickle.dumps([first | {"split": "testA"}]))
+    trained = []
+    monkeypatch.setattr(comparison, "train_and_evaluate", lambda *run: trained.append(run))
+    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
+
+    def train(run_dir, **settings):
+        given = ablations.Given(data_dir=str(root), run_dir=str(tmp_path / run_dir), **settings)
+        ablations.main(systems=["rmi"], given=given)
+        _, data, splits = trained[-1]
+        assert list(splits) == ["val"]
+        return len(data.records["train"]), capsys.readouterr().out
+
+    count, printed = train("all")
+    assert count == 3 and "1 images of refcoco+/unc/testA (--exclude-images-of" in printed
+    assert train("left_out", exclude_images_of=("refcoco+",)) == (2, "")
+
+
+def test_the_budget_is_that_of_the_results_page(recipes):
+    """docs/results.md reports what these settings gave."""
+    import ablations
+
+    small = ablations.shared_settings(paper_size=False, given={})
+    assert (small.image_size, small.word_dim, small.batch_size) == (112, 64, 8)
+    assert (small.steps, small.learning_rate, small.pretrain_steps) == (2400, 3e-3, 1000)
+    assert small.freeze_backbone and small.dice_weight == 1
+    paper = ablations.shared_settings(paper_size=True, given={"steps": 5})
+    assert (paper.image_size, paper.steps, paper.backbone) == (320, 5, "dilated_resnet101")
+    assert not paper.freeze_backbone
+    other = ablations.shared_settings(paper_size=False, given={"data_dir": "x"})
+    assert (other.pretrain_steps, other.freeze_backbone, other.steps) == (0, False, 2400)
+
+
+def test_systems_that_were_published_on_another_backbone_get_it(recipes, shared, monkeypatch):
+    import ablations
+    import comparison
+
+    trained = {}
+    monkeypatch.setattr(
+        comparison, "train_and_evaluate", lambda run, *_: trained.update({run.system: run})
+    )
+    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
+    given = {"data_dir": str(shared / "refer"), "run_dir": str(shared / "paper")}
+    ablations.main(table=1, paper_size=True, given=ablations.Given(**given))
+    backbones = {name: settings.backbone for name, settings in trained.items()}
+    assert backbones.pop("lstm_cnn") == "vgg16"
+    assert backbones.pop("dmn") == "pyramid_resnet101" and trained["dmn"].fusion_dim == 512
+    assert set(backbones.values()) == {"dilated_resnet101"} and len(backbones) == 4
+    assert {(s.seed, s.steps, s.max_words) for s in trained.values()} == {(0, 100_000, 5)}
+
+
+def test_help_has_every_shared_setting(page, capsys):
+    assert page("ablations", help=True) == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "[default: 2400; paper size: 100000]" in text
+    assert "--exclude-images-of" in text and "--seed " not in text

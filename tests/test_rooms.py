@@ -1,0 +1,124 @@
+"""The architecture: imports run downwards from room to room, and no modules import in a circle."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "keras_cmsa"
+
+# From the ground up. A room imports from the rooms below it and from itself.
+FLOORS = (
+    "utils",
+    "layers",
+    "preprocessing",
+    "models",
+    "data",
+    "inference",
+    "evaluation",
+    "training",
+    "export",
+    "serving",
+    "cli",
+)
+# What may be used by the model's mathematics: it runs on every backend.
+PURE = {"layers", "models", "training/losses.py", "training/metrics.py"}
+FRAMEWORKS = {"tensorflow", "jax", "torch", "tensorflow_datasets", "tensorflow_text", "keras_cv"}
+
+
+def modules():
+    """`{module: path}` of the package but for its front page, which names all rooms."""
+    paths = [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE]
+    return {module_name(path): path for path in paths}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path):
+    """Dotted names that a file imports, wherever in it the import stands."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        # A command of the command line is named by text and imported when it runs.
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("keras_cmsa."):
+            names.add(str(node.value).partition(":")[0])
+    return names
+
+
+def arrows():
+    """Pairs of a module and one that it imports, both of the package's rooms."""
+    known = modules()
+    return {
+        (name, target)
+        for name, path in known.items()
+        for target in imports(path)
+        if target in known and target != name
+    }
+
+
+def room(module):
+    return module.split(".")[1]
+
+
+def test_every_folder_is_a_room():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == set(FLOORS)
+
+
+def test_imports_run_downwards():
+    upward = [
+        f"{name} -> {target}"
+        for name, target in sorted(arrows())
+        if FLOORS.index(room(target)) > FLOORS.index(room(name))
+    ]
+    assert not upward
+
+
+def test_the_walk_sees_imports_inside_functions():
+    """The check above can fail: these arrows are written in functions, in text and at the top."""
+    found = arrows()
+    assert ("keras_cmsa.cli.segment", "keras_cmsa.inference.predictor") in found
+    assert ("keras_cmsa.cli.main", "keras_cmsa.training.recipes") in found
+    assert ("keras_cmsa.models.cmsa", "keras_cmsa.layers") in found
+    assert len(found) > 200
+
+
+def test_no_modules_import_in_a_circle():
+    targets = {}
+    for name, target in arrows():
+        targets.setdefault(name, set()).add(target)
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name in done:
+            return
+        path.append(name)
+        for target in sorted(targets.get(name, ())):
+            visit(target)
+        path.pop()
+        done.add(name)
+
+    for name in sorted(targets):
+        visit(name)
+
+
+def test_the_models_mathematics_uses_keras_only():
+    """Layers, models, losses and metrics import no framework, so they run on every backend."""
+    for name, path in modules().items():
+        place = path.relative_to(PACKAGE).as_posix()
+        if room(name) in PURE or place in PURE:
+            used = {target.split(".")[0] for target in imports(path)}
+            assert not used & FRAMEWORKS, place
+
+
+def test_recipes_and_benchmarks_are_above_the_package():
+    """The package imports neither: it is whole in a wheel."""
+    for name, path in modules().items():
+        outside = {target.split(".")[0] for target in imports(path)} & {"recipes", "benchmarks"}
+        assert not outside, name

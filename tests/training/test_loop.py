@@ -1,0 +1,441 @@
+"""Training: decay and schedule by their definitions, runs that end as if never killed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import trainee as trainees
+from trainee import BATCH, RATE, ROUND, STEPS, TRAINING, VALIDATION, history, settings, train
+
+from keras_cmsa.data.order import SampleOrder
+from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.inference.preset import load_preset
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.training import callbacks, loop
+from keras_cmsa.training.losses import MaskLoss
+from keras_cmsa.training.settings import Settings
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return tiny.records(tmp_path_factory.mktemp("scenes"), TRAINING + VALIDATION)
+
+
+@pytest.fixture(scope="module")
+def trainee():
+    return trainees.Trainee()
+
+
+@pytest.fixture(scope="module")
+def whole(trainee, scenes, tmp_path_factory):
+    """A run that nothing interrupted: its folder, and the state it ended in."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    train(trainee.restart(), scenes, run_dir)
+    return run_dir, trainee.state()
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy of the whole run's folder."""
+    return Path(shutil.copytree(whole[0], tmp_path / "copy"))
+
+
+def assert_same_run(trainee, run_dir, whole):
+    """Weights, statistics, optimizer and history."""
+    whole_dir, state = whole
+    assert len(state) > 100
+    for variable, value, wanted in zip(trainee.variables, trainee.state(), state):
+        np.testing.assert_allclose(value, wanted, rtol=1e-6, atol=1e-6, err_msg=variable.path)
+    rows, wanted_rows = history(run_dir), history(whole_dir)
+    assert len(rows) == len(wanted_rows)
+    for row, wanted in zip(rows, wanted_rows):
+        assert row == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+
+
+# --- decay and schedule
+
+
+def test_weight_decay_is_decoupled_and_of_kernels_only(seeded):
+    """A step without a gradient shrinks kernels by rate * decay and leaves all else as it is."""
+    model = tiny.model(word_positions=True)
+    for weight in model.trainable_weights:
+        weight.assign(np.ones(weight.shape))
+    loop.compile_model(model, Settings(steps=10, learning_rate=0.1, weight_decay=0.25))
+    after = step_without_gradient(model)
+    left_alone = {path for path in after if path.endswith(("bias", "gamma", "beta", "embeddings"))}
+    left_alone.add("word_positions/vectors")
+    assert len(left_alone) > 10 and len(after) - len(left_alone) > 20
+    for path, value in after.items():
+        wanted = 1.0 if path in left_alone else 1 - 0.1 * 0.25
+        np.testing.assert_allclose(value, wanted, rtol=1e-6, err_msg=path)
+
+
+def step_without_gradient(model):
+    """Trainable weights after an update with gradients of 0: `{path: value}`."""
+    import keras
+
+    weights, optimizer = model.trainable_weights, model.optimizer
+    nothing = [np.zeros(w.shape, "float32") for w in weights]
+    if keras.backend.backend() == "jax":  # which would compile each operation for each shape
+        import jax
+
+        state = [[v.value for v in variables] for variables in (optimizer.variables, weights)]
+        after, _ = jax.jit(optimizer.stateless_apply)(state[0], nothing, state[1])
+    else:
+        optimizer.apply([keras.ops.convert_to_tensor(x) for x in nothing], weights)
+        after = [w.value for w in weights]
+    return {w.path: tiny.to_numpy(value) for w, value in zip(weights, after)}
+
+
+def test_the_loss_is_that_of_the_settings(seeded):
+    """Equation 7, and a Dice term where they give it a weight."""
+    mask, logits = np.eye(4)[None, ..., None], np.full((1, 4, 4, 1), 0.5)
+    for dice_weight in (0.0, 0.7):
+        model = tiny.model(attention="none")
+        loop.compile_model(model, Settings(steps=10, dice_weight=dice_weight))
+        loss = float(model.compute_loss(y=mask, y_pred=seeded.ops.convert_to_tensor(logits)))
+        assert loss == pytest.approx(float(MaskLoss(dice_weight)(mask, logits)), rel=1e-6)
+
+
+def test_schedule_and_defaults_are_the_papers(seeded):
+    model = tiny.model()
+    loop.compile_model(model, Settings(steps=1000))
+    optimizer = model.optimizer
+    # On PyTorch and JAX the class is one of the backend's own below Keras'.
+    assert isinstance(optimizer, seeded.optimizers.AdamW)
+    assert optimizer.weight_decay == 5e-4
+    for step in (0, 1, 500, 999, 1000, 5000):
+        optimizer.iterations.assign(step)
+        wanted = 1e-5 + (2.5e-4 - 1e-5) * (1 - min(step, 1000) / 1000) ** 0.9
+        assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
+
+
+# --- a run
+
+
+def test_a_run_takes_the_steps_asked_for(trainee, whole):
+    """Also when they are no whole number of rounds."""
+    run_dir, state = whole
+    iterations = [v.path for v in trainee.variables].index(trainee.model.optimizer.iterations.path)
+    assert state[iterations] == STEPS
+    rows = history(run_dir)
+    assert [row["round"] for row in rows] == [1, 2, 3]
+    rates = [1e-5 + (RATE - 1e-5) * (1 - step / STEPS) ** 0.9 for step in (3, 6, 7)]
+    assert [row["learning_rate"] for row in rows] == pytest.approx(rates, rel=1e-4)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert {"overall_iou", "val_overall_iou", "val_mean_iou", "val_prec@0.5"} < set(rows[0])
+    progress = json.loads((run_dir / "checkpoint/progress.json").read_text())
+    assert progress["rounds"] == 3
+
+
+def test_the_model_kept_is_the_best_on_validation(whole, scenes):
+    """Its overall IoU, counted afresh in NumPy, is the highest of the history."""
+    run_dir, _ = whole
+    best, preprocessor, _ = load_preset(run_dir)
+    inputs, masks = RecordBatches(scenes[TRAINING:], preprocessor, VALIDATION)[0]
+    found = best.predict_on_batch(inputs) > 0
+    iou = np.sum(found & (masks > 0)) / np.sum(found | (masks > 0))
+    values = [row["val_overall_iou"] for row in history(run_dir)]
+    assert iou == pytest.approx(max(values), rel=1e-5)
+    assert min(values) < max(values)
+
+
+def test_what_a_run_leaves(whole):
+    run_dir, _ = whole
+    files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
+    assert {file for file in files if not file.startswith("tensorboard")} == {
+        "config.json",
+        "model.keras",
+        "vocabulary.txt",
+        "README.md",
+        "history.csv",
+        ".lock",
+        "checkpoint/progress.json",
+        "checkpoint/round-00003.weights.h5",
+    }
+
+
+def test_what_a_run_remembers(whole, scenes):
+    """Its preprocessor, its records, and every setting but where things lie."""
+    run_dir, _ = whole
+    preset = load_preset(run_dir)
+    assert preset.preprocessor.vocabulary == tiny.vocabulary()
+    assert preset.preprocessor.get_config() == tiny.preprocessor().get_config()
+    config = preset.config
+    given = settings(run_dir)
+    names = {field.name for field in fields(Settings)}
+    assert set(config["training"]) == names - {"data_dir", "run_dir"}
+    for name, value in config["training"].items():
+        assert value == ([] if name == "exclude_images_of" else getattr(given, name)), name
+    assert config["system"] == "cmsa"
+    ids = [record.ref_id for record in scenes]
+    assert config["data"]["counts"] == {
+        "train": {"refs": len(set(ids[:TRAINING])), "expressions": TRAINING, "images": TRAINING},
+        "val": {"refs": VALIDATION, "expressions": VALIDATION, "images": VALIDATION},
+    }
+
+
+def test_tensorboard_has_measures_and_example_masks(whole):
+    pytest.importorskip("tensorflow")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run_dir, _ = whole
+    tags = {}
+    for folder in ("train", "validation", "examples"):
+        events = EventAccumulator(str(run_dir / "tensorboard" / folder))
+        events.Reload()
+        tags[folder] = {
+            event.step for tag in events.Tags()["tensors"] for event in events.Tensors(tag)
+        }
+        names = events.Tags()["tensors"]
+        assert ("validation" if folder == "examples" else "epoch_overall_iou") in names
+    assert set(tags) == {"train", "validation", "examples"}
+    assert all({0, 1, 2} <= steps for steps in tags.values())
+
+
+# --- killed and resumed
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_as_if_nothing_had_happened(
+    seeded, trainee, whole, scenes, tmp_path, capsys
+):
+    """SIGKILL in the middle of the second round, and then another process."""
+    run_dir = tmp_path / "run"
+    script = f"""
+import os, signal, tiny, trainee
+from keras_cmsa.training import callbacks
+
+before = callbacks.StopOnNaN.on_train_batch_end
+def kill_at_step_5(self, batch, logs=None):
+    before(self, batch, logs)
+    if self.step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+callbacks.StopOnNaN.on_train_batch_end = kill_at_step_5
+scenes = tiny.records({str(tmp_path)!r}, {TRAINING + VALIDATION})
+trainee.train(trainee.compiled_model(), scenes, {str(run_dir)!r})
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", script],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": seeded.backend.backend(),
+            "PYTHONPATH": str(Path(tiny.__file__).parent),
+        },
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert len(history(run_dir)) == 1
+
+    assert train(trainee.scramble(), scenes, run_dir, resume=True) == run_dir
+    printed = capsys.readouterr().out
+    assert f"Resuming {run_dir} at step 3 (round 1), best val_overall_iou" in printed
+    assert_same_run(trainee, run_dir, whole)
+
+
+def test_a_run_killed_in_its_first_round_starts_again(
+    trainee, whole, scenes, tmp_path, monkeypatch, capsys
+):
+    def interrupt(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+    run_dir = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(callbacks.StopOnNaN, "on_train_batch_end", interrupt)
+        train(trainee.restart(), scenes, run_dir)
+    train(trainee.restart(), scenes, run_dir, resume=True)
+    assert f"Nothing to resume in {run_dir}: starting at step 0" in capsys.readouterr().out
+    assert_same_run(trainee, run_dir, whole)
+
+
+def test_what_a_kill_leaves_half_written_does_not_matter(
+    trainee, whole, scenes, tmp_path, monkeypatch
+):
+    """Killed while saving the last round: what counts is the state that progress.json names."""
+    run_dir = tmp_path / "run"
+    checkpoint = run_dir / "checkpoint"
+    save = callbacks.Checkpoint.on_epoch_end
+
+    def save_half(self, epoch, logs=None):
+        if epoch < 2:
+            return save(self, epoch, logs)
+        for half in ("round-00003.weights.h5", "round-00001.weights.h5"):
+            (checkpoint / half).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(callbacks.Checkpoint, "on_epoch_end", save_half)
+        train(trainee.restart(), scenes, run_dir)
+    assert len(history(run_dir)) == 3  # a line more than there are rounds that count
+    train(trainee.scramble(), scenes, run_dir, resume=True)
+    assert_same_run(trainee, run_dir, whole)
+    assert sorted(path.name for path in checkpoint.iterdir()) == [
+        "progress.json",
+        "round-00003.weights.h5",
+    ]
+
+
+def test_a_finished_run_is_left_as_it_is(trainee, scenes, copy):
+    def contents():
+        return {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+
+    before = contents()
+    assert train(trainee.scramble(), scenes, copy, resume=True) == copy
+    assert contents() == before
+
+
+def test_a_run_is_not_overwritten(trainee, scenes, copy):
+    before = sorted(path.stat().st_mtime_ns for path in copy.rglob("*"))
+    with pytest.raises(FileExistsError, match="holds a training run already: give --resume"):
+        train(trainee.restart(), scenes, copy)
+    assert sorted(path.stat().st_mtime_ns for path in copy.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"steps": 9}, "steps was 7 and is 9"),
+        ({"steps_per_round": 2}, "steps_per_round was 3 and is 2"),
+        ({"batch_size": 2}, "batch_size was 3 and is 2"),
+        ({"seed": 1}, "seed was 0 and is 1"),
+        ({"learning_rate": 0.01}, "learning_rate was 0.05 and is 0.01"),
+        ({"augment": True}, "augment was False and is True"),
+        ({"dice_weight": 1.0}, "dice_weight was 0.0 and is 1.0"),
+        ({"validate_on": "test"}, "validate_on was 'val' and is 'test'"),
+        (
+            {"steps": 9, "seed": 1},
+            "seed was 0 and is 1; steps was 7 and is 9",
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_run_is_resumed_with_its_own_settings_only(trainee, scenes, copy, changed, difference):
+    with pytest.raises(ValueError, match=f"began with other settings: {difference}. Resume it"):
+        train(trainee.restart(), scenes, copy, resume=True, **changed)
+
+
+def test_a_run_is_resumed_with_its_own_records_only(trainee, scenes, copy):
+    """The same number of them, but another sentence."""
+    other = [replace(scenes[0], expression="the blue box"), *scenes[1:]]
+    with pytest.raises(ValueError, match="records_sha256 was '[0-9a-f]{64}' and is "):
+        train(trainee.restart(), other, copy, resume=True)
+    with pytest.raises(ValueError, match="records_sha256 was "):
+        train(trainee.restart(), [scenes[1], scenes[0], *scenes[2:]], copy, resume=True)
+
+
+def test_a_run_is_resumed_with_its_own_start_only(trainee, scenes, copy):
+    with pytest.raises(ValueError, match="starting_weights was 'unknown' and is 'ImageNet'"):
+        train(trainee.restart(), scenes, copy, resume=True, known={"starting_weights": "ImageNet"})
+
+
+def test_a_run_is_resumed_with_its_own_preprocessor_only(trainee, scenes, copy):
+    stretched = tiny.preprocessor("stretch")
+    with pytest.raises(ValueError, match="resizing was 'pad' and is 'stretch'"):
+        train(trainee.restart(), scenes, copy, resume=True, preprocessor=stretched)
+    words = tiny.vocabulary().words[2:]
+    other = Preprocessor(Vocabulary([*words[1:], words[0]], tiny.WORDS), tiny.SIZE)
+    with pytest.raises(ValueError, match="vocabulary_sha256 was "):
+        train(trainee.restart(), scenes, copy, resume=True, preprocessor=other)
+    assert Vocabulary.load(copy / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
+
+
+def test_a_run_is_resumed_with_its_own_model_only(scenes, copy):
+    frozen = tiny.model()
+    frozen.get_layer("backbone").trainable = False
+    loop.compile_model(frozen, settings(copy))
+    with pytest.raises(ValueError, match="trainable_weights was [0-9]+ and is [0-9]+"):
+        train(frozen, scenes, copy, resume=True)
+
+    wider = tiny.model(attention_dim=6)
+    loop.compile_model(wider, settings(copy))
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="could not be loaded"):
+        warnings.simplefilter("ignore")  # Keras names each container that does not fit
+        train(wider, scenes, copy, resume=True)
+
+
+# --- a folder is one run's
+
+
+def test_two_trainings_at_once_are_refused(trainee, scenes, tmp_path, monkeypatch):
+    """The second is refused while the first trains, which goes on unharmed."""
+    refused = []
+    before = callbacks.StopOnNaN.on_train_batch_end
+
+    def second(self, batch, logs=None):
+        before(self, batch, logs)
+        if self.step == 1:
+            with pytest.raises(
+                ValueError, match=r"another training works in .*run already"
+            ) as error:
+                train(trainee.model, scenes, tmp_path / "run")
+            refused.append(error)
+
+    monkeypatch.setattr(callbacks.StopOnNaN, "on_train_batch_end", second)
+    train(trainee.restart(), scenes, tmp_path / "run", steps=ROUND)
+    assert len(refused) == 1 and len(history(tmp_path / "run")) == 1
+
+
+def test_a_folder_with_a_model_and_no_run_is_not_overwritten(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"somebody's")
+    for resume in (False, True):
+        with pytest.raises(FileExistsError, match="holds a trained model and no checkpoint"):
+            loop.check_run_dir(tmp_path, resume)
+
+
+def test_a_folder_without_a_run_is_free(tmp_path):
+    """Empty, not there, or of a run that was killed while it saved its first round."""
+    (tmp_path / "killed/checkpoint").mkdir(parents=True)
+    (tmp_path / "killed/model.keras").write_bytes(b"")
+    for resume in (False, True):
+        for folder in (tmp_path, tmp_path / "new", tmp_path / "killed"):
+            loop.check_run_dir(folder, resume)
+
+
+# --- no number
+
+
+def test_a_loss_that_is_no_number_names_its_batch(trainee, scenes, tmp_path):
+    """A word is poisoned: training stops at the first batch that has it."""
+
+    def batches(seed):
+        order = SampleOrder(TRAINING, seed)
+        return [[scenes[i] for i in order[k : k + BATCH]] for k in range(0, STEPS * BATCH, BATCH)]
+
+    def first_blue(seed):
+        return [any("blue" in x.expression for x in b) for b in batches(seed)].index(True)
+
+    seed = next(seed for seed in range(99) if first_blue(seed) == 2)
+    model = trainee.restart()
+    table = model.get_layer("word_vectors").embeddings
+    values = tiny.to_numpy(table).copy()
+    values[tiny.vocabulary().words.index("blue")] = np.nan
+    table.assign(values)
+    with pytest.raises(FloatingPointError, match="The loss is nan at step 2") as error:
+        train(model, scenes, tmp_path / "run", seed=seed)
+    named = str(error.value).split("The batch was:\n")[1].splitlines()
+    assert [line.strip() for line in named] == [record.describe() for record in batches(seed)[2]]
+
+
+def test_weights_that_are_no_numbers_are_not_saved(trainee, scenes, tmp_path):
+    """The loss is finite in the only step of a round, but its update is not."""
+    model = trainee.restart()
+    velocity = next(v for v in model.optimizer.variables if "score_kernel_velocity" in v.path)
+    velocity.assign(np.full(velocity.shape, np.nan))
+    with pytest.raises(FloatingPointError, match=r"at step 0\. The last checkpoint is unharmed"):
+        train(model, scenes, tmp_path / "run", steps_per_round=1)
+    assert not (tmp_path / "run/checkpoint").exists()
+    assert not (tmp_path / "run/model.keras").exists()

@@ -1,0 +1,45 @@
+"""Objects with classes, and a backbone that learns them."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cmsa.data.objects import ImageObjects
+from keras_cmsa.models.backbones import small_resnet
+from keras_cmsa.training.pretraining import pretrain
+
+
+def rectangle(left, top, right, bottom):
+    return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def test_a_backbone_learns_the_classes(tmp_path):
+    """Left half one colour, right half another: afterwards a linear rule tells the two apart."""
+    rng = np.random.default_rng(0)
+    images = []
+    for number in range(4):
+        pixels = rng.integers(0, 40, (32, 32, 3), dtype="uint8")
+        pixels[:, :16, 0] += 200
+        pixels[:, 16:, 2] += 200
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(pixels).save(path)
+        objects = [(1, rectangle(0, 0, 16, 32)), (2, rectangle(16, 0, 32, 32))]
+        images.append(ImageObjects(path, 32, 32, objects))
+    keras.utils.set_random_seed(0)
+    backbone = small_resnet(32, (4, 6, 6, 6))
+    before = [np.array(weight) for weight in backbone.get_weights()]
+    pretrain(backbone, (images, 3), steps=60, batch_size=4, learning_rate=1e-2, verbose=0)
+    assert any((old != new).any() for old, new in zip(before, backbone.get_weights()))
+    pixels = np.stack([np.asarray(Image.open(image.image_path)) for image in images])
+    features = np.asarray(backbone.predict(pixels.astype("float32"), verbose=0)[-1])
+    x = features.reshape(-1, 6)
+    x = np.column_stack([x, np.ones(len(x))])
+    side = np.tile([-1, -1, 1, 1], len(x) // 4)
+    weights = np.linalg.lstsq(x, side, rcond=None)[0]
+    assert (np.sign(x @ weights) == side).mean() > 0.9
+
+
+def test_without_objects_there_is_nothing_to_learn():
+    with pytest.raises(ValueError, match="images with annotated objects"):
+        pretrain(small_resnet(32), ([ImageObjects("x.jpg", 8, 8, [])], 2), steps=1)

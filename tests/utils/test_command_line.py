@@ -1,0 +1,41 @@
+"""Every command ends well or with one line."""
+
+import cyclopts
+import pytest
+
+from keras_cmsa.utils.command_line import run
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("wanted 1, got 2"),
+        FileNotFoundError(2, "No such file or directory", "a.png"),
+        ModuleNotFoundError("needs x"),
+        FloatingPointError("The loss is nan"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_wrong_input_is_one_line_and_exit_code_2(capsys, error):
+    app = cyclopts.App()
+
+    @app.default
+    def fails():
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        run(app, [], "program")
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.err == f"program: {error}\n" and not captured.out
+
+
+def test_a_fault_of_ours_is_not_hidden():
+    app = cyclopts.App()
+
+    @app.default
+    def fails():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        run(app, [], "program")

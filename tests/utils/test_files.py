@@ -1,0 +1,95 @@
+"""Files are whole or not there, and end where their name leads."""
+
+import os
+import stat
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cmsa.utils.files import replaced, size_of_folder, write_png
+
+
+def write(path, text):
+    with replaced(path) as file:
+        file.write(text)
+
+
+def test_an_exception_leaves_what_was_there_and_nothing_else(tmp_path):
+    path = tmp_path / "note.txt"
+    write(path, "old")
+    with pytest.raises(KeyError), replaced(path) as file:
+        file.write("new")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["note.txt"]
+
+
+def test_the_mode_of_a_file_is_kept(tmp_path):
+    path = tmp_path / "note.txt"
+    write(path, "old")
+    os.chmod(path, 0o600)
+    write(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and path.read_text() == "new"
+
+
+def test_a_new_file_has_the_mode_that_open_gives(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "ours.txt", "x")
+        with open(tmp_path / "plain.txt", "w") as file:
+            file.write("x")
+    finally:
+        os.umask(before)
+    ours, plain = ((tmp_path / name).stat().st_mode for name in ("ours.txt", "plain.txt"))
+    assert stat.S_IMODE(ours) == stat.S_IMODE(plain) == 0o640
+
+
+def test_a_link_is_followed_to_its_target(tmp_path):
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / "there" / "note.txt")
+    write(link, "text")
+    assert link.is_symlink() and (tmp_path / "there" / "note.txt").read_text() == "text"
+
+
+def test_a_planted_link_beside_the_file_is_not_followed(tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("mine")
+    for name in ("note.txt.partial", ".note.txt.partial"):
+        (tmp_path / name).symlink_to(secret)
+    write(tmp_path / "note.txt", "text")
+    assert secret.read_text() == "mine"
+
+
+def test_a_device_stays_a_device():
+    write("/dev/null", "text")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    write(pipe, "through")
+    reader.join(10)
+    assert read == ["through"] and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_masks_and_pictures_as_png(tmp_path):
+    mask = np.eye(4, 6, dtype=bool)
+    write_png(tmp_path / "mask.png", mask)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask.png")), mask * 255)
+    picture = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype("uint8")
+    write_png(tmp_path / "picture.png", picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "picture.png")), picture)
+
+
+def test_the_size_of_a_folder(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(b"12345")
+    (tmp_path / "y").write_bytes(b"123")
+    assert size_of_folder(tmp_path) == 8
