@@ -21,7 +21,7 @@ done
 .venv/bin/python - "$1" "$2" <<'PYTHON'
 import sys
 
-from keras_cmsa.client import Client
+from keras_cmsa.serving.client import Client
 
 image, expression = sys.argv[1:]
 masks = []
