@@ -201,7 +201,7 @@ def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/servi
     """
     predictor = load_predictor(options)
     preprocessor = predictor.preprocessor
-    sentences = draw_sentences(preprocessor.vocabulary, 16, 6)
+    sentences = draw_sentences(preprocessor.vocabulary, 16, min(6, preprocessor.max_words))
     facts = {
         "system": predictor.model.name,
         "image_size": preprocessor.image_size,

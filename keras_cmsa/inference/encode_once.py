@@ -50,7 +50,7 @@ def split_at_words(model):
         return outputs
 
     def call(operation, *args, **kwargs):
-        """Calls the operation, or two in its place that keep image and words apart."""
+        """Calls the operation, split where possible into an image part and a word part."""
         if isinstance(operation, MultimodalFeature):
             visual, vectors = args
             return run(FunctionLayer(position_feature), visual), run(

@@ -59,8 +59,8 @@ class Client:
         url: address of the server, with `http`, `https` or `grpc`, a host and a port.
         model: name of the model on the server.
         version: version of the model, an integer; `None`: the server chooses.
-        timeout: the most seconds for one attempt.
-        attempts: the most attempts if the server is not there or not ready.
+        timeout: time limit of an attempt in seconds.
+        attempts: number of attempts at most, if the server is not there or not ready.
 
     Raises:
         ModuleNotFoundError: if a library is missing.

@@ -7,6 +7,7 @@ import keras
 
 from keras_cmsa.data.leakage import held_out_images, remove_held_out
 from keras_cmsa.data.objects import read_objects
+from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.record import Record
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
@@ -131,7 +132,9 @@ def read_data(settings):
         name = f"RefShapes ({settings.flavour})"
     else:
         root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
-        name = root.name if root.is_file() else f"{dataset} ({split_owner})"
+        # Only REFER's layout has splits of several owners.
+        whose = f"{dataset} ({split_owner})" if dataset in IMAGES else dataset
+        name = root.name if root.is_file() else whose
     records = read_records(root, dataset, split_owner)
     if settings.train_on not in records:
         records |= read_records(root, dataset, split_owner, [settings.train_on])

@@ -245,6 +245,7 @@ def choices_of(kind):
 
 def check_given(settings, given):
     """Raises a `ValueError` that names a setting that was given and would be ignored."""
+    from keras_cmsa.data.readers.refer import IMAGES
     from keras_cmsa.data.readers.table import SUFFIXES
     from keras_cmsa.models.systems import SYSTEMS  # imports Keras, which `--help` does without
 
@@ -255,7 +256,7 @@ def check_given(settings, given):
     built = inspect.signature(SYSTEMS[settings.system]).parameters
     attends = "attention_dim" in built and settings.system != "cmsa_w_none"
     is_table = Path(settings.data_dir or "").suffix in SUFFIXES
-    has_owners = settings.dataset not in ("refexp", "referit")
+    has_owners = settings.dataset in IMAGES and not is_table
     ignored = {
         "flavour": settings.data_dir is not None and "it is for RefShapes, not for --data-dir",
         "dataset": (
@@ -263,7 +264,7 @@ def check_given(settings, given):
         )
         or (is_table and "a table is one data set"),
         "split_owner": (settings.data_dir is None and "RefShapes have one: give --flavour")
-        or ((is_table or not has_owners) and "the splits of these data have no owner"),
+        or (not has_owners and "the splits of these data have no owner"),
         "pieces": settings.tokenizer == "words" and "it needs --tokenizer wordpiece",
         "min_count": settings.tokenizer == "wordpiece" and "it needs --tokenizer words",
         "steps": settings.epochs is not None and "--epochs says how long to train",

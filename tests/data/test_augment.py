@@ -129,19 +129,22 @@ def test_size_and_light_change_within_their_range(records, preprocessor):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:keras_cv")
 def test_hues_stay_unless_asked_otherwise():
+    """Of a dozen copies of an image, since what is drawn for one may be next to nothing."""
     pytest.importorskip("keras_cv")
     colours = np.array([(200, 60, 50), (60, 180, 70), (60, 80, 190)], "float32")
-    images = np.zeros((1, 16, 16, 3), "float32")
-    images[0, :12] = colours[np.arange(12) % 3][:, None]
-    masks = np.ones((1, 16, 16, 1), "float32")
+    images = np.zeros((12, 16, 16, 3), "float32")
+    images[:, :12] = colours[np.arange(12) % 3][:, None]
+    masks = np.ones((12, 16, 16, 1), "float32")
 
     def hues(images):
-        return [colorsys.rgb_to_hsv(*images[0, row, 0] / 255)[0] for row in range(3)]
+        return [
+            [colorsys.rgb_to_hsv(*image[row, 0] / 255)[0] for row in range(3)] for image in images
+        ]
 
     options = {"flip": 0, "scale": None, "brightness": 0, "contrast": 0, "saturation": 0.4}
     changed, _ = Augmentation(**options)(images, masks)
     assert np.abs(np.asarray(changed) - images).max() > 3
     np.testing.assert_allclose(hues(np.asarray(changed)), hues(images), atol=0.01)
-    assert not np.asarray(changed)[0, 12:].any(), "padding stays black"
+    assert not np.asarray(changed)[:, 12:].any(), "padding stays black"
     shifted, _ = Augmentation(**options, hue=0.5)(images, masks)
     assert np.abs(np.subtract(hues(np.asarray(shifted)), hues(images))).max() > 0.02

@@ -11,6 +11,7 @@ from keras_cmsa.data.leakage import (
     describe_shared,
     exclude_images_of,
     held_out_images,
+    remove_held_out,
 )
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.readers.referit import read_referit
@@ -77,6 +78,22 @@ def test_unknown_splits_are_named(root, name):
         match=f"wanted the name of a held-out split, .* Received: '{name}'".replace("+", r"\+"),
     ):
         exclude_images_of([name], [], held_out_images(root, "refcoco"))
+
+
+def test_what_is_left_in_a_training_set_is_reported(root, capsys):
+    """What was removed is not."""
+    records, held_out = read_refer(root)["train"], held_out_images(root, "refcoco")
+    assert remove_held_out(records, held_out, []) == records
+    assert capsys.readouterr().out == (
+        describe_shared(count_shared_images(records, held_out)) + "\n"
+    )
+    left = remove_held_out(records, held_out, ["refcoco+/unc", "refcocog/umd/val"])
+    assert [record.image_id for record in left] == [1, 4]
+    told = capsys.readouterr().out
+    assert told.startswith("The training set has 1 images of refcocog/umd/test ")
+    assert told.count("\n") == 1
+    assert remove_held_out(records, held_out, ["refcoco+", "refcocog"]) == [records[3]]
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.filterwarnings("ignore:counts differ from the published")

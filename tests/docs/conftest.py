@@ -31,7 +31,9 @@ def place(seeded, tmp_path, monkeypatch):
 
     tiny.refer_root(tmp_path / "data/ref_shapes", {"train": 2, "val": 2})
     # README takes this scene of RefShapes' val for its photo.
-    shutil.copy(f"{IMAGES}/COCO_train2014_000000000003.jpg", f"{IMAGES}/COCO_train2014_000000006015.jpg")
+    shutil.copy(
+        f"{IMAGES}/COCO_train2014_000000000003.jpg", f"{IMAGES}/COCO_train2014_000000006015.jpg"
+    )
     rng = np.random.default_rng(0)
     for name in ("photo.jpg", "other.jpg"):
         Image.fromarray(rng.integers(0, 256, (40, 60, 3)).astype("uint8")).save(name)

@@ -114,7 +114,9 @@ def test_links_within_the_repository_lead_somewhere():
 
 def test_every_page_is_in_the_menu():
     menu = (ROOT / "mkdocs.yml").read_text("utf-8")
-    assert set(re.findall(r": (\w+\.md)$", menu, re.MULTILINE)) == {p.name for p in DOCS.glob("*.md")}
+    assert set(re.findall(r": (\w+\.md)$", menu, re.MULTILINE)) == {
+        p.name for p in DOCS.glob("*.md")
+    }
 
 
 def test_the_page_of_public_names_has_them_all():

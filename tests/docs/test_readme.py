@@ -16,7 +16,12 @@ def test_what_to_do_after_make_demo(run_examples, place):
     names = run_examples(README)
     assert names["triangle"].mask.shape == names["mask"].shape == names["image"].shape[:2]
     assert names["mask"].dtype == bool
-    left = ("found.png", "figures/words.png", "results/metrics.json", "saved_models/cmsa/1/README.md")
+    left = (
+        "found.png",
+        "figures/words.png",
+        "results/metrics.json",
+        "saved_models/cmsa/1/README.md",
+    )
     assert all((place / name).is_file() for name in left)
     with open(place / "results/scores_val.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 2

@@ -238,10 +238,10 @@ def png_of_size(width, height):
 def test_huge_image_is_refused_by_its_header(tmp_path, side, message):
     path = tmp_path / "huge.png"
     path.write_bytes(png_of_size(side, side))
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ValueError, match=rf"huge\.png: .*{message}"):
         read_image(path)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_limit_of_pixels_can_be_set():

@@ -117,9 +117,8 @@ def describe_bmp(file, data):
     """Accepts uncompressed files of 24 or 32 bits per pixel, or of 8 bits with grey levels."""
     header, compression = (number(data, offset, 4, True) for offset in (14, 30))
     width, height = (number(data, offset, 4, True) for offset in (18, 22))
-    height = tf.where(
-        height < 2**31, height, 2**32 - height
-    )  # negative: the rows run from top to bottom
+    # A negative height means that the rows run from top to bottom.
+    height = tf.where(height < 2**31, height, 2**32 - height)
     bits = number(data, 28, 2, True)
     known = (bits == 24) | (bits == 32)
     known |= (bits == 8) & headers.starts_with(data, 14 + header, GREY_COLOURS)

@@ -1,0 +1,175 @@
+"""Callbacks on their own: what is saved when, what stops a training, what is written down."""
+
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensorboard
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture
+def model(seeded):
+    """A weight that tells one state from another."""
+    model = seeded.Sequential([seeded.Input((1,)), seeded.layers.Dense(1, use_bias=False)])
+    model.compile(seeded.optimizers.SGD(0.25), "mse")
+    return model
+
+
+def end_round(callback, model, number, value, score=0.0):
+    """Ends round `number` with the model's weight at a value and a score of validation."""
+    model.set_weights([np.array([[value]], "float32")])
+    callback.set_model(model)
+    callback.on_epoch_end(number - 1, {"val_overall_iou": score, "loss": value})
+
+
+def weight_of(model):
+    return float(model.get_weights()[0][0, 0])
+
+
+def test_the_last_state_and_the_best_model_are_kept(seeded, model, tmp_path):
+    """Of rounds with scores 0.3, 0.5, 0.5 and 0.2 the second is the best."""
+    checkpoint = Checkpoint(tmp_path)
+    assert not checkpoint.exists()
+    for number, score in enumerate((0.3, 0.5, 0.5, 0.2), start=1):
+        end_round(checkpoint, model, number, float(number), score)
+    assert weight_of(seeded.saving.load_model(tmp_path / "model.keras")) == 2.0
+    assert [path.name for path in (tmp_path / "checkpoint").glob("*.h5")] == [
+        "round-00004.weights.h5"
+    ]
+    model.set_weights([np.array([[9.0]])])
+    later = Checkpoint(tmp_path)
+    assert later.exists() and later.restore(model) == 4
+    assert weight_of(model) == 4.0 and later.best == 0.5
+    end_round(later, model, 5, 5.0, 0.4)  # no better than what was before it was resumed
+    assert weight_of(seeded.saving.load_model(tmp_path / "model.keras")) == 2.0
+
+
+@pytest.mark.parametrize("step", ["save_model", "save_weights", "dump"])
+def test_a_kill_while_saving_leaves_the_state_before(model, tmp_path, monkeypatch, step):
+    """Before the model, the weights or the note of which weights count."""
+    end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
+
+    def kill(*_, **__):
+        raise KeyboardInterrupt
+
+    whose = {
+        "save_model": "keras_cmsa.training.callbacks.save_model",
+        "save_weights": "keras.Model.save_weights",
+        "dump": "keras_cmsa.training.callbacks.json.dump",
+    }
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(whose[step], kill)
+        end_round(Checkpoint(tmp_path), model, 2, 2.0, 0.4)
+    later = Checkpoint(tmp_path)
+    assert later.restore(model) == 1
+    assert weight_of(model) == 1.0 and later.best == 0.3
+
+
+def test_a_first_round_that_was_not_saved_is_none(model, tmp_path, monkeypatch):
+    """But its folder is there: what model.keras there is, is this run's."""
+
+    def kill(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_cmsa.training.callbacks.json.dump", kill)
+    with pytest.raises(KeyboardInterrupt):
+        end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
+    assert (tmp_path / "model.keras").exists() and (tmp_path / "checkpoint").is_dir()
+    assert not Checkpoint(tmp_path).exists()
+
+
+class Batches:
+    """Two samples a batch of the numbers from 10 on, whose records say their number."""
+
+    def __init__(self):
+        self.first_batch = 5
+        self.records = [SimpleNamespace(describe=f"record {i}".format) for i in range(40)]
+
+    def samples(self, number):
+        return [10 + 2 * number, 11 + 2 * number]
+
+
+def test_a_loss_that_is_no_number_ends_the_training():
+    stop = StopOnNaN(Batches())
+    stop.on_train_batch_end(0, {"loss": 0.5})
+    stop.on_epoch_end(0, {"val_loss": 1e9})
+    stop.on_train_batch_end(1, {"loss": 0.5})
+    with pytest.raises(FloatingPointError, match="The loss is inf at step 7") as error:
+        stop.on_train_batch_end(2, {"loss": np.inf})
+    assert str(error.value).endswith("The batch was:\n  record 14\n  record 15")
+    with pytest.raises(FloatingPointError, match=r"is nan at step 7\b.* lower --learning-rate"):
+        stop.on_epoch_end(0, {"val_loss": np.nan})
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_of_measures_per_round(model, tmp_path):
+    path = tmp_path / "history.csv"
+    history = History(path)
+    for number in (1, 2, 3):
+        end_round(history, model, number, number / 2, score=number / 10)
+    wanted = [
+        {
+            "round": str(n),
+            "learning_rate": "0.25",
+            "val_overall_iou": str(n / 10),
+            "loss": str(n / 2),
+        }
+        for n in (1, 2, 3)
+    ]
+    assert rows_of(path) == wanted
+    # Resumed after the second round: what came after it is gone.
+    end_round(History(path, first_round=2), model, 3, 7.0, score=0.3)
+    assert rows_of(path) == [*wanted[:2], {**wanted[2], "loss": "7.0"}]
+    # A run of its own in the same place begins anew.
+    end_round(History(path), model, 1, 0.5, score=0.1)
+    assert rows_of(path) == wanted[:1]
+
+
+def test_tensorboard_shows_image_truth_and_answer(seeded, tmp_path):
+    """Side by side; a round draws them once."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    records = tiny.records(tmp_path, 3)
+    batches = RecordBatches(records, tiny.preprocessor(), 3)
+    model = tiny.model(attention="none")
+    board, drawing = tensorboard(tmp_path / "board", batches, examples=2)
+    for callback in (board, drawing):
+        callback.set_model(model)
+    drawing.on_epoch_end(4, {})
+    events = EventAccumulator(str(tmp_path / "board/examples"))
+    events.Reload()
+    (event,) = events.Tensors("validation")
+    width, height, *pictures = event.tensor_proto.string_val
+    assert event.step == 4 and (int(width), int(height)) == (3 * tiny.SIZE, tiny.SIZE)
+    assert len(pictures) == 2
+    inputs, masks = batches[0]
+    with Image.open(io.BytesIO(pictures[0])) as picture:
+        drawn = np.asarray(picture.convert("RGB"), float)
+    image, truth, _ = np.split(drawn, 3, axis=1)
+    np.testing.assert_allclose(image, inputs["image"][0], atol=1.01)
+    np.testing.assert_array_equal(truth[..., 0], 255 * masks[0, ..., 0])
+
+
+def test_without_tensorflow_there_is_no_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert tensorboard(tmp_path, None) == []
+
+
+def test_progress_says_what_counts(model, tmp_path):
+    end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
+    progress = json.loads((tmp_path / "checkpoint/progress.json").read_text())
+    assert progress == {"rounds": 1, "best": 0.3, "state": "round-00001.weights.h5"}

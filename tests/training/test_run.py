@@ -1,0 +1,195 @@
+"""A run's parts from its settings: data, preprocessor, backbone, and what it is said to start from."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.models.backbones import small_resnet
+from keras_cmsa.preprocessing.text import WordPieces
+from keras_cmsa.training import run
+from keras_cmsa.training.settings import Settings
+
+SPLITS = {"train": 5, "val": 2, "testA": 3}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tiny.refer_root(tmp_path / "refer", SPLITS)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Runs, and data that are drawn, lie in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+
+# --- data
+
+
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_data_in_a_folder(root):
+    data = run.read_data(Settings(data_dir=str(root)))
+    assert (data.root, data.dataset, data.name) == (root, "refcoco", "refcoco (unc)")
+    assert {split: len(records) for split, records in data.records.items()} == SPLITS
+
+
+def test_data_in_a_table(root, tmp_path):
+    image = next(root.rglob("*.jpg")).relative_to(tmp_path)
+    rows = [f'{image},red box,"[1, 1, 6, 1, 6, 7]",{split}' for split in ("train", "val")]
+    (tmp_path / "mine.csv").write_text("\n".join(["image,expression,mask,split", *rows]))
+    data = run.read_data(Settings(data_dir=str(tmp_path / "mine.csv")))
+    assert data.name == "mine.csv" and set(data.records) == {"train", "val"}
+
+
+def test_data_whose_splits_have_no_owner(monkeypatch, root):
+    """ReferIt's release: no owner stands in the model card."""
+    monkeypatch.setattr(run, "read_records", lambda *_: {"train": [1], "val": [2]})
+    monkeypatch.setattr(run, "remove_held_out", lambda records, *_: records)
+    data = run.read_data(Settings(data_dir=str(root), dataset="referit"))
+    assert data.name == "referit"
+
+
+def test_without_a_folder_ref_shapes_are_drawn_once(monkeypatch):
+    drawn = []
+
+    def write(folder, flavour):
+        drawn.append(flavour)
+        return tiny.refer_root(folder, SPLITS) if not folder.exists() else folder
+
+    monkeypatch.setattr(run, "write_ref_shapes", write)
+    with pytest.warns(UserWarning, match="counts differ"):
+        first = run.read_data(Settings())
+    assert first.name == "RefShapes (unc)" and str(first.root) == "data/ref_shapes"
+    with pytest.warns(UserWarning, match="counts differ"):
+        assert run.read_data(Settings()).records == first.records
+    assert drawn == ["unc", "unc"]
+    assert str(run.ref_shapes("gref")) == "data/ref_shapes_gref"
+
+
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_a_split_that_is_not_there_names_the_others(root):
+    with pytest.raises(ValueError, match="no split dev; it has train, val, testA"):
+        run.read_data(Settings(data_dir=str(root), train_on="dev"))
+    with pytest.raises(
+        ValueError, match="no split 'dev'; there is: train, val, testA. .*"
+    ) as error:
+        run.read_data(Settings(data_dir=str(root), validate_on="dev"))
+    assert str(error.value).endswith("Give one of them as --validate-on")
+
+
+# --- preprocessor
+
+
+def test_the_words_are_those_of_the_training(tmp_path):
+    records = tiny.records(tmp_path, 6)
+    settings = Settings(image_size=tiny.SIZE, max_words=7, resizing="stretch")
+    preprocessor = run.make_preprocessor(settings, records)
+    words = {word for record in records for word in record.expression.split()}
+    assert set(preprocessor.vocabulary.words[2:]) == words
+    assert preprocessor.get_config() | {"vocabulary_sha256": 0} == {
+        "image_size": tiny.SIZE,
+        "resizing": "stretch",
+        "tokenizer": "words",
+        "max_words": 7,
+        "vocabulary_size": 2 + len(words),
+        "vocabulary_sha256": 0,
+    }
+    every = run.make_preprocessor(Settings(min_count=len(records)), records)
+    assert set(every.vocabulary.words[2:]) == {
+        word for word in words if all(word in record.expression for record in records)
+    }
+
+
+def test_words_may_be_cut_into_pieces(tmp_path):
+    pytest.importorskip("tensorflow_text")
+    settings = Settings(tokenizer="wordpiece", pieces=60, max_words=9)
+    preprocessor = run.make_preprocessor(settings, tiny.records(tmp_path, 6))
+    assert isinstance(preprocessor.vocabulary, WordPieces) and preprocessor.max_words == 9
+
+
+# --- where a model starts
+
+
+SMALL = {"backbone": "small_resnet", "backbone_weights": "none", "image_size": 32}
+
+
+def test_a_backbone_from_random_weights():
+    """As the seed has them, and trained unless it is frozen."""
+    weights = []
+    for seed in (3, 3, 4):
+        keras.utils.set_random_seed(seed)
+        backbone = run.make_backbone(Settings(**SMALL, seed=seed), None, [])
+        assert backbone.trainable_weights and backbone.input_shape[1] == 32
+        weights.append(np.concatenate([w.ravel() for w in backbone.get_weights()]))
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert (weights[0] != weights[2]).any()
+    frozen = run.make_backbone(Settings(**SMALL, freeze_backbone=True), None, [])
+    assert not frozen.trainable_weights
+
+
+@pytest.mark.parametrize(
+    ("given", "weights"), [("none", None), ("imagenet", "imagenet"), ("w.h5", "w.h5")]
+)
+@pytest.mark.parametrize("name", ["dilated_resnet101", "pyramid_resnet101", "vgg16"])
+def test_a_published_backbone_gets_the_weights_asked_for(monkeypatch, name, given, weights):
+    asked = []
+    monkeypatch.setitem(run.PUBLISHED, name, lambda *arguments: asked.append(arguments))
+    run.make_backbone(Settings(backbone=name, backbone_weights=given, image_size=64), None, [])
+    assert asked == [(64, weights)]
+
+
+def test_a_backbone_that_another_run_left(tmp_path):
+    left = small_resnet(32)
+    left.save(tmp_path / "backbone.keras")
+    settings = Settings(**SMALL | {"backbone_weights": str(tmp_path / "backbone.keras")})
+    found = run.make_backbone(settings, None, [])
+    for ours, theirs in zip(found.get_weights(), left.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_a_pretrained_backbone_is_left_for_other_runs(monkeypatch, root, tmp_path):
+    """The classes are those of the training images, and pixels are as the settings have them."""
+    seen = []
+
+    def pretrain(backbone, objects, steps, resizing, seed):
+        seen.append((len(objects[0]), objects[1], steps, resizing, seed))
+        backbone.set_weights([w + 1 for w in backbone.get_weights()])
+
+    monkeypatch.setattr(run, "pretrain", pretrain)
+    settings = Settings(
+        **SMALL, data_dir=str(root), pretrain_steps=9, resizing="stretch", run_dir="here", seed=2
+    )
+    data = run.read_data(settings)
+    backbone = run.make_backbone(settings, data, data.records["train"])
+    classes = 1 + len({r.expression.split()[0] for r in data.records["train"]})
+    assert seen == [(SPLITS["train"], classes, 9, "stretch", 2)]
+    left = keras.saving.load_model(tmp_path / "here/backbone.keras")
+    for ours, theirs in zip(backbone.get_weights(), left.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"backbone_weights": "none", "seed": 5}, "random (seed 5)"),
+        ({}, "backbone imagenet, the rest random (seed 0)"),
+        ({"backbone_weights": "a/b/w.h5"}, "backbone w.h5, the rest random (seed 0)"),
+        (
+            {**SMALL, "pretrain_steps": 7},
+            "backbone after 7 steps on its images' classes, the rest random (seed 0)",
+        ),
+    ],
+    ids=["random", "imagenet", "file", "pretrained"],
+)
+def test_what_a_model_is_said_to_start_from(given, words):
+    assert run.starting_weights(Settings(**given)) == words
+
+
+def test_a_folder_with_a_run_is_refused_before_the_data_are_read(tmp_path):
+    """The data folder is not even there."""
+    (tmp_path / "run/checkpoint").mkdir(parents=True)
+    (tmp_path / "run/checkpoint/progress.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="holds a training run already"):
+        run.run_training(Settings(data_dir="nowhere", run_dir=str(tmp_path / "run")))

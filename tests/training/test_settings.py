@@ -1,0 +1,233 @@
+"""Settings: the paper's values, how a recipe differs, and no setting that counts for nothing."""
+
+from dataclasses import asdict, fields
+
+import pytest
+
+from keras_cmsa.training.settings import (
+    RECIPES,
+    SMALL,
+    SMALL_ON_REF_SHAPES,
+    Settings,
+    help_of,
+    recipe_settings,
+)
+
+# What the paper says in Secs. 3.2 and 4.1, and its authors' code of what it leaves open.
+PAPER = {
+    "image_size": 320,
+    "max_words": 20,
+    "word_dim": 1000,
+    "attention_dim": 512,
+    "fusion_dim": 500,
+    "backbone": "dilated_resnet101",
+    "learning_rate": 2.5e-4,
+    "weight_decay": 5e-4,
+    "power": 0.9,
+    "end_learning_rate": 1e-5,
+    "resizing": "pad",
+    "system": "cmsa",
+    "tokenizer": "words",
+    "augment": False,
+    "dice_weight": 0.0,
+    "mixed_precision": None,
+}
+
+
+def differences(settings, others):
+    """`{name: value}` of the settings whose value is another."""
+    before = asdict(others)
+    return {name: value for name, value in asdict(settings).items() if value != before[name]}
+
+
+def test_the_defaults_are_the_papers():
+    defaults = asdict(Settings())
+    assert {name: defaults[name] for name in PAPER} == PAPER
+    # 800,000 expressions, which the authors' code takes one at a time.
+    assert defaults["steps"] * defaults["batch_size"] == 800_000
+    assert recipe_settings("unc") == Settings()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data"),
+    [
+        ("unc_plus", {"dataset": "refcoco+", "flavour": "unc+", "run_dir": "runs/unc_plus"}),
+        (
+            "gref",
+            {
+                "dataset": "refcocog",
+                "split_owner": "google",
+                "flavour": "gref",
+                "run_dir": "runs/gref",
+            },
+        ),
+        ("referit", {"dataset": "referit", "flavour": "referit", "run_dir": "runs/referit"}),
+    ],
+)
+def test_a_recipe_differs_in_its_data_only(recipe, data):
+    assert differences(recipe_settings(recipe), Settings()) == data
+    # Also the small model's.
+    small = recipe_settings(recipe, small=True)
+    assert differences(small, recipe_settings("unc", small=True)) == data
+
+
+def test_the_small_model_differs_as_its_page_says():
+    """On RefShapes its backbone is pretrained and frozen; on other data it is not."""
+    own = {**SMALL, "learning_rate": 2e-3}
+    assert differences(recipe_settings("unc", small=True, data_dir="x"), Settings()) == {
+        **own,
+        "data_dir": "x",
+    }
+    on_ref_shapes = {**SMALL, **SMALL_ON_REF_SHAPES}
+    assert differences(recipe_settings("unc", small=True), Settings()) == on_ref_shapes
+    assert on_ref_shapes["pretrain_steps"] == 1000 and on_ref_shapes["freeze_backbone"]
+    # Without pretraining a frozen backbone would stay random.
+    plain = recipe_settings("unc", small=True, pretrain_steps=0)
+    assert differences(plain, Settings()) == own
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("small", [False, True])
+def test_what_is_given_counts(recipe, small):
+    given = {"steps": 3, "seed": 5, "learning_rate": 0.5, "run_dir": "here", "system": "cmsa_s"}
+    settings = recipe_settings(recipe, small, **given)
+    assert {name: getattr(settings, name) for name in given} == given
+    assert set(differences(settings, recipe_settings(recipe, small))) == set(given)
+
+
+def test_settings_cannot_change():
+    with pytest.raises(AttributeError):
+        Settings().steps = 3
+
+
+# --- what is not possible
+
+
+COUNTS = "max_words min_count pieces image_size word_dim attention_dim fusion_dim steps batch_size"
+IMPOSSIBLE = {
+    "at least 1": (f"{COUNTS} steps_per_round".split(), [0, -1]),
+    "above 0": ("learning_rate power epochs".split(), [0.0, -1.0, float("nan")]),
+    "at least 0": (
+        "pretrain_steps end_learning_rate weight_decay dice_weight seed".split(),
+        [-1, float("nan")],
+    ),
+    "one of": ("flavour tokenizer resizing backbone mixed_precision".split(), ["other"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "value"),
+    [
+        (wanted, name, value)
+        for wanted, (names, values) in IMPOSSIBLE.items()
+        for name in names
+        for value in values
+    ],
+)
+def test_a_value_that_is_not_possible_names_its_flag(wanted, name, value):
+    flag = "--" + name.replace("_", "-")
+    message = f"{flag} must be {wanted}.* Received: {value!r}"
+    with pytest.raises(ValueError, match=message):
+        Settings(**{name: value})
+    with pytest.raises(ValueError, match=message):
+        recipe_settings("unc", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image_size": 100}, r"--image-size must be a multiple of 8\. Received: 100"),
+        (
+            {"backbone": "small_resnet"},
+            "no published weights: --backbone-weights must be none or .* Received: imagenet",
+        ),
+        (
+            {"pretrain_steps": 10},
+            "--pretrain-steps is for a small_resnet .* Received: --backbone dilated_resnet101",
+        ),
+        (
+            {"pretrain_steps": 10, "backbone": "small_resnet", "backbone_weights": "b.keras"},
+            "--pretrain-steps is for a small_resnet .* --backbone-weights b.keras",
+        ),
+    ],
+    ids=["side", "small weights", "pretrained resnet", "pretrained weights"],
+)
+def test_values_that_do_not_go_together_name_their_flags(given, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**given)
+
+
+def test_an_unknown_system_or_recipe_is_named():
+    with pytest.raises(ValueError, match=r"--system must be one of lstm_cnn, .*Received: 'lstm'"):
+        recipe_settings("unc", system="lstm")
+    with pytest.raises(ValueError, match=r"recipe must be one of .*'unc'.* Received: 'refcoco'"):
+        recipe_settings("refcoco")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"data_dir": "x", "flavour": "unc"}, "--flavour .*for RefShapes, not for --data-dir"),
+        ({"dataset": "refcoco"}, "--dataset .*give --flavour or --data-dir"),
+        ({"split_owner": "umd"}, "--split-owner .*give --flavour"),
+        ({"data_dir": "t.csv", "dataset": "refcoco"}, "--dataset .*a table is one data set"),
+        ({"data_dir": "t.jsonl", "split_owner": "unc"}, "--split-owner .*have no owner"),
+        (
+            {"data_dir": "x", "dataset": "refexp", "split_owner": "google"},
+            "--split-owner .*have no owner",
+        ),
+        ({"pieces": 100}, "--pieces .*needs --tokenizer wordpiece"),
+        ({"tokenizer": "wordpiece", "min_count": 2}, "--min-count .*needs --tokenizer words"),
+        ({"epochs": 2.0, "steps": 10}, "--steps .*--epochs says how long"),
+        ({"system": "rmi", "attention_dim": 10}, "--attention-dim .*rmi attends to nothing"),
+        ({"system": "cmsa_w_none", "attention_dim": 10}, "--attention-dim .*attends to nothing"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_setting_that_would_be_ignored_is_an_error(given, message):
+    with pytest.raises(ValueError, match=message.replace(" ", " would be ignored: ", 1)):
+        recipe_settings("unc", **given)
+
+
+def test_what_counts_elsewhere_is_taken_there():
+    recipe_settings("unc", data_dir="x", dataset="refcocog", split_owner="umd")
+    recipe_settings("unc", tokenizer="wordpiece", pieces=100)
+    recipe_settings("unc", epochs=2.0)
+    recipe_settings("unc", flavour="gref", min_count=2, attention_dim=10)
+    # A recipe's own values are no settings that somebody gave.
+    recipe_settings("gref", tokenizer="wordpiece")
+    recipe_settings("referit", data_dir="t.csv")
+    recipe_settings("unc", small=True, system="rmi")
+
+
+# --- what becomes of them
+
+
+def test_epochs_become_steps():
+    """12 samples in batches of 5 for 2 and a half passes."""
+    settings = recipe_settings("unc", epochs=2.5, batch_size=5)
+    assert differences(settings.with_steps(12), settings) == {"steps": 6, "epochs": None}
+    assert settings.with_steps(1).steps == 1
+    plain = Settings(steps=7)
+    assert plain.with_steps(12) == plain
+
+
+def test_what_config_json_records():
+    """All settings in JSON's types, but not where data and run lie."""
+    settings = recipe_settings("unc", data_dir="/x", exclude_images_of=("refcoco+", "all"))
+    config = settings.to_config()
+    names = {field.name for field in fields(Settings)}
+    assert set(config) == names - {"data_dir", "run_dir"}
+    assert config["exclude_images_of"] == ["refcoco+", "all"]
+    assert all(config[name] == getattr(settings, name) for name in names if name in PAPER)
+
+
+def test_every_setting_is_explained():
+    """With the recipe's own default, and the small model's where it is another."""
+    for recipe in RECIPES:
+        texts = help_of(recipe)
+        assert set(texts) == {field.name for field in fields(Settings)}
+        assert all(len(text) > 5 for text in texts.values())
+    assert "[default: refcocog]" in help_of("gref")["dataset"]
+    assert "[default: 320; small: 112]" in help_of("unc")["image_size"]
+    assert "small on RefShapes: 0.004]" in help_of("unc")["learning_rate"]
