@@ -53,7 +53,7 @@ class Options:
     Parameters
     ----------
     dataset
-        As recipes take it.
+        Name of the data set, as recipes take it.
     split_owner
         Owner of the splits, as recipes take it.
     split

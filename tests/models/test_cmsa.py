@@ -66,15 +66,9 @@ def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, 
         wanted = literal.convolution(literal.fusion(attended, fusion)[0], *score)
         logits = run(model, image, WORDS)[example]
         assert logits.shape == (tiny.SIZE, tiny.SIZE, 1)
-        np.testing.assert_allclose(logits, upsampled(wanted), rtol=1e-4, atol=1e-5)
-
-
-def upsampled(score):
-    """Bilinear, half-pixel centres, by definition."""
-    size, scale = score.shape[0], tiny.SIZE // score.shape[0]
-    centres = np.clip((np.arange(tiny.SIZE) + 0.5) / scale - 0.5, 0, size - 1)
-    weights = np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(size)))  # (S, P)
-    return np.einsum("ap,bq,pqc->abc", weights, weights, score)
+        np.testing.assert_allclose(
+            logits, literal.resized(wanted, (tiny.SIZE, tiny.SIZE)), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_inputs_and_output(seeded):
@@ -194,6 +188,7 @@ def test_with_attention(seeded, rng):
         )
 
 
+@pytest.mark.slow
 def test_saved_models_load_in_a_process_that_only_imports(seeded, rng, tmp_path):
     """No custom_objects and no call of ours: the uncompiled, the compiled, every option."""
     plain = tiny.shaken(tiny.model(), rng)
@@ -220,6 +215,19 @@ for name in ("plain", "options"):
         np.testing.assert_allclose(
             np.load(tmp_path / f"{name}.npy"), run(model, image, WORDS), atol=1e-6
         )
+
+
+def test_all_outputs_of_any_model(seeded):
+    """With its attention where it has some; what has all outputs stays as it is."""
+    model = tiny.model()
+    names = {"logits", "word_attention", "position_attention"}
+    every = with_all_outputs(model)
+    assert set(every.output) == names and with_all_outputs(every) is every
+    inputs = {"image": seeded.Input((4, 4, 3)), "words": seeded.Input((5,))}
+    plain = seeded.Model(inputs, seeded.layers.Dense(1)(inputs["image"]), name="plain")
+    only = with_all_outputs(plain)
+    assert set(only.output) == {"logits"} and only.name == "plain"
+    assert only.trainable_weights == plain.trainable_weights
 
 
 def test_the_model_says_what_is_wrong(seeded):

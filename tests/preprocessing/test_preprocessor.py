@@ -3,6 +3,7 @@
 import hashlib
 
 import cases
+import literal
 import numpy as np
 import pytest
 import tiny
@@ -64,8 +65,8 @@ def test_a_smaller_map_is_first_brought_to_the_square(resizing):
     cells = np.random.default_rng(0).random((8, 8))
     found = preprocessor.undo(cells, (31, 47))
     new_height, new_width, top, left = preprocessor.placement(31, 47)
-    square = cases.resized(cells, (64, 64))[top : top + new_height, left : left + new_width]
-    np.testing.assert_allclose(found, cases.resized(square, (31, 47)), atol=1e-5)
+    square = literal.resized(cells, (64, 64))[top : top + new_height, left : left + new_width]
+    np.testing.assert_allclose(found, literal.resized(square, (31, 47)), atol=1e-5)
 
 
 @by_case
