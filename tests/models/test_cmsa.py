@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.models.cmsa import build_cmsa, with_attention
+from keras_cmsa.models.cmsa import build_cmsa, with_all_outputs, with_attention
 from keras_cmsa.training.loop import compile_model
 from keras_cmsa.training.settings import Settings
 
@@ -223,7 +223,10 @@ def test_all_outputs_of_any_model(seeded):
     names = {"logits", "word_attention", "position_attention"}
     every = with_all_outputs(model)
     assert set(every.output) == names and with_all_outputs(every) is every
-    inputs = {"image": seeded.Input((4, 4, 3)), "words": seeded.Input((5,))}
+    inputs = {
+        "image": seeded.Input((4, 4, 3), name="image"),
+        "words": seeded.Input((5,), name="words"),
+    }
     plain = seeded.Model(inputs, seeded.layers.Dense(1)(inputs["image"]), name="plain")
     only = with_all_outputs(plain)
     assert set(only.output) == {"logits"} and only.name == "plain"
