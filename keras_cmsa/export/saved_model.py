@@ -11,7 +11,7 @@ from keras_cmsa.export.folding import fold_batch_norms
 from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.masks import check_profile
 from keras_cmsa.inference.preset import VOCABULARY, make_config, write_config
-from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
 from keras_cmsa.preprocessing.text import WordPieces
@@ -106,8 +106,12 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
     partial.mkdir(parents=True)
     try:
         write_graph(model, preprocessor, partial, options)
-        known = {"export": export_facts(path, options), "parameters": model.count_params()}
-        known = {**(config or {}), **known}
+        known = {
+            **(config or {}),
+            "export": export_facts(path, options),
+            "parameters": model.count_params(),
+            "attention_levels": attention_levels(model),
+        }
         write_config(partial, make_config(model.name, preprocessor, **known))
         if options.warmup:
             write_warmup(partial, path.parent.name, preprocessor.vocabulary)

@@ -10,7 +10,7 @@ from keras_cmsa.inference.encode_once import split_at_words
 from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.prediction import Prediction
 from keras_cmsa.inference.preset import load_preset, save_preset
-from keras_cmsa.models.cmsa import attention_layers, with_all_outputs
+from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.reading import to_pixels
 from keras_cmsa.preprocessing.text import MAX_WORDS_FACTOR
@@ -46,8 +46,8 @@ class Predictor:
     @property
     def levels(self):
         """Names of the levels of its attention, such as `"Res3"`; empty for a system without."""
-        names = [layer.name for layer in attention_layers(self.model)]
-        return [name.removeprefix("attention_").capitalize() for name in names]
+        # An exported version has the attention of its model, but none of its layers.
+        return attention_levels(self.model) or self.config.get("attention_levels", [])
 
     @classmethod
     def from_preset(cls, source, batch_size=8):

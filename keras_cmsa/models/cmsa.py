@@ -100,6 +100,12 @@ def attention_layers(model):
     return [layer for layer in model.layers if isinstance(layer, CrossModalSelfAttention)]
 
 
+def attention_levels(model):
+    """Names of the levels that a model attends to, such as `"Res3"`; empty without attention."""
+    names = [layer.name for layer in attention_layers(model)]
+    return [name.removeprefix("attention_").capitalize() for name in names]
+
+
 def with_attention(model):
     """A model with the same weights that also outputs its attention.
 
