@@ -93,3 +93,12 @@ def test_figures_are_whole_or_not_there(tmp_path, monkeypatch):
         drawing.write_figure(tmp_path / "figure.png", figure)
     assert (tmp_path / "figure.png").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
+
+
+def test_peaked_attention_keeps_its_peak():
+    """Fewer than a hundredth of the positions have any: the percentile is 0 and divides nothing."""
+    heat = np.zeros((20, 20), "float32")
+    np.testing.assert_array_equal(drawing.clipped_heat(heat), heat)
+    heat[3, 4], heat[5, 6] = 0.5, 0.25
+    clipped = drawing.clipped_heat(heat)
+    assert clipped[3, 4] == 1 and clipped[5, 6] == 0.5 and clipped.sum() == 1.5

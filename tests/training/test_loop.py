@@ -405,6 +405,17 @@ def test_a_folder_without_a_run_is_free(tmp_path):
             loop.check_run_dir(folder, resume)
 
 
+# --- no data
+
+
+def test_a_mask_that_cannot_be_read_is_the_error_that_names_it(trainee, scenes, tmp_path):
+    """As `Record.mask` raises it, and not as TensorFlow wraps what its pipeline meets."""
+    bad = replace(scenes[3], segmentation=[[1, 2, 3]])
+    with pytest.raises(ValueError, match="bad polygon: ref 3, sentence 3") as error:
+        train(trainee.restart(), [*scenes[:3], bad, *scenes[4:]], tmp_path / "run")
+    assert type(error.value) is ValueError and str(error.value).count("\n") == 0
+
+
 # --- no number
 
 
