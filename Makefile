@@ -17,7 +17,7 @@ MODEL := -m keras
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-tensorflow test-jax test-torch lint format docs clean
+.PHONY: demo test test-all test-long test-jax test-torch lint format docs clean
 
 # uv if it is there (seconds), pip otherwise (a minute or two).
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -43,10 +43,11 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not samples"
 
 # All there is, on three backends: half an hour.
-test-all: test-tensorflow test-jax test-torch
+test-all: test test-long test-jax test-torch
 
-test-tensorflow: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PARALLEL)
+# What `make test` leaves out.
+test-long: $(VENV)/.installed
+	$(BIN)/python -m pytest $(PARALLEL) -m "slow or samples"
 
 test-jax: $(VENV)/.installed
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(MODEL)
