@@ -13,7 +13,7 @@ TORCH_VENV := .venv-torch
 
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
-MODEL := -m keras
+MODEL := -m "keras and not slow"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -42,7 +42,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not samples"
 
-# All there is, on three backends: half an hour.
+# All there is on TensorFlow, and the model's quick tests on JAX and PyTorch: half an hour.
 test-all: test test-long test-jax test-torch
 
 # What `make test` leaves out.
