@@ -127,10 +127,18 @@ def test_word_order_matters_with_word_positions_only(seeded, rng):
         assert difference > 1e-3 if word_positions else difference < 1e-5
 
 
-def test_every_weight_learns(seeded, rng):
-    """One step of plain gradient descent moves every trainable weight."""
+@pytest.mark.parametrize("eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_every_weight_learns(seeded, rng, eagerly):
+    """One step of plain gradient descent moves every trainable weight.
+
+    To trace it takes TensorFlow seconds; the other backends compile it in either case.
+    """
     model = tiny.shaken(tiny.model(word_positions=True), rng)
-    model.compile(seeded.optimizers.SGD(0.1), seeded.losses.BinaryCrossentropy(from_logits=True))
+    model.compile(
+        seeded.optimizers.SGD(0.1),
+        seeded.losses.BinaryCrossentropy(from_logits=True),
+        run_eagerly=eagerly and seeded.backend.backend() == "tensorflow",
+    )
     model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice
     before = [tiny.to_numpy(w.value) for w in model.trainable_weights]
     masks = (rng.random((3, tiny.SIZE, tiny.SIZE, 1)) < 0.5).astype("float32")
