@@ -2,15 +2,17 @@
 
 import base64
 import io
+import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from PIL import Image
 
-from keras_cmsa.preprocessing.reading import to_pixels
+from keras_cmsa.preprocessing.reading import read_image, to_pixels
 from keras_cmsa.utils.extras import require
 
 # The outputs of an answer. The probabilities are left out: they would be most of its bytes.
@@ -18,11 +20,11 @@ OUTPUTS = ("mask_png_bytes", "score", "box", "words", "valid")
 
 
 class ServerError(RuntimeError):
-    """A server refused a request; the message is the server's."""
+    """A server refused a request, in which case the message is the server's, or gave no answer."""
 
 
 class Unavailable(ServerError):
-    """There is no server or it is not ready; another try may succeed."""
+    """There is no server, it is not ready, or its answer broke off; another try may succeed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +58,13 @@ class Client:
     Needs `pip install "keras-cmsa[client]"`.
 
     Args:
-        url: address of the server, with `http`, `https` or `grpc`, a host and a port.
+        url: address of the server, with `http`, `https` or `grpc`, a host and a port. That of HTTP
+            may have a user and a password, which no message shows.
         model: name of the model on the server.
         version: version of the model, an integer; `None`: the server chooses.
-        timeout: time limit of an attempt in seconds.
-        attempts: number of attempts at most, if the server is not there or not ready.
+        timeout: time limit of an attempt in seconds, from the connection to the answer's last byte.
+        attempts: number of attempts at most, if the server is not there or not ready, or its answer
+            breaks off.
 
     Raises:
         ModuleNotFoundError: if a library is missing.
@@ -68,15 +72,9 @@ class Client:
     """
 
     def __init__(self, url, model="cmsa", version=None, timeout=30.0, attempts=4):
-        kinds = {"http": Http, "https": Http, "grpc": Grpc}
-        parts = urlsplit(url)
-        if parts.scheme not in kinds or not parts.hostname:
-            raise ValueError(
-                "url must be http://host:port, https://host:port or grpc://host:port. "
-                f"Received: {url!r}"
-            )
+        parts = split_address(url)
         tenacity = require("tenacity", "client", "The client")
-        self.protocol = kinds[parts.scheme](parts, model, version, timeout)
+        self.protocol = PROTOCOLS[parts.scheme](parts, model, version, timeout)
         self.retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
@@ -98,7 +96,8 @@ class Client:
             `Answer`, or a list of `Answer`.
 
         Raises:
-            ServerError: if the server refuses the request; with the server's message.
+            ServerError: if the server refuses the request, with the server's message; or if what
+                comes is late, cut short, or no answer of a model that this package exported.
             ValueError: if the lists differ in length.
         """
         if isinstance(expression, str):
@@ -112,9 +111,14 @@ class Client:
         if not len(image):
             return []
         files = [image_file(x) for x in image]
-        columns = self.retrying(self.protocol.predict, files, list(expression))
-        rows = ({name: column[i] for name, column in columns.items()} for i in range(len(files)))
-        return [to_answer(row) for row in rows]
+        reply = self.retrying(self.protocol.predict, files, list(expression))
+        try:
+            return to_answers(self.protocol.columns(reply), len(files))
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise ServerError(
+                f"{self.protocol.url}: wanted the outputs {', '.join(OUTPUTS)} of a model that "
+                f"keras-cmsa exported, for {len(files)} rows. Received: {str(reply)[:200]!r}"
+            ) from error
 
     def close(self):
         """Closes the connections."""
@@ -128,38 +132,69 @@ class Client:
 
 
 class Http:
-    """TensorFlow Serving's REST API, in its column format."""
+    """TensorFlow Serving's REST API, in its column format. Each request has its own connection."""
 
     def __init__(self, parts, model, version, timeout):
-        self.requests = requests = require("requests", "client", "The client")
-        self.session = requests.Session()
+        self.httpx = httpx = require("httpx", "client", "The client")
         chosen = "" if version is None else f"/versions/{version}"
-        base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        self.url = f"{base}/v1/models/{model}{chosen}:predict"
+        host, base = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
+        self.url = f"{parts.scheme}://{host}{base}/v1/models/{model}{chosen}:predict"
         self.timeout = timeout
+        user, password = (unquote(part or "") for part in (parts.username, parts.password))
+        self.options = {
+            "auth": (user, password) if user or password else None,
+            "verify": httpx.create_ssl_context(),
+            "timeout": None,  # httpx has one for each read; `send` has one for all of them
+        }
 
     def predict(self, files, expressions):
+        """The text of the reply."""
         images = [{"b64": base64.b64encode(file).decode("ascii")} for file in files]
-        body = {"inputs": {"image_bytes": images, "expression": expressions}}
-        try:
-            reply = self.session.post(self.url, json=body, timeout=self.timeout)
-        except self.requests.ConnectionError as error:
-            raise Unavailable(f"{self.url}: {error}") from error
-        except self.requests.Timeout as error:
-            raise ServerError(f"{self.url}: no answer within {self.timeout} s") from error
+        reply = self.post({"inputs": {"image_bytes": images, "expression": expressions}})
+        if reply.has_redirect_location:
+            raise ServerError(
+                f"{self.url} sends on to {without_user(reply.headers['location'])}, where no photo "
+                "is sent unasked: give that server as url if you trust it"
+            )
         if reply.status_code != 200:
             try:
                 message = reply.json()["error"]
-            except (ValueError, KeyError, TypeError):
-                message = reply.text[:500]
+            except (ValueError, LookupError, TypeError, RecursionError):
+                message = reply.text
             kind = Unavailable if reply.status_code in (502, 503) else ServerError
-            raise kind(f"{reply.status_code}: {message}")
-        outputs = reply.json()["outputs"]
-        outputs["mask_png_bytes"] = [base64.b64decode(x["b64"]) for x in outputs["mask_png_bytes"]]
-        return outputs
+            raise kind(f"{self.url}: {reply.status_code}: {str(message)[:500]}")
+        return reply.text
+
+    def post(self, body):
+        """The whole reply; a redirection is not followed."""
+        from anyio.from_thread import start_blocking_portal  # httpx needs it too
+
+        try:
+            # A loop of its own, in a thread of its own: a caller may have one running.
+            with start_blocking_portal() as portal:
+                return portal.call(self.send, body)
+        except TimeoutError as error:
+            raise ServerError(f"{self.url}: no whole answer within {self.timeout} s") from error
+        except self.httpx.TransportError as error:
+            raise Unavailable(f"{self.url}: {error or type(error).__name__}") from error
+        except self.httpx.RequestError as error:  # such as what is not as compressed as it says
+            raise ServerError(f"{self.url}: wanted an answer. Received: {error}") from error
+
+    async def send(self, body):
+        import anyio
+
+        with anyio.fail_after(self.timeout):
+            async with self.httpx.AsyncClient(**self.options) as client:
+                return await client.post(self.url, json=body)
+
+    def columns(self, reply):
+        """The outputs of a reply."""
+        outputs = json.loads(reply)["outputs"]
+        pngs = [base64.b64decode(x["b64"]) for x in outputs["mask_png_bytes"]]
+        return {**outputs, "mask_png_bytes": pngs}
 
     def close(self):
-        self.session.close()
+        pass
 
 
 class Grpc:
@@ -172,6 +207,7 @@ class Grpc:
         services = require(f"{apis}.prediction_service_pb2_grpc", "client", "The client")
         # The masks of a batch easily exceed gRPC's default limit of 4 MB.
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        self.url = f"grpc://{parts.netloc}"
         self.channel = grpc.insecure_channel(parts.netloc, options=unlimited)
         self.stub = services.PredictionServiceStub(self.channel)
         self.request = predict_pb2.PredictRequest
@@ -179,6 +215,7 @@ class Grpc:
         self.has_attention = True
 
     def predict(self, files, expressions):
+        """The reply, a message."""
         import tensorflow as tf
 
         request = self.request()
@@ -194,20 +231,56 @@ class Grpc:
             request.output_filter.append("word_attention")
         code = self.grpc.StatusCode
         try:
-            reply = self.stub.Predict(request, timeout=self.timeout)
+            return self.stub.Predict(request, timeout=self.timeout)
         except self.grpc.RpcError as error:
             if error.code() == code.INVALID_ARGUMENT and self.has_attention:
                 if "word_attention" in error.details():  # the model does not have this output
                     self.has_attention = False
                     return self.predict(files, expressions)
             kind = Unavailable if error.code() == code.UNAVAILABLE else ServerError
-            raise kind(f"{error.code().name}: {error.details()}") from error
+            raise kind(f"{self.url}: {error.code().name}: {error.details()}") from error
+
+    def columns(self, reply):
+        """The outputs of a reply."""
+        import tensorflow as tf
+
         outputs = {name: tf.make_ndarray(x) for name, x in reply.outputs.items()}
-        outputs["words"] = [[word.decode() for word in row] for row in outputs["words"]]
-        return outputs
+        words = [[word.decode() for word in row] for row in outputs["words"]]
+        return {**outputs, "words": words}
 
     def close(self):
         self.channel.close()
+
+
+PROTOCOLS = {"http": Http, "https": Http, "grpc": Grpc}
+
+
+def split_address(url):
+    """The parts of a server's address, as `urlsplit` names them.
+
+    Raises:
+        ValueError: if it is none; the message has no user and no password.
+    """
+    try:
+        parts = urlsplit(url)
+        behind_host = f"{parts.path}{parts.query}{parts.fragment}"
+        known = parts.scheme in PROTOCOLS and parts.hostname and parts.port != 0
+        # A password with a / would end the host's name early, and gRPC has no use for one.
+        known = known and "@" not in (url if parts.scheme == "grpc" else behind_host)
+    except ValueError:  # a port that is no number, half an address of IPv6
+        known = False
+    if not known:
+        raise ValueError(
+            "url must be http://host:port, https://host:port or grpc://host:port; that of HTTP may "
+            "have user:password@ before the host, with %2F for a / and so on. "
+            f"Received: {without_user(url)!r}"
+        )
+    return parts
+
+
+def without_user(url):
+    """An address to show: what stands before its last @ may be a password."""
+    return re.sub("^([a-z]+://)?.*@", r"\1...@", url, flags=re.DOTALL)
 
 
 def image_file(image):
@@ -221,17 +294,26 @@ def image_file(image):
     return file.getvalue()
 
 
+def to_answers(columns, count):
+    """The list of `Answer` for a dict of outputs.
+
+    Raises:
+        AttributeError, LookupError, TypeError, ValueError: if these are no outputs of `count` rows.
+    """
+    if lengths := {name: len(x) for name, x in columns.items() if len(x) != count}:
+        raise ValueError(f"wanted {count} rows. Received: {lengths}")
+    return [to_answer({name: x[row] for name, x in columns.items()}) for row in range(count)]
+
+
 def to_answer(row):
     """The `Answer` for a dict of one row's outputs."""
     words = [word for word in row["words"] if word]
     attention = row.get("word_attention")
-    with Image.open(io.BytesIO(row["mask_png_bytes"])) as mask:
-        mask = np.asarray(mask) > 0
     return Answer(
         valid=bool(row["valid"]),
-        mask=mask,
+        mask=read_image(row["mask_png_bytes"])[..., 0] > 0,
         score=float(row["score"]),
-        box=np.asarray(row["box"], "float32"),
+        box=np.reshape(row["box"], 4).astype("float32"),
         words=words,
         word_attention=(
             None if attention is None else np.asarray(attention, "float32")[:, : len(words)]

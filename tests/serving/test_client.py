@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import socket
 import sys
+import threading
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -15,7 +18,7 @@ from PIL import Image
 
 from keras_cmsa.serving.client import Client, ServerError, Unavailable
 
-requests = pytest.importorskip("requests")
+httpx = pytest.importorskip("httpx")
 
 PROTOCOLS = ("http", "grpc")
 DOCS = Path(__file__).parents[2] / "docs/serving.md"
@@ -101,12 +104,12 @@ def test_answers_beyond_4_mb(client):
 
 def test_rest_in_rows_and_in_columns(server, photo):
     url = f"{server.urls['http']}/v1/models/cmsa"
-    assert requests.get(url, timeout=60).json()["model_version_status"][0]["state"] == "AVAILABLE"
+    assert httpx.get(url, timeout=60).json()["model_version_status"][0]["state"] == "AVAILABLE"
     image = {"b64": base64.b64encode(encoded(photo)).decode()}
     rows = {"instances": [{"image_bytes": image, "expression": e} for e in tiny.SENTENCES]}
     columns = {"inputs": {"image_bytes": [image] * 4, "expression": tiny.SENTENCES}}
-    by_row = requests.post(f"{url}:predict", json=rows, timeout=60).json()["predictions"]
-    by_column = requests.post(f"{url}/versions/1:predict", json=columns, timeout=60).json()
+    by_row = httpx.post(f"{url}:predict", json=rows, timeout=60).json()["predictions"]
+    by_column = httpx.post(f"{url}/versions/1:predict", json=columns, timeout=60).json()
     for i, row in enumerate(by_row):
         assert set(row) == set(by_column["outputs"])
         assert row["mask_png_bytes"] == by_column["outputs"]["mask_png_bytes"][i]
@@ -130,20 +133,18 @@ def test_rest_in_rows_and_in_columns(server, photo):
 )
 def test_bad_requests_are_answered(server, photo, body):
     url = f"{server.urls['http']}/v1/models/cmsa:predict"
-    reply = requests.post(url, data=body, timeout=60)
+    reply = httpx.post(url, content=body, timeout=60)
     assert reply.status_code == 400 and reply.json()["error"]
 
 
 def test_text_in_the_image_field(server):
     url = f"{server.urls['http']}/v1/models/cmsa:predict"
     row = {"image_bytes": "a photo", "expression": "red box"}
-    reply = requests.post(url, json={"instances": [row]}, timeout=60)
+    reply = httpx.post(url, json={"instances": [row]}, timeout=60)
     assert reply.status_code == 200 and reply.json()["predictions"][0]["valid"] is False
 
 
 def test_a_server_that_is_not_there_is_asked_again():
-    import socket
-
     with socket.socket() as taken:  # bound and not listening
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -157,10 +158,215 @@ def test_a_server_that_is_not_there_is_asked_again():
                 assert predict.call_count == 2
 
 
-@pytest.mark.parametrize("url", ["localhost:8501", "ftp://host", "http://", "grpc:"])
+# --- a server that is broken or hostile
+
+
+class Misbehaving:
+    """An HTTP server that answers its n-th connection by `answers[n]`, the last for all that follow.
+
+    An answer is bytes, or a list of bytes that are sent one after the other, a moment apart.
+    """
+
+    PAUSE = 0.05
+
+    def __init__(self, *answers):
+        self.answers = answers
+        self.asked = []  # the requests, as bytes
+        self.closing = threading.Event()
+
+    def __enter__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.host = f"127.0.0.1:{self.socket.getsockname()[1]}"
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.closing.set()
+        with socket.create_connection(self.socket.getsockname()):  # wakes `accept`
+            pass
+        self.thread.join()
+        self.socket.close()
+
+    def _serve(self):
+        while not self.closing.is_set():
+            connection, _ = self.socket.accept()
+            with connection:
+                if not self.closing.is_set():
+                    self.asked.append(read_request(connection))
+                    answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+                    self._send(connection, [answer] if isinstance(answer, bytes) else answer)
+
+    def _send(self, connection, pieces):
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                if len(pieces) > 1 and self.closing.wait(self.PAUSE):
+                    return
+        except OSError:
+            pass  # the client has left, as it should
+
+
+def read_request(connection):
+    """A request with its whole body."""
+    found = b""
+    while b"\r\n\r\n" not in found:
+        found += connection.recv(65536)
+    head, _, body = found.partition(b"\r\n\r\n")
+    (length,) = [int(x[15:]) for x in head.lower().split(b"\r\n") if x[:15] == b"content-length:"]
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def http(body, status="200 OK", **headers):
+    """An HTTP answer; its header promises `length` bytes, or as many as there are."""
+    length = headers.pop("length", len(body))
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {length}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def one_answer(**columns):
+    """A right answer for one row, some columns of which are replaced."""
+    mask = base64.b64encode(encoded(np.zeros((2, 3), "uint8"))).decode()
+    right = {
+        "mask_png_bytes": [{"b64": mask}],
+        "score": [0.0],
+        "box": [[0, 0, 0, 0]],
+        "words": [["box", ""]],
+        "valid": [True],
+    }
+    return http(json.dumps({"outputs": {**right, **columns}}).encode())
+
+
+def ask(server, attempts=1, timeout=20, user=""):
+    with Client(f"http://{user}{server.host}", attempts=attempts, timeout=timeout) as client:
+        return client.segment(b"a photo", "red box")
+
+
+def drip(content, size=1):
+    return [content[start : start + size] for start in range(0, len(content), size)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        drip(one_answer()),
+        [one_answer()[:-9], *[b" "] * 400],
+        [b"HTTP/1.1 200 OK\r\n", *[b"X: 1\r\n"] * 99],
+    ],
+    ids=["from its first byte", "in its body", "its headers"],
+)
+def test_a_drip_ends_at_the_time_limit(answer):
+    """Each byte comes in time, the whole answer does not."""
+    with Misbehaving(answer) as server:
+        started = time.monotonic()
+        with pytest.raises(ServerError, match=r"no whole answer within 0\.4 s") as error:
+            ask(server, attempts=3, timeout=0.4)
+        assert time.monotonic() - started < 2
+    assert not isinstance(error.value, Unavailable) and len(server.asked) == 1
+
+
+def test_a_slow_answer_within_the_time_limit_is_taken():
+    with Misbehaving(drip(one_answer(), 100)) as server:
+        assert ask(server).mask.shape == (2, 3)
+
+
+@pytest.mark.parametrize("cut", [1, 60, -5], ids=["status", "headers", "body"])
+def test_an_answer_that_is_cut_short_is_asked_for_again(cut):
+    whole = one_answer()
+    with Misbehaving(whole[:cut], b"", whole) as server:
+        answer = ask(server, attempts=4)
+    assert answer.valid and answer.words == ["box"] and len(server.asked) == 3
+    with Misbehaving(whole[:cut]) as server:
+        with pytest.raises(Unavailable, match=server.host):
+            ask(server, attempts=2)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        http(b"<html>a proxy's page</html>"),
+        http(b""),
+        http(b"{}"),
+        http(b"[]"),
+        http(b"null"),
+        http(b"\xff\xfe"),
+        http(b"[" * 100_000),
+        http(b'{"outputs": [1]}'),
+        http(b'{"predictions": [{"score": 1}]}'),
+        one_answer(mask_png_bytes=[]),
+        one_answer(mask_png_bytes=["text"]),
+        one_answer(mask_png_bytes=[{"b64": "*"}]),
+        one_answer(mask_png_bytes=[{"b64": "AAAA"}]),
+        one_answer(mask_png_bytes=[{"b64": base64.b64encode(bomb()).decode()}]),
+        one_answer(score=["high"]),
+        one_answer(score=[0.5, 0.5]),
+        one_answer(box=[[1, 2]]),
+        one_answer(words=3),
+        one_answer(word_attention=[[]]),
+        http(b"not gzip", **{"Content-Encoding": "gzip"}),
+    ],
+    ids=lambda answer: answer.partition(b"\r\n\r\n")[2][-25:].decode("latin-1"),
+)
+def test_what_is_no_answer_is_said_to_be_none(answer):
+    with Misbehaving(answer) as server:
+        with pytest.raises(ServerError, match=f"{server.host}.* Received: ") as error:
+            ask(server, attempts=3)
+    assert not isinstance(error.value, Unavailable) and len(server.asked) == 1
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
+def test_a_photo_is_not_sent_on_to_another_host(status):
+    with Misbehaving(one_answer()) as other:
+        location = f"http://me:secret@{other.host}/v1/models/cmsa:predict"
+        with Misbehaving(http(b"", status, Location=location)) as server:
+            with pytest.raises(ServerError, match=f"sends on to .*{other.host}.* url") as error:
+                ask(server, attempts=3)
+    assert other.asked == [] and len(server.asked) == 1 and "secret" not in str(error.value)
+
+
+def test_a_password_is_sent_and_not_shown():
+    user = "me:a%20secret@"
+    refusals = [
+        http(b"", "503 Busy"),
+        http(b"{}"),
+        http(b"", "307 Moved", Location="/elsewhere"),
+        b"HTTP",
+        [b"HTTP/1.1 200 OK\r\n"] * 40,
+    ]
+    for refusal in refusals:
+        with Misbehaving(refusal) as server:
+            with pytest.raises(ServerError) as error:
+                ask(server, timeout=0.5, user=user)
+            assert "secret" not in str(error.value), error.value
+        sent = base64.b64encode(b"me:a secret")
+        assert b"authorization: basic " + sent.lower() in server.asked[0].lower()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8501",
+        "ftp://me:secret@host",
+        "me:secret@host:8501",
+        "http://me:secret/1@host:8501",
+        "http://me:secret#1@host:8501",
+        "http://me:secret@host:port",
+        "http://me:secret@[::1",
+        "http://me:secret@host:99999",
+        "grpc://me:secret@host:8500",
+        "http://",
+        "grpc:",
+    ],
+)
 def test_urls(url):
-    with pytest.raises(ValueError, match="url must be"):
+    with pytest.raises(ValueError, match=r"url must be .* Received: ") as error:
         Client(url)
+    assert "secret" not in str(error.value)
 
 
 def test_an_image_per_expression(client):
