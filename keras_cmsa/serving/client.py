@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 from PIL import Image
@@ -138,7 +138,7 @@ class Http:
         self.httpx = httpx = require("httpx", "client", "The client")
         chosen = "" if version is None else f"/versions/{version}"
         host, base = parts.netloc.rpartition("@")[2], parts.path.rstrip("/")
-        self.url = f"{parts.scheme}://{host}{base}/v1/models/{model}{chosen}:predict"
+        self.url = f"{parts.scheme}://{host}{base}/v1/models/{quote(model)}{chosen}:predict"
         self.timeout = timeout
         user, password = (unquote(part or "") for part in (parts.username, parts.password))
         self.options = {
@@ -267,6 +267,7 @@ def split_address(url):
         known = parts.scheme in PROTOCOLS and parts.hostname and parts.port != 0
         # A password with a / would end the host's name early, and gRPC has no use for one.
         known = known and "@" not in (url if parts.scheme == "grpc" else behind_host)
+        known = known and url.isprintable()
     except ValueError:  # a port that is no number, half an address of IPv6
         known = False
     if not known:

@@ -359,6 +359,7 @@ def test_a_password_is_sent_and_not_shown():
         "http://me:secret@[::1",
         "http://me:secret@host:99999",
         "grpc://me:secret@host:8500",
+        "http://host:8501/\0",
         "http://",
         "grpc:",
     ],
