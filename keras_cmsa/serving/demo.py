@@ -2,11 +2,13 @@
 
 On the page, an expression is called a sentence. Results are drawn as plain HTML that contains the
 pictures, so no result is written to a file. An uploaded photo lies in a folder of this process; it
-is deleted within a minute, and the folder at exit.
+is deleted within a minute, and the folder at exit. Only the examples are shown as they are: any other
+file that was uploaded is handed out for saving, since a page among them would run as one of ours.
 """
 
 import atexit
 import base64
+import contextlib
 import html
 import io
 import os
@@ -23,7 +25,8 @@ from keras_cmsa.evaluation.drawing import clipped_heat, overlay
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.extras import require
 
-MAX_FILE = "15mb"
+MAX_FILE = 15 * 2**20
+MAX_BODY = MAX_FILE + 2**20  # of all files of one upload, and what is said of them
 MAX_PIXELS = 30_000_000  # of an upload; the photo of a phone has 12 million
 MAX_SIDE = 1600  # in pixels, of a photo that is kept and shown
 MAX_SENTENCES = 6
@@ -229,7 +232,9 @@ def draw_examples(folder, count=4, seed=0):
 
 
 class Sweeper:
-    """A folder for the files of Gradio, which deletes new files after `lifetime` seconds.
+    """A folder for this process' temporary files, which deletes new ones after `lifetime` seconds.
+
+    Python's `tempfile` writes here until `close`: Gradio leaves some uploads where it writes.
 
     Args:
         lifetime: seconds that a file stays.
@@ -241,6 +246,7 @@ class Sweeper:
 
     def __init__(self, lifetime=LIFETIME, every=SWEEP_EVERY):
         self.folder = Path(tempfile.mkdtemp(prefix="keras-cmsa-demo-"))
+        self.before, tempfile.tempdir = tempfile.tempdir, str(self.folder)
         self.lifetime = lifetime
         self.every = every
         self.kept = set()
@@ -249,29 +255,30 @@ class Sweeper:
         atexit.register(self.close)
 
     def start(self):
-        """Starts the sweeps; files that exist now, the examples, are kept."""
-        self.kept = set(self._files())
+        """Starts the sweeps; what is there now, the examples, is kept."""
+        self.kept = set(self.folder.rglob("*"))
         self.thread.start()
 
     def sweep(self):
-        """Deletes the files that are too old."""
-        for path in self._files():
-            if path in self.kept:
-                continue
-            try:
-                if time.time() - path.stat().st_mtime > self.lifetime:
-                    path.unlink()
-            except FileNotFoundError:
-                continue
+        """Deletes what is too old: files, and the folders that they leave empty."""
+        # Before anything goes, which makes the folder around it younger.
+        old = [path for path in self.folder.rglob("*") if path not in self.kept and self._old(path)]
+        for path in sorted(old, reverse=True):  # a folder after what lies in it
+            with contextlib.suppress(OSError):  # it is gone, or something new lies in it
+                path.rmdir() if path.is_dir() else path.unlink()
 
     def close(self):
         """Stops the sweeps and deletes the folder."""
         self.closing.set()
+        tempfile.tempdir = self.before
         shutil.rmtree(self.folder, ignore_errors=True)
         atexit.unregister(self.close)
 
-    def _files(self):
-        return [path for path in self.folder.rglob("*") if path.is_file()]
+    def _old(self, path):
+        try:
+            return time.time() - path.stat().st_mtime > self.lifetime
+        except FileNotFoundError:
+            return False
 
     def _run(self):
         while not self.closing.wait(self.every):
@@ -297,13 +304,16 @@ def serve(predictor, host="127.0.0.1", port=7860, block=True, lifetime=LIFETIME)
     os.environ["GRADIO_TEMP_DIR"] = str(sweeper.folder)
     # Gradio also opens uploads with Pillow, which checks this limit before it reads pixels.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    page = build_page(predictor, draw_examples(sweeper.folder))
+    examples = sweeper.folder / "examples"
+    examples.mkdir()
+    page = build_page(predictor, draw_examples(examples))
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,
         max_file_size=MAX_FILE,
         state_session_capacity=MAX_VISITORS,
-        allowed_paths=[str(sweeper.folder)],
+        app_kwargs={"max_body_size": MAX_BODY},  # FastAPI's; Gradio bounds each file alone
+        allowed_paths=[str(examples)],
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         footer_links=[],
         share=False,

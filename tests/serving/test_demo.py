@@ -1,6 +1,7 @@
 """The demo page: in a real browser, and what it leaves behind."""
 
 import base64
+import contextlib
 import importlib.util
 import io
 import shutil
@@ -32,36 +33,54 @@ def photo(size=(60, 90), seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype("uint8")
 
 
-@pytest.fixture(scope="module")
-def server(preset, tmp_path_factory):
-    """`keras-cmsa demo` as a process of its own: `(process, url, its folder for temporary files)`."""
-    temporary, home = (tmp_path_factory.mktemp(name) for name in ("temporary", "home"))
+@contextlib.contextmanager
+def running(temporary, home, *command):
+    """The page as a process of its own: `(process, url, its folder for temporary files)`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary), "HOME": str(home)}
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "keras_cmsa.cli.main",
-            "demo",
-            "--model",
-            preset,
-            "--port",
-            str(port),
-        ],
+        [sys.executable, *map(str, command), str(port)],
         env=environment,
         stdout=subprocess.PIPE,
         text=True,
     )
-    line = process.stdout.readline()
-    assert line.startswith("keras-cmsa demo: http"), line
-    yield process, line.split()[-1], temporary
-    if process.poll() is None:
-        process.kill()
-    process.wait()
-    process.stdout.close()
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("keras-cmsa demo: http"), line
+        yield process, line.split()[-1], temporary
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(preset, tmp_path_factory):
+    """`keras-cmsa demo`."""
+    command = ("-m", "keras_cmsa.cli.main", "demo", "--model", preset, "--port")
+    folders = (tmp_path_factory.mktemp(name) for name in ("temporary", "home"))
+    with running(*folders, *command) as found:
+        yield found
+
+
+SHORT_LIVED = """
+import sys
+from keras_cmsa import Predictor
+from keras_cmsa.serving.demo import serve
+serve(Predictor.from_preset(sys.argv[1]), port=int(sys.argv[2]), lifetime=1)
+"""
+
+
+@pytest.fixture(scope="module")
+def short_lived(preset, tmp_path_factory):
+    """The same page, where an upload stays for a second: its URL and its folder."""
+    pytest.importorskip("gradio")
+    folders = (tmp_path_factory.mktemp(name) for name in ("temporary", "home"))
+    with running(*folders, "-c", SHORT_LIVED, preset) as (_, url, temporary):
+        yield url, temporary
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +191,59 @@ def test_uploads_are_gone_within_a_minute_and_all_at_exit(server, browser, tmp_p
     assert [path for path in temporary.rglob("*") if path.is_file()] == []
 
 
+def post(url, *files, route="upload", field="files"):
+    """What the page answers to an upload of `(name, content)`s."""
+    import httpx
+
+    return httpx.post(f"{url}gradio_api/{route}", files=[(field, x) for x in files], timeout=30)
+
+
+def fetched(url, path):
+    import httpx
+
+    return httpx.get(f"{url}gradio_api/file={path}", timeout=30)
+
+
+@pytest.mark.slow
+def test_what_a_visitor_uploads_is_no_page_of_ours(short_lived):
+    """A browser saves it and does not run it; the examples are shown."""
+    url, folder = short_lived
+    page = b"<script>alert(1)</script>"
+    for name in ("page.html", "picture.svg", "page.xhtml", "script.js", "page"):
+        (path,) = post(url, (name, page)).json()
+        answer = fetched(url, path)
+        assert answer.content == page
+        assert answer.headers["content-disposition"].startswith("attachment"), name
+        assert answer.headers["content-type"] == "application/octet-stream"
+    for path in (Path(__file__), folder, "/etc/passwd"):
+        assert fetched(url, path).status_code == 403
+    examples = list(folder.rglob("example_*.jpg"))
+    assert examples
+    for path in examples:
+        answer = fetched(url, path)
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert "inline" in answer.headers["content-disposition"]
+
+
+@pytest.mark.slow
+def test_an_upload_leaves_nothing_and_is_bounded_in_sum(short_lived):
+    url, folder = short_lived
+    before = at_rest(folder)
+    half = b"x" * (8 * 2**20)
+    assert post(url, ("one.jpg", half)).status_code == 200
+    assert set(folder.rglob("*")) - before
+    assert post(url, ("one.jpg", half), ("two.jpg", half + b"y")).status_code == 413
+    assert post(url, *[(f"{i}.jpg", b"x" * 2**20) for i in range(17)]).status_code == 413
+    assert post(url, ("video", half), route="process_recording", field="video").status_code == 200
+    assert at_rest(folder) == before  # and no example is lost
+
+
+def at_rest(folder):
+    """What lies in a folder once uploads that stay for a second are swept."""
+    time.sleep(4)
+    return set(folder.rglob("*"))
+
+
 def test_render_says_what_is_missing(predictor):
     from keras_cmsa.serving.demo import render
 
@@ -196,18 +268,22 @@ def test_photos_are_brought_to_the_pages_size():
 def test_the_sweeper_takes_what_is_old_and_not_kept():
     from keras_cmsa.serving.demo import Sweeper
 
+    usual = tempfile.gettempdir()
     sweeper = Sweeper(lifetime=0.2, every=0.1)
     try:
-        assert sweeper.folder.parent == Path(tempfile.gettempdir())
-        (sweeper.folder / "example.jpg").write_text("kept")
+        assert sweeper.folder.parent == Path(usual) and tempfile.gettempdir() == str(sweeper.folder)
+        (sweeper.folder / "examples").mkdir()
+        (sweeper.folder / "examples/example.jpg").write_text("kept")
         sweeper.start()
-        (sweeper.folder / "sub").mkdir()
-        (sweeper.folder / "sub" / "upload.jpg").write_text("swept")
+        (sweeper.folder / "hash/deeper").mkdir(parents=True)
+        (sweeper.folder / "hash/deeper/upload.jpg").write_text("swept")
+        (sweeper.folder / "empty").mkdir()
         time.sleep(1)
-        assert [path.name for path in sweeper.folder.rglob("*.jpg")] == ["example.jpg"]
+        left = sorted(path.name for path in sweeper.folder.rglob("*"))
+        assert left == ["example.jpg", "examples"]
     finally:
         sweeper.close()
-    assert not sweeper.folder.exists()
+    assert not sweeper.folder.exists() and tempfile.gettempdir() == usual
 
 
 def test_without_gradio(monkeypatch):
