@@ -1,0 +1,118 @@
+"""The one way that CSV files are read and written here.
+
+Tables come from people and spreadsheets, so their form is checked as a whole: an expression that a
+stray comma or quotation mark has cut is one that nobody wrote.
+"""
+
+import contextlib
+import csv
+import io
+
+# A spreadsheet takes a cell that begins like this for a formula, and runs it.
+FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+WHAT_TO_DO = "Save the table as CSV in UTF-8 with commas"
+
+
+def read_rows(path, columns, torn=False):
+    """Reads a CSV file in UTF-8 whose first line names its columns.
+
+    Args:
+        path: of the file.
+        columns: names that must be among those of its columns, in any order.
+        torn: whether it may break off, as a kill leaves it: the rows before the break are returned.
+
+    Returns:
+        `[(line, {column: text}), ...]`, with the number of each row's first line in the file, from
+        1. Blank lines are left out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not such a file, or a row has more or fewer cells than there are
+            columns; names the line.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    if torn:
+        content = content[: content.rfind(b"\n") + 1]
+    located_cells = _cells(_decoded(content, path), path)
+    line, names = next(located_cells, (1, []))
+    names = [name.strip() for name in names]
+    if any(names.count(column) != 1 for column in columns):
+        raise ValueError(
+            f"{path}, line {line}: wanted each of the columns {', '.join(columns)} once, with "
+            f"commas between. Received: {_shown(','.join(names))}. {WHAT_TO_DO}"
+        )
+    rows = []
+    with contextlib.suppress(ValueError) if torn else contextlib.nullcontext():
+        for line, cells in located_cells:
+            rows.append((line, _row(names, cells, f"{path}, line {line}")))
+    return rows
+
+
+def _decoded(content, path):
+    """The text of a file, which must be UTF-8."""
+    try:
+        text = content.decode("utf-8-sig")
+        start, encoding = text.find("\0"), "UTF-16"  # half of UTF-16 is NUL, which is UTF-8 too
+    except UnicodeDecodeError as error:
+        start, encoding = error.start, "latin-1"
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            encoding = "UTF-16"
+    if start < 0:
+        return text
+    line = content[:start].count(b"\n")
+    lines = content.decode(encoding, errors="replace").splitlines() or [""]
+    raise ValueError(
+        f"{path}, line {line + 1}: wanted text in UTF-8. Received another encoding: "
+        f"{_shown(lines[min(line, len(lines) - 1)])}. {WHAT_TO_DO}"
+    )
+
+
+def _cells(text, path):
+    """Yields `(line, [text, ...])` of each row that is not blank."""
+    before = csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(
+            f"{path}, line {line}: {error}. Received: {_shown(text.splitlines()[line - 1])}. Close "
+            "each quotation mark, and write two for one inside a text in quotation marks"
+        ) from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _row(names, cells, where):
+    if len(cells) != len(names):
+        raise ValueError(
+            f"{where}: wanted {len(names)} cells, one for each column. Received {len(cells)}: "
+            f"{_shown(','.join(cells))}. Put a text with a comma in quotation marks"
+        )
+    return dict(zip(names, cells))
+
+
+def _shown(text):
+    return repr(text if len(text) <= 100 else f"{text[:97]}...")
+
+
+def write_rows(file, rows):
+    """Writes rows as CSV; no cell runs as a formula when a spreadsheet opens the file.
+
+    Args:
+        file: open text file.
+        rows: iterable of lists of cells, numbers or what `str` takes.
+    """
+    csv.writer(file).writerows(map(without_formulas, rows))
+
+
+def without_formulas(row):
+    """The cells of a row; what a spreadsheet would take for a formula begins with `'`."""
+    return [cell if isinstance(cell, int | float) else _as_text(str(cell)) for cell in row]
+
+
+def _as_text(cell):
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
