@@ -5,7 +5,7 @@ from pathlib import Path
 from keras_cmsa.data.readers.google_refexp import read_google_refexp
 from keras_cmsa.data.readers.refer import IMAGES, read_refer
 from keras_cmsa.data.readers.referit import read_referit
-from keras_cmsa.data.readers.table import SUFFIXES, read_table
+from keras_cmsa.data.readers.table import is_table, read_table
 from keras_cmsa.data.shards.read import TFDS_NAME, config_name, read_shards
 
 DATASETS = (*IMAGES, "refexp", "referit")
@@ -37,7 +37,7 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
         ValueError: if a file is damaged, or the data set or a split is unknown.
     """
     root = Path(root)
-    if root.suffix in SUFFIXES and not root.is_dir():
+    if is_table(root):
         return read_table(root, splits, on_bad)
     if (root / TFDS_NAME).is_dir():
         return read_shards(root, config_name(dataset, split_owner), splits)

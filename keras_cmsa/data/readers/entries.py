@@ -2,6 +2,7 @@
 
 import json
 import os
+import reprlib
 import warnings
 
 from keras_cmsa.data.record import count
@@ -13,6 +14,8 @@ MAX_SENTENCES = 2_000_000
 def field(entry, key, kind, where):
     """Gets a field of an entry and checks its type.
 
+    A whole number that is written as `480.0` is an integer.
+
     Args:
         entry: the entry, which should be a dict.
         key: name of the field.
@@ -23,16 +26,58 @@ def field(entry, key, kind, where):
         `entry[key]`.
 
     Raises:
-        ValueError: if the entry is not a dict, or the field is missing or of another type.
+        ValueError: if the entry is not a dict, the field is missing or of another type, or later
+            steps cannot store it: an integer beyond 64 bits, text with half a character.
     """
     if type(entry) is not dict:
         raise ValueError(f"{where}: wanted a dict. Received: {type(entry).__name__}")
+    value = entry.get(key)
+    if type(value) is float and value.is_integer() and isinstance(0, kind):
+        value = int(value)
     # A boolean is an integer to Python, but `true` is not a height.
-    if isinstance(entry.get(key), kind) and type(entry[key]) is not bool:
-        return entry[key]
+    if isinstance(value, kind) and type(value) is not bool:
+        check_storable(value, key, where)
+        return value
     received = type(entry[key]).__name__ if key in entry else "nothing"
     wanted = getattr(kind, "__name__", kind)
     raise ValueError(f"{where}: wanted {key!r} of type {wanted}. Received: {received}")
+
+
+def check_storable(value, key, where):
+    """Raises a `ValueError` for an integer or a text of an entry that later steps cannot store."""
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        # Its digits may be too many to print.
+        raise ValueError(
+            f"{where}: wanted {key!r} as an integer of 64 bits. Received: one of "
+            f"{value.bit_length()} bits"
+        )
+    if type(value) is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:  # JSON and pickles can hold half of a pair of UTF-16
+            raise ValueError(
+                f"{where}: wanted {key!r} as text. Received half a character: {value!a:.100}"
+            ) from None
+
+
+def check_one_object(objects, image_id, ref_id, found, where):
+    """Checks that a ref is one object of its image, whose mask all of its sentences share.
+
+    Args:
+        objects: `{(image id, ref id): object}` of the entries before; the new one is added.
+        image_id, ref_id: of the entry.
+        found: what tells objects apart, such as the id of an annotation.
+        where: file and entry, the first words of an error.
+
+    Raises:
+        ValueError: if the ref is another object already.
+    """
+    before = objects.setdefault((image_id, ref_id), found)
+    if before != found:
+        raise ValueError(
+            f"{where}: wanted one object for ref {ref_id} of image {image_id}. Received: "
+            f"{reprlib.repr(found)} after {reprlib.repr(before)}"
+        )
 
 
 def read_json(path):

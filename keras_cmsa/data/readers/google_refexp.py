@@ -14,6 +14,7 @@ from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
     check_on_bad,
+    check_one_object,
     checked_sentences,
     describe_left_out,
     describe_missing_images,
@@ -59,7 +60,7 @@ def read_google_refexp(root, splits=None, on_bad="raise"):
         for split, content in contents.items()
         for annotation_id, annotation in content["annotations"]
     ]
-    records, problems = read_entries(entries, partial(_records_of, root), on_bad)
+    records, problems = read_entries(entries, partial(_records_of, root, {}), on_bad)
     warn_each(
         describe_left_out(problems, len(entries), "annotations"),
         describe_missing_images(records, root / COCO.folder, COCO.source),
@@ -131,7 +132,7 @@ def _with_ids(content, key, id_key, path):
     ]
 
 
-def _records_of(root, located_entry, limit):
+def _records_of(root, objects, located_entry, limit):
     """One record per expression of an annotation, at most `limit`."""
     split, content, where, annotation_id, entry = located_entry
     image_id = field(entry, "image_id", int, where)
@@ -145,6 +146,7 @@ def _records_of(root, located_entry, limit):
             "(height x width)"
         )
     segmentation = field(entry, "segmentation", list | dict, where)
+    check_one_object(objects, image_id, annotation_id, segmentation, where)
     path = image_path({**image, "id": image_id}, root, COCO, where)
     records = []
     for refexp_id in checked_sentences(field(entry, "refexp_ids", list, where), limit, where):

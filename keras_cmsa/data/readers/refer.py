@@ -17,6 +17,7 @@ from typing import NamedTuple
 from keras_cmsa.data.readers.entries import (
     MAX_SENTENCES,
     check_on_bad,
+    check_one_object,
     checked_sentences,
     describe_left_out,
     describe_missing_images,
@@ -29,6 +30,7 @@ from keras_cmsa.data.readers.entries import (
 )
 from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
 from keras_cmsa.data.record import Record
+from keras_cmsa.utils.names import checked_split
 
 
 class _Images(NamedTuple):
@@ -128,7 +130,7 @@ def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="
     instances = read_instances(root, dataset)
     records, problems = read_entries(
         ((f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)),
-        partial(_records_of, instances=instances, root=root, dataset=dataset),
+        partial(_records_of, instances=instances, root=root, dataset=dataset, objects={}),
         on_bad,
     )
     records = select_splits(splits, records, refs_path)
@@ -191,20 +193,22 @@ def _by_id(content, key, path):
     }
 
 
-def _records_of(located_ref, limit, instances, root, dataset):
+def _records_of(located_ref, limit, instances, root, dataset, objects):
     """One record per sentence of a ref, at most `limit`; `located_ref` is `(where, ref)`."""
     where, ref = located_ref
-    where = f"{where}, ref {field(ref, 'ref_id', int, where)}"
-    split = field(ref, "split", str, where)
+    ref_id = field(ref, "ref_id", int, where)
+    where = f"{where}, ref {ref_id}"
+    split = checked_split(field(ref, "split", str, where), where)
     image = _image(ref, instances, where)
     path = image_path(image, root, IMAGES[dataset], where)
-    segmentation = _segmentation(ref, instances, where)
+    annotation_id, segmentation = _annotation(ref, image["id"], instances, where)
+    check_one_object(objects, image["id"], ref_id, annotation_id, where)
     sentences = checked_sentences(field(ref, "sentences", list, where), limit, where)
     return [
         Record(
             image_path=path,
-            image_id=ref["image_id"],
-            ref_id=ref["ref_id"],
+            image_id=image["id"],
+            ref_id=ref_id,
             sentence_id=field(sentence, "sent_id", int, where),
             raw=field(sentence, "raw", str, where),
             expression=field(sentence, "sent", str, where),
@@ -219,16 +223,16 @@ def _records_of(located_ref, limit, instances, root, dataset):
 
 
 def _image(ref, instances, where):
+    """The entry of the ref's image, with its id and its size as integers."""
     image_id = field(ref, "image_id", int, where)
     if image_id not in instances.images:
         raise ValueError(f"{where}: image {image_id} is not in {instances.path}")
-    image = instances.images[image_id]
-    for side in ("height", "width"):
-        if field(image, side, int, f"{where}, image {image_id}") < 1:
-            raise ValueError(
-                f"{where}, image {image_id}: wanted a {side} of at least 1. Received: {image[side]}"
-            )
-    return image
+    where, entry = f"{where}, image {image_id}", instances.images[image_id]
+    size = {side: field(entry, side, int, where) for side in ("height", "width")}
+    for side, pixels in size.items():
+        if pixels < 1:
+            raise ValueError(f"{where}: wanted a {side} of at least 1. Received: {pixels}")
+    return {**entry, "id": image_id, **size}
 
 
 def image_path(image, root, images, where):
@@ -242,19 +246,20 @@ def image_path(image, root, images, where):
     return root / images.folder / name
 
 
-def _segmentation(ref, instances, where):
+def _annotation(ref, image_id, instances, where):
+    """`(id, segmentation)` of the ref's object."""
     ann_id = field(ref, "ann_id", int | str, where)
     if ann_id not in instances.annotations:
         raise ValueError(f"{where}: annotation {ann_id} is not in {instances.path}")
     annotation = instances.annotations[ann_id]
-    if annotation.get("image_id") != ref["image_id"]:
+    if annotation.get("image_id") != image_id:
         raise ValueError(
-            f"{where}: wanted annotation {ann_id} to belong to the ref's image {ref['image_id']}. "
+            f"{where}: wanted annotation {ann_id} to belong to the ref's image {image_id}. "
             f"Received: image {reprlib.repr(annotation.get('image_id'))}"
         )
     if not annotation.get("segmentation"):
         raise ValueError(f"{where}: annotation {ann_id} has no segmentation")
-    return annotation["segmentation"]
+    return ann_id, annotation["segmentation"]
 
 
 def _published_counts(root, dataset, split_owner):

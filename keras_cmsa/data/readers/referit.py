@@ -16,6 +16,8 @@ from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
     check_on_bad,
+    check_one_object,
+    check_storable,
     checked_sentences,
     describe_left_out,
     describe_missing_images,
@@ -70,7 +72,7 @@ def read_referit(root, splits=None, on_bad="raise"):
         for path in _query_files(root, split)
         for key, sentences in _read_dict(path).items()
     ]
-    records, problems = read_entries(entries, partial(_records_of, root, sizes), on_bad)
+    records, problems = read_entries(entries, partial(_records_of, root, sizes, {}), on_bad)
     # A split may be empty, such as val in a small part of the release.
     records = {split: records.get(split, []) for split in splits or present}
     warn_each(
@@ -113,7 +115,7 @@ def _read_dict(path):
     return content
 
 
-def _records_of(root, sizes, entry, limit):
+def _records_of(root, sizes, objects, entry, limit):
     """One record per expression of a region, at most `limit` and at most 1,000."""
     split, path, key, sentences = entry
     where = f"{path}, region {key!r:.60}"
@@ -126,12 +128,14 @@ def _records_of(root, sizes, entry, limit):
     image, region = ids.groups()
     height, width = _size(sizes, f"{image}.jpg", where)
     ref_id = int(image) * 1000 + int(region)
+    check_one_object(objects, int(image), ref_id, key, where)
     records = []
     for place, raw in enumerate(checked_sentences(sentences, min(limit, 1000), where)):
         if type(raw) is not str:
             raise ValueError(
                 f"{where}: wanted expression {place} as text. Received: {type(raw).__name__}"
             )
+        check_storable(raw, f"expression {place}", where)
         records.append(
             Record(
                 image_path=root / "images" / f"{image}.jpg",

@@ -10,7 +10,6 @@ lengths. Paths are relative to the table's folder and stay in it. In JSON Lines 
 object with these four keys, and polygons or run lengths are plain JSON instead of text.
 """
 
-import csv
 import json
 from functools import partial
 from pathlib import Path
@@ -26,9 +25,17 @@ from keras_cmsa.data.readers.entries import (
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.utils.csv_files import read_rows
+from keras_cmsa.utils.names import checked_split, path_inside
 
 COLUMNS = ("image", "expression", "mask", "split")
 SUFFIXES = (".csv", ".jsonl")
+
+
+def is_table(path):
+    """Whether a data set is read as a table: every file is, and what has the name of one."""
+    path = Path(path)
+    return path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir())
 
 
 def read_table(path, splits=None, on_bad="raise"):
@@ -51,9 +58,12 @@ def read_table(path, splits=None, on_bad="raise"):
     """
     check_on_bad(on_bad)
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"wanted a table as {' or '.join(SUFFIXES)}. Received: {path}")
-    rows = _csv_rows(path) if path.suffix == ".csv" else _json_rows(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"wanted a table whose name ends in {' or '.join(SUFFIXES)}. Received: {path}. Give it "
+            "the ending of what it is; save a spreadsheet as CSV in UTF-8"
+        )
+    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
     records, problems = read_entries(rows, partial(_records_of, path, _Ids()), on_bad)
     warn_each(describe_left_out(problems, len(rows), "rows"))
     return select_splits(splits, records, path)
@@ -79,18 +89,7 @@ class _Ids:
 
 def _csv_rows(path):
     """The rows of a CSV file: `[(where, {column: text}), ...]`."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise ValueError(
-                    f"{path} has no column {', '.join(missing)}. Wanted a header row with "
-                    f"{', '.join(COLUMNS)}"
-                )
-            return [(f"{path}, line {reader.line_num}", row) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not CSV in UTF-8: {error}") from error
+    return [(f"{path}, line {line}", row) for line, row in read_rows(path, COLUMNS)]
 
 
 def _json_rows(path):
@@ -115,9 +114,10 @@ def _records_of(table, ids, located_row, limit):
         field(row, column, str, where) for column in ("image", "expression", "split")
     )
     mask = field(row, "mask", str | list | dict, where)
-    if not split.strip():
-        raise ValueError(f"{where}: wanted a split, such as train. Received: {split!r}")
-    image_path = _path_inside(table.parent, image, where)
+    split, words = checked_split(split.strip(), where), split_words(raw)
+    if not words:
+        raise ValueError(f"{where}: wanted an expression with a word. Received: {raw!r:.100}")
+    image_path = path_inside(table.parent, image, where)
     try:
         height, width = ids.image_size(image_path)
     except (OSError, ValueError) as error:
@@ -128,8 +128,8 @@ def _records_of(table, ids, located_row, limit):
         ref_id=ids.ref_id(image_path, str(mask)),
         sentence_id=int(where.rpartition(" ")[2]),
         raw=raw,
-        expression=" ".join(split_words(raw)),
-        split=split.strip(),
+        expression=" ".join(words),
+        split=split,
         height=height,
         width=width,
         segmentation=_segmentation(mask, table.parent, where),
@@ -142,7 +142,7 @@ def _segmentation(mask, folder, where):
     if type(mask) is str:
         mask = mask.strip()
         if mask[:1] not in ("[", "{"):
-            return _path_inside(folder, mask, where)
+            return path_inside(folder, mask, where)
         try:
             mask = json.loads(mask)
         except (ValueError, RecursionError) as error:
@@ -150,13 +150,3 @@ def _segmentation(mask, folder, where):
     if type(mask) is list and mask and not isinstance(mask[0], (list, dict)):
         return [mask]  # a single polygon, without the list around it
     return mask
-
-
-def _path_inside(folder, name, where):
-    """A path in the table's folder; a name that leads out of it is refused."""
-    path = Path(name.strip())
-    if path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name:
-        raise ValueError(
-            f"{where}: wanted a path inside {folder} and relative to it. Received: {name!r:.100}"
-        )
-    return folder / path

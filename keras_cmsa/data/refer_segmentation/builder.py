@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
-from keras_cmsa.data.readers.table import SUFFIXES
+from keras_cmsa.data.readers.table import is_table
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.ref_shapes.writer import MANIFEST
@@ -74,7 +74,7 @@ def config_of(root, dataset, split_owner="", without=()):
         ValueError: if there is no such config.
     """
     root = Path(root)
-    if root.suffix in SUFFIXES and not root.is_dir():
+    if is_table(root):
         return _config(f"table_{re.sub(r'[^A-Za-z0-9_-]', '_', root.stem)}", "table")
     manifest = root / MANIFEST
     if manifest.is_file():

@@ -108,7 +108,15 @@ def spoil_outline(annotation, content):
     del annotation["segmentation"]
 
 
+def spoil_ref(annotation, content):
+    """The same id once more, as another object."""
+    entries = list(content["annotations"].values())
+    content["annotations"] = {str(place): entry for place, entry in enumerate(entries)}
+    content["annotations"]["again"] = {**annotation, "segmentation": [[1, 1, 3, 1, 3, 3]]}
+
+
 SPOILT = {
+    spoil_ref: r"wanted one object for ref \d+ of image \d+. Received: \[\[1, 1, 3, 1, 3, 3\]\]",
     spoil_expression: "expression -1 is not in the file",
     spoil_image: "is not in the file",
     spoil_name: r"wanted the plain name of an image file .* Received: '\.\./x\.jpg'",
@@ -120,8 +128,8 @@ SPOILT = {
 def test_bad_annotations_are_named_or_left_out(real, tmp_path, spoil):
     path = write_release(tmp_path, real, aligned=True) / NAME.format("val", "_coco_aligned")
     content = json.loads(path.read_text())
-    key = next(iter(content["annotations"]))
-    spoil(content["annotations"][key], content)
+    key, annotation = next(iter(content["annotations"].items()))
+    spoil(annotation, content)
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=SPOILT[spoil]) as caught:
         read_google_refexp(tmp_path)

@@ -271,6 +271,17 @@ FAULTS = {
     "annotation 70 has no segmentation": spoil_entry("annotations", "segmentation", []),
     "image 9: wanted a height of at least 1. Received: 0": spoil_entry("images", "height", 0),
     "image 9: wanted 'width' of type int. Received: float": spoil_entry("images", "width", 12.5),
+    "entry 0: wanted 'ref_id' as an integer of 64 bits. Received: one of 64 bits": spoil(
+        "ref_id", 2**63
+    ),
+    "wanted 'image_id' as an integer of 64 bits. Received: one of 64 bits": spoil(
+        "image_id", -(2**63) - 1
+    ),
+    "wanted 'sent_id' as an integer of 64 bits. Received: one of 67 bits": spoil(
+        "sentences", [{"sent_id": 1e20, "raw": "a", "sent": "a"}]
+    ),
+    "ref 5: wanted a split, such as train .* Received: '/../../x'": spoil("split", "/../../x"),
+    "ref 5: wanted a split, such as train .* Received: 'val.n'": spoil("split", "val\n"),
 }
 
 
@@ -311,6 +322,30 @@ def test_image_name_cannot_leave_the_folder(one_ref, name):
 def test_image_without_a_name_is_found_by_its_id(one_ref):
     del one_ref.instances["images"][0]["file_name"]
     assert one_ref.read()["train"][0].image_path == one_ref.image
+
+
+def test_a_ref_id_is_one_object_of_its_image(one_ref):
+    """Shards keep one mask for each ref of an image."""
+    other = [1, 1, 3, 1, 3, 3]
+    one_ref.instances["annotations"].append({"id": 71, "image_id": 9, "segmentation": [other]})
+    one_ref.refs = [REF, REF, {**REF, "ann_id": 71}]
+    message = r"entry 2, ref 5: wanted one object for ref 5 of image 9. Received: 71 after 70"
+    with pytest.raises(ValueError, match=message):
+        one_ref.read()
+    with pytest.warns(UserWarning, match=f"1 of 3 refs are bad and left out.*{message}"):
+        assert len(one_ref.read(on_bad="skip")["train"]) == 2
+    one_ref.refs[2]["ref_id"] = 6
+    assert len(one_ref.read()["train"]) == 3
+
+
+def test_whole_numbers_with_a_point_are_integers(one_ref):
+    one_ref.instances["images"][0] |= {"id": 9.0, "height": 8.0, "width": 12.0}
+    one_ref.refs[0]["image_id"] = 9.0
+    del one_ref.instances["images"][0]["file_name"]
+    (record,) = one_ref.read()["train"]
+    numbers = (record.image_id, record.height, record.width)
+    assert numbers == (9, 8, 12) and {type(number) for number in numbers} == {int}
+    assert record.image_path == one_ref.image and record.mask().sum() == 16
 
 
 def test_annotation_without_ref_is_no_fault(one_ref):

@@ -115,6 +115,21 @@ def test_bad_regions_are_named_or_left_out(release, queries, message):
     assert [r.raw for r in records["train"]] == ["ground"]
 
 
+def test_a_region_that_is_written_in_two_ways_is_named(release):
+    """Both would be one ref, with two masks."""
+    path = release / "referit_query_train.json"
+    path.write_text(json.dumps({"7_1": ["sky"], "7_01": ["ground"]}))
+    with pytest.raises(
+        ValueError, match="train.json, region '7_01': wanted one object for ref 7001"
+    ):
+        read_referit(release)
+    path.write_text(json.dumps({"7_1": ["sky \ud83d"]}))
+    with pytest.raises(
+        ValueError, match="region '7_1': wanted 'expression 0' as text. Received half"
+    ):
+        read_referit(release)
+
+
 @pytest.mark.parametrize("text", ["[]", '{"7_1": [', '"x"'])
 def test_damaged_queries_are_named(release, text):
     (release / "referit_query_test.json").write_text(text)

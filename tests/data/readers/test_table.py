@@ -11,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.check import check_records
 from keras_cmsa.data.readers.table import read_table
+from keras_cmsa.data.sources import read_records
 
 MASK = tiny.box(8, 12, 2, 3, 6, 9)
 POLYGON = [3, 2, 9, 2, 9, 6, 3, 6]
@@ -90,11 +91,29 @@ def test_fields_splits_and_ids(folder, suffix):
     assert list(read_table(folder / f"table.{suffix}", ["val"])) == ["val"]
 
 
+@pytest.mark.parametrize("name", ["table.CSV", "table.JSONL"])
+def test_the_ending_may_be_large(folder, name):
+    from keras_cmsa.data.readers.table import is_table
+
+    write(folder, name.lower().partition(".")[2], [row()]).rename(folder / name)
+    assert is_table(folder / name) and is_table(str(folder / "none.CSV"))
+    assert len(read_records(folder / name)["train"]) == 1
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
 def test_masks_of_any_kind_of_image(folder, mode):
     Image.fromarray(MASK * 255).convert(mode).save(folder / "mask.png")
     (record,) = read_table(write(folder, "csv", [row()]))["train"]
     np.testing.assert_array_equal(record.mask(), MASK)
+
+
+def test_a_polygon_of_seven_thousand_points(folder):
+    angles = np.linspace(0, 2 * np.pi, 7000, endpoint=False)
+    points = np.stack([6 + 4 * np.cos(angles), 4 + 3 * np.sin(angles)], axis=1)
+    polygon = points.ravel().tolist()
+    assert len(json.dumps(polygon)) > 131_072
+    (record,) = read_table(write(folder, "csv", [row(polygon)]))["train"]
+    assert record.segmentation == [polygon] and 30 < record.mask().sum() < 50
 
 
 BAD = {
@@ -106,6 +125,14 @@ BAD = {
     "no image": (row(image="table.jsonl"), "is not an image"),
     "folder": (row(image="photos"), "wanted an image file. Received: the folder"),
     "no split": (row(split=" "), "wanted a split, such as train"),
+    "split leads out": (row(split="/../../x"), "wanted a split, .* Received: '/../../x'"),
+    "split with a blank": (row(split="val 1"), "wanted a split, .* Received: 'val 1'"),
+    "split with a point": (row(split="test.A"), r"wanted a split, .* Received: 'test\.A'"),
+    "split of two lines": (row(split="a\nb"), "wanted a split"),
+    "split of 300 letters": (row(split="x" * 300), "wanted a split, .* Received: 'xxx"),
+    "every split": (row(split="all"), "wanted a split, .* not all. Received: 'all'"),
+    "half an emoji": (row(expression="a \ud83d"), r"as text. Received half a character: 'a .ud83d"),
+    "emoji only": (row(expression="🙂 👍"), "wanted an expression with a word. Received: '🙂 👍'"),
     "cut JSON": (row(mask="[[1, 2"), "mask is not JSON"),
     "number": (row(expression=3), "wanted 'expression' of type str. Received: int"),
     "null": (row(mask=None), "wanted 'mask' of type .*. Received: NoneType"),
@@ -138,14 +165,28 @@ def test_bad_masks_are_found_by_the_check(folder):
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("t.csv", b"image,mask\na,b\n", "has no column expression, split. Wanted a header row"),
-        ("t.csv", b"", "has no column image, expression"),
-        ("t.csv", b"image,expression,mask,split\n\xff,a,b,c\n", "is not CSV in UTF-8"),
+        (
+            "t.csv",
+            b"image,mask\na,b\n",
+            "line 1: wanted each of the columns image, expression, mask",
+        ),
+        ("t.csv", b"", "line 1: wanted each of the columns"),
+        ("t.csv", b"image,expression,mask,split\n\xff,a,b,c\n", "line 2: wanted text in UTF-8"),
+        (
+            "t.csv",
+            b"image,expression,mask,split\n1.png,cup,m.png,train\n1.png,cup, left,m.png,train\n",
+            r"t\.csv, line 3: wanted 4 cells, .* Received 5: '1\.png,cup, left,m\.png,train'",
+        ),
         ("t.jsonl", b'{"image": 1}\n{"image"', "not JSON Lines in UTF-8 at line 2"),
         ("t.jsonl", b"\xff\n", "not JSON Lines in UTF-8"),
         ("t.jsonl", b"[" * 100_000, "not JSON Lines in UTF-8 at line 1"),
         ("t.jsonl", b"[]\n", "line 1: wanted a dict. Received: list"),
-        ("t.xlsx", b"", "wanted a table as .csv or .jsonl"),
+        (
+            "t.xlsx",
+            b"",
+            r"a table whose name ends in \.csv or \.jsonl. Received: .*t\.xlsx. Give it",
+        ),
+        ("t", b"", "a table whose name ends in"),
     ],
 )
 def test_files_that_are_no_table_are_named(tmp_path, name, content, message):
