@@ -1,6 +1,11 @@
-"""Image files as bytes: good ones, and one that would fill the memory."""
+"""Image files as bytes, with what must come of them: one table for NumPy and for the graph.
 
+`keras_cmsa.preprocessing.reading` and its twin in `keras_cmsa.export.graph` are held to it.
+"""
+
+import functools
 import io
+import re
 import struct
 import zlib
 
@@ -32,3 +37,241 @@ def bomb(side=20_000):
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
     end = png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", packed) + end
+
+
+def png(rows, depth, colours, before=b"", after=b""):
+    """A PNG by hand: the rows of its pixels as bytes, and chunks before and after them."""
+    width = len(rows[0]) * 8 // (depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours])
+    header = struct.pack(">IIBBBBB", width, len(rows), depth, colours, 0, 0, 0)
+    pixels = png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    chunks = png_chunk(b"IHDR", header) + before + pixels + after + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def segment(marker, content):
+    """A segment of a JPEG."""
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
+def exif(*turns, order="<", kind=3, count=1):
+    """An EXIF block by hand with an entry of orientation per turn, `kind` 3 SHORT or 4 LONG."""
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 8)
+    values = {1: "B3x", 3: "H2x", 4: "I"}[kind]
+    entries = [struct.pack(f"{order}HHI{values}", 0x0112, kind, count, turn) for turn in turns]
+    return start + struct.pack(order + "H", len(turns)) + b"".join(entries) + bytes(4)
+
+
+SMALL = np.arange(8 * 12 * 3).reshape(8, 12, 3).astype("uint8") * np.uint8(7)
+
+
+def with_exif(block, kind="JPEG"):
+    """`SMALL` with an EXIF block where it belongs."""
+    part = segment(0xE1, b"Exif\0\0" + block) if kind == "JPEG" else png_chunk(b"eXIf", block)
+    return with_parts(encoded(SMALL, kind), part)
+
+
+def with_parts(file, parts):
+    """A JPEG or PNG with more segments or chunks after its first."""
+    place = 33 if file.startswith(b"\x89PNG") else 20
+    return file[:place] + parts + file[place:]
+
+
+XMP_NAME, XMP_SPACE = b"XML:com.adobe.xmp", b"http://ns.adobe.com/xap/1.0/"
+
+
+@functools.cache
+def turned_files():
+    """`SMALL` with EXIF of all kinds: `{name: (file, the orientation that counts)}`."""
+    jpeg, plain = encoded(SMALL, "JPEG"), encoded(SMALL)
+    named, xmp = b"Exif\0\0" + exif(6), b'<x tiff:Orientation="6"></x>'
+    profile = b"Raw profile type exif\0\nexif\n%8d\n%s\n" % (len(named), named.hex().encode())
+    blocks = {
+        **{f"turn {turn}": (exif(turn), turn) for turn in range(1, 9)},
+        "big endian": (exif(6, order=">"), 6),
+        "LONG": (exif(8, kind=4), 8),
+        "LONG, big endian": (exif(8, kind=4, order=">"), 8),
+        "BYTE": (exif(6, kind=1), 1),
+        "two values": (exif(6, count=2), 1),
+        "no value": (exif(6, count=0), 1),
+        "turn 0": (exif(0), 1),
+        "turn 9": (exif(9), 1),
+        "two entries": (exif(6, 3), 6),
+        "a bad entry and a good one": (exif(99, 3), 3),
+        "more entries than there are": (exif(6)[:8] + b"\xff\xff" + exif(6)[10:], 6),
+        "fewer entries than there are": (exif(1, 6)[:8] + b"\1\0" + exif(1, 6)[10:], 1),
+        "cut in the entry": (exif(6)[:15], 1),
+        "cut after the entry": (exif(6)[:22], 6),
+        "cut in the header": (exif(6)[:6], 1),
+        "another number for 42": (b"II+\0" + exif(6)[4:], 1),
+        "another order": (b"XX" + exif(6)[2:], 1),
+        "a directory beyond the end": (b"II*\0\xff\xff\xff\xff" + exif(6)[8:], 1),
+        "a directory at the end": (b"II*\0\x19\0\0\0" + exif(6)[8:], 1),
+        "nothing": (b"", 1),
+        "no EXIF": (b"garbage", 1),
+    }
+    files = {}
+    for name, (block, turn) in blocks.items():
+        files[f"jpeg, {name}"] = (with_exif(block), turn)
+        files[f"png, {name}"] = (with_exif(block, "PNG"), turn)
+    return files | {
+        "png, a name before the block": (with_exif(named, "PNG"), 1),
+        "png, after the pixels": (plain[:-12] + png_chunk(b"eXIf", exif(6)) + plain[-12:], 6),
+        "png, twice": (with_parts(with_exif(exif(6), "PNG"), png_chunk(b"eXIf", exif(3))), 3),
+        "png, in a text": (with_parts(plain, png_chunk(b"tEXt", profile)), 1),
+        "png, in XMP": (with_parts(plain, png_chunk(b"iTXt", XMP_NAME + bytes(5) + xmp)), 1),
+        "jpeg, twice": (with_parts(with_exif(exif(6)), segment(0xE1, b"Exif\0\0" + exif(3))), 3),
+        "jpeg, in XMP": (with_parts(jpeg, segment(0xE1, XMP_SPACE + b"\0" + xmp)), 1),
+        "jpeg, in a comment": (with_parts(jpeg, segment(0xFE, named)), 1),
+        "jpeg, behind fill bytes": (with_parts(jpeg, b"\xff" * 9 + segment(0xE1, named)), 6),
+        "jpeg, behind stray bytes": (with_parts(jpeg, b"stray" + segment(0xE1, named)), 6),
+    }
+
+
+GREY = [bytes([0b00011011, 0b11100100]), bytes([0b11111111, 0b00000000])]
+
+
+@functools.cache
+def clear_files():
+    """Grey PNGs of few bits and PNGs of odd tRNS: `{name: (file, the pixels `(H, W)` or RGB)}`.
+
+    A level is spread over 0 to 255; the one that is clear is white.
+    """
+
+    def clear(level, depth):
+        return png(GREY, depth, 0, png_chunk(b"tRNS", struct.pack(">H", level)))
+
+    bits = np.unpackbits(np.frombuffer(b"".join(GREY), "uint8").reshape(2, 2), axis=1)
+    twos = bits[:, ::2] * 2 + bits[:, 1::2]
+    fours = twos[:, ::2] * 4 + twos[:, 1::2]
+    files = {}
+    for depth, levels in ((1, bits), (2, twos), (4, fours)):
+        white = 2**depth - 1
+        spread = levels * np.uint8(255 // white)
+        for level in {0, 1, white, white // 2}:
+            pixels = np.where(levels == level, 255, spread)
+            files[f"depth {depth}, level {level}"] = (clear(level, depth), pixels)
+    eight = np.frombuffer(b"".join(GREY), "uint8").reshape(2, 2)
+    black = png_chunk(b"tRNS", bytes(2))
+    colour = [bytes([1, 2, 3, 0, 0, 0])]
+    return files | {
+        "depth 4, no clear level": (png(GREY, 4, 0), fours * np.uint8(17)),
+        "depth 8, level 0": (png(GREY, 8, 0, black), np.where(eight == 0, 255, eight)),
+        "depth 8, a level of 16 bits": (
+            png(GREY, 8, 0, png_chunk(b"tRNS", b"\1\0")),
+            np.where(eight == 0, 255, eight),
+        ),
+        "after the pixels": (png(GREY, 8, 0, after=black), eight),
+        "depth 16": (png([bytes([7, 0, 0, 0])], 16, 0, black), np.uint8([[7, 0]])),
+        "colour": (
+            png(colour, 8, 2, png_chunk(b"tRNS", bytes([0, 1, 0, 2, 0, 3]))),
+            np.uint8([[[255, 255, 255], [0, 0, 0]]]),
+        ),
+        "colour, levels of 16 bits": (
+            png(colour, 8, 2, png_chunk(b"tRNS", bytes([9, 1, 9, 2, 9, 3]))),
+            np.uint8([[[255, 255, 255], [0, 0, 0]]]),
+        ),
+        "colour, depth 16": (
+            png([bytes([1, 0, 2, 0, 3, 0])], 16, 2, png_chunk(b"tRNS", bytes([1, 0, 2, 0, 3, 0]))),
+            np.uint8([[[1, 2, 3]]]),
+        ),
+    }
+
+
+def many_scans(number, side=16):
+    """A progressive JPEG with so many scans: the last one comes again and again."""
+    file = encoded(Image.new("L", (side, side), 200), "JPEG", progressive=True)
+    starts = [match.start() for match in re.finditer(rb"\xff\xda", file)]
+    last = file[starts[-1] : -2]
+    return file[:-2] + last * (number - len(starts)) + file[-2:]
+
+
+def large_jpeg(side=8_000, garbage=b""):
+    """A JPEG of 64 million pixels that starts with bytes that decoders skip."""
+    file = encoded(Image.new("L", (16, 16)), "JPEG")
+    place = file.index(b"\xff\xc0") + 5
+    file = file[:place] + struct.pack(">HH", side, side) + file[place + 4 :]
+    return with_parts(file, garbage)
+
+
+@functools.cache
+def bounded_files():
+    """Files around the bounds: `{name: (file, whether it is read)}`."""
+    from keras_cmsa.preprocessing.headers import MAX_PARTS, MAX_SCANS
+
+    jpeg, plain = encoded(SMALL, "JPEG"), encoded(SMALL)
+    gif = encoded(Image.fromarray(SMALL).quantize(4), "GIF")
+    gif_place = 13 + 3 * 2 ** (1 + gif[10] % 8)
+    few, many = MAX_PARTS // 2, MAX_PARTS + 1
+    chunk, comment = png_chunk(b"ruSt", b""), segment(0xFE, b"")
+
+    def with_blocks(number):
+        return gif[:gif_place] + b"\x21\xfe" + b"\1x" * number + b"\0" + gif[gif_place:]
+
+    return {
+        "jpeg, some fill bytes": (with_parts(jpeg, b"\xff" * few), True),
+        "jpeg, many fill bytes": (with_parts(jpeg, b"\xff" * many), False),
+        "jpeg, many stray bytes": (with_parts(jpeg, b"\0" * many), False),
+        "jpeg, some segments": (with_parts(jpeg, comment * few), True),
+        "jpeg, many segments": (with_parts(jpeg, comment * many), False),
+        "png, some chunks": (with_parts(plain, chunk * few), True),
+        "png, many chunks": (with_parts(plain, chunk * many), False),
+        "png, many chunks at the end": (plain[:-12] + chunk * many + plain[-12:], False),
+        "gif, some blocks": (with_blocks(few), True),
+        "gif, many blocks": (with_blocks(many), False),
+        "jpeg, some scans": (many_scans(MAX_SCANS), True),
+        "jpeg, many scans": (many_scans(MAX_SCANS + 1), False),
+        "jpeg, large": (large_jpeg(), False),
+        "jpeg, large, a stray byte": (large_jpeg(garbage=b"\0"), False),
+        "jpeg, large, fill bytes": (large_jpeg(garbage=b"\xff\xff"), False),
+        "png, as large as can be": (large_png(2**31 - 1, 2**31 - 1), False),
+        "png, two negative sides": (large_png(2**32 - 1, 2**32 - 1), False),
+    }
+
+
+def large_png(width, height):
+    file = encoded(SMALL)
+    header = struct.pack(">II", width, height) + file[24:29]
+    return file[:8] + png_chunk(b"IHDR", header) + file[33:]
+
+
+@functools.cache
+def files_of_noise():
+    """What `read_image` and the graph must give the same pixels of: `{name: file}`."""
+    photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
+    rng = np.random.default_rng(1)
+    grey = Image.fromarray(photo[..., 0])
+    colour = Image.fromarray(photo)
+    clear = Image.fromarray(np.concatenate([photo, photo[..., :1]], axis=-1))
+    palette = colour.quantize(32)
+    deep = Image.fromarray(rng.integers(0, 65536, (12, 9)).astype("uint16"))
+    smooth = colour.resize((94, 62))
+    files = {
+        "png grey": encoded(grey),
+        "png palette": encoded(palette),
+        "png palette, one transparent": encoded(palette, transparency=3),
+        "png grey, one transparent": encoded(grey, transparency=int(photo[0, 0, 0])),
+        "png colour, one transparent": encoded(colour, transparency=tuple(map(int, photo[4, 4]))),
+        "png transparent": encoded(clear),
+        "png grey, transparent": encoded(clear.convert("LA")),
+        "png of two": encoded(grey.convert("1")),
+        "png 16 bits": encoded(deep),
+        "jpeg": encoded(smooth, "JPEG"),
+        "jpeg progressive": encoded(smooth, "JPEG", progressive=True, quality=95),
+        "jpeg not subsampled": encoded(smooth, "JPEG", subsampling=0),
+        "jpeg grey": encoded(grey, "JPEG"),
+        "bmp": encoded(colour, "BMP"),
+        "bmp grey": encoded(grey, "BMP"),
+        "gif": encoded(palette, "GIF"),
+        "gif grey": encoded(grey, "GIF"),
+        "gif transparent": encoded(palette, "GIF", transparency=5),
+        "gif of three": encoded(
+            palette, "GIF", save_all=True, append_images=[palette.rotate(180), palette.rotate(90)]
+        ),
+    }
+    for turn in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        exif[0x010F] = "maker"
+        files[f"jpeg turned {turn}"] = encoded(smooth, "JPEG", exif=exif)
+        files[f"png turned {turn}"] = encoded(colour, exif=exif)
+    return files

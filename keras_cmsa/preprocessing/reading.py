@@ -5,39 +5,51 @@ a TensorFlow graph.
 """
 
 import io
+import mmap
 import os
-import struct
+import re
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from keras_cmsa.preprocessing.headers import EXIF, check_scans, read_exif, read_orientation
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 
 # This takes 600 MB as float32. A photo has a fifth of these pixels.
 MAX_PIXELS = 50_000_000
 
-ORIENTATION_TAG = 0x0112
-
-# {EXIF orientation: function that turns the stored pixels (H, W, 3) upright}
+# {EXIF orientation: function that turns the stored pixels, (H, W, 3) or (H, W), upright}
 UPRIGHT = {
+    1: lambda pixels: pixels,
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.transpose(1, 0, 2),
-    6: lambda pixels: pixels[::-1].transpose(1, 0, 2),
-    7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
+ON_THEIR_SIDE = (5, 6, 7, 8)  # the orientations that swap height and width
+
+# {how a grey PNG of few bits is stored: its largest level}
+WHITE = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}
 
 
-def read_image(source, max_pixels=MAX_PIXELS):
+def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
     """Reads an image as upright RGB.
 
-    - The EXIF orientation is applied.
+    - The EXIF orientation is applied: that of a JPEG's EXIF segment, a PNG's eXIf chunk, a TIFF or
+      a WebP.
     - Grey becomes three equal channels, and CMYK is converted.
-    - Transparent pixels are laid on white, as a viewer shows them.
+    - Transparent pixels are laid on white, as a viewer shows them. (The one transparent colour of a
+      PNG of 16 bits is not looked at.)
     - 16-bit levels keep their high byte, as in `tf.io.decode_png`; float levels run from 0 to 1.
+      Levels of 32 bits have no known white, and are refused.
     - An animation gives its first frame.
     - JPEG is decoded with libjpeg's accurate integer transform, which equals
       `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")`.
@@ -48,24 +60,63 @@ def read_image(source, max_pixels=MAX_PIXELS):
         max_pixels: the largest `height * width` to decode. It is checked against the file's header
             before any pixel is decoded. Pillow itself warns above `PIL.Image.MAX_IMAGE_PIXELS` and
             refuses twice as many; raise that limit too to read larger images.
+        stored_size: `(height, width)`; an image that is stored in this size is not turned. None
+            turns every image.
 
     Returns:
         `(height, width, 3)` uint8, red first, values in [0, 255].
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not an image, or is too large, cut short or damaged.
+        ValueError: if the file is not an image, is too large, cut short or damaged, or has more
+            parts or scans than `keras_cmsa.preprocessing.headers` allows.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(io.BytesIO(source), "the image given as bytes", max_pixels)
-    if hasattr(source, "read"):
-        return _decode(source, str(getattr(source, "name", "the image file")), max_pixels)
-    if not isinstance(source, (str, os.PathLike)):
-        return _decode(io.BytesIO(source.read_bytes()), str(source), max_pixels)
-    if Path(source).is_dir():
-        raise ValueError(f"wanted an image file. Received: the folder {source}")
-    with open(source, "rb") as file:
-        return _decode(file, str(source), max_pixels)
+    loaded = _load(source, max_pixels)
+    is_as_wanted = stored_size is not None and loaded.image.size[::-1] == tuple(stored_size)
+    return _upright(_rgb(loaded.image, loaded.name), 1 if is_as_wanted else loaded.orientation)
+
+
+def read_mask(source, max_pixels=MAX_PIXELS):
+    """Reads the file of a mask, upright.
+
+    A pixel is inside if it is neither black nor wholly transparent. So all that is not 0 is inside
+    in a file of labels, be they of 8, 16 or 32 bits or floats (NaN is outside).
+
+    JPEG, and WebP or TIFF with losses, blur the edges. There a pixel is inside if one of its
+    channels is at least half as bright as can be, and it is at least half opaque. Warns of it.
+
+    Args:
+        source: as in `read_image`.
+        max_pixels: as in `read_image`.
+
+    Returns:
+        `(height, width)` bool.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_image`; also for colours of 16 bits, of which
+            Pillow keeps the high byte only.
+    """
+    loaded = _load(source, max_pixels)
+    if loaded.image.mode[0] in "FI":
+        inside = np.nan_to_num(np.asarray(loaded.image)) != 0
+    elif ";16" in loaded.storage:
+        raise ValueError(
+            f"{loaded.name}: wanted a mask of 8 bits, or of one channel. Received: colours or "
+            f"opacity of 16 bits ({loaded.storage})"
+        )
+    else:
+        with _decoding(loaded.name):
+            *colours, opacity = map(np.asarray, loaded.image.convert("RGBA").split())
+        least = 128 if loaded.is_lossy else 1
+        inside = (np.max(colours, axis=0) >= least) & (opacity >= least)
+    if loaded.is_lossy:
+        # The same words for every file, so that Python shows them once.
+        warnings.warn(
+            "A mask in a format with losses, such as JPEG, has blurred edges; it is cut at half "
+            "brightness. Save masks as PNG",
+            stacklevel=2,
+        )
+    return _upright(inside, loaded.orientation)
 
 
 def read_size(path, max_pixels=MAX_PIXELS):
@@ -82,14 +133,24 @@ def read_size(path, max_pixels=MAX_PIXELS):
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not an image, or is too large.
     """
-    if Path(path).is_dir():
-        raise ValueError(f"wanted an image file. Received: the folder {path}")
+    (height, width), orientation = read_stored_size(path, max_pixels)
+    return (width, height) if orientation in ON_THEIR_SIDE else (height, width)
+
+
+def read_stored_size(path, max_pixels=MAX_PIXELS):
+    """Reads the size of an image as it is stored, and its orientation.
+
+    Args, raises: as in `read_size`.
+
+    Returns:
+        `((height, width), orientation)`: pixels, and 1 to 8 as in EXIF; 1 is upright.
+    """
+    _refuse_folder(path)
     with open(path, "rb") as file:
-        image = _open(file, str(path), max_pixels)
-        width, height = image.size
-        # Pillow turns TIFF itself, so the size of a TIFF is the upright size already.
-        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
-        return (width, height) if turned else (height, width)
+        is_empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
+        data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        image, orientation = _open(file, data, str(path), max_pixels)
+        return image.size[::-1], orientation
 
 
 def to_pixels(image, max_pixels=MAX_PIXELS):
@@ -116,28 +177,84 @@ def to_pixels(image, max_pixels=MAX_PIXELS):
         image = Image.fromarray(np.ascontiguousarray(image))
     if isinstance(image, Image.Image):
         _check_size(image, "the image", max_pixels)
-        return _upright(image, "the image")
+        orientation = _orientation(image, image.info.get("exif", b"").removeprefix(EXIF))
+        _decode(image, "the image")
+        return _upright(_rgb(image, "the image"), orientation)
     return read_image(image, max_pixels)
 
 
-def _decode(file, name, max_pixels):
-    return _upright(_open(file, name, max_pixels), name)
+class _Loaded(NamedTuple):
+    """An image whose pixels are decoded and not yet turned.
+
+    Attributes:
+        image: `PIL.Image.Image`.
+        orientation: 1 to 8, as in EXIF.
+        is_lossy: whether the file's format changes pixels.
+        storage: how the pixels lie in the file, in Pillow's words, such as `"RGB;16B"`.
+        name: the file in errors.
+    """
+
+    image: Image.Image
+    orientation: int
+    is_lossy: bool
+    storage: str
+    name: str
 
 
-def _upright(image, name):
-    try:
+def _load(source, max_pixels):
+    data, name = _content(source)
+    image, orientation = _open(io.BytesIO(data), data, name, max_pixels)
+    with _named(name):
+        check_scans(data)
+    storage = _decode(image, name)
+    return _Loaded(image, orientation, _is_lossy(image, data), storage, name)
+
+
+def _decode(image, name):
+    """Decodes the pixels of an opened image, and says how they are stored."""
+    storage = _storage(image)
+    transparent = _transparent_colour(image, storage)
+    with _decoding(name):
         image.load()
-        pixels = _rgb(image)
-    # Pillow raises nearly any error on a damaged file: OSError, SyntaxError, struct.error, ...
-    except Exception as error:
-        raise _decoding_error(name, error) from error
-    # The orientation is read after loading, because Pillow turns TIFF itself and drops the tag.
-    turn = UPRIGHT.get(_orientation(image), lambda pixels: pixels)
-    return np.ascontiguousarray(turn(pixels))
+    if storage and image.format == "PNG":
+        # Only now: loading looks at what comes after the pixels too.
+        image.info.pop("transparency", None)
+        if transparent is not None:
+            image.info["transparency"] = transparent
+    return storage
 
 
-def _open(file, name, max_pixels):
-    """Opens an image and reads only its header."""
+def _content(source):
+    """The bytes of a file, and its name in errors."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), "the image given as bytes"
+    if hasattr(source, "read"):
+        return source.read(), str(getattr(source, "name", "the image file"))
+    if isinstance(source, (str, os.PathLike)):
+        _refuse_folder(source)
+        return Path(source).read_bytes(), str(source)
+    if hasattr(source, "read_bytes"):
+        return source.read_bytes(), str(source)
+    raise ValueError(
+        "wanted an image: a path, the bytes of a file, an open file, a PIL image or a uint8 array. "
+        f"Received: {type(source).__name__} {source!r:.60}"
+    )
+
+
+def _refuse_folder(path):
+    if Path(path).is_dir():
+        raise ValueError(f"wanted an image file. Received: the folder {path}")
+
+
+def _open(file, data, name, max_pixels):
+    """Reads the header only: `(image, orientation)`.
+
+    Args:
+        file: the open file.
+        data: its content, `bytes` or `mmap`.
+    """
+    with _named(name):
+        exif = read_exif(data)  # first, because Pillow's own loops have no bound
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
@@ -150,10 +267,19 @@ def _open(file, name, max_pixels):
             f"{name}: wanted an image of 1 to {max_pixels:,} pixels. "
             f"Received: a larger one. {error}"
         ) from None
-    except Exception as error:  # as in _upright
+    except Exception as error:  # as in _decoding
         raise _decoding_error(name, error) from error
     _check_size(image, name, max_pixels)
-    return image
+    return image, _orientation(image, exif)
+
+
+def _orientation(image, exif):
+    """The EXIF orientation, 1 to 8. `exif` is the block of a JPEG or PNG."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns it, and gives the upright size
+    if image.format == "WEBP":
+        exif = image.info.get("exif", b"").removeprefix(EXIF)
+    return read_orientation(exif)
 
 
 def _check_size(image, name, max_pixels):
@@ -165,39 +291,90 @@ def _check_size(image, name, max_pixels):
         )
 
 
+@contextmanager
+def _named(name):
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+@contextmanager
+def _decoding(name):
+    try:
+        yield
+    # Pillow raises nearly any error on a damaged file: OSError, SyntaxError, struct.error, ...
+    except Exception as error:
+        raise _decoding_error(name, error) from error
+
+
 def _decoding_error(name, error):
     return ValueError(
         f"{name} cannot be decoded: {error}. It may be damaged or cut short; fetch it again"
     )
 
 
-def _rgb(image):
+def _storage(image):
+    """How the pixels of an opened image lie in its file, as Pillow says; empty if it does not."""
+    tile = getattr(image, "tile", ())  # empty once it is loaded; an image of an array has none
+    how = tile[0][3] if tile else ""
+    how = how[0] if isinstance(how, tuple) and how else how
+    return how if isinstance(how, str) else ""
+
+
+def _transparent_colour(image, storage):
+    """The one transparent colour of a PNG, as 8-bit levels like its pixels; None if there is none.
+
+    Pillow has the levels of the file. Bits that a level cannot have do not count, as in libpng.
+    """
+    colour = image.info.get("transparency")
+    if ";16" in storage:
+        return None  # a full comparison needs the low bytes, which are gone
+    if image.mode in ("L", "1") and isinstance(colour, int):
+        white = WHITE.get(storage, 255)
+        return (colour & white) * 255 // white
+    if image.mode == "RGB" and isinstance(colour, tuple):
+        return tuple(level & 255 for level in colour)
+    return colour
+
+
+def _is_lossy(image, data):
+    if image.format == "WEBP":
+        kind = re.search(rb"VP8[ L]", data[12:])  # the chunk of the pixels; L is lossless
+        return kind is not None and kind[0] == b"VP8 "
+    if image.format == "TIFF":
+        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+    return image.format in ("JPEG", "MPO")
+
+
+def _upright(pixels, orientation):
+    return np.ascontiguousarray(UPRIGHT[orientation](pixels))
+
+
+def _rgb(image, name):
     """The pixels as stored, not turned: `(H, W, 3)` uint8."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return np.repeat(_eight_bits(image)[..., np.newaxis], 3, axis=-1)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.new("RGB", layer.size, "white")
-        image.paste(layer, mask=layer)
-    return np.asarray(image.convert("RGB"))
+    if image.mode[0] in "FI":
+        return np.repeat(_eight_bits(image, name)[..., np.newaxis], 3, axis=-1)
+    with _decoding(name):
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            image = Image.new("RGB", layer.size, "white")
+            image.paste(layer, mask=layer)
+        return np.asarray(image.convert("RGB"))
 
 
-def _eight_bits(image):
+def _eight_bits(image, name):
     """16-bit or float grey levels as `(H, W)` uint8. Pillow's own conversion would clip them."""
     levels = np.asarray(image)
+    if image.mode == "I" and image.format != "PNG":  # a PNG has 16 bits at most
+        raise ValueError(
+            f"{name}: wanted grey levels of 8 or 16 bits, or floats in 0..1. Received: integers of "
+            f"32 bits in {levels.min()}..{levels.max()}, whose white is not known. Save 8 bits"
+        )
     white = 1.0 if image.mode == "F" else 65535
     if not (levels.min() >= 0 and levels.max() <= white):
         raise ValueError(
-            f"wanted grey levels in 0..{white}. "
-            f"Received: {levels.min()}..{levels.max()} ({image.mode})"
+            f"{name}: wanted grey levels in 0..{white}. "
+            f"Received: {levels.min()}..{levels.max()} ({image.mode}). Scale them first"
         )
     return np.rint(levels * 255).astype("uint8") if image.mode == "F" else np.uint8(levels >> 8)
-
-
-def _orientation(image):
-    """The EXIF orientation as an integer; 1 (upright) if it cannot be read."""
-    try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
-    # Damaged EXIF blocks are common in photo collections; the pixels are good nevertheless.
-    except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error):
-        return 1

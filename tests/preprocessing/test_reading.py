@@ -1,17 +1,18 @@
 """Image files: pixels equal TensorFlow's decoder, every kind is upright RGB, bad ones are named."""
 
+import io
 import struct
 import time
 import zlib
 
 import numpy as np
 import pytest
-from image_files import encoded, png_chunk
+from image_files import SMALL, bounded_files, clear_files, encoded, png_chunk, turned_files
 from PIL import Image
 
-from keras_cmsa.preprocessing.reading import read_image, read_size, to_pixels
+from keras_cmsa.preprocessing.reading import read_image, read_size, read_stored_size, to_pixels
 
-UPRIGHT = np.arange(8 * 12 * 3).reshape(8, 12, 3).astype("uint8") * np.uint8(7)
+UPRIGHT = SMALL
 
 # How the EXIF standard stores an upright picture: where its first row and first column lie.
 STORED = {
@@ -103,6 +104,36 @@ def test_orientation_is_undone(orientation, format):
 def test_broken_exif_leaves_the_pixels_alone(block):
     data = encoded(UPRIGHT, exif=block)
     np.testing.assert_array_equal(read_image(data), UPRIGHT)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("name", turned_files())
+def test_one_rule_for_the_orientation(name, tmp_path):
+    file, turn = turned_files()[name]
+    stored = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
+    turned = {
+        1: stored,
+        2: np.fliplr(stored),
+        3: np.rot90(stored, 2),
+        4: np.flipud(stored),
+        5: stored.transpose(1, 0, 2),
+        6: np.rot90(stored, -1),
+        7: np.rot90(stored, 2).transpose(1, 0, 2),
+        8: np.rot90(stored),
+    }[turn]
+    np.testing.assert_array_equal(read_image(file), turned)
+    path = tmp_path / "picture"
+    path.write_bytes(file)
+    assert read_size(path) == turned.shape[:2]
+    assert read_stored_size(path) == (stored.shape[:2], turn)
+    np.testing.assert_array_equal(read_image(file, stored_size=(8, 12)), stored)
+
+
+@pytest.mark.parametrize("name", clear_files())
+def test_the_clear_level_of_a_png_is_white(name):
+    file, pixels = clear_files()[name]
+    pixels = pixels if pixels.ndim == 3 else np.stack([pixels] * 3, axis=-1)
+    np.testing.assert_array_equal(read_image(file), pixels)
 
 
 def test_grey_becomes_three_equal_channels():
@@ -242,6 +273,42 @@ def test_huge_image_is_refused_by_its_header(tmp_path, side, message):
     with pytest.raises(ValueError, match=rf"huge\.png: .*{message}"):
         read_image(path)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("name", bounded_files())
+def test_files_that_would_take_too_long_are_refused(name, tmp_path):
+    file, is_read = bounded_files()[name]
+    started = time.process_time()
+    if is_read:
+        assert read_image(file).ndim == 3
+    else:
+        with pytest.raises(ValueError, match="the image given as bytes: wanted .* Received: "):
+            read_image(file)
+    assert time.process_time() - started < 1
+
+
+def test_a_refused_file_is_named(tmp_path):
+    (tmp_path / "slow.jpg").write_bytes(bounded_files()["jpeg, many scans"][0])
+    with pytest.raises(
+        ValueError, match=r"slow\.jpg: wanted a JPEG of at most 50 scans. Received: 51"
+    ):
+        read_image(tmp_path / "slow.jpg")
+    (tmp_path / "long.png").write_bytes(bounded_files()["png, many chunks"][0])
+    for read in (read_image, read_size):
+        with pytest.raises(
+            ValueError, match=r"long\.png: wanted a file of at most 20,000 segments"
+        ):
+            read(tmp_path / "long.png")
+
+
+def test_levels_without_a_known_white_are_refused():
+    image = Image.fromarray(np.array([[0, 128, 255]], "int32"))
+    with pytest.raises(
+        ValueError, match="wanted grey levels of 8 or 16 bits, .* 32 bits in 0..255"
+    ):
+        read_image(encoded(image, "TIFF"))
+    with pytest.raises(ValueError, match="wanted grey levels of 8 or 16 bits"):
+        to_pixels(image)
 
 
 def test_limit_of_pixels_can_be_set():

@@ -1,15 +1,23 @@
-"""Reading of image file headers in a graph: sizes, EXIF orientation and offsets of parts.
+"""The TensorFlow twin of `keras_cmsa.preprocessing.headers`, with offsets of a GIF's parts.
 
-No bytes make these functions fail: a read beyond the end gives the last byte. The decoders check
+No bytes make these functions fail: a read beyond the end gives 0. The decoders check
 the files that they decode.
 """
 
 import tensorflow as tf
 
-from keras_cmsa.preprocessing.reading import ORIENTATION_TAG
+from keras_cmsa.preprocessing.headers import (
+    EXIF,
+    LONG,
+    MAX_PARTS,
+    ORIENTATION_TAG,
+    SCAN_STARTS,
+    SHORT,
+)
 
-# Markers of JPEG's frame headers, which hold the size: C0 to CF but tables (C4, CC) and JPG (C8).
-FRAME_HEADERS = [marker for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC)]
+EXIF_CHUNK, PIXELS_CHUNK, COLOUR_CHUNK, END_CHUNK = (
+    int.from_bytes(kind, "big") for kind in (b"eXIf", b"IDAT", b"tRNS", b"IEND")
+)
 
 
 def file_bytes(file):
@@ -19,12 +27,13 @@ def file_bytes(file):
 
 def bytes_at(data, offset):
     """The bytes at the given offsets, as int64."""
-    offset = tf.clip_by_value(tf.cast(offset, tf.int64), 0, byte_count(data) - 1)
+    offset = tf.clip_by_value(tf.cast(offset, tf.int64), 0, byte_count(data))
     return tf.cast(tf.gather(data, offset), tf.int64)
 
 
 def byte_count(data):
-    return tf.size(data, tf.int64)
+    """The number of bytes of a file, without the 0 that `file_bytes` appends."""
+    return tf.size(data, tf.int64) - 1
 
 
 def number(data, offset, length, little):
@@ -50,96 +59,130 @@ def starts_with(data, offset, prefix):
 
 @tf.function
 def segments_of_jpeg(data):
-    """Height, width and the offset of the TIFF block in the EXIF segment; -1 for none."""
-    offset, height, width, exif = int64(2), int64(-1), int64(-1), int64(-1)
-    while offset + 4 < byte_count(data) and bytes_at(data, offset) == 0xFF:
-        marker = bytes_at(data, offset + 1)
-        if marker == 0xFF:  # a fill byte
-            offset += 1
-        elif marker == 0xDA:  # the pixels start here
-            offset = byte_count(data)
-        else:
-            if tf.reduce_any(marker == FRAME_HEADERS) and height < 0:
-                height = number(data, offset + 5, 2, False)
-                width = number(data, offset + 7, 2, False)
-            if marker == 0xE1 and exif < 0 and starts_with(data, offset + 4, b"Exif\0\0"):
-                exif = offset + 10
-            offset += 2 + number(data, offset + 2, 2, False)
-    return height, width, exif
+    """Twin of `_segments_of_jpeg`.
+
+    Returns:
+        start, end of the EXIF block, int64; equal if there is none.
+        parts: the number of steps, int64; above `MAX_PARTS` if it was given up.
+    """
+    size = byte_count(data)
+    offset, start, end, parts = int64(2), int64(0), int64(0), int64(0)
+    while offset + 4 <= size and parts <= MAX_PARTS:
+        octets = bytes_at(data, offset + tf.range(10, dtype=tf.int64))
+        first, marker = octets[0], octets[1]
+        following = offset + 2 + tf.maximum(octets[2] * 256 + octets[3], 2)
+        is_exif = (first == 0xFF) & (marker == 0xE1) & (end == 0)
+        is_exif &= tf.reduce_all(octets[4:] == list(EXIF))
+        start = tf.where(is_exif, offset + 10, start)
+        end = tf.where(is_exif, tf.maximum(following, start), end)
+        stray, stands_alone, last = (first != 0xFF) | (marker == 0xFF), marker <= 1, marker >= 0xD9
+        stands_alone |= (marker >= 0xD0) & (marker <= 0xD8)
+        last &= marker <= 0xDA
+        following = tf.where(last, size, following)
+        following = tf.where(stands_alone, offset + 2, following)
+        offset = tf.where(stray, offset + 1, following)
+        parts += 1
+    return start, end, parts
 
 
 @tf.function
 def chunks_of_png(data):
-    """The offset of the TIFF block in a PNG's EXIF chunk (-1: none), and whether it has tRNS."""
-    offset, exif, transparent = int64(8), int64(-1), False
-    while offset + 8 < byte_count(data):
-        if starts_with(data, offset + 4, b"eXIf"):
-            exif = offset + 8
-        if starts_with(data, offset + 4, b"tRNS"):
-            transparent = True
-        offset += 12 + number(data, offset, 4, False)
-    return exif, transparent
+    """Twin of `_chunks_of_png`: `segments_of_jpeg`, and whether a tRNS is before the pixels."""
+    size = byte_count(data)
+    offset, start, end, parts = int64(8), int64(0), int64(0), int64(0)
+    transparent, pixels = False, False
+    while offset + 8 <= size and parts <= MAX_PARTS:
+        octets = bytes_at(data, offset + tf.range(8, dtype=tf.int64))
+        length, kind = big_endian(octets[:4]), big_endian(octets[4:])
+        is_exif = (kind == EXIF_CHUNK) & (end == 0)
+        start = tf.where(is_exif, offset + 8, start)
+        end = tf.where(is_exif, offset + 8 + length, end)
+        pixels |= kind == PIXELS_CHUNK
+        transparent |= (kind == COLOUR_CHUNK) & ~pixels
+        offset = tf.where(kind == END_CHUNK, size, offset + 12 + length)
+        parts += 1
+    return start, end, parts, transparent
 
 
-def orientation(data, tiff):
-    """The EXIF orientation, 1 to 8; 1 (upright) if none can be read.
+def big_endian(octets):
+    return tf.reduce_sum(octets * [256**i for i in reversed(range(octets.shape[0]))])
+
+
+def orientation(data, start, end):
+    """Twin of `keras_cmsa.preprocessing.headers.read_orientation`: 1 to 8.
 
     Args:
         data: `(n,)` uint8.
-        tiff: int64, the offset of the TIFF block; negative for none.
+        start, end: int64, where the EXIF block lies.
     """
-    little = starts_with(data, tiff, b"II")
-    known = (tiff >= 0) & (little | starts_with(data, tiff, b"MM"))
-    directory = tiff + number(data, tiff + 4, 4, little)
-    most = tf.maximum((byte_count(data) - directory - 2) // 12, 0)
-    count = tf.minimum(number(data, directory, 2, little), most)
+    block = tf.concat([data[start : tf.minimum(end, byte_count(data))], [0]], axis=0)
+    size = byte_count(block)
+    little = starts_with(block, 0, b"II*\0")
+    known = (little | starts_with(block, 0, b"MM\0*")) & (size >= 8)
+    directory = number(block, 4, 4, little)
+    known &= directory + 2 <= size
+    most = tf.maximum((size - directory - 2) // 12, 0)
+    count = tf.minimum(number(block, directory, 2, little), most)
     entries = directory + 2 + 12 * tf.range(count)
-    kind = number(data, entries + 2, 2, little)
-    value = tf.where(  # SHORT, or LONG
-        kind == 3, number(data, entries + 8, 2, little), number(data, entries + 8, 4, little)
+    kind = number(block, entries + 2, 2, little)
+    value = tf.where(
+        kind == SHORT,
+        number(block, entries + 8, 2, little),
+        number(block, entries + 8, 4, little),
     )
-    is_orientation = number(data, entries, 2, little) == ORIENTATION_TAG
-    valid = is_orientation & ((kind == 3) | (kind == 4)) & (value >= 1) & (value <= 8)
-    found = tf.reduce_max(tf.concat([[1], tf.where(valid, value, 1)], axis=0))
+    valid = (number(block, entries, 2, little) == ORIENTATION_TAG) & (value >= 1) & (value <= 8)
+    valid &= ((kind == SHORT) | (kind == LONG)) & (number(block, entries + 4, 4, little) == 1)
+    found = tf.concat([tf.boolean_mask(value, valid), [1]], axis=0)[0]
     return tf.where(known, found, 1)
+
+
+def count_scans(data):
+    """Twin of `check_scans`: the number of scans in a JPEG."""
+    first, marker = SCAN_STARTS[0][:2]
+    places = tf.where((data[:-1] == first) & (data[1:] == marker))  # (markers, 1)
+    octets = bytes_at(data, places + tf.range(len(SCAN_STARTS[0]), dtype=tf.int64))
+    wanted = tf.constant([list(start) for start in SCAN_STARTS], tf.int64)
+    equal = tf.reduce_all(octets[:, None] == wanted, axis=-1)
+    return tf.math.count_nonzero(tf.reduce_any(equal, axis=-1))
 
 
 @tf.function
 def first_frame_of_gif(data):
-    """The offsets of the parts of a GIF's first frame.
+    """Twin of `_blocks_of_gif`: the offsets of the parts of a GIF's first frame.
 
     Returns:
-        Dict of int64: `end`, just after the frame (-1 if the file ends before); `image`, its
-        descriptor; `control`, the graphic control extension before it (-1: none); `colours`, its
-        colour table.
+        Dict of int64: `end`, just after the frame (-1 if the file ends before, or has too many
+        parts); `image`, its descriptor; `control`, the graphic control extension before it (-1:
+        none); `colours`, its colour table.
     """
+    size = byte_count(data)
     flags = bytes_at(data, 10)
     offset = tf.where(flags >= 128, 13 + colour_table_size(flags), 13)
-    image, control, end = int64(-1), int64(-1), int64(-1)
-    in_blocks = False  # blocks start with their length; a block of length 0 is the last
-    while end < 0 and offset < byte_count(data):
+    image, control, end, parts = int64(-1), int64(-1), int64(-1), int64(0)
+    while end < 0 and offset < size and parts <= MAX_PARTS:
         octet = bytes_at(data, offset)
-        if in_blocks:
-            offset += 1 + octet
-            if octet == 0:
-                in_blocks = False
-                if image >= 0:
-                    end = offset
-        elif octet == 0x21:  # an extension
+        if octet == 0x21:  # an extension
             if bytes_at(data, offset + 1) == 0xF9:
                 control = offset
             offset += 2
-            in_blocks = True
         elif octet == 0x2C:  # the image
             flags = bytes_at(data, offset + 9)
             image = offset
             offset += tf.where(flags >= 128, 11 + colour_table_size(flags), 11)
-            in_blocks = True
         else:
-            offset = byte_count(data)
+            offset = size
+        parts += 1
+        length = bytes_at(data, offset)  # a block starts with its length; the last has length 0
+        while length > 0 and offset < size and parts <= MAX_PARTS:
+            offset += 1 + length
+            length = bytes_at(data, offset)
+            parts += 1
+        offset += 1
+        if image >= 0:
+            end = offset
     own_colours = bytes_at(data, image + 9) >= 128
     return {
-        "end": tf.where(end <= byte_count(data), end, -1),
+        "end": tf.where(end <= size and parts <= MAX_PARTS, end, -1),
         "image": image,
         "control": control,
         "colours": tf.where(own_colours, image + 10, 13),

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_cmsa.export.graph import headers
 from keras_cmsa.export.graph.fitting import to_square
 from keras_cmsa.export.graph.headers import bytes_at, int64, number
+from keras_cmsa.preprocessing.headers import MAX_PARTS, MAX_SCANS
 
 GREY_COLOURS = bytes(np.arange(256, dtype="uint8").repeat(4) * np.uint8([1, 1, 1, 0] * 256))
 WHITE = b"\xff\xff\xff"
@@ -65,14 +66,13 @@ def read_image(file, max_pixels):
         (tf.strings.substr(file, 0, len(magic)) == magic, functools.partial(describe, file, data))
         for magic, describe in kinds.items()
     ]
-    nothing = (NONE, int64(0), int64(0), int64(1), file)
+    nothing = (NONE, int64(1), int64(1), int64(1), file)
     decoder, height, width, orientation, file = tf.case(
         cases, default=lambda: tuple(map(tf.identity, nothing))
     )
-    pixels = height * width
-    decoder = tf.where((pixels > 0) & (pixels <= max_pixels), decoder, NONE)
+    decoder = tf.where(fits((height, width), max_pixels), decoder, NONE)
     decoders = {
-        JPEG: lambda x: tf.io.decode_jpeg(x, 3, dct_method="INTEGER_ACCURATE"),
+        JPEG: lambda x: decode_jpeg(x, max_pixels),
         PNG: lambda x: tf.io.decode_png(x, 3),
         TRANSPARENT_PNG: lambda x: tf.io.decode_png(x, 4),
         BMP: tf.io.decode_bmp,
@@ -84,6 +84,24 @@ def read_image(file, max_pixels):
         [functools.partial(decode_or_nothing, decoders[i], file) for i in range(len(decoders))],
     )
     return upright(three_channels(pixels, decoder == TRANSPARENT_PNG), orientation)
+
+
+def fits(shape, max_pixels):
+    """Whether a height and a width are an image of 1 to `max_pixels` pixels."""
+    height, width = (tf.cast(side, tf.int64) for side in shape)
+    # Each side is checked too, because the product of two bad ones may be good.
+    is_side = [(side > 0) & (side <= max_pixels) for side in (height, width)]
+    return is_side[0] & is_side[1] & (height * width <= max_pixels)
+
+
+def decode_jpeg(file, max_pixels):
+    """The size is what the decoder itself reads, so that no other reading can differ from it."""
+    shape = tf.image.extract_jpeg_shape(file)
+    return tf.cond(
+        fits((shape[0], shape[1]), max_pixels),
+        lambda: tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.zeros((0, 0, 3), tf.uint8),
+    )
 
 
 def decode_or_nothing(decode, file):
@@ -98,19 +116,25 @@ def decode_or_nothing(decode, file):
 
 
 def describe_jpeg(file, data):
-    """Each `describe_*` returns decoder, height, width, EXIF orientation and the file to decode."""
-    height, width, exif = headers.segments_of_jpeg(data)
-    return tf.constant(JPEG), height, width, headers.orientation(data, exif), tf.identity(file)
+    """Each `describe_*` returns decoder, height, width, EXIF orientation and the file to decode.
+
+    Here the decoder checks the size, so 1 x 1 stands for it.
+    """
+    start, end, parts = headers.segments_of_jpeg(data)
+    bounded = (parts <= MAX_PARTS) & (headers.count_scans(data) <= MAX_SCANS)
+    decoder = tf.where(bounded, JPEG, NONE)
+    return decoder, int64(1), int64(1), headers.orientation(data, start, end), tf.identity(file)
 
 
 def describe_png(file, data):
     width, height = (number(data, offset, 4, False) for offset in (16, 20))
-    exif, has_transparent_colour = headers.chunks_of_png(data)
+    start, end, parts, has_transparent_colour = headers.chunks_of_png(data)
     depth, colours = bytes_at(data, 24), bytes_at(data, 25)
-    has_transparent_colour &= (depth < 16) | (colours != 0)  # as in `read_image`
+    has_transparent_colour &= depth < 16  # as in `read_image`
     transparent = (colours == 4) | (colours == 6) | has_transparent_colour
     decoder = tf.where(transparent, TRANSPARENT_PNG, PNG)
-    return decoder, height, width, headers.orientation(data, exif), tf.identity(file)
+    decoder = tf.where(parts <= MAX_PARTS, decoder, NONE)
+    return decoder, height, width, headers.orientation(data, start, end), tf.identity(file)
 
 
 def describe_bmp(file, data):

@@ -43,16 +43,24 @@ def test_orientation(photo, kind, turn):
     exif = Image.Exif()
     exif[0x0112] = turn
     data = data_of(encoded(photo, kind, exif=exif))
-    if kind == "JPEG":
-        height, width, tiff = headers.segments_of_jpeg(data)
-        assert (int(height), int(width)) == photo.shape[:2]
-    else:
-        tiff, transparent = headers.chunks_of_png(data)
-        assert not transparent
-    assert headers.orientation(data, tiff).numpy() == turn
+    walk = headers.segments_of_jpeg if kind == "JPEG" else headers.chunks_of_png
+    start, end, parts, *transparent = walk(data)
+    assert end > start and not any(transparent) and 3 <= parts <= 12
+    assert headers.orientation(data, start, end).numpy() == turn
     without = data_of(encoded(photo, kind))
-    place = headers.segments_of_jpeg(without)[2] if kind == "JPEG" else -1
-    assert headers.orientation(without, place).numpy() == 1
+    start, end, *_ = walk(without)
+    assert start == end and headers.orientation(without, start, end).numpy() == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=str)
+def test_scans_are_counted(photo, options):
+    """One, or libjpeg's ten of colour; what only looks like the start of one is none."""
+    from keras_cmsa.export.graph.headers import count_scans
+
+    file = encoded(photo, "JPEG", **options)
+    assert count_scans(data_of(file)) == {True: 10, False: 1}["progressive" in options]
+    likes = b"\xff\xda\0\x08\x02", b"\xff\xda\0\x09\x01", b"\xff\xda", b"\xff\xda\0\x08"
+    assert count_scans(data_of(b"".join(likes))) == 0
 
 
 def test_a_broken_exif_block_spoils_no_pixel(photo):

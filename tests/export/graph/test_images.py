@@ -1,14 +1,14 @@
 """Image files in a TensorFlow graph: the pixels of `read_image`, and never an error."""
 
 import functools
+import time
 
 import numpy as np
 import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import bomb, encoded
-from PIL import Image
+from image_files import bomb, bounded_files, clear_files, files_of_noise, turned_files
 
 tf = pytest.importorskip("tensorflow")
 
@@ -26,49 +26,6 @@ def graph_pixels(file, max_pixels=50_000_000):
     return graph()(tf.constant(file), tf.constant(max_pixels, tf.int64)).numpy()
 
 
-@functools.cache
-def files_of_noise():
-    """What `read_image` and the graph must give the same pixels of, by name."""
-    photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
-    rng = np.random.default_rng(1)
-    grey = Image.fromarray(photo[..., 0])
-    colour = Image.fromarray(photo)
-    clear = Image.fromarray(np.concatenate([photo, photo[..., :1]], axis=-1))
-    palette = colour.quantize(32)
-    deep = Image.fromarray(rng.integers(0, 65536, (12, 9)).astype("uint16"))
-    smooth = colour.resize((94, 62))
-    files = {
-        "png grey": encoded(grey),
-        "png palette": encoded(palette),
-        "png palette, one transparent": encoded(palette, transparency=3),
-        "png grey, one transparent": encoded(grey, transparency=int(photo[0, 0, 0])),
-        "png colour, one transparent": encoded(colour, transparency=tuple(map(int, photo[4, 4]))),
-        "png transparent": encoded(clear),
-        "png grey, transparent": encoded(clear.convert("LA")),
-        "png of two": encoded(grey.convert("1")),
-        "png 16 bits": encoded(deep),
-        "jpeg": encoded(smooth, "JPEG"),
-        "jpeg progressive": encoded(smooth, "JPEG", progressive=True, quality=95),
-        "jpeg not subsampled": encoded(smooth, "JPEG", subsampling=0),
-        "jpeg grey": encoded(grey, "JPEG"),
-        "bmp": encoded(colour, "BMP"),
-        "bmp grey": encoded(grey, "BMP"),
-        "gif": encoded(palette, "GIF"),
-        "gif grey": encoded(grey, "GIF"),
-        "gif transparent": encoded(palette, "GIF", transparency=5),
-        "gif of three": encoded(
-            palette, "GIF", save_all=True, append_images=[palette.rotate(180), palette.rotate(90)]
-        ),
-    }
-    for turn in range(1, 9):
-        exif = Image.Exif()
-        exif[0x0112] = turn
-        exif[0x010F] = "maker"
-        files[f"jpeg turned {turn}"] = encoded(smooth, "JPEG", exif=exif)
-        files[f"png turned {turn}"] = encoded(colour, exif=exif)
-    return files
-
-
 NAMES = list(files_of_noise())
 
 
@@ -78,6 +35,35 @@ def test_pixels_are_those_of_read_image(name):
 
     file = files_of_noise()[name]
     np.testing.assert_array_equal(graph_pixels(file), read_image(file))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("name", turned_files())
+def test_orientations_are_those_of_read_image(name):
+    from keras_cmsa.preprocessing.reading import UPRIGHT, read_image
+
+    file, turn = turned_files()[name]
+    found = graph_pixels(file)
+    np.testing.assert_array_equal(found, read_image(file))
+    stored = tf.io.decode_image(file, 3).numpy()
+    assert np.abs(found.astype(int) - UPRIGHT[turn](stored)).max() <= 3  # another transform
+
+
+@pytest.mark.parametrize("name", clear_files())
+def test_clear_levels_are_those_of_read_image(name):
+    from keras_cmsa.preprocessing.reading import read_image
+
+    file, _ = clear_files()[name]
+    np.testing.assert_array_equal(graph_pixels(file), read_image(file))
+
+
+@pytest.mark.parametrize("name", bounded_files())
+def test_what_read_image_refuses_is_not_decoded(name):
+    """Neither by the graph, and soon."""
+    file, is_read = bounded_files()[name]
+    started = time.process_time()
+    assert (graph_pixels(file).size > 0) == is_read
+    assert time.process_time() - started < 8  # of two threads, the graph's making included
 
 
 def test_real_photos(samples):
