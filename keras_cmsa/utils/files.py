@@ -18,25 +18,90 @@ def replaced(path, mode="w"):
     Args:
         path: of the file.
         mode: `"w"` for text in UTF-8, `"wb"` for bytes.
+
+    Raises:
+        OSError: if the file cannot be written; names `path`.
     """
-    path = Path(os.path.realpath(path))
+    asked, path = path, Path(os.path.realpath(path))
     options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     if path.exists() and not path.is_file():
         with open(path, mode, **options) as file:
             yield file
         return
-    # The standard library's name is new and opened exclusively: no planted link is followed.
-    descriptor, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    with _named(asked):
+        # The standard library's name is new and opened exclusively: no planted link is followed.
+        # A whole name before it could be more than the disk takes.
+        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name[:20]}.", dir=path.parent)
     try:
         with open(descriptor, mode, **options) as file:
             os.chmod(partial, mode_of(path))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        with _named(asked):
+            os.replace(partial, path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def _named(path):
+    """An error of the disk names the file that was asked for, not the one beside it."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
+
+
+def check_file(path, suffixes=None):
+    """Checks, before any work for it, that a file can be written at a path.
+
+    Args:
+        path: of the file; `None` is none to write.
+        suffixes: endings that its name may have, in small letters; `None` allows any.
+
+    Raises:
+        ValueError: if it is a folder or would lie in none, or its ending is another.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"wanted a file to write. Received: the folder {path}")
+    if suffixes is not None and path.suffix.lower() not in suffixes:
+        raise ValueError(
+            f"wanted a file to write whose name ends in {' or '.join(filter(None, suffixes))}. "
+            f"Received: {path}"
+        )
+    if not path.parent.is_dir():
+        raise ValueError(f"wanted a file to write in a folder that is there. Received: {path}")
+    _check_may_write(path if path.exists() else path.parent, path)
+
+
+def check_folder(path):
+    """Checks, before any work for it, that a folder is there or can be made at a path.
+
+    Args:
+        path: of the folder; `None` is none to write.
+
+    Raises:
+        ValueError: if it, or what it would lie in, is a file or must not be written.
+    """
+    if path is None:
+        return
+    absolute = Path(path).absolute()
+    there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    if not there.is_dir():
+        raise ValueError(f"wanted a folder to write. Received: {path}, but {there} is a file")
+    _check_may_write(there, path)
+
+
+def _check_may_write(there, path):
+    if not os.access(there, os.W_OK):
+        raise ValueError(
+            f"wanted a place that can be written. Received: {path}, but {there} cannot"
+        )
 
 
 def mode_of(path):

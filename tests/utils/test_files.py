@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cmsa.utils.files import replaced, size_of_folder, write_png
+from keras_cmsa.utils.files import check_file, check_folder, replaced, size_of_folder, write_png
 
 
 def write(path, text):
@@ -93,3 +93,48 @@ def test_the_size_of_a_folder(tmp_path):
     (tmp_path / "a" / "x").write_bytes(b"12345")
     (tmp_path / "y").write_bytes(b"123")
     assert size_of_folder(tmp_path) == 8
+
+
+def test_an_error_of_the_disk_names_the_file_that_was_asked_for(tmp_path):
+    path = tmp_path / "none" / "note.txt"
+    with pytest.raises(FileNotFoundError) as error:
+        write(path, "text")
+    assert str(error.value) == f"[Errno 2] No such file or directory: '{path}'"
+
+
+def test_a_name_as_long_as_the_disk_takes(tmp_path):
+    for name in ("x" * 255, "箱" * 85):
+        write(tmp_path / name, "text")
+        assert (tmp_path / name).read_text() == "text"
+
+
+def test_places_to_write_are_checked_beforehand(tmp_path):
+    (tmp_path / "file.png").write_text("x")
+    check_file(None)
+    check_file(tmp_path / "file.PNG", (".png",))
+    check_file("/dev/null", (".png", ""))
+    check_folder(None)
+    check_folder(tmp_path / "new" / "deep")
+    check_folder("relative/and/new")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    for check, place, message in [
+        (check_file, tmp_path, "the folder"),
+        (check_file, tmp_path / "none" / "a.png", "in a folder that is there"),
+        (check_file, tmp_path / "file.png" / "a.png", "in a folder that is there"),
+        (check_folder, tmp_path / "file.png", "is a file"),
+        (check_folder, tmp_path / "file.png" / "deep" / "new", r"file\.png is a file"),
+        (check_folder, tmp_path / "lost" / "new", "lost is a file"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            check(place)
+    with pytest.raises(ValueError, match=r"ends in \.png\. Received: .*a\.jpg"):
+        check_file(tmp_path / "a.jpg", (".png", ""))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.png", "lost"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+def test_places_that_must_not_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    for check in (check_file, check_folder):
+        with pytest.raises(ValueError, match="that can be written"):
+            check(tmp_path / "new")
