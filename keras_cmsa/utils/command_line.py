@@ -1,5 +1,6 @@
-"""What every command of this package shares: the checks of numbers, and how it ends."""
+"""What every command of this package shares: checks of numbers, what it prints, how it ends."""
 
+import io
 import sys
 import warnings
 
@@ -12,12 +13,20 @@ def run(app, arguments, name):
         arguments: list of `str`.
         name: of the program, at the head of its messages.
     """
+    print_whatever_comes()
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
     try:
         app(arguments)
     except (OSError, ValueError, ModuleNotFoundError, FloatingPointError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def print_whatever_comes():
+    """Lets the terminal show what it has no letters for as `\\u201c`, rather than end the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def check_at_least(least, **values):

@@ -1,5 +1,8 @@
 """Every command ends well or with one line."""
 
+import io
+import sys
+
 import cyclopts
 import pytest
 
@@ -39,3 +42,19 @@ def test_a_fault_of_ours_is_not_hidden():
 
     with pytest.raises(KeyError):
         run(app, [], "program")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_a_terminal_cannot_show_ends_nothing(monkeypatch, stream):
+    app, terminal = cyclopts.App(), io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(f"sys.{stream}", terminal)
+
+    @app.default
+    def prints():
+        print("“é” 🙂 \udce9", file=getattr(sys, stream))
+
+    with pytest.raises(SystemExit) as stop:
+        run(app, [], "program")
+    terminal.flush()
+    shown = b"\\u201c\\xe9\\u201d \\U0001f642 \\udce9\n"
+    assert not stop.value.code and terminal.buffer.getvalue() == shown
