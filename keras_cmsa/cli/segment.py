@@ -7,8 +7,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from keras_cmsa.cli.options import Model
-from keras_cmsa.utils.files import write_png
+from keras_cmsa.utils.files import check_file, check_folder, write_png
 from keras_cmsa.utils.silence import import_keras
+
+PICTURE = (".png", "")  # a device has no ending
 
 
 def segment(
@@ -19,6 +21,7 @@ def segment(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     mask: Path | None = None,
     csv: Path | None = None,
+    outside: Annotated[bool, Parameter(negative=())] = False,
     json: bool = False,
 ):
     """Find what an expression refers to in an image, or do so for a whole table.
@@ -37,22 +40,30 @@ def segment(
     expression
         What to find, in a few words.
     output
-        Picture to write, the found thing in orange (PNG); with --csv, the folder of results.
+        Picture to write, the found thing in orange (PNG); with --csv, the folder of results, which
+        is named after the table if it is not given.
     mask
         Write the mask too: PNG at the size of the photo, 255 inside and 0 outside.
     csv
         A table of images and expressions instead of one.
+    outside
+        Take images that lie outside of the table's folder: absolute paths and those with a "..".
     json
         Print the result as JSON: score, box, COCO's run lengths, words and their attention.
     """
-    if (csv is None) == (image is None) or (image is None) != (expression is None):
-        raise ValueError('wanted IMAGE and "EXPRESSION", or --csv TABLE; see segment --help')
+    check_request(image, expression, csv, outside, mask, json)
     if csv:
+        output = output or default_folder(csv)
+        check_folder(output)
         import_keras()
         from keras_cmsa.cli.segment_table import segment_table
 
-        segment_table(csv, output or csv.with_suffix(""), model)
+        segment_table(csv, output, model, outside)
         return
+    for path in (output, mask):
+        check_file(path, PICTURE)
+    if output and output == mask:
+        raise ValueError(f"wanted two files for picture and mask. Received: {mask} twice")
     from keras_cmsa.preprocessing.reading import read_image
 
     pixels = read_image(image)  # before Keras, which takes seconds to load
@@ -66,6 +77,21 @@ def segment(
     if mask:
         write_png(mask, prediction.mask)
     print(as_json(prediction) if json else as_line(prediction))
+
+
+def check_request(image, expression, csv, outside, mask, json):
+    """Raises a `ValueError` unless one photo or one table is asked for, each with its own flags."""
+    if (csv is None) == (image is None) or (image is None) != (expression is None):
+        raise ValueError('wanted IMAGE and "EXPRESSION", or --csv TABLE; see segment --help')
+    if csv and (mask or json):
+        raise ValueError("--mask and --json are for one photo: the results of --csv have both")
+    if outside and not csv:
+        raise ValueError("--outside is for the paths of a table: give it with --csv")
+
+
+def default_folder(table):
+    """The folder beside a table with its name, which must be another than the table's own."""
+    return table.with_suffix("") if table.suffix else table.with_name(f"{table.name}_results")
 
 
 def as_json(prediction):

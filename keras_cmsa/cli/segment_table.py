@@ -1,10 +1,10 @@
 """`keras-cmsa segment --csv`: a table of images and expressions, and what was found for each."""
 
-import csv
 import hashlib
 import json
 import sys
 import warnings
+from functools import partial
 from itertools import groupby
 
 from rich.console import Console
@@ -14,24 +14,27 @@ from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.inference.preset import MODEL, folder_of
 from keras_cmsa.inference.saved_model import is_saved_model
 from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.utils.csv_files import read_rows, without_formulas, write_rows
 from keras_cmsa.utils.files import replaced, write_png
+from keras_cmsa.utils.names import path_inside
 
 COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
 FINGERPRINT = "fingerprint.pb"
 RESULTS, MADE_BY = "results.csv", "made_by.json"
 
 
-def segment_table(table, folder, model):
+def segment_table(table, folder, model, outside=False):
     """Segments every row of a table; what a stop left in the folder is kept.
 
     Args:
         table: CSV with the columns `image` and `expression`; image paths are relative to it.
         folder: for the masks `<row>.png` and `results.csv`; row 1 is the first under the head.
         model: see `Predictor.from_preset`.
+        outside: take images outside of the table's folder too.
 
     Raises:
         FileNotFoundError, ValueError: if the table or the model is not what it should be, the
-            folder holds results of another model, or no row could be done.
+            folder holds other results, or no row could be done.
     """
     rows = read_pairs(table)
     model = folder_of(model)
@@ -49,12 +52,12 @@ def segment_table(table, folder, model):
             open(folder / RESULTS, "a", newline="", encoding="utf-8") as file,
             Progress(console=Console(stderr=True)) as progress,
         ):
-            writer = csv.DictWriter(file, COLUMNS)
             task = progress.add_task("segmenting", total=len(todo))
             # Rows of one image that follow each other are asked at once.
             for image, group in groupby(todo, lambda row: row["image"]):
-                for result in segment_rows(predictor, table.parent / image, list(group), folder):
-                    writer.writerow(result)
+                path = partial(path_of, table, image, outside)
+                for result in segment_rows(predictor, path, list(group), folder):
+                    write_rows(file, [cells(result)])
                     file.flush()
                     done[result["row"]] = result
                     progress.advance(task)
@@ -70,20 +73,24 @@ def segment_table(table, folder, model):
 
 
 def read_pairs(table):
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"image", "expression"} <= set(reader.fieldnames or ()):
-            raise ValueError(
-                f"{table}: the first line should name the columns image and expression. "
-                f"Received: {reader.fieldnames}"
-            )
-        rows = [
-            {"row": n, "image": r["image"] or "", "expression": r["expression"] or ""}
-            for n, r in enumerate(reader, start=1)
-        ]
-    if not rows:
+    """The rows of a table: `[{row, image, expression}, ...]`, row 1 the first under the head."""
+    pairs = read_rows(table, ("image", "expression"))
+    if not pairs:
         raise ValueError(f"{table} has no rows")
-    return rows
+    return [
+        {"row": row, "image": pair["image"], "expression": pair["expression"]}
+        for row, (_, pair) in enumerate(pairs, start=1)
+    ]
+
+
+def path_of(table, image, outside):
+    """The path of a row's image: in the table's folder, unless others are allowed."""
+    if outside:
+        return table.parent / image.strip()
+    try:
+        return path_inside(table.parent, image, table)
+    except ValueError as error:
+        raise ValueError(f"{error}. --outside takes others too") from None
 
 
 def check_model(folder, model):
@@ -93,35 +100,43 @@ def check_model(folder, model):
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     note = folder / MADE_BY
-    if not note.exists():
-        with replaced(note) as file:
-            json.dump({"model": str(path), "sha256": digest}, file)
-    elif json.loads(note.read_text())["sha256"] != digest:
-        raise ValueError(f"{folder} holds results of another model: give another folder, or {path}")
+    if note.exists():
+        try:
+            same = json.loads(note.read_bytes())["sha256"] == digest
+        except (ValueError, LookupError, TypeError):  # a damaged note says nothing
+            same = False
+        if not same:
+            raise ValueError(
+                f"{folder} holds results of another model: give another folder, or {path}"
+            )
+        return
+    if (folder / RESULTS).exists():
+        raise ValueError(f"{folder} holds a {RESULTS} of something else: give another folder")
+    with replaced(note) as file:
+        json.dump({"model": str(path), "sha256": digest}, file)
 
 
 def read_done(folder, rows):
     """The results of an earlier run that still answer the table: dict from row number."""
     if not (folder / RESULTS).exists():
         return {}
-    asked = {row["row"]: (row["image"], row["expression"]) for row in rows}
+    asked = {row["row"]: without_formulas([row["image"], row["expression"]]) for row in rows}
     done = {}
-    with open(folder / RESULTS, newline="", encoding="utf-8") as file:
-        for result in csv.DictReader(file):
-            # A torn line has fields missing; an error may have been mended since.
-            if None in result.values() or result["error"] or not result["row"].isdecimal():
-                continue
-            row = int(result["row"])
-            same = asked.get(row) == (result["image"], result["expression"])
-            if same and (folder / result["mask"]).is_file():
-                done[row] = {**result, "row": row}
+    for _, result in read_rows(folder / RESULTS, COLUMNS, torn=True):
+        # An error may have been mended since.
+        if result["error"] or not result["row"].isdecimal():
+            continue
+        row = int(result["row"])
+        same = asked.get(row) == [result["image"], result["expression"]]
+        if same and (folder / result["mask"]).is_file():
+            done[row] = {**result, "row": row}
     return done
 
 
 def segment_rows(predictor, path, rows, folder):
-    """The results of rows of one image; each bad row gets its own error."""
+    """The results of rows of one image, whose path `path()` is; each bad row gets its own error."""
     try:
-        image = read_image(path)
+        image = read_image(path())
     except (OSError, ValueError) as error:
         yield from (failed(row, error) for row in rows)
         return
@@ -159,8 +174,10 @@ def failed(row, error):
     return {**dict.fromkeys(COLUMNS, ""), **row, "error": str(error)}
 
 
+def cells(result):
+    return [result[column] for column in COLUMNS]
+
+
 def write_results(folder, results):
     with replaced(folder / RESULTS) as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(results)
+        write_rows(file, [COLUMNS, *map(cells, results)])

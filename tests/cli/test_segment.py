@@ -1,5 +1,6 @@
 """`keras-cmsa segment` for one photo: the predictor's answer, as text, JSON and pictures."""
 
+import io
 import json
 
 import numpy as np
@@ -72,6 +73,59 @@ def test_a_photo_that_is_none_of_ours(models_kept, preset, tmp_path, name):
     np.testing.assert_array_equal(of_table, np.asarray(Image.open(mask)))
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_without_the_letters(
+    models_kept, preset, photo_path, tmp_path, monkeypatch, encoding
+):
+    """The picture is written, and the line is printed as far as the terminal can show it."""
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", terminal)
+    command = ["segment", photo_path, "red коробка 箱", "--model", preset]
+    assert run(*command, "-o", tmp_path / "out.png") == 0
+    terminal.flush()
+    printed = terminal.buffer.getvalue().decode(encoding)
+    assert r"red \u043a\u043e\u0440\u043e\u0431\u043a\u0430 \u7bb1" in printed
+    assert (tmp_path / "out.png").is_file()
+
+
+def no_model(source):
+    raise AssertionError("the model was loaded")
+
+
+@pytest.mark.parametrize("flag", ["-o", "--mask"])
+def test_outputs_are_checked_before_the_model_is_loaded(
+    capsys, preset, photo_path, tmp_path, monkeypatch, flag
+):
+    from keras_cmsa.inference.predictor import Predictor
+
+    monkeypatch.setattr(Predictor, "from_preset", no_model)
+    before = sorted(tmp_path.rglob("*"))
+    for name, message in [
+        ("out.jpg", "whose name ends in .png. Received: "),
+        ("out.tiff", "whose name ends in .png"),
+        ("none/out.png", "in a folder that is there"),
+        (".", "the folder"),
+        ("photo.png/out.png", "in a folder that is there"),
+    ]:
+        asked = ["segment", photo_path, "red box", "--model", preset, flag, tmp_path / name]
+        assert message in (line := refused(capsys, *asked)), name
+        assert "partial" not in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_flags_that_would_be_ignored_or_collide(capsys, preset, photo_path, tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.write_text("image,expression\nphoto.png,box\n")
+    png = tmp_path / "a.png"
+    for arguments, message in [
+        (["--csv", table, "--mask", png], "--mask and --json are for one photo"),
+        (["--csv", table, "--json"], "--mask and --json are for one photo"),
+        ([photo_path, "box", "--outside"], "--outside is for the paths of a table"),
+        ([photo_path, "box", "-o", png, "--mask", png], "wanted two files"),
+    ]:
+        assert message in refused(capsys, "segment", *arguments, "--model", preset)
+
+
 def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path):
     (tmp_path / "notes.txt").write_text("a red box")
     (tmp_path / "bad.csv").write_text("picture,text\na.png,box\n")
@@ -86,7 +140,7 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path
         ([photo_path, "box", "--model", "hf://user"], "wanted hf://user/name"),
         ([photo_path], "wanted IMAGE"),
         ([photo_path, "box", "--csv", tmp_path / "lost.csv"], "wanted IMAGE"),
-        (["--csv", tmp_path / "bad.csv"], "image and expression"),
+        (["--csv", tmp_path / "bad.csv"], "the columns image, expression"),
         (["--csv", tmp_path / "empty.csv"], "has no rows"),
         (["--csv", tmp_path / "lost.csv"], "no row of"),
     ]:

@@ -92,6 +92,84 @@ def test_rows_of_one_image_are_asked_at_once(
     ]  # fmt: skip
 
 
+def test_tables_that_are_refused(capsys, preset, photo_path, tmp_path):
+    table = tmp_path / "pairs.csv"
+    for content, message in [
+        ("image,expression\nphoto.png,red box, left\n", "pairs.csv, line 2: wanted 2 cells"),
+        ('image,expression\nphoto.png,"red box\nphoto.png,box\n', "pairs.csv, line 2: "),
+        ("image;expression\nphoto.png;box\n", "line 1: wanted each of the columns"),
+    ]:
+        table.write_text(content)
+        assert message in refused(capsys, "segment", "--csv", table, "--model", preset)
+        assert not (tmp_path / "pairs").exists()
+
+
+def test_a_table_without_an_ending(models_kept, preset, photo_path, tmp_path):
+    table = pairs(tmp_path, [(" photo.png", "box")]).rename(tmp_path / "pairs")
+    assert run("segment", "--csv", table, "--model", preset) == 0
+    assert results(tmp_path / "pairs_results")[0]["mask"] == "000001.png"
+
+
+def test_a_folder_of_results_that_cannot_be(capsys, preset, photo_path, tmp_path):
+    table = pairs(tmp_path, ROWS[:1])
+    (tmp_path / "pairs").write_text("a file of the name that the folder would have")
+    message = f"wanted a folder to write. Received: {tmp_path / 'pairs'}"
+    assert message in refused(capsys, "segment", "--csv", table, "--model", preset)
+    (tmp_path / "results.csv").write_text("my,own\n1,2\n")
+    command = ["segment", "--csv", table, "--model", preset, "-o", tmp_path]
+    assert "holds a results.csv of something else" in refused(capsys, *command)
+    assert (tmp_path / "results.csv").read_text() == "my,own\n1,2\n"
+
+
+def test_images_outside_of_the_folder_when_they_are_allowed(
+    capsys, models_kept, preset, photo_path, tmp_path
+):
+    (tmp_path / "tables").mkdir()
+    rows = [("../photo.png", "red box"), (str(photo_path), "red box")]
+    table, out = pairs(tmp_path / "tables", rows), tmp_path / "out"
+    command = ["segment", "--csv", table, "--model", preset, "-o", out]
+    assert "no row of" in refused(capsys, *command)
+    for row in results(out):
+        assert "wanted a path inside" in row["error"] and "--outside takes" in row["error"]
+    assert run(*command, "--outside") == 0
+    assert [row["error"] for row in results(out)] == ["", ""]
+
+
+def test_formulas_are_neutralised_and_still_resumed(
+    capsys, models_kept, preset, photo_path, tmp_path
+):
+    table = pairs(tmp_path, [("photo.png", "=HYPERLINK(box)"), ("photo.png", "@box")])
+    command = ["segment", "--csv", table, "--model", preset]
+    assert run(*command) == 0
+    kept = results(tmp_path / "pairs")
+    assert [row["expression"] for row in kept] == ["'=HYPERLINK(box)", "'@box"]
+    capsys.readouterr()
+    assert run(*command) == 0
+    assert "2 of 2 rows were done before" in capsys.readouterr().err
+    assert results(tmp_path / "pairs") == kept
+
+
+def test_results_with_a_long_cell_are_resumed(capsys, models_kept, preset, photo_path, tmp_path):
+    table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
+    command = ["segment", "--csv", table, "--model", preset, "-o", out]
+    assert run(*command) == 0
+    (row,) = results(out)
+    row["segmentation"] = row["segmentation"] + " " * 140_000  # as of a large photo
+    write_rows(out / "results.csv", [row, row.values()])
+    capsys.readouterr()
+    assert run(*command) == 0
+    assert "1 of 1 rows were done before" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"sha256": 3}'])
+def test_a_damaged_note_is_one_line(capsys, preset, photo_path, tmp_path, note):
+    table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
+    out.mkdir()
+    (out / "made_by.json").write_text(note)
+    message = refused(capsys, "segment", "--csv", table, "--model", preset, "-o", out)
+    assert str(out) in message and "give another folder" in message
+
+
 @pytest.mark.slow
 def test_a_version_is_a_model_too(exported, preset, capsys, photo_path, tmp_path):
     pytest.importorskip("tensorflow")
