@@ -127,6 +127,65 @@ def turned_files():
     }
 
 
+DISC = np.hypot(np.arange(90)[:, None] - 45, np.arange(120) - 60) <= 25
+
+
+def mask_files():
+    """`DISC` in the formats that masks come in: `{name: file}`."""
+    levels, clear = DISC * np.uint8(255), Image.new("RGBA", (120, 90), (255, 255, 255, 0))
+    clear.paste((255, 0, 0, 255), mask=Image.fromarray(levels))
+    palette = Image.fromarray(DISC.astype("uint8"), "P")
+    palette.putpalette([255, 255, 255, 200, 30, 0])
+    labels = np.where(DISC, np.where(np.arange(120) < 60, 7, 300), 0)
+    deep = Image.fromarray(labels.astype("uint16"))
+    faint = clear.copy()
+    faint.putalpha(Image.fromarray(DISC.astype("uint8")))
+    smooth = Image.fromarray(labels.astype("float32") / 1000)
+    lossless = {"lossless": True, "exact": True}
+    return {
+        "png": encoded(levels),
+        "png of labels": encoded(DISC.astype("uint8")),
+        "png, RGBA": encoded(clear),
+        "png, RGBA, hardly opaque": encoded(faint),
+        "png, LA": encoded(clear.convert("LA")),
+        "png, palette": encoded(palette, transparency=0),
+        "png, palette of opacities": encoded(palette, transparency=bytes([0, 40])),
+        "png, one clear level": encoded(255 - levels // 2, transparency=255),
+        "png, one clear colour": encoded(
+            Image.fromarray(np.dstack([255 - levels // 2] * 3)), transparency=(255, 255, 255)
+        ),
+        "png of labels, 16 bits": encoded(deep),
+        "png of labels below 256, 16 bits": encoded(DISC.astype("uint16")),
+        "gif, one clear colour": encoded(palette, "GIF", transparency=0),
+        "webp, transparent": encoded(clear, "WEBP", **lossless),
+        "webp of labels": encoded(np.dstack([DISC.astype("uint8")] * 3), "WEBP", **lossless),
+        "tiff, RGBA": encoded(clear, "TIFF"),
+        "tiff of labels, 16 bits": encoded(deep, "TIFF"),
+        "tiff of labels, 32 bits": encoded(Image.fromarray(labels.astype("int32")), "TIFF"),
+        "tiff of floats": encoded(smooth, "TIFF"),
+        "tiff of floats, NaN outside": encoded(
+            Image.fromarray(np.where(DISC, 7, np.nan).astype("float32")), "TIFF"
+        ),
+        "bmp": encoded(levels, "BMP"),
+    }
+
+
+def lossy_mask_files():
+    """`DISC` in formats that blur it: `{name: file}`."""
+    levels = DISC * np.uint8(255)
+    red = np.dstack([levels, np.zeros((90, 120, 2), "uint8")])
+    opacity = np.dstack([np.full((90, 120, 3), 255, "uint8"), levels])
+    return {
+        "jpeg": encoded(levels, "JPEG"),
+        "jpeg, colour": encoded(np.dstack([levels] * 3), "JPEG", quality=90),
+        "jpeg, CMYK": encoded(Image.fromarray(np.dstack([levels] * 3)).convert("CMYK"), "JPEG"),
+        "jpeg, red": encoded(red, "JPEG", quality=95, subsampling=0),
+        "webp": encoded(np.dstack([levels] * 3), "WEBP"),
+        "webp, transparent": encoded(opacity, "WEBP"),
+        "tiff": encoded(levels, "TIFF", compression="jpeg"),
+    }
+
+
 GREY = [bytes([0b00011011, 0b11100100]), bytes([0b11111111, 0b00000000])]
 
 

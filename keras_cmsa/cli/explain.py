@@ -33,7 +33,7 @@ def explain(
     single_level
         Take the mask from the last level alone from this model of Res5 only, named as --model is.
     truth
-        A mask (image; what is not black is inside) per expression, in their order.
+        A mask per expression, in their order: an image; what is neither black nor clear is inside.
     output
         Folder of the two pictures.
     """
@@ -60,13 +60,13 @@ def explain(
 
 def read_truths(paths, expressions, size):
     """The masks `(H, W)` bool, or None if there are none."""
-    from keras_cmsa.preprocessing.reading import read_image
+    from keras_cmsa.preprocessing.reading import read_mask
 
     if paths and len(paths) != len(expressions):
         raise ValueError(
             f"wanted a mask per expression: {len(expressions)} expressions, {len(paths)} masks"
         )
-    truths = [read_image(path).any(axis=-1) for path in paths]
+    truths = [read_mask(path) for path in paths]
     for path, mask in zip(paths, truths):
         if mask.shape != size:
             raise ValueError(f"{path} is {mask.shape}, the image {size} (height, width)")

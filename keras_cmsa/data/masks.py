@@ -1,13 +1,14 @@
 """Draws masks of 0 and 1 from COCO's segmentations and from mask files."""
 
 import reprlib
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.readers.mat import read_mat
-from keras_cmsa.preprocessing.reading import MAX_PIXELS, read_image
+from keras_cmsa.preprocessing.reading import MAX_PIXELS, read_mask
 
 # Pycocotools stores every outline in steps of a fifth of a pixel. COCO's longest outline has about
 # ten thousand pixels, so an outline or a coordinate above this limit means a damaged file.
@@ -17,8 +18,9 @@ MAX_OUTLINE = 1_000_000
 def rasterize(segmentation, height, width, name):
     """Draws a COCO segmentation or reads a mask file.
 
-    Parts are drawn one by one and joined; whatever lies outside of the image is cut off. Every
-    value is checked first, because the C code of pycocotools reads out of bounds on bad run
+    Parts are drawn one by one and joined; whatever lies outside of the image is cut off, and parts
+    that `has_no_area` tells of are left out if there are others. Every value is checked first,
+    because the C code of pycocotools reads out of bounds on bad run
     lengths.
 
     Args:
@@ -29,8 +31,7 @@ def rasterize(segmentation, height, width, name):
               `"counts"`, the lengths of the runs down the columns, starting with a run of 0, as a
               list of integers or as COCO's compressed text or bytes;
             - the `Path` of a mask file of the image's size: a `.mat` file as in ReferIt (the
-              matrix `segimg_t`, 0 is inside), or an image (every pixel that is not black is
-              inside).
+              matrix `segimg_t`, 0 is inside), or an image, as `read_mask` reads it.
         height: height of the image in pixels.
         width: width of the image in pixels.
         name: name of the mask in errors.
@@ -54,6 +55,8 @@ def rasterize(segmentation, height, width, name):
             f"no segmentation: {name}: wanted a list of polygons or a dict of run lengths. "
             f"Received: {reprlib.repr(segmentation)}"
         )
+    # A list without any area is an error, which tells of its first part.
+    parts = [part for part in parts if not has_no_area(part)] or parts
     runs = [part for part in parts if isinstance(part, dict)]
     polygons = [part for part in parts if not isinstance(part, dict)]
     mask = np.zeros((height, width), "uint8")
@@ -78,7 +81,7 @@ def _read_mask(path, height, width, name):
     try:
         if path.suffix == ".mat":
             return (read_mat(path, "segimg_t", (height, width)) == 0).astype("uint8")
-        mask = read_image(path).any(axis=-1).astype("uint8")
+        mask = read_mask(path).astype("uint8")
     except FileNotFoundError:
         raise ValueError(f"mask missing: {path}, the mask of {name}") from None
     except (OSError, ValueError) as error:
@@ -103,6 +106,18 @@ def _draw_polygons(polygons, height, width, name):
         )
     parts = coco_mask.frPyObjects([points.ravel() for points in polygons], height, width)
     return coco_mask.decode(coco_mask.merge(parts))
+
+
+def has_no_area(part):
+    """Whether a part of a segmentation is a polygon of fewer than three points.
+
+    COCO has some. Detectron2 and MMDetection leave them out too.
+    """
+    return (
+        isinstance(part, (list, tuple))
+        and len(part) < 6
+        and all(isinstance(coordinate, Real) for coordinate in part)
+    )
 
 
 def _checked_polygon(polygon, name):

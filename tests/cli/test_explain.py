@@ -72,6 +72,21 @@ def test_ground_truth_and_a_model_of_the_last_level(
     np.testing.assert_array_equal(shown(true), overlay(photo, truth > 0, TRUE))
 
 
+def test_ground_truth_that_is_clear_outside(
+    models_kept, preset, predictor, photo, photo_path, tmp_path, figures
+):
+    from keras_cmsa.evaluation.drawing import TRUE, overlay
+
+    truth = np.zeros((31, 47, 4), "uint8")
+    truth[..., :3] = 255
+    truth[:, :20, 3] = 255
+    Image.fromarray(truth).save(tmp_path / "true.png")
+    asked = ["explain", photo_path, "red box", "--model", preset, "-o", tmp_path / "figures"]
+    assert run(*asked, "--truth", tmp_path / "true.png") == 0
+    wanted = overlay(photo, truth[..., 3] > 0, TRUE)
+    np.testing.assert_array_equal(shown(figures["words.png"].axes[4]), wanted)
+
+
 def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path):
     Image.fromarray(np.full((9, 9), 255, "uint8")).save(tmp_path / "small.png")
     small = ["--truth", tmp_path / "small.png"]

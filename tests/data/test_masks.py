@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_files import DISC, mask_files
 from one_ref import SQUARE
 from pycocotools import mask as coco_mask
 
@@ -108,6 +109,33 @@ def test_any_compressed_text_is_safe(counts):
         assert rasterize({"size": [8, 12], "counts": counts}, 8, 12, "it").shape == (8, 12)
     except ValueError as error:
         assert "it" in str(error)
+
+
+@pytest.mark.parametrize("part", [[1, 1, 5, 5], [3.0, 3.0], [], [7, 7, 9]], ids=str)
+def test_a_part_without_area_is_left_out(part):
+    """In any place, beside polygons and beside run lengths."""
+    wanted = rasterize([SQUARE], 8, 12, "it")
+    for parts in ([SQUARE, part], [part, SQUARE], [part, part, tuple(SQUARE)]):
+        np.testing.assert_array_equal(rasterize(parts, 8, 12, "it"), wanted)
+    runs = coco_mask.encode(np.asfortranarray(wanted))
+    np.testing.assert_array_equal(rasterize([runs, part], 8, 12, "it"), wanted)
+    with pytest.raises(ValueError, match="bad polygon: it: wanted x, y of at least three points"):
+        rasterize([part], 8, 12, "it")
+
+
+@pytest.mark.parametrize(
+    "part", [SQUARE[:-1], ["a"], "abc", 5, None, [[1, 2], [3, 4]], [1, 1, None, 5]], ids=str
+)
+def test_a_part_that_is_damaged_is_not_left_out(part):
+    with pytest.raises(ValueError, match="bad polygon: it"):
+        rasterize([SQUARE, part], 8, 12, "it")
+
+
+@pytest.mark.parametrize("name", ["png, RGBA", "tiff of labels, 32 bits", "gif, one clear colour"])
+def test_mask_files(tmp_path, name):
+    path = tmp_path / "mask.png"
+    path.write_bytes(mask_files()[name])
+    np.testing.assert_array_equal(rasterize(path, 90, 120, "it"), DISC)
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1), (30_000, 30_000)])

@@ -7,10 +7,27 @@ import zlib
 
 import numpy as np
 import pytest
-from image_files import SMALL, bounded_files, clear_files, encoded, png_chunk, turned_files
+from image_files import (
+    DISC,
+    SMALL,
+    bounded_files,
+    clear_files,
+    encoded,
+    lossy_mask_files,
+    mask_files,
+    png,
+    png_chunk,
+    turned_files,
+)
 from PIL import Image
 
-from keras_cmsa.preprocessing.reading import read_image, read_size, read_stored_size, to_pixels
+from keras_cmsa.preprocessing.reading import (
+    read_image,
+    read_mask,
+    read_size,
+    read_stored_size,
+    to_pixels,
+)
 
 UPRIGHT = SMALL
 
@@ -245,6 +262,51 @@ def test_what_a_person_has_at_hand(tmp_path):
 def test_an_array_that_is_no_image_is_refused(array, got):
     with pytest.raises(ValueError, match=f"wanted an image as a uint8 array .* Received: {got}"):
         to_pixels(array)
+
+
+# --- masks
+
+
+def test_the_disc_is_that_of_its_formula():
+    assert DISC.sum() == 1961
+
+
+@pytest.mark.parametrize("name", mask_files())
+def test_a_mask_is_what_is_neither_black_nor_clear(name):
+    found = read_mask(mask_files()[name])
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, DISC)
+
+
+@pytest.mark.parametrize("name", lossy_mask_files())
+def test_a_lossy_mask_is_cut_at_half(name):
+    with pytest.warns(UserWarning, match="with losses, .* is cut at half brightness"):
+        found = read_mask(lossy_mask_files()[name])
+    wrong = found ^ DISC
+    edge = np.hypot(np.arange(90)[:, None] - 45, np.arange(120) - 60)
+    assert wrong.sum() <= 20 and not wrong[np.abs(edge - 25) > 1.5].any()
+
+
+def test_labels_of_16_bits():
+    """The numbers of a user: 7 in 20 x 20 pixels and 300 in 30 x 40."""
+    labels = np.zeros((90, 120), "uint16")
+    labels[5:25, 5:25] = 7
+    labels[40:70, 40:80] = 300
+    assert read_mask(encoded(labels)).sum() == 1600
+    assert read_mask(encoded(labels, "TIFF")).sum() == 1600
+
+
+def test_a_mask_is_turned_upright():
+    block = Image.Exif()
+    block[0x0112] = 6
+    found = read_mask(encoded(np.rot90(DISC * np.uint8(255), 1)[:, 10:], exif=block))
+    np.testing.assert_array_equal(found, DISC[10:])
+
+
+def test_colours_of_16_bits_are_no_mask():
+    file = png([bytes([0, 1] * 3)], 16, 2)
+    with pytest.raises(ValueError, match="wanted a mask of 8 bits, or of one channel. Received: c"):
+        read_mask(file)
 
 
 # --- bad files

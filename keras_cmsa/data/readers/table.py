@@ -5,9 +5,9 @@
     photos/1.jpg,cup on the left,"[[10, 12, 40, 12, 40, 50]]",train
     photos/2.jpg,the dog,"{""size"": [480, 640], ""counts"": ""...""}",val
 
-A mask is the path of an image (pixels that are not black are inside), COCO's polygons or COCO's run
-lengths. Paths are relative to the table's folder and stay in it. In JSON Lines each line is an
-object with these four keys, and polygons or run lengths are plain JSON instead of text.
+A mask is the path of an image (what is neither black nor transparent is inside), COCO's polygons or
+COCO's run lengths. Paths are relative to the table's folder and stay in it. In JSON Lines each line
+is an object with these four keys, and polygons or run lengths are plain JSON instead of text.
 """
 
 import json
