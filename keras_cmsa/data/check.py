@@ -3,10 +3,18 @@
 from functools import cache
 from itertools import groupby
 
-from keras_cmsa.data.masks import rasterize
-from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.data.masks import has_no_area, rasterize
+from keras_cmsa.data.readers.entries import warn_each
+from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 from keras_cmsa.preprocessing.text import split_words
 from keras_cmsa.utils.progress import with_progress_bar
+
+# What is said of records that are good all the same, with a count before it.
+WHOLE = "masks cover the whole image (a white background is inside)"
+WITHOUT_AREA = "masks have parts of fewer than three points, which are left out"
+AS_STORED = (
+    "images have an EXIF orientation and are not turned, as their annotations have their size"
+)
 
 
 def check_records(records, progress=False):
@@ -16,6 +24,9 @@ def check_records(records, progress=False):
     mask is well formed and covers a pixel, and its expression has a word. Each image is opened
     once. A mask is drawn once for consecutive sentences of the same ref.
 
+    Warns of good records that are odd: masks that cover the whole image or have parts without area,
+    and images that are read as stored in spite of their EXIF orientation.
+
     Args:
         records: list of `Record`.
         progress: whether to show a progress bar in the terminal.
@@ -24,19 +35,41 @@ def check_records(records, progress=False):
         `(good, problems)`: the good records in their order, and a list of `(record, reason)` for
         the others. A reason is the record's first fault, as `"<fault>: <details>"`.
     """
-    good, problems = [], []
-    image_size = cache(_image_size)
+    good, problems, remarks = examine(records, progress)
+    warn_each(*describe_remarks(remarks))
+    return good, problems
+
+
+def examine(records, progress=False):
+    """`check_records` without its warnings: `(good, problems, remarks)`.
+
+    `remarks` is a list of `[remark, image or mask]`, both `str`; see `describe_remarks`.
+    """
+    good, problems, remarks = [], [], []
+    shape_of = cache(_image_shape)
     shown = with_progress_bar(records, "checking", show=progress)
     for _, group in groupby(shown, key=_mask_key):
         group = list(group)
-        shared_fault = _image_fault(group[0], image_size) or _mask_fault(group[0])
-        for record in group:
-            reason = shared_fault or _expression_fault(record)
-            if reason:
-                problems.append((record, reason))
-            else:
-                good.append(record)
-    return good, problems
+        first = group[0]
+        fault = _image_fault(first, shape_of)
+        mask, fault = (None, fault) if fault else _mask(first)
+        faults = [fault or _expression_fault(record) for record in group]
+        problems += [(record, fault) for record, fault in zip(group, faults) if fault]
+        good += [record for record, fault in zip(group, faults) if not fault]
+        if not all(faults):
+            remarks += _remarks(first, mask)
+    return good, problems, remarks
+
+
+def describe_remarks(remarks):
+    """A line per remark of `examine`: how many images or masks it is about, and the first."""
+    by_remark = {}
+    for remark, what in remarks:
+        by_remark.setdefault(remark, {})[what] = None
+    return [
+        f"{len(whats):,} {remark}. The first: {next(iter(whats))}"
+        for remark, whats in by_remark.items()
+    ]
 
 
 def problems_table(problems):
@@ -56,18 +89,18 @@ def _mask_key(record):
     return record.image_path, record.height, record.width, id(record.segmentation)
 
 
-def _image_size(path):
-    """`((height, width), "")` of an upright image, or `(None, fault)`."""
+def _image_shape(path, stored_size):
+    """`((height, width), "")` of an image as its mask sees it, or `(None, fault)`."""
     try:
-        return read_image(path).shape[:2], ""
+        return read_image(path, stored_size=stored_size).shape[:2], ""
     except FileNotFoundError:
         return None, f"image missing: {path}"
     except (OSError, ValueError) as error:
         return None, f"image unreadable: {error}"
 
 
-def _image_fault(record, image_size):
-    size, fault = image_size(record.image_path)
+def _image_fault(record, shape_of):
+    size, fault = shape_of(record.image_path, record.stored_size)
     declared = record.height, record.width
     if fault or size == declared:
         return fault
@@ -76,12 +109,26 @@ def _image_fault(record, image_size):
     )
 
 
-def _mask_fault(record):
+def _mask(record):
+    """`(mask, "")`, or `(None, fault)`."""
     try:
-        rasterize(record.segmentation, record.height, record.width, f"ref {record.ref_id}")
+        name = f"ref {record.ref_id}"
+        return rasterize(record.segmentation, record.height, record.width, name), ""
     except ValueError as error:
-        return str(error)
-    return ""
+        return None, str(error)
+
+
+def _remarks(record, mask):
+    mask_name = f"ref {record.ref_id}, {record.image_path}"
+    parts = record.segmentation if isinstance(record.segmentation, (list, tuple)) else ()
+    if mask.all():
+        yield [WHOLE, mask_name]
+    if any(has_no_area(part) for part in parts):
+        yield [WITHOUT_AREA, mask_name]
+    if record.as_stored:
+        size, orientation = read_stored_size(record.image_path)
+        if orientation != 1 and size == record.stored_size:
+            yield [AS_STORED, str(record.image_path)]
 
 
 def _expression_fault(record):

@@ -20,12 +20,14 @@ class ImageObjects(NamedTuple):
         width: width of the image in pixels.
         objects: list of `(class, segmentation)`: a class from 1 (0 is the background), and a COCO
             segmentation. Where objects overlap, the later one is in front.
+        stored_size: as in `Record`.
     """
 
     image_path: Path
     height: int
     width: int
     objects: list[tuple[int, Any]]
+    stored_size: tuple[int, int] | None = None
 
 
 def read_objects(root, dataset, records):
@@ -45,7 +47,10 @@ def read_objects(root, dataset, records):
         ValueError: if it is damaged.
     """
     instances = read_instances(Path(root), dataset)
-    images = {r.image_id: ImageObjects(r.image_path, r.height, r.width, []) for r in records}
+    images = {
+        r.image_id: ImageObjects(r.image_path, r.height, r.width, [], r.stored_size)
+        for r in records
+    }
     found = [
         (
             field(annotation, "category_id", int, f"{instances.path}, annotation {annotation_id}"),

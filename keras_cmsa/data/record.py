@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmsa.data.masks import rasterize
+from keras_cmsa.preprocessing.reading import read_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Record:
         segmentation: a COCO segmentation: a list of polygons `[x0, y0, x1, y1, ...]` in pixels, or
             run lengths `{"counts", "size": [height, width]}`. Or the `Path` of a mask file.
         kind: kind of the expression (RefShapes only), for results by kind.
+        as_stored: whether the segmentation lies over the image's pixels as they are stored, as in
+            COCO, and not over the image that its EXIF orientation turns upright.
     """
 
     image_path: Path
@@ -37,6 +40,20 @@ class Record:
     width: int
     segmentation: Any
     kind: str = ""
+    as_stored: bool = False
+
+    @property
+    def stored_size(self):
+        """Argument of `read_image`: the size in which the image is not turned, or None."""
+        return (self.height, self.width) if self.as_stored else None
+
+    def image(self):
+        """Reads the image that the mask lies over: `(height, width, 3)` uint8 RGB.
+
+        Raises:
+            FileNotFoundError, ValueError: as in `read_image`.
+        """
+        return read_image(self.image_path, stored_size=self.stored_size)
 
     def mask(self):
         """Draws the object's mask: `(height, width)` uint8 of 0 and 1.

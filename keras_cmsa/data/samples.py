@@ -1,7 +1,5 @@
 """Reads a record's image and mask."""
 
-from keras_cmsa.preprocessing.reading import read_image
-
 
 def read_sample(record, preprocessor):
     """Reads a record at the network's size.
@@ -23,7 +21,7 @@ def read_pixels(record):
         FileNotFoundError: if the image file is missing.
         ValueError: if the image or the mask cannot be read, or their sizes differ; names the file.
     """
-    image, mask = read_image(record.image_path), record.mask()
+    image, mask = record.image(), record.mask()
     if image.shape[:2] != mask.shape:
         raise ValueError(
             f"{record.describe()}: wanted an image of the annotation's size {mask.shape} (height, "

@@ -9,7 +9,6 @@ from keras_cmsa.evaluation.crf import as_levels, check_size, refine, require_pyd
 from keras_cmsa.evaluation.evaluate import logits_of, score
 from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import check_profile
-from keras_cmsa.preprocessing.reading import read_image
 
 PENDING_PER_PROCESS = 8  # images that wait to be refined; they take memory
 
@@ -50,7 +49,7 @@ def evaluate_refined(
         for record, image, logits in logits_of(model, preprocessor, records, title=title):
             plain.append(score(record, logits, preprocessor, profile))
             if size == "original":
-                image = read_image(record.image_path)
+                image = record.image()
                 logits = preprocessor.undo(logits, image.shape[:2])
             pending.append((record, pool.submit(refine, as_levels(image), logits, crf)))
             if len(pending) > PENDING_PER_PROCESS * processes:

@@ -100,5 +100,5 @@ class ClassBatches(keras.utils.PyDataset):
 
 def read_sample(image, size, stride, resizing):
     """The pixels `(S, S, 3)` of an `ImageObjects` on the square, and its class map."""
-    pixels = to_square(read_image(image.image_path), size, resizing)
+    pixels = to_square(read_image(image.image_path, stored_size=image.stored_size), size, resizing)
     return pixels, class_map(image, size, stride, resizing)

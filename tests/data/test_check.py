@@ -36,6 +36,48 @@ def test_check_finds_every_fault(one_ref):
     assert table[2].startswith("      1  expression blank, first: ref 4, sentence 31 ('Café!')")
 
 
+def test_what_is_odd_is_counted(one_ref):
+    """Masks that cover all and parts without area, once per ref and not per sentence."""
+    everything = [[0, 0, 12, 0, 12, 8, 0, 8]]
+    sentence = REF["sentences"][0]
+    for place, parts in enumerate([everything, everything, [SQUARE, [1, 1, 5, 5]]], start=1):
+        annotation = {**INSTANCES["annotations"][0], "id": place, "segmentation": parts}
+        one_ref.instances["annotations"].append(annotation)
+        sentences = [{**sentence, "sent_id": 10 * place + i} for i in range(2)]
+        one_ref.refs.append({**REF, "ref_id": place, "ann_id": place, "sentences": sentences})
+    records = one_ref.read()["train"]
+    with pytest.warns(UserWarning) as caught:
+        good, problems = check_records(records)
+    assert good == records and not problems
+    assert [str(w.message) for w in caught if w.category is UserWarning] == [
+        "2 masks cover the whole image (a white background is inside). "
+        f"The first: ref 1, {one_ref.image}",
+        "1 masks have parts of fewer than three points, which are left out. "
+        f"The first: ref 3, {one_ref.image}",
+    ]
+
+
+@pytest.mark.parametrize("turn", [2, 3, 6])
+def test_an_image_with_an_orientation_is_as_its_annotations_see_it(one_ref, turn):
+    """COCO's are of the stored pixels; where they declare the upright size, of the upright ones."""
+    noise = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype("uint8")
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(noise).save(one_ref.image, "PNG", exif=exif)
+    records = one_ref.read()["train"]
+    np.testing.assert_array_equal(records[0].image(), noise)
+    with pytest.warns(UserWarning, match="1 images have an EXIF orientation and are not turned"):
+        good, problems = check_records(records)
+    assert good == records and not problems
+    one_ref.instances["images"][0] |= {"height": 12, "width": 8}
+    (record,) = one_ref.read()["train"]
+    if turn == 6:
+        assert check_records([record]) == ([record], [])
+        np.testing.assert_array_equal(record.image(), np.rot90(noise, -1))
+    else:
+        assert check_records([record])[1][0][1].startswith("image size differs")
+
+
 def cut_short(path):
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype("uint8")
     path.write_bytes(encoded(noise, "JPEG")[:-300])

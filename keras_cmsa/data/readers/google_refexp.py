@@ -165,6 +165,7 @@ def _records_of(root, objects, located_entry, limit):
                 height=height,
                 width=width,
                 segmentation=segmentation,
+                as_stored=True,
             )
         )
     return records

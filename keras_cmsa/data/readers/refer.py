@@ -217,6 +217,7 @@ def _records_of(located_ref, limit, instances, root, dataset, objects):
             width=image["width"],
             segmentation=segmentation,
             kind=field(sentence, "kind", str, where) if "kind" in sentence else "",
+            as_stored=True,
         )
         for sentence in sentences
     ]

@@ -148,6 +148,7 @@ def _records_of(root, sizes, objects, entry, limit):
                 height=height,
                 width=width,
                 segmentation=root / "mask" / f"{key}.mat",
+                as_stored=True,
             )
         )
     return records

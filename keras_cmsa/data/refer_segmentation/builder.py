@@ -19,7 +19,7 @@ from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.ref_shapes.writer import MANIFEST
 from keras_cmsa.data.shards.read import CONFIG_NAMES, config_name
 from keras_cmsa.data.sources import read_records
-from keras_cmsa.preprocessing.reading import ORIENTATION_TAG, read_image
+from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 
 
 @dataclasses.dataclass
@@ -167,7 +167,7 @@ def make_example(records):
     first = records[0]
     refs = [_make_ref(list(group)) for _, group in groupby(records, key=lambda r: r.ref_id)]
     return {
-        "image": stored_image(first.image_path),
+        "image": stored_image(first.image_path, first.stored_size),
         "image_id": first.image_id,
         "file_name": first.image_path.name,
         "refs": refs,
@@ -196,21 +196,22 @@ def _make_sentences(records):
     ]
 
 
-def stored_image(path):
-    """The bytes of an image to store.
+def stored_image(path, stored_size=None):
+    """The bytes of an image to store; arguments as in `read_image`.
 
     A plain JPEG or PNG, which all decoders read alike, is stored as it is. Any other image is
-    stored as a PNG of its upright RGB.
+    stored as a PNG of the RGB that `read_image` gives.
     """
     content = Path(path).read_bytes()
+    _, orientation = read_stored_size(path)
     with Image.open(io.BytesIO(content)) as image:
         is_plain = (
             image.format in ("JPEG", "PNG")
             and image.mode in ("L", "RGB")
-            and image.getexif().get(ORIENTATION_TAG, 1) == 1
+            and orientation == 1
             and "transparency" not in image.info
         )
-    return content if is_plain else _png(read_image(content))
+    return content if is_plain else _png(read_image(content, stored_size=stored_size))
 
 
 def mask_png(mask):

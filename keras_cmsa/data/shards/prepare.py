@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_cmsa.data.check import check_records
+from keras_cmsa.data.check import describe_remarks, examine
+from keras_cmsa.data.readers.entries import warn_each
 from keras_cmsa.data.shards.read import TFDS_NAME, read_examples, write_index
 from keras_cmsa.utils.files import replaced
 from keras_cmsa.utils.locks import alone
@@ -88,8 +89,9 @@ def _verify_or_remove(builder, records, was_there):
 def check_with_journal(records, journal, progress=False):
     """Checks records as `check_records` does, and resumes a check that was stopped.
 
-    Each line of the journal is a chunk of records: `[key, {place in the chunk: reason}]` with the
-    bad records. The key changes if a record changes, or the size or the time of one of its files.
+    Each line of the journal is a chunk of records: `[key, {place in the chunk: reason}, remarks]`
+    with the bad records, and the remarks of `examine`. The key changes if a record changes, or the
+    size or the time of one of its files.
 
     Args:
         records: `{split: [Record, ...]}`.
@@ -104,16 +106,19 @@ def check_with_journal(records, journal, progress=False):
     # The refs of an image are spread over a data set. Sorted by image, each image is opened once.
     by_image = sorted(all_records, key=lambda record: str(record.image_path))
     chunks = [by_image[start : start + CHUNK_SIZE] for start in range(0, len(by_image), CHUNK_SIZE)]
-    reasons = {}
+    reasons, remarks = {}, []
     with open(journal, "a", encoding="utf-8") as file:
         file.write("\n")  # ends the last line if a killed run left it incomplete
         for chunk in with_progress_bar(chunks, "checking", show=progress):
             key = _fingerprint(chunk)
             if key not in known:
                 known[key] = _check_chunk(chunk)
-                file.write(json.dumps([key, known[key]]) + "\n")
+                file.write(json.dumps([key, *known[key]]) + "\n")
                 file.flush()
-            reasons |= {id(chunk[int(place)]): reason for place, reason in known[key].items()}
+            by_place, of_chunk = known[key]
+            reasons |= {id(chunk[int(place)]): reason for place, reason in by_place.items()}
+            remarks += of_chunk
+    warn_each(*describe_remarks(remarks))
     good = {
         split: [record for record in split_records if id(record) not in reasons]
         for split, split_records in records.items()
@@ -122,23 +127,23 @@ def check_with_journal(records, journal, progress=False):
 
 
 def _read_journal(path):
-    """`{key: {place: reason}}`; an incomplete line of a killed run is skipped."""
+    """`{key: ({place: reason}, remarks)}`; an incomplete line of a killed run is skipped."""
     known = {}
     if path.is_file():
         for line in path.read_text("utf-8").splitlines():
             try:
-                key, reasons = json.loads(line)
+                key, reasons, remarks = json.loads(line)
             except ValueError:
                 continue
-            known[key] = reasons
+            known[key] = reasons, remarks
     return known
 
 
 def _check_chunk(chunk):
-    """`{place in the chunk: reason}` of the bad records."""
-    _, problems = check_records(chunk)
+    """`({place in the chunk: reason}, remarks)`, the former of the bad records."""
+    _, problems, remarks = examine(chunk)
     places = {id(record): place for place, record in enumerate(chunk)}
-    return {str(places[id(record)]): reason for record, reason in problems}
+    return {str(places[id(record)]): reason for record, reason in problems}, remarks
 
 
 def _fingerprint(chunk):
@@ -208,7 +213,7 @@ def _equal(found, records):
     sentences = [(r.ref_id, r.sentence_id, r.raw, r.expression, r.kind) for r in records]
     refs = {r.ref_id: r for r in records}
     return (
-        found.image == stored_image(records[0].image_path)
+        found.image == stored_image(records[0].image_path, records[0].stored_size)
         and found.sentences() == sentences
         and all(np.array_equal(found.mask(ref_id), r.mask()) for ref_id, r in refs.items())
     )

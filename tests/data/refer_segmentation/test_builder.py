@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from image_files import turned_files
 from PIL import Image
 from shard_files import COUNTS, same
 
@@ -88,6 +89,16 @@ def test_images_that_decoders_differ_on_are_stored_upright(tmp_path):
         np.testing.assert_array_equal(read_image(stored), read_image(path))
         with Image.open(path) as image:
             assert image.mode == mode
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("name", turned_files())
+def test_a_broken_exif_block_spoils_no_image(tmp_path, name):
+    path = tmp_path / "x"
+    path.write_bytes(turned_files()[name][0])
+    for stored_size in (None, (8, 12)):
+        stored = read_image(stored_image(path, stored_size))
+        np.testing.assert_array_equal(stored, read_image(path, stored_size=stored_size))
 
 
 def test_tfds_load_draws_ref_shapes(tmp_path, monkeypatch):

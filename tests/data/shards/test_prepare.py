@@ -7,8 +7,10 @@ import shutil
 import sys
 import time
 
+import numpy as np
 import pytest
 import tiny
+from image_files import turned_files
 from PIL import Image
 from shard_files import prepare_in_process, prepared, same
 
@@ -62,6 +64,36 @@ def test_a_table_becomes_a_data_set_of_its_name(tmp_path):
     same(read_records(tmp_path / "tfds", "table_my_cups"), records)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_images_with_exif_of_all_kinds(tmp_path):
+    for place, (file, _) in enumerate(turned_files().values()):
+        (tmp_path / f"{place}.png").write_bytes(file)
+    mask = "[[1, 1, 6, 1, 6, 7]]"
+    rows = [f'{place}.png,red cup,"{mask}",train' for place in range(len(turned_files()))]
+    table = tmp_path / "cups.csv"
+    table.write_text("\n".join(["image,expression,mask,split", *rows]))
+    records = read_records(table)
+    good, problems = prepare.prepare(records, config_of(table, "table"), tmp_path / "tfds")
+    assert good == records and not problems
+    found = {r.image_id: r for r in read_records(tmp_path / "tfds", "table_cups")["train"]}
+    for record in records["train"]:
+        np.testing.assert_array_equal(found[record.image_id].image(), record.image())
+
+
+def test_cocos_images_stay_as_they_are_stored(one_ref, tmp_path):
+    """Through the shards too, and resuming says so again."""
+    block = Image.Exif()
+    block[0x0112] = 3
+    noise = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype("uint8")
+    Image.fromarray(noise).save(one_ref.image, "PNG", exif=block)
+    records = one_ref.read()
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="1 images have an EXIF orientation and are not"):
+            prepared(records, tmp_path / "tfds", "unc")
+    (found,) = read_shards(tmp_path / "tfds", "unc")["train"]
+    np.testing.assert_array_equal(found.image(), noise)
+
+
 def test_ref_shapes_have_configs(tmp_path):
     scenes = {"train": 3, "val": 1}
     root = write_ref_shapes(tmp_path / "s", "unc+", scenes, processes=1, progress=False)
@@ -95,8 +127,8 @@ def test_what_was_checked_stays_checked(root, tmp_path, monkeypatch):
     assert len(first[1]) == 1
     journal.write_text(journal.read_text()[:-20])  # a kill cut the last line short
     opened = []
-    whole_check = prepare.check_records
-    monkeypatch.setattr(prepare, "check_records", lambda c: opened.append(c) or whole_check(c))
+    whole_check = prepare.examine
+    monkeypatch.setattr(prepare, "examine", lambda c: opened.append(c) or whole_check(c))
     assert prepare.check_with_journal(records, journal) == first
     assert len(opened) == 1
     Image.new("RGB", (9, 9)).save(records["train"][0].image_path)  # another file at its place
