@@ -1,6 +1,7 @@
 """A photo and an expression to a mask, at the size of the photo."""
 
 import warnings
+from collections.abc import Iterable, Sized
 from itertools import islice
 
 import keras
@@ -81,14 +82,16 @@ class Predictor:
 
         Raises:
             FileNotFoundError: if an image is not there.
-            ValueError: if one is no image, or an expression has no word or is a whole text.
+            ValueError: if one is no image, or an expression is no text, has no word or is a whole
+                text.
         """
         if not isinstance(image, (list, tuple)):
             return next(self.stream([(image, expression)]))
-        if isinstance(expression, str) or len(image) != len(expression):
+        is_list = isinstance(expression, Sized) and not isinstance(expression, str)
+        if not is_list or len(image) != len(expression):
             raise ValueError(
                 f"{len(image)} images want a list of as many expressions (or lists of them). "
-                f"Received: {expression!r}"
+                f"Received: {expression!r:.200}"
             )
         return list(self.stream(zip(image, expression)))
 
@@ -121,7 +124,7 @@ class Predictor:
         return vocabulary.encode(expressions)
 
     def _predict_batch(self, batch):
-        asked = [[e] if isinstance(e, str) else list(e) for _, e in batch]
+        asked = [as_list(expression) for _, expression in batch]
         words = [self.encode(expressions) for expressions in asked]
         pixels = [to_pixels(image) for image, _ in batch]
         squares = np.stack([self.preprocessor.image(image) for image in pixels])
@@ -161,3 +164,20 @@ class Predictor:
             outputs.get("position_attention"),
             self.preprocessor,
         )
+
+
+def as_list(expression):
+    """The expressions of an image as a list of `str`; `expression` is one or several.
+
+    Raises:
+        ValueError: if there is anything else in it.
+    """
+    is_several = isinstance(expression, Iterable) and not isinstance(expression, (str, bytes))
+    expressions = list(expression) if is_several else [expression]
+    for one in expressions:
+        if not isinstance(one, str):
+            raise ValueError(
+                "wanted an expression as str, or a list of them for each image. "
+                f"Received: {type(one).__name__} {one!r:.60}"
+            )
+    return expressions

@@ -158,7 +158,7 @@ def to_pixels(image, max_pixels=MAX_PIXELS):
 
     Args:
         image: a source that `read_image` takes; a `PIL.Image.Image`; or a uint8 array: `(H, W)`
-            grey, `(H, W, 3)` RGB or `(H, W, 4)` RGB with opacity.
+            or `(H, W, 1)` grey, `(H, W, 3)` RGB or `(H, W, 4)` RGB with opacity.
         max_pixels: as in `read_image`.
 
     Returns:
@@ -168,11 +168,13 @@ def to_pixels(image, max_pixels=MAX_PIXELS):
         FileNotFoundError, ValueError: see `read_image`.
     """
     if isinstance(image, np.ndarray):
+        if image.ndim == 3 and image.shape[2] == 1:
+            image = image[..., 0]
         is_image = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
         if not is_image or not image.size or image.dtype != np.uint8:
             raise ValueError(
-                "wanted an image as a uint8 array (H, W), (H, W, 3) or (H, W, 4) with values in "
-                f"0..255. Received: {image.dtype} of shape {image.shape}"
+                "wanted an image as a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with "
+                f"values in 0..255. Received: {image.dtype} of shape {image.shape}"
             )
         image = Image.fromarray(np.ascontiguousarray(image))
     if isinstance(image, Image.Image):
@@ -229,7 +231,10 @@ def _content(source):
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the image given as bytes"
     if hasattr(source, "read"):
-        return source.read(), str(getattr(source, "name", "the image file"))
+        data, name = source.read(), str(getattr(source, "name", "the image file"))
+        if isinstance(data, bytes):
+            return data, name
+        raise ValueError(f"wanted {name} open in binary mode. Received: a file open as text")
     if isinstance(source, (str, os.PathLike)):
         _refuse_folder(source)
         return Path(source).read_bytes(), str(source)

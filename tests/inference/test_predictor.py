@@ -106,6 +106,45 @@ def test_what_cannot_be_asked(predictor, photos, tmp_path):
         predictor(tmp_path / "nowhere.png", "red box")
 
 
+NOTHING = [None, b"red box", 0.5, float("nan"), 3, object()]
+
+
+@pytest.mark.parametrize("image", NOTHING, ids=lambda value: type(value).__name__)
+def test_what_is_no_image_is_refused(predictor, photo, image):
+    message = "is not an image, or its header" if isinstance(image, bytes) else "wanted an image: "
+    with pytest.raises(ValueError, match=message):
+        predictor(image, "red box")
+    with pytest.raises(ValueError, match=message):
+        predictor([photo, image], ["red box", "red box"])
+
+
+@pytest.mark.parametrize(
+    "array", [np.float32(0.5), np.nan, np.zeros((3, 3, 1))], ids=["float32", "nan", "floats"]
+)
+def test_numbers_are_no_image(predictor, array):
+    with pytest.raises(ValueError, match=r"wanted an image.* Received: .*float"):
+        predictor(array, "red box")
+
+
+@pytest.mark.parametrize("expression", NOTHING, ids=lambda value: type(value).__name__)
+def test_what_is_no_expression_is_refused(predictor, photo, expression):
+    message = "wanted an expression as str, or a list of them for each image. Received: "
+    for asked in (expression, [expression], ["red box", expression]):
+        with pytest.raises(ValueError, match=message):
+            predictor(photo, asked)
+    with pytest.raises(ValueError, match=f"{message}|1 images want a list of as many"):
+        predictor([photo], expression)
+    with pytest.raises(ValueError, match=message):
+        predictor([photo], [expression])
+
+
+def test_grey_with_an_axis_of_one(predictor, photo):
+    grey = photo[..., :1]
+    np.testing.assert_array_equal(
+        predictor(grey, SENTENCES[0]).mask, predictor(grey[..., 0], SENTENCES[0]).mask
+    )
+
+
 def test_no_sentence_no_answer(predictor, photo):
     assert predictor(photo, []) == []
 

@@ -243,6 +243,7 @@ def test_what_a_person_has_at_hand(tmp_path):
         np.testing.assert_array_equal(to_pixels(image), UPRIGHT)
     grey = UPRIGHT[..., 0]
     np.testing.assert_array_equal(to_pixels(grey), np.stack([grey] * 3, axis=-1))
+    np.testing.assert_array_equal(to_pixels(grey[..., None]), to_pixels(grey))
     half = np.dstack([UPRIGHT, np.where(np.arange(12) < 6, 255, 0)[None].repeat(8, 0)])
     half = to_pixels(half.astype("uint8"))
     np.testing.assert_array_equal(half[:, :6], UPRIGHT[:, :6])
@@ -427,6 +428,13 @@ def test_not_an_image(content):
         ValueError, match="the image given as bytes is not an image, or its header is cut short"
     ):
         read_image(content)
+
+
+def test_a_file_open_as_text_is_refused(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("a red box")
+    with path.open() as file, pytest.raises(ValueError, match=r"notes\.txt open in binary mode"):
+        read_image(file)
 
 
 def test_missing_image_and_folder_are_named(tmp_path):
