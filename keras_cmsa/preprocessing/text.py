@@ -1,15 +1,19 @@
 """Splits expressions into words, and words into ids.
 
 A TensorFlow graph follows the same rules code point by code point. Python's and TensorFlow's
-Unicode tables differ, so the rules use neither:
+Unicode tables differ, so the rules are tables of their own:
 
 1. Bytes are read as UTF-8. Invalid bytes become U+FFFD, which is not a word character.
-2. Capital letters of the Latin, Greek and Cyrillic blocks (up to U+052F) become small letters.
-3. A word is a longest run of word characters (`WORD_RANGES`). All other characters separate words.
-4. The model sees the first `max_words` words.
+2. A letter and a mark behind it become one letter where Unicode has one (`COMPOSED`): "e" and an
+   accent, as some systems write them, are the "é" of the others.
+3. Capital letters up to U+1FFF become small letters. Where that makes a pair of rule 2, it becomes
+   one letter too.
+4. A word is a longest run of word characters (`WORD_RANGES`). All other characters separate words.
+5. The model sees the first `max_words` words.
 """
 
 import re
+import unicodedata
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -62,11 +66,27 @@ WORD_RANGES = (
     (0xFF66, 0xFFDC),
     (0x20000, 0x323AF),  # CJK extensions
 )
-LAST_LOWERED = 0x52F
+LAST_LOWERED = 0x1FFF
+
+
+def _compositions():
+    """`{letter and mark: letter}`; Unicode promises not to change a pair once it has it."""
+    composed = {}
+    for code in (*range(0xC0, 0x3100), *range(0xAC00, 0xD7A4)):  # to Kana, and Hangul
+        letter = chr(code)
+        apart = unicodedata.normalize("NFD", letter)
+        if len(apart) > 1 and unicodedata.normalize("NFC", letter) == letter:
+            composed[unicodedata.normalize("NFC", apart[:-1]) + apart[-1]] = letter
+    return composed
+
+
+COMPOSED = _compositions()
+MOST_MARKS = 3  # on one letter
+_MARKED = re.compile(f".[{re.escape(''.join({pair[1] for pair in COMPOSED}))}]", re.DOTALL)
 
 
 def lowered(code_point):
-    """The code point of a capital's small letter, up to U+052F; other code points are unchanged."""
+    """The code point of a capital's small letter, up to U+1FFF; other code points are unchanged."""
     if code_point > LAST_LOWERED:
         return code_point
     # The small form of a few capitals is a letter and a mark; only the letter is kept, so that each
@@ -89,7 +109,16 @@ def split_words(expression):
     """
     if isinstance(expression, bytes):
         expression = expression.decode("utf-8", errors="replace")
-    return _WORD.findall(expression.translate(_TO_LOWER))
+    return _WORD.findall(_composed(_composed(expression).translate(_TO_LOWER)))
+
+
+def _composed(text):
+    """A text in which letters and the marks behind them are one, one mark at a time."""
+    if text.isascii():
+        return text
+    for _ in range(MOST_MARKS):
+        text = _MARKED.sub(lambda pair: COMPOSED.get(pair[0], pair[0]), text)
+    return text
 
 
 class Vocabulary:
@@ -207,8 +236,10 @@ class Vocabulary:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is not a vocabulary.
         """
-        # Only a line feed ends a line. str.splitlines would also split at characters like U+0085.
-        lines = Path(path).read_bytes().decode("utf-8", errors="replace").split("\n")
+        # Only a line feed ends a line, which Windows' programs put a carriage return before.
+        # str.splitlines would also split at characters like U+0085.
+        text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
+        lines = text.replace("\r\n", "\n").split("\n")
         if lines[:2] != [PADDING, UNKNOWN] or lines[-1]:
             raise ValueError(
                 f"{path} is not a vocabulary. Wanted the lines {PADDING} and {UNKNOWN}, then one "

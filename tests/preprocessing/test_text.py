@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_cmsa.preprocessing.text import PADDING, UNKNOWN, Vocabulary, WordPieces, split_words
+from keras_cmsa.preprocessing.text import (
+    COMPOSED,
+    MOST_MARKS,
+    PADDING,
+    UNKNOWN,
+    Vocabulary,
+    WordPieces,
+    split_words,
+)
 
 # Capital letters in the blocks that become small.
 ALPHABETS = "ABCXYZ ÄÉÑØ ĀŁŽ ΑΒΩ АБЯ Ѐ Ԁ"
@@ -22,7 +30,10 @@ ALPHABETS = "ABCXYZ ÄÉÑØ ĀŁŽ ΑΒΩ АБЯ Ѐ Ԁ"
         ("  2nd   from\tright\n", ["2nd", "from", "right"]),
         ("snake_case and/or 3.5", ["snake", "case", "and", "or", "3", "5"]),
         ("Crème BRÛLÉE", ["crème", "brûlée"]),
-        ("cre\u0300me", ["cre\u0300me"]),
+        ("cre\u0300me CAFE\u0301", ["crème", "café"]),
+        ("I\u0307stanbul \u0130\u0301 H\u0331", ["istanbul", "í", "\u1e96"]),
+        ("x\u0301\u0301 \u0301", ["x\u0301\u0301", "\u0301"]),  # there is no such letter
+        ("Ổ BÁNH", ["ổ", "bánh"]),
         ("Straße ИЗ Москвы, ΑΘΗΝΑ", ["straße", "из", "москвы", "αθηνα"]),
         ("“左边的人”，穿红衣", ["左边的人", "穿红衣"]),
         ("赤い\u3000箱。", ["赤い", "箱"]),
@@ -67,6 +78,23 @@ def test_letters_of_latin_greek_and_cyrillic_are_word_characters():
     assert set(ALPHABETS.replace(" ", "")) < set(capitals)
     for capital in capitals:
         assert split_words(capital) == [capital.lower()]
+
+
+def test_decomposed_letters_are_the_same_words():
+    """Of every alphabet to Kana and of Hangul, as Unicode's own tables have it."""
+    letters = [chr(code) for code in (*range(0x3100), *range(0xAC00, 0xD7A4))]
+    apart = [unicodedata.normalize("NFD", letter) for letter in letters]
+    assert sum(letter != marks for letter, marks in zip(letters, apart)) > 12_000
+    for letter, marks in zip(letters, apart):
+        word = f"a{unicodedata.normalize('NFC', letter)}b"
+        assert split_words(f"a{marks}b") == split_words(word), ascii(letter)
+        assert all(split_words(word) == [word] for word in split_words(word))
+
+
+def test_no_mark_begins_a_pair():
+    """Pairs are then apart from each other, however they are looked for."""
+    assert not {a for a, _ in COMPOSED} & {b for _, b in COMPOSED}
+    assert max(len(unicodedata.normalize("NFD", c)) for c in COMPOSED.values()) == MOST_MARKS + 1
 
 
 def test_real_expressions_are_split_as_the_data_set_did(samples):
@@ -151,6 +179,14 @@ def test_a_file_that_is_no_vocabulary_is_named(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as error:
         Vocabulary.load(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_vocabulary_that_an_editor_has_saved(tmp_path, mark, ending):
+    path = tmp_path / "words.txt"
+    path.write_bytes((mark + ending.join(["[PAD]", "[UNK]", "left", "straße", ""])).encode())
+    assert Vocabulary.load(path) == Vocabulary(["left", "straße"])
 
 
 def test_a_missing_vocabulary(tmp_path):

@@ -1,11 +1,14 @@
 """The TensorFlow twin of `keras_cmsa.preprocessing.text`: the same rule for each code point."""
 
+import numpy as np
 import tensorflow as tf
 
 from keras_cmsa.preprocessing.text import (
+    COMPOSED,
     JOINER,
     LAST_LOWERED,
     MAX_WORD_BYTES,
+    MOST_MARKS,
     UNKNOWN,
     WORD_RANGES,
     lowered,
@@ -14,6 +17,9 @@ from keras_cmsa.preprocessing.text import (
 SPACE = 0x20
 # Built once: AutoGraph would convert the loop for every graph, in half a second each.
 LOWERED = [lowered(code) for code in range(LAST_LOWERED + 1)]
+CODE_BITS = 21  # a code point has at most so many
+PAIRS = {(ord(a) << CODE_BITS) + ord(b): ord(letter) for (a, b), letter in COMPOSED.items()}
+PAIR, LETTER = np.array(sorted(PAIRS.items()), "int64").T
 
 
 def split_words(expressions):
@@ -26,14 +32,34 @@ def split_words(expressions):
         Ragged `(B, None)` strings.
     """
     codes = tf.strings.unicode_decode(expressions, "UTF-8", errors="replace")  # ragged (B, None)
+    codes = composed(codes)
     code = codes.values
     small = tf.gather(tf.constant(LOWERED), tf.minimum(code, LAST_LOWERED))
-    small = tf.where(code <= LAST_LOWERED, small, code)
+    codes = composed(codes.with_values(tf.where(code <= LAST_LOWERED, small, code)))
+    code = codes.values
     # A code point lies in a range if the number of edges at or below it is odd.
     edges = tf.constant([edge for first, last in WORD_RANGES for edge in (first, last + 1)])
-    in_word = tf.searchsorted(edges, small, side="right") % 2 == 1
-    spaced = tf.strings.unicode_encode(codes.with_values(tf.where(in_word, small, SPACE)), "UTF-8")
+    in_word = tf.searchsorted(edges, code, side="right") % 2 == 1
+    spaced = tf.strings.unicode_encode(codes.with_values(tf.where(in_word, code, SPACE)), "UTF-8")
     return tf.strings.split(spaced)
+
+
+def composed(codes):
+    """Makes letters and the marks behind them one, one mark at a time: ragged `(B, None)` int32."""
+    pairs, letters = tf.constant(PAIR), tf.constant(LETTER, tf.int32)
+    for _ in range(MOST_MARKS):
+        code, text = codes.values, codes.value_rowids()
+        pair = tf.bitwise.left_shift(tf.cast(code[:-1], tf.int64), CODE_BITS) + tf.cast(
+            code[1:], tf.int64
+        )
+        place = tf.minimum(tf.searchsorted(pairs, pair), len(PAIR) - 1)
+        is_one = (tf.gather(pairs, place) == pair) & (text[:-1] == text[1:])
+        first = tf.where(is_one, tf.gather(letters, place), code[:-1])
+        # No mark is the first of a pair: no code point is in two of them.
+        kept = tf.concat([tf.ones_like(text[:1], tf.bool), ~is_one], 0)
+        values = tf.concat([first, code[-1:]], 0)
+        codes = tf.ragged.boolean_mask(codes.with_values(values), codes.with_values(kept))
+    return codes
 
 
 class WordIds(tf.Module):
