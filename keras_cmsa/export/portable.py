@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from keras import layers
 
 from keras_cmsa.export.folding import fold_batch_norms
 from keras_cmsa.export.saved_model import check_exportable
@@ -74,14 +75,28 @@ def export(model, preprocessor, path, fold_norms, form):
     wanted = outputs_model.predict_on_batch(inputs)
     partial = path.with_name(f".{path.stem}.partial{ending}")
     try:
-        with silenced():
-            outputs_model.export(str(partial), format=form, verbose=False)
+        convert(outputs_model, partial, form)
         check_outputs(run(partial, inputs), wanted, path)
         vocabulary.save(path.with_suffix(".vocabulary.txt"))
         os.rename(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def convert(model, path, form):
+    """Writes a model in a form of `FORMS`, unseen."""
+    # The interpreter of LiteRT has no operations for the loop of an LSTM.
+    loops = [x for x in model.layers if isinstance(x, layers.LSTM)] if form == "litert" else []
+    before = [layer.unroll for layer in loops]
+    try:
+        for layer in loops:
+            layer.unroll = True
+        with silenced():
+            model.export(str(path), format=form, verbose=False)
+    finally:
+        for layer, unroll in zip(loops, before):
+            layer.unroll = unroll
 
 
 def random_inputs(model, vocabulary_size):

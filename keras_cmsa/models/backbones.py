@@ -206,8 +206,9 @@ def dilate(layer):
 
 def caffe_pixels(image):
     """RGB in 0..255 -> BGR minus `CAFFE_MEAN`, in float32 under any dtype policy."""
-    mean_free = layers.Normalization(
-        mean=CAFFE_MEAN, variance=(1.0, 1.0, 1.0), dtype="float32", name="caffe_mean"
+    # Normalization would do, but ONNX asks whoever runs a file for its constants.
+    mean_free = layers.Rescaling(
+        1.0, offset=[-mean for mean in CAFFE_MEAN], dtype="float32", name="caffe_mean"
     )
     return mean_free(ops.flip(image, axis=-1))
 

@@ -72,6 +72,29 @@ def test_it_runs_elsewhere(predictor, written, form):
 
 
 @pytest.mark.slow
+def test_a_file_needs_no_input_and_no_operation_beside_its_own(seeded, tmp_path, form):
+    """Not the mean that the published backbones subtract, and not TensorFlow's for an LSTM."""
+    from keras import layers
+
+    from keras_cmsa import build_system
+    from keras_cmsa.models.backbones import caffe_pixels
+
+    image = seeded.Input((tiny.SIZE, tiny.SIZE, 3), name="image")
+    visual = layers.Conv2D(3, 8, strides=8)(caffe_pixels(image))
+    backbone = seeded.Model(image, [visual], name="backbone")
+    sizes = {"image_size": tiny.SIZE, "max_words": tiny.WORDS, "word_dim": 4, "fusion_dim": 3}
+    words = len(tiny.vocabulary())
+    model = build_system("lstm_cnn", words, backbone=backbone, **sizes)
+    write, runner = writer_and_runner(form)
+    path = write(model, tiny.preprocessor(), tmp_path / f"mean{FORMS[form]}")
+    inputs = inputs_of(2)
+    wanted = tiny.to_numpy(model(inputs, training=False))
+    np.testing.assert_allclose(
+        runner(path, inputs)["logits"], wanted, atol=1e-4 * abs(wanted).max()
+    )
+
+
+@pytest.mark.slow
 def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
     before = written.read_bytes()
     write, _ = writer_and_runner(form)
