@@ -23,7 +23,7 @@ def compiled_model():
     import keras
 
     keras.utils.set_random_seed(7)
-    model = tiny.model(attention="none")  # the quickest to compile
+    model = tiny.model(attention="word")  # the quickest to compile that has every kind of weight
     loop.compile_model(model, settings(""))
     return model
 

@@ -26,10 +26,10 @@ from keras_cmsa.data.ref_shapes.render import RGB
 from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND, SHAPES
 
 SCENES = {
-    "unc": {"train": 80, "val": 10, "testA": 20, "testB": 20},
-    "unc+": {"train": 60, "val": 10, "testA": 15, "testB": 15},
-    "gref": {"train": 70, "val": 20},
-    "referit": {"train": 70, "val": 10, "test": 10},
+    "unc": {"train": 170, "val": 20, "testA": 30, "testB": 30},
+    "unc+": {"train": 100, "val": 10, "testA": 20, "testB": 20},
+    "gref": {"train": 130, "val": 30},
+    "referit": {"train": 120, "val": 20, "test": 20},
 }
 FILES = {
     "unc": ("refcoco", "unc"),
