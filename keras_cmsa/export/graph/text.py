@@ -57,8 +57,12 @@ def composed(codes):
         first = tf.where(is_one, tf.gather(letters, place), code[:-1])
         # No mark is the first of a pair: no code point is in two of them.
         kept = tf.concat([tf.ones_like(text[:1], tf.bool), ~is_one], 0)
-        values = tf.concat([first, code[-1:]], 0)
-        codes = tf.ragged.boolean_mask(codes.with_values(values), codes.with_values(kept))
+        places = tf.concat([[0], tf.cumsum(tf.cast(kept, tf.int64))], 0)
+        codes = tf.RaggedTensor.from_row_splits(
+            tf.boolean_mask(tf.concat([first, code[-1:]], 0), kept),
+            tf.gather(places, codes.row_splits),
+            validate=False,
+        )
     return codes
 
 
