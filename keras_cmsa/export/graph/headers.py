@@ -4,6 +4,8 @@ No bytes make these functions fail: a read beyond the end gives 0. The decoders 
 the files that they decode.
 """
 
+import functools
+
 import tensorflow as tf
 
 from keras_cmsa.preprocessing.headers import (
@@ -138,12 +140,13 @@ def orientation(data, start, end):
 
 def count_scans(data):
     """Twin of `check_scans`: the number of scans in a JPEG."""
-    first, marker = SCAN_STARTS[0][:2]
-    places = tf.where((data[:-1] == first) & (data[1:] == marker))  # (markers, 1)
-    octets = bytes_at(data, places + tf.range(len(SCAN_STARTS[0]), dtype=tf.int64))
-    wanted = tf.constant([list(start) for start in SCAN_STARTS], tf.int64)
-    equal = tf.reduce_all(octets[:, None] == wanted, axis=-1)
-    return tf.math.count_nonzero(tf.reduce_any(equal, axis=-1))
+    # The file shifted by 0 to 4 bytes. Gathering bytes at each marker would take more memory.
+    padded = tf.concat([data, tf.zeros(4, tf.uint8)], axis=0)
+    octets = [padded[i : i + tf.size(data)] for i in range(5)]
+    equal = [
+        functools.reduce(tf.logical_and, map(tf.equal, octets, start)) for start in SCAN_STARTS
+    ]
+    return tf.math.count_nonzero(functools.reduce(tf.logical_or, equal))
 
 
 @tf.function
