@@ -25,8 +25,8 @@ DataDir = Annotated[
 Dataset = Annotated[
     str,
     Parameter(
-        help="refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit. A table "
-        "needs none."
+        help="refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit; or the "
+        "name of shards in DATA-DIR. A table, or its shards alone in a folder, needs none."
     ),
 ]
 SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]

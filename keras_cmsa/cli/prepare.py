@@ -57,7 +57,7 @@ def prepare(
     if problems:
         write_skipped(problems, bad)
     if not number:
-        raise ValueError(f"no usable expression of {dataset} ({split_owner}) in {data_dir}")
+        raise ValueError(f"no usable expression in {data_dir}")
 
 
 def check(records):

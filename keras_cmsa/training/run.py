@@ -11,6 +11,7 @@ from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.record import Record
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
+from keras_cmsa.data.shards.read import only_table
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation.drawing import write_figure
 from keras_cmsa.evaluation.evaluate import evaluate
@@ -134,7 +135,7 @@ def read_data(settings):
         root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
         # Only REFER's layout has splits of several owners.
         whose = f"{dataset} ({split_owner})" if dataset in IMAGES else dataset
-        name = root.name if root.is_file() else whose
+        name = root.name if root.is_file() else only_table(root) or whose
     records = read_records(root, dataset, split_owner)
     if settings.train_on not in records:
         records |= read_records(root, dataset, split_owner, [settings.train_on])

@@ -2,7 +2,7 @@
 
 import pytest
 import tiny
-from command import read_rows, run
+from command import last_line, read_rows, run
 
 
 def test_problems_are_counted_and_named(capsys, tmp_path):
@@ -62,3 +62,11 @@ def test_shards_without_what_is_held_out_elsewhere(capsys, samples, tmp_path):
     assert "train: 24 refs, 24 sentences, 24 images" in printed
     configs = {path.name for path in (tmp_path / "refer_segmentation").glob("gref*[!v]")}
     assert {"gref_google", "gref_google_without_all"} <= configs
+
+
+def test_a_table_without_a_good_row(capsys, tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("image,expression,mask,split\nnone.png,cup,none.png,train\n")
+    with pytest.warns(UserWarning, match="1 of 1 rows are bad and left out"):
+        assert run("prepare", table) == 2
+    assert last_line(capsys).endswith(f"no usable expression in {table}")

@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from keras_cmsa.data.readers.entries import read_json
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS, checked_settings
 from keras_cmsa.data.ref_shapes.samples import CATEGORIES, draw_sample
 
@@ -86,13 +87,12 @@ def _is_complete(root, settings):
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
-    manifest = root / MANIFEST
-    if not manifest.is_file():
+    if not (root / MANIFEST).is_file():
         raise FileExistsError(
             f"wanted a new or empty folder as the root of RefShapes. Received: {root}, which holds "
             f"something else (it has no {MANIFEST}). Choose another root"
         )
-    found = json.loads(manifest.read_text())["settings"]
+    found = settings_of(root)
     if found != settings:
         raise FileExistsError(
             f"{root} holds RefShapes with other settings; a root holds one flavour with one choice "
@@ -100,6 +100,27 @@ def _is_complete(root, settings):
             "this folder"
         )
     return True
+
+
+def settings_of(root):
+    """The settings that a root of RefShapes was written with: a dict with the `flavour`.
+
+    Raises:
+        FileNotFoundError: if it has no `ref_shapes.json`.
+        ValueError: if this file is damaged.
+    """
+    manifest = Path(root) / MANIFEST
+    content = read_json(manifest)
+    try:
+        settings = content["settings"]
+        if settings["flavour"] in LAYOUTS:
+            return settings
+    except (LookupError, TypeError):
+        pass
+    raise ValueError(
+        f"{manifest} is damaged: wanted settings with a flavour, one of {', '.join(LAYOUTS)}. Draw "
+        "RefShapes anew, or remove this file if the data are others"
+    )
 
 
 def _rename(folder, root, settings):

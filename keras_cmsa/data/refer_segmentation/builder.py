@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import json
 import re
 from itertools import groupby
 from pathlib import Path
@@ -16,8 +15,8 @@ from keras_cmsa.data.check import check_records
 from keras_cmsa.data.readers.table import is_table
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
-from keras_cmsa.data.ref_shapes.writer import MANIFEST
-from keras_cmsa.data.shards.read import CONFIG_NAMES, config_name
+from keras_cmsa.data.ref_shapes.writer import MANIFEST, settings_of
+from keras_cmsa.data.shards.read import CONFIG_NAMES, TABLE, config_name
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 
@@ -71,15 +70,13 @@ def config_of(root, dataset, split_owner="", without=()):
         `SourceConfig`.
 
     Raises:
-        ValueError: if there is no such config.
+        ValueError: if there is no such config, or the `ref_shapes.json` is damaged.
     """
     root = Path(root)
     if is_table(root):
-        return _config(f"table_{re.sub(r'[^A-Za-z0-9_-]', '_', root.stem)}", "table")
-    manifest = root / MANIFEST
-    if manifest.is_file():
-        flavour = json.loads(manifest.read_text("utf-8"))["settings"]["flavour"]
-        name = f"ref_shapes_{_without_plus(flavour)}"
+        return _config(f"{TABLE}{re.sub(r'[^A-Za-z0-9_-]', '_', root.stem)}", "table")
+    if (root / MANIFEST).is_file():
+        name = f"ref_shapes_{_without_plus(settings_of(root)['flavour'])}"
     else:
         name = config_name(dataset, split_owner)
     config = {config.name: config for config in CONFIGS}.get(name)

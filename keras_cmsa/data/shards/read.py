@@ -38,6 +38,7 @@ CONFIG_NAMES = {
     ("refclef", "berkeley"): "refclef_berkeley",
     ("referit", ""): "referit",
 }
+TABLE = "table_"  # how the names of configs of tables begin
 
 
 class StoredImage:
@@ -141,6 +142,15 @@ def prepared_configs(data_dir):
     )
 
 
+def only_table(data_dir):
+    """The config of a table of one's own if it is all that is prepared in a folder, else None.
+
+    Like the table itself it needs no name.
+    """
+    names = prepared_configs(data_dir)
+    return names[0] if len(names) == 1 and names[0].startswith(TABLE) else None
+
+
 def read_shards(data_dir, config="unc", splits=None):
     """Reads a prepared data set.
 
@@ -204,9 +214,11 @@ def _config_folder(data_dir, config):
     # An incomplete folder does not match: TFDS renames it when it is written completely.
     found = sorted((data_dir / TFDS_NAME / config).glob("[0-9]*/dataset_info.json"))
     if not found:
+        there = prepared_configs(data_dir)
+        what_to_do = "Give its name as dataset (--dataset), or prepare" if there else "Prepare"
         raise FileNotFoundError(
-            f"wanted {TFDS_NAME}/{config} in {data_dir}. Received: "
-            f"{', '.join(prepared_configs(data_dir)) or 'none'}. keras-cmsa prepare writes it"
+            f"wanted {TFDS_NAME}/{config} in {data_dir}. Received: {', '.join(there) or 'none'}. "
+            f"{what_to_do} the data set there: keras-cmsa prepare"
         )
     return found[-1].parent
 

@@ -18,7 +18,7 @@ from keras_cmsa.data.leakage import held_out_images
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.record import count
 from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.shards.read import prepared_configs, read_shards
+from keras_cmsa.data.shards.read import TFDS_NAME, prepared_configs, read_shards
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.utils.locks import alone
 
@@ -92,6 +92,40 @@ def test_cocos_images_stay_as_they_are_stored(one_ref, tmp_path):
             prepared(records, tmp_path / "tfds", "unc")
     (found,) = read_shards(tmp_path / "tfds", "unc")["train"]
     np.testing.assert_array_equal(found.image(), noise)
+
+
+def write_table(folder, name, splits):
+    """A table of an image and a row for each split."""
+    Image.new("RGB", (12, 8)).save(folder / "1.png")
+    rows = [f'1.png,left cup,"[1, 1, 6, 1, 6, 7]",{split}' for split in splits]
+    (folder / name).write_text("\n".join(["image,expression,mask,split", *rows]))
+    return folder / name
+
+
+def test_the_only_table_of_a_folder_needs_no_name(tmp_path):
+    """Of two, or of another data set, the name must be given."""
+    splits = ["train", "val-2", "testA", "x" * 50, "7", "Train"]  # each of another form
+    for name in ("cups.csv", "mugs.CSV"):
+        table = write_table(tmp_path, name, splits)
+        records = read_records(table)
+        assert list(records) == splits
+        prepare.prepare(records, config_of(table, "refcoco", "unc"), tmp_path / table.stem)
+        same(read_records(tmp_path / table.stem), records)
+    shutil.copytree(tmp_path / "cups" / TFDS_NAME, tmp_path / TFDS_NAME)
+    shutil.copytree(tmp_path / "mugs" / TFDS_NAME, tmp_path / TFDS_NAME, dirs_exist_ok=True)
+    message = r"wanted refer_segmentation/unc .* Received: table_cups, table_mugs. Give its name as"
+    with pytest.raises(FileNotFoundError, match=message):
+        read_records(tmp_path)
+    same(read_records(tmp_path, "table_mugs"), records)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"settings": {"flavour": ["unc"]}}'])
+def test_a_damaged_manifest_is_named(tmp_path, content):
+    (tmp_path / "ref_shapes.json").write_text(content)
+    with pytest.raises(ValueError, match=r"ref_shapes\.json is (damaged|not whole JSON)"):
+        config_of(tmp_path, "refcoco", "unc")
+    with pytest.raises(ValueError, match=r"ref_shapes\.json is (damaged|not whole JSON)"):
+        write_ref_shapes(tmp_path)
 
 
 def test_ref_shapes_have_configs(tmp_path):
