@@ -1,6 +1,5 @@
 """Scores of masks at the size of the original image, and the paper's numbers of many of them."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +7,10 @@ import numpy as np
 
 from keras_cmsa.data.record import Record
 from keras_cmsa.inference.masks import PROFILES
+from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
 
+COLUMNS = ("image", "ref_id", "sentence_id", "expression", "kind", "iou")
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -94,9 +95,10 @@ def write_scores(folder, scores):
     """
     for split, found in scores.items():
         with replaced(Path(folder) / f"scores_{split}.csv") as file:
-            rows = csv.writer(file)
-            rows.writerow(["image", "ref_id", "sentence_id", "expression", "kind", "iou"])
-            for s in found:
-                r = s.record
-                name = r.image_path.name
-                rows.writerow([name, r.ref_id, r.sentence_id, r.expression, r.kind, f"{s.iou:.6f}"])
+            write_rows(file, [COLUMNS, *map(row_of, found)])
+
+
+def row_of(score):
+    r = score.record
+    iou = f"{score.iou:.6f}"
+    return [r.image_path.name, r.ref_id, r.sentence_id, r.expression, r.kind, iou]

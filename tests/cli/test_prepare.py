@@ -3,6 +3,7 @@
 import pytest
 import tiny
 from command import last_line, read_rows, run
+from PIL import Image
 
 
 def test_problems_are_counted_and_named(capsys, tmp_path):
@@ -70,3 +71,12 @@ def test_a_table_without_a_good_row(capsys, tmp_path):
     with pytest.warns(UserWarning, match="1 of 1 rows are bad and left out"):
         assert run("prepare", table) == 2
     assert last_line(capsys).endswith(f"no usable expression in {table}")
+
+
+def test_problems_run_nothing_in_a_spreadsheet(tmp_path):
+    table = tmp_path / "mine.csv"
+    Image.new("RGB", (12, 8)).save(tmp_path / "=1.png")
+    table.write_text("image,expression,mask,split\n=1.png,=1+1 cups,none.png,train\n")
+    assert run("prepare", table, "--problems", tmp_path / "problems.csv") == 2
+    (row,) = read_rows(tmp_path / "problems.csv")
+    assert row["expression"] == "'=1+1 cups" and row["image"] == str(tmp_path / "=1.png")

@@ -10,7 +10,6 @@ and it reads back a data set that was written but not verified. Only writing sta
 beginning.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import numpy as np
 from keras_cmsa.data.check import describe_remarks, examine
 from keras_cmsa.data.readers.entries import warn_each
 from keras_cmsa.data.shards.read import TFDS_NAME, read_examples, write_index
+from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
 from keras_cmsa.utils.locks import alone
 from keras_cmsa.utils.progress import with_progress_bar
@@ -173,10 +173,10 @@ def _size_and_time(path):
 def write_skipped(path, problems):
     """Writes the records that are left out, `[(record, reason), ...]`, as CSV."""
     with replaced(path) as file:
-        rows = csv.writer(file)
-        rows.writerow(["split", "image", "ref_id", "sentence_id", "expression", "reason"])
+        write_rows(file, [["split", "image", "ref_id", "sentence_id", "expression", "reason"]])
         for r, reason in problems:
-            rows.writerow([r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason])
+            row = [r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason]
+            write_rows(file, [row])
 
 
 def verify(builder, records):
