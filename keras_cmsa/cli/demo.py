@@ -4,6 +4,7 @@ import signal
 import sys
 
 from keras_cmsa.cli.options import Model
+from keras_cmsa.utils.command_line import check_within
 from keras_cmsa.utils.silence import import_keras
 
 
@@ -20,6 +21,7 @@ def demo(*, model: Model, host: str = "127.0.0.1", port: int = 7860):
     port
         To listen on.
     """
+    check_within(1, 65535, port=port)
     import_keras()
     from keras_cmsa.inference.predictor import Predictor
     from keras_cmsa.serving.demo import gradio, serve

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
 from keras_cmsa.utils.command_line import check_at_least
-from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.files import check_folder, replaced
 from keras_cmsa.utils.silence import import_keras
 
 METRICS = "metrics.json"
@@ -53,6 +53,7 @@ def evaluate(
     """
     check_at_least(1, limit=limit)
     check_at_least(0, failures=failures)
+    check_folder(output)
     import_keras()
     from keras_cmsa.data.sources import read_records
     from keras_cmsa.evaluation.report import print_metrics

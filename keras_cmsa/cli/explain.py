@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from keras_cmsa.cli.options import Model
+from keras_cmsa.utils.files import check_folder
 from keras_cmsa.utils.silence import import_keras
 
 
@@ -41,6 +42,7 @@ def explain(
 
     if not expressions:
         raise ValueError('wanted one "EXPRESSION" or more after the image; see explain --help')
+    check_folder(output)
     pixels = read_image(image)
     truths = read_truths(truth, expressions, pixels.shape[:2])
     import_keras()

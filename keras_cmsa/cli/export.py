@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from keras_cmsa.cli.options import Model
-from keras_cmsa.utils.files import size_of_folder
+from keras_cmsa.utils.command_line import check_at_least
+from keras_cmsa.utils.files import check_folder, size_of_folder
 from keras_cmsa.utils.silence import import_keras
 
 
@@ -51,6 +52,8 @@ def export(
     warmup
         Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
     """
+    check_at_least(1, version=version)
+    check_folder(output if form == "saved_model" else output.parent)
     import_keras()
     from keras_cmsa.export import portable
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from keras_cmsa.cli.options import DataDir, Dataset, SplitOwner
+from keras_cmsa.utils.files import check_file, check_folder
 
 
 def prepare(
@@ -34,6 +35,8 @@ def prepare(
         Write every expression that has to be skipped, with the reason, to this CSV file. (With an
         output it is there in any case, beside the data set.)
     """
+    check_folder(output)
+    check_file(problems)
     from keras_cmsa.data.check import problems_table
     from keras_cmsa.data.leakage import held_out_images, remove_held_out
     from keras_cmsa.data.record import describe_counts

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Literal
 
+from keras_cmsa.utils.command_line import check_at_least
+from keras_cmsa.utils.files import check_folder
+
 
 def synthesize(
     root: Path, *, flavour: Literal["unc", "unc+", "gref", "referit"] = "unc", seed: int = 0
@@ -18,6 +21,8 @@ def synthesize(
     seed
         The same seed gives the same files.
     """
+    check_at_least(0, seed=seed)
+    check_folder(root)
     from keras_cmsa.data.ref_shapes import write_ref_shapes
 
     write_ref_shapes(root, flavour, seed=seed)

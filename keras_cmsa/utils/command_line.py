@@ -36,6 +36,13 @@ def check_at_least(least, **values):
             raise ValueError(f"{as_flag(name)} must be at least {least}. Received: {value}")
 
 
+def check_within(least, most, **values):
+    """Raises a `ValueError` that names the flag of a number outside of `least` to `most`."""
+    for name, value in values.items():
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"{as_flag(name)} must be {least} to {most}. Received: {value}")
+
+
 def as_flag(name):
     """The flag of a parameter on the command line."""
     return f"--{name.replace('_', '-')}"

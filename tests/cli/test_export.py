@@ -70,7 +70,7 @@ def test_bad_input_is_one_line(capsys, preset, tmp_path):
     (tmp_path / "cmsa" / "5").mkdir(parents=True)
     asked = ["export", tmp_path / "cmsa", "--model", preset]
     assert "is there already, and may be in service" in refused(capsys, *asked, "--version", "5")
-    assert "version must be a positive integer" in refused(capsys, *asked, "--version", "0")
+    assert "--version must be at least 1. Received: 0" in refused(capsys, *asked, "--version", "0")
     assert "must end in .onnx" in refused(
         capsys, "export", tmp_path / "model.bin", "--model", preset, "--format", "onnx"
     )

@@ -51,6 +51,43 @@ def test_bad_input_is_one_line(capsys, tmp_path):
     assert "refs(unc).p is missing" in refused(capsys, "prepare", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "demo --port 0",
+        "demo --port -1",
+        "demo --port 65536",
+        "evaluate data --limit 0",
+        "evaluate data --limit -1",
+        "evaluate data --failures -1",
+        "export out --version 0",
+        "export out --version -3",
+        "synthesize out --seed -1",
+    ],
+)
+def test_numbers_are_checked_before_anything_is_read(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_CMSA_MODEL", "none")
+    *_, flag, value = command.split()
+    message = refused(capsys, *command.split())
+    assert message.startswith(f"keras-cmsa: {flag} must be ") and message.endswith(f": {value}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["evaluate data -o {}", "explain photo.png box -o {}", "export {}", "synthesize {}",
+     "export {}/a.onnx --format onnx", "prepare data --output {}", "prepare data --problems {}/x.csv"],
+)  # fmt: skip
+def test_places_are_checked_before_anything_is_read(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("KERAS_CMSA_MODEL", "none")
+    (tmp_path / "file").write_text("mine")
+    place = tmp_path / "file" / "out"
+    message = refused(capsys, *command.format(place).split())
+    assert message.startswith("keras-cmsa: wanted a fo") or "in a folder that is there" in message
+    assert str(place) in message and "partial" not in message
+
+
 def test_the_model_may_stand_in_the_environment(
     models_kept, preset, photo_path, monkeypatch, capsys
 ):

@@ -6,7 +6,7 @@ import sys
 import cyclopts
 import pytest
 
-from keras_cmsa.utils.command_line import run
+from keras_cmsa.utils.command_line import check_at_least, check_within, run
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,17 @@ def test_a_fault_of_ours_is_not_hidden():
 
     with pytest.raises(KeyError):
         run(app, [], "program")
+
+
+def test_numbers_below_or_beyond_are_named():
+    check_at_least(1, steps=1, limit=None)
+    check_within(1, 3, port=3)
+    for value in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=r"^--batch-size must be at least 1. Received: "):
+            check_at_least(1, batch_size=value)
+    for value in (0, 4, -1):
+        with pytest.raises(ValueError, match=rf"^--port must be 1 to 3. Received: {value}$"):
+            check_within(1, 3, port=value)
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
