@@ -1,5 +1,6 @@
 """Recurrences over the words of an expression; padding changes nothing."""
 
+import numpy as np
 from keras import ops
 
 
@@ -28,7 +29,8 @@ def scan_words(step, state, inputs, word_mask):
 
 def last_word(sequence, word_mask):
     """The entries of a sequence `(B, N, ...)` at the last word of each expression: `(B, ...)`."""
-    place = ops.arange(1, word_mask.shape[1] + 1)
+    # As NumPy: ONNX asks whoever runs a file for the tensors that a model was built with.
+    place = np.arange(1, word_mask.shape[1] + 1, dtype="int32")
     last = ops.max(ops.where(word_mask, place, 0), axis=1, keepdims=True)  # (B, 1)
     chosen = align(ops.equal(place, last), sequence)
     return ops.sum(ops.where(chosen, sequence, ops.zeros_like(sequence)), axis=1)

@@ -1,0 +1,114 @@
+"""Every system on the backbone that it was published with, in every form of a file."""
+
+import keras
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.models import backbones
+from keras_cmsa.models.systems import SYSTEMS, build_system
+
+tf = pytest.importorskip("tensorflow")
+
+SIZE = 64
+SIZES = {"word_dim": 4, "attention_dim": 3, "fusion_dim": 5, "max_words": tiny.WORDS}
+OTHERS = {"lstm_cnn": "vgg16", "dmn": "pyramid_resnet101"}
+FORMS = {"savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
+
+
+def systems_of(backbone):
+    return [name for name in SYSTEMS if OTHERS.get(name, "dilated_resnet101") == backbone]
+
+
+@pytest.fixture(scope="module", params=["dilated_resnet101", "pyramid_resnet101", "vgg16"])
+def joint(request):
+    """All systems of a backbone behind one of it, whose conversion is what takes minutes."""
+    keras.utils.set_random_seed(0)
+    backbone = getattr(backbones, request.param)(SIZE, weights=None)
+    stir_norms(backbone)
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    words = keras.Input((tiny.WORDS,), dtype="int32", name="words")
+    maps, outputs = backbone(image), {}
+    for name in systems_of(request.param):
+        found = head(name, [(SIZE // x.shape[1], x.shape[-1]) for x in backbone.outputs])
+        outputs |= {f"{name}_{key}": x for key, x in found([*maps, words]).items()}
+    return keras.Model({"image": image, "words": words}, outputs, name="joint")
+
+
+def stir_norms(model):
+    """Statistics and scales that folding has to reckon with."""
+    rng = np.random.default_rng(0)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.4, 0.6, w.shape) for w in layer.get_weights()])
+
+
+class StandIn:
+    """A backbone without a weight that remembers what it gave."""
+
+    def __init__(self, maps):
+        self.model = tiny.weightless_backbone(keras, SIZE, maps)
+        self.input_shape = self.model.input_shape
+
+    def __call__(self, image):
+        self.maps = self.model(image)
+        return self.maps
+
+
+def head(name, maps):
+    """A system from the maps of its backbone and the words to all its outputs."""
+    from keras_cmsa.models.cmsa import with_all_outputs
+
+    stand_in = StandIn(maps)
+    system = build_system(name, 10, image_size=SIZE, backbone=stand_in, **SIZES)
+    inputs = [*stand_in.maps, system.input["words"]]
+    return keras.Model(inputs, with_all_outputs(system).output, name=name)
+
+
+def run_savedmodel(path, inputs):
+    loaded = tf.saved_model.load(str(path))
+    return {name: x.numpy() for name, x in loaded.serve(inputs).items()}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_system_was_built_with_no_tensor_that_a_file_would_ask_for(name):
+    """What `test_a_file_computes_what_its_system_does` finds in minutes, in a second."""
+    maps = {"vgg16": [(32, 5)], "pyramid_resnet101": [(2**i, 3) for i in range(1, 6)]}
+    model = head(name, maps.get(OTHERS.get(name), [(8, 5), (8, 6), (8, 7)]))
+    assert captured(model) == []
+
+
+def test_the_mean_that_published_backbones_subtract_is_no_such_tensor():
+    image = keras.Input((8, 8, 3))
+    assert captured(keras.Model(image, backbones.caffe_pixels(image))) == []
+
+
+def captured(model):
+    """Names of what the graph of a model takes beside its inputs and its weights."""
+    specs = [tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in model.inputs]
+    call = tf.function(lambda *x: model(x if len(x) > 1 else x[0], training=False))
+    graph = call.get_concrete_function(*specs)
+    return [x.name for x in graph.inputs[len(specs) :] if x.dtype != tf.resource]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folded", [False, True], ids=["as it is", "folded"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_computes_what_its_system_does(joint, tmp_path, form, folded):
+    from keras_cmsa.export import portable
+    from keras_cmsa.export.folding import fold_batch_norms
+    from keras_cmsa.utils.silence import silenced
+
+    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}.get(form, "keras"))
+    model = fold_batch_norms(joint) if folded else joint
+    inputs = portable.random_inputs(joint, 10)
+    wanted = joint.predict_on_batch(inputs)
+    path = tmp_path / f"joint{FORMS[form]}"
+    if form == "savedmodel":
+        with silenced():
+            model.export(path, verbose=False)
+    else:
+        portable.convert(model, path, form)
+    run = {"savedmodel": run_savedmodel, "onnx": portable.run_onnx, "litert": portable.run_litert}
+    portable.check_outputs(run[form](path, inputs), wanted, path)
+    assert all(np.std(value) > 0 for value in wanted.values() if value.size > 2)
