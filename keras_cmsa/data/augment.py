@@ -36,20 +36,31 @@ BEFORE_PLACE = frozenset(
 )
 # "left" means "remaining" before one of these words, as in "left over".
 AFTER_REMAINING = frozenset("alone behind out over".split())
+# Beside one of these words, or in quotation marks, "left" may be what is to be read in the image.
+# Mirrored letters are no other word.
+OF_TEXT = frozenset(
+    "say says said saying read reads reading write writes written writing print printed word words "
+    "worded wording letter letters lettered lettering text texts spell spells spelled spelling "
+    "label labels labeled labelled title titled name names named caption call called marked".split()
+)
+QUOTED = re.compile(
+    r"""["“”„«»‹›「『](.*?)["“”„«»‹›」』]|(?<!\w)['‘‚](.*?)['’‘](?!\w)""", re.DOTALL
+)
 
 
-def mirror_expression(expression):
+def mirror_expression(expression, raw=""):
     """Swaps left and right in an expression, for a mirrored image.
 
     Args:
         expression: `str`.
+        raw: the expression as it was written, if its quotation marks are not in `expression`.
 
     Returns:
         The words of the expression with left and right swapped, joined by spaces; or None if the
         swap may change the meaning. Then the image must not be mirrored.
     """
     words = split_words(expression)
-    if UNSAFE.intersection(words):
+    if UNSAFE.intersection(words) or _tells_of_text(words, f"{expression}\n{raw}"):
         return None
     for before, word, after in zip(["", *words], words, [*words[1:], ""]):
         is_just = word == "right" and after in AFTER_JUST and before not in BEFORE_PLACE
@@ -57,6 +68,17 @@ def mirror_expression(expression):
         if is_just or is_remaining:
             return None
     return " ".join(DIRECTION.sub(lambda match: OPPOSITE[match[0]], word) for word in words)
+
+
+def _tells_of_text(words, written):
+    """Whether a direction in an expression may be text in the image."""
+    if OF_TEXT.intersection(words):
+        return _has_direction(words)
+    return any(_has_direction(split_words("".join(quoted))) for quoted in QUOTED.findall(written))
+
+
+def _has_direction(words):
+    return any(DIRECTION.search(word) for word in words)
 
 
 class Augmentation:

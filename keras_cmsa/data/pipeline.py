@@ -123,7 +123,7 @@ def mirror_words(records, words, vocabulary):
         `(mirrored_words, can_flip)`: `(n, N)` int32 and `(n,)` boolean. A record that cannot be
         mirrored keeps its words.
     """
-    expressions = [mirror_expression(record.expression) for record in records]
+    expressions = [mirror_expression(record.expression, record.raw) for record in records]
     can_flip = np.array([expression is not None for expression in expressions])
     mirrored_words = words.copy()
     changed = [

@@ -1,13 +1,14 @@
 """Augmentation: expressions stay true, samples stay whole, colours stay colours."""
 
 import colorsys
+import dataclasses
 
 import numpy as np
 import pytest
 import tiny
 
 from keras_cmsa.data.augment import Augmentation, mirror_expression
-from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.data.pipeline import RecordBatches, mirror_words
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.text import Vocabulary, split_words
 
@@ -33,10 +34,34 @@ STILL = {"scale": None, "brightness": 0, "contrast": 0, "saturation": 0}
         ("guy at 3 oclock", None),
         ("rt guy", None),
         ("r side", None),
+        ("sign that says left", None),
+        ("the word RIGHT on the wall", None),
+        ("bottle labelled turnleft", None),
+        ("man reading on the right", None),
+        ("sign with “left” on it", None),
+        ("the 'turn right' sign", None),
+        ('arrow "to the left"', None),
+        ("the dogs' bowl on the left, not the cat's", "the dogs bowl on the right not the cat s"),
+        ('the "stop" sign on the left', "the stop sign on the right"),
+        ("sign that says stop", "sign that says stop"),
     ],
 )
 def test_words_of_the_mirrored_scene(expression, expected):
     assert mirror_expression(expression) == expected
+
+
+def test_quotation_marks_may_stand_in_the_raw_expression_alone(tmp_path):
+    """A reader takes them out of the words."""
+    assert mirror_expression("sign left", "Sign ‘LEFT’!") is None
+    assert mirror_expression("sign left", "Sign, left!") == "sign right"
+    record = tiny.records(tmp_path, 1)[0]
+    quoted = dataclasses.replace(record, expression="box left", raw='box "left"')
+    plain = dataclasses.replace(record, expression="box left", raw="box, left")
+    vocabulary = tiny.vocabulary()
+    words = vocabulary.encode(["box left"] * 2)
+    mirrored, can_flip = mirror_words([quoted, plain], words, vocabulary)
+    assert can_flip.tolist() == [False, True]
+    np.testing.assert_array_equal(mirrored, vocabulary.encode(["box left", "box right"]))
 
 
 def test_mirroring_twice_gives_every_real_expression_back(samples):
