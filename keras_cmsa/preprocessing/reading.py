@@ -4,24 +4,24 @@ This module needs only NumPy and Pillow. `keras_cmsa.export.graph.images` follow
 a TensorFlow graph.
 """
 
-import io
 import mmap
 import os
-import re
 import warnings
-from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from keras_cmsa.preprocessing.headers import EXIF, check_scans, read_exif, read_orientation
-
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-
-# This takes 600 MB as float32. A photo has a fifth of these pixels.
-MAX_PIXELS = 50_000_000
+from keras_cmsa.preprocessing.headers import EXIF
+from keras_cmsa.preprocessing.opening import (
+    MAX_PIXELS,
+    check_size,
+    decode,
+    decoding,
+    load,
+    open_image,
+    orientation_of,
+    refuse_folder,
+)
 
 # {EXIF orientation: function that turns the stored pixels, (H, W, 3) or (H, W), upright}
 UPRIGHT = {
@@ -35,9 +35,6 @@ UPRIGHT = {
     8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
 ON_THEIR_SIDE = (5, 6, 7, 8)  # the orientations that swap height and width
-
-# {how a grey PNG of few bits is stored: its largest level}
-WHITE = {"1": 1, "L;2": 3, "L;4": 15, "L": 255}
 
 
 def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
@@ -71,7 +68,7 @@ def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
         ValueError: if the file is not an image, is too large, cut short or damaged, or has more
             parts or scans than `keras_cmsa.preprocessing.headers` allows.
     """
-    loaded = _load(source, max_pixels)
+    loaded = load(source, max_pixels)
     is_as_wanted = stored_size is not None and loaded.image.size[::-1] == tuple(stored_size)
     return _upright(_rgb(loaded.image, loaded.name), 1 if is_as_wanted else loaded.orientation)
 
@@ -96,7 +93,7 @@ def read_mask(source, max_pixels=MAX_PIXELS):
         FileNotFoundError, ValueError: as in `read_image`; also for colours of 16 bits, of which
             Pillow keeps the high byte only.
     """
-    loaded = _load(source, max_pixels)
+    loaded = load(source, max_pixels)
     if loaded.image.mode[0] in "FI":
         inside = np.nan_to_num(np.asarray(loaded.image)) != 0
     elif ";16" in loaded.storage:
@@ -105,7 +102,7 @@ def read_mask(source, max_pixels=MAX_PIXELS):
             f"opacity of 16 bits ({loaded.storage})"
         )
     else:
-        with _decoding(loaded.name):
+        with decoding(loaded.name):
             *colours, opacity = map(np.asarray, loaded.image.convert("RGBA").split())
         least = 128 if loaded.is_lossy else 1
         inside = (np.max(colours, axis=0) >= least) & (opacity >= least)
@@ -145,11 +142,11 @@ def read_stored_size(path, max_pixels=MAX_PIXELS):
     Returns:
         `((height, width), orientation)`: pixels, and 1 to 8 as in EXIF; 1 is upright.
     """
-    _refuse_folder(path)
+    refuse_folder(path)
     with open(path, "rb") as file:
         is_empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
         data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        image, orientation = _open(file, data, str(path), max_pixels)
+        image, orientation = open_image(file, data, str(path), max_pixels)
         return image.size[::-1], orientation
 
 
@@ -178,178 +175,11 @@ def to_pixels(image, max_pixels=MAX_PIXELS):
             )
         image = Image.fromarray(np.ascontiguousarray(image))
     if isinstance(image, Image.Image):
-        _check_size(image, "the image", max_pixels)
-        orientation = _orientation(image, image.info.get("exif", b"").removeprefix(EXIF))
-        _decode(image, "the image")
+        check_size(image, "the image", max_pixels)
+        orientation = orientation_of(image, image.info.get("exif", b"").removeprefix(EXIF))
+        decode(image, "the image")
         return _upright(_rgb(image, "the image"), orientation)
     return read_image(image, max_pixels)
-
-
-class _Loaded(NamedTuple):
-    """An image whose pixels are decoded and not yet turned.
-
-    Attributes:
-        image: `PIL.Image.Image`.
-        orientation: 1 to 8, as in EXIF.
-        is_lossy: whether the file's format changes pixels.
-        storage: how the pixels lie in the file, in Pillow's words, such as `"RGB;16B"`.
-        name: the file in errors.
-    """
-
-    image: Image.Image
-    orientation: int
-    is_lossy: bool
-    storage: str
-    name: str
-
-
-def _load(source, max_pixels):
-    data, name = _content(source)
-    image, orientation = _open(io.BytesIO(data), data, name, max_pixels)
-    with _named(name):
-        check_scans(data)
-    storage = _decode(image, name)
-    return _Loaded(image, orientation, _is_lossy(image, data), storage, name)
-
-
-def _decode(image, name):
-    """Decodes the pixels of an opened image, and says how they are stored."""
-    storage = _storage(image)
-    transparent = _transparent_colour(image, storage)
-    with _decoding(name):
-        image.load()
-    if storage and image.format == "PNG":
-        # Only now: loading looks at what comes after the pixels too.
-        image.info.pop("transparency", None)
-        if transparent is not None:
-            image.info["transparency"] = transparent
-    return storage
-
-
-def _content(source):
-    """The bytes of a file, and its name in errors."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source), "the image given as bytes"
-    if hasattr(source, "read"):
-        data, name = source.read(), str(getattr(source, "name", "the image file"))
-        if isinstance(data, bytes):
-            return data, name
-        raise ValueError(f"wanted {name} open in binary mode. Received: a file open as text")
-    if isinstance(source, (str, os.PathLike)):
-        _refuse_folder(source)
-        return Path(source).read_bytes(), str(source)
-    if hasattr(source, "read_bytes"):
-        return source.read_bytes(), str(source)
-    raise ValueError(
-        "wanted an image: a path, the bytes of a file, an open file, a PIL image or a uint8 array. "
-        f"Received: {type(source).__name__} {source!r:.60}"
-    )
-
-
-def _refuse_folder(path):
-    if Path(path).is_dir():
-        raise ValueError(f"wanted an image file. Received: the folder {path}")
-
-
-def _open(file, data, name, max_pixels):
-    """Reads the header only: `(image, orientation)`.
-
-    Args:
-        file: the open file.
-        data: its content, `bytes` or `mmap`.
-    """
-    with _named(name):
-        exif = read_exif(data)  # first, because Pillow's own loops have no bound
-    try:
-        image = Image.open(file, formats=FORMATS)
-    except UnidentifiedImageError:
-        raise ValueError(
-            f"{name} is not an image, or its header is cut short. "
-            f"Wanted one of {', '.join(FORMATS)}"
-        ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(
-            f"{name}: wanted an image of 1 to {max_pixels:,} pixels. "
-            f"Received: a larger one. {error}"
-        ) from None
-    except Exception as error:  # as in _decoding
-        raise _decoding_error(name, error) from error
-    _check_size(image, name, max_pixels)
-    return image, _orientation(image, exif)
-
-
-def _orientation(image, exif):
-    """The EXIF orientation, 1 to 8. `exif` is the block of a JPEG or PNG."""
-    if image.format == "TIFF":
-        return 1  # Pillow turns it, and gives the upright size
-    if image.format == "WEBP":
-        exif = image.info.get("exif", b"").removeprefix(EXIF)
-    return read_orientation(exif)
-
-
-def _check_size(image, name, max_pixels):
-    width, height = image.size
-    if not 0 < width * height <= max_pixels:
-        raise ValueError(
-            f"{name}: wanted an image of 1 to {max_pixels:,} pixels. "
-            f"Received: {width} x {height} pixels. Scale it down first"
-        )
-
-
-@contextmanager
-def _named(name):
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-@contextmanager
-def _decoding(name):
-    try:
-        yield
-    # Pillow raises nearly any error on a damaged file: OSError, SyntaxError, struct.error, ...
-    except Exception as error:
-        raise _decoding_error(name, error) from error
-
-
-def _decoding_error(name, error):
-    return ValueError(
-        f"{name} cannot be decoded: {error}. It may be damaged or cut short; fetch it again"
-    )
-
-
-def _storage(image):
-    """How the pixels of an opened image lie in its file, as Pillow says; empty if it does not."""
-    tile = getattr(image, "tile", ())  # empty once it is loaded; an image of an array has none
-    how = tile[0][3] if tile else ""
-    how = how[0] if isinstance(how, tuple) and how else how
-    return how if isinstance(how, str) else ""
-
-
-def _transparent_colour(image, storage):
-    """The one transparent colour of a PNG, as 8-bit levels like its pixels; None if there is none.
-
-    Pillow has the levels of the file. Bits that a level cannot have do not count, as in libpng.
-    """
-    colour = image.info.get("transparency")
-    if ";16" in storage:
-        return None  # a full comparison needs the low bytes, which are gone
-    if image.mode in ("L", "1") and isinstance(colour, int):
-        white = WHITE.get(storage, 255)
-        return (colour & white) * 255 // white
-    if image.mode == "RGB" and isinstance(colour, tuple):
-        return tuple(level & 255 for level in colour)
-    return colour
-
-
-def _is_lossy(image, data):
-    if image.format == "WEBP":
-        kind = re.search(rb"VP8[ L]", data[12:])  # the chunk of the pixels; L is lossless
-        return kind is not None and kind[0] == b"VP8 "
-    if image.format == "TIFF":
-        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
-    return image.format in ("JPEG", "MPO")
 
 
 def _upright(pixels, orientation):
@@ -360,7 +190,7 @@ def _rgb(image, name):
     """The pixels as stored, not turned: `(H, W, 3)` uint8."""
     if image.mode[0] in "FI":
         return np.repeat(_eight_bits(image, name)[..., np.newaxis], 3, axis=-1)
-    with _decoding(name):
+    with decoding(name):
         if image.has_transparency_data:
             layer = image.convert("RGBA")
             image = Image.new("RGB", layer.size, "white")

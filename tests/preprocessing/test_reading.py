@@ -430,6 +430,14 @@ def test_not_an_image(content):
         read_image(content)
 
 
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path):
+    path = tmp_path / "video.mp4"
+    with path.open("wb") as file:
+        file.truncate(2_000_000_000)  # which takes no room on the disk
+    with pytest.raises(ValueError, match=r"video\.mp4: wanted .* of at most 1,000,000,000 bytes"):
+        read_image(path)
+
+
 def test_a_file_open_as_text_is_refused(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("a red box")
