@@ -32,8 +32,8 @@ def field(entry, key, kind, where):
     if type(entry) is not dict:
         raise ValueError(f"{where}: wanted a dict. Received: {type(entry).__name__}")
     value = entry.get(key)
-    if type(value) is float and value.is_integer() and isinstance(0, kind):
-        value = int(value)
+    if isinstance(0, kind):
+        value = whole(value)
     # A boolean is an integer to Python, but `true` is not a height.
     if isinstance(value, kind) and type(value) is not bool:
         check_storable(value, key, where)
@@ -41,6 +41,11 @@ def field(entry, key, kind, where):
     received = type(entry[key]).__name__ if key in entry else "nothing"
     wanted = getattr(kind, "__name__", kind)
     raise ValueError(f"{where}: wanted {key!r} of type {wanted}. Received: {received}")
+
+
+def whole(value):
+    """`480.0` as the integer 480; any other value as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def check_storable(value, key, where):

@@ -26,6 +26,7 @@ from keras_cmsa.data.readers.entries import (
     read_json,
     select_splits,
     warn_each,
+    whole,
 )
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.text import split_words
@@ -157,8 +158,9 @@ def _records_of(root, sizes, objects, entry, limit):
 def _size(sizes, name, where):
     """`(height, width)` of an image; the file has `[width, height]`."""
     size = sizes.get(name)
-    if type(size) is not list or len(size) != 2 or not all(type(n) is int and n > 0 for n in size):
+    sides = [whole(side) for side in size] if type(size) is list else []
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise ValueError(
             f"{where}: wanted [width, height] as the size of {name}. Received: {size!r:.60}"
         )
-    return size[1], size[0]
+    return sides[1], sides[0]

@@ -115,6 +115,16 @@ def test_bad_regions_are_named_or_left_out(release, queries, message):
     assert [r.raw for r in records["train"]] == ["ground"]
 
 
+def test_a_size_may_be_written_with_a_point(release):
+    (release / "referit_imsize.json").write_text('{"7.jpg": [12.0, 8.0]}')
+    record = read_referit(release)["train"][0]
+    assert (record.height, record.width) == (8, 12) and type(record.height) is int
+    for size in ("[12.5, 8]", "[12]", "{}", "[0.0, 8]", "[true, 8]"):
+        (release / "referit_imsize.json").write_text(f'{{"7.jpg": {size}}}')
+        with pytest.raises(ValueError, match=r"wanted \[width, height\] as the size of 7.jpg"):
+            read_referit(release)
+
+
 def test_a_region_that_is_written_in_two_ways_is_named(release):
     """Both would be one ref, with two masks."""
     path = release / "referit_query_train.json"
