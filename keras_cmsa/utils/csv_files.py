@@ -8,6 +8,8 @@ import contextlib
 import csv
 import io
 
+from keras_cmsa.utils.files import as_text, shown
+
 # A spreadsheet takes a cell that begins like this for a formula, and runs it.
 FORMULA = tuple("=+-@＝＋－＠\t\r\n")
 WHAT_TO_DO = "Save the table as CSV in UTF-8 with commas"
@@ -34,38 +36,19 @@ def read_rows(path, columns, torn=False):
         content = file.read()
     if torn:
         content = content[: content.rfind(b"\n") + 1]
-    located_cells = _cells(_decoded(content, path), path)
+    located_cells = _cells(as_text(content, path, WHAT_TO_DO), path)
     line, names = next(located_cells, (1, []))
     names = [name.strip() for name in names]
     if any(names.count(column) != 1 for column in columns):
         raise ValueError(
             f"{path}, line {line}: wanted each of the columns {', '.join(columns)} once, with "
-            f"commas between. Received: {_shown(','.join(names))}. {WHAT_TO_DO}"
+            f"commas between. Received: {shown(','.join(names))}. {WHAT_TO_DO}"
         )
     rows = []
     with contextlib.suppress(ValueError) if torn else contextlib.nullcontext():
         for line, cells in located_cells:
             rows.append((line, _row(names, cells, f"{path}, line {line}")))
     return rows
-
-
-def _decoded(content, path):
-    """The text of a file, which must be UTF-8."""
-    try:
-        text = content.decode("utf-8-sig")
-        start, encoding = text.find("\0"), "UTF-16"  # half of UTF-16 is NUL, which is UTF-8 too
-    except UnicodeDecodeError as error:
-        start, encoding = error.start, "latin-1"
-        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            encoding = "UTF-16"
-    if start < 0:
-        return text
-    line = content[:start].count(b"\n")
-    lines = content.decode(encoding, errors="replace").splitlines() or [""]
-    raise ValueError(
-        f"{path}, line {line + 1}: wanted text in UTF-8. Received another encoding: "
-        f"{_shown(lines[min(line, len(lines) - 1)])}. {WHAT_TO_DO}"
-    )
 
 
 def _cells(text, path):
@@ -79,8 +62,9 @@ def _cells(text, path):
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
-            f"{path}, line {line}: {error}. Received: {_shown(text.splitlines()[line - 1])}. Close "
-            "each quotation mark, and write two for one inside a text in quotation marks"
+            f"{path}, line {line}: a quotation mark is not closed or stands inside a text: {error}. "
+            f"Received: {shown(text.splitlines()[line - 1])}. Close each quotation mark, and write "
+            "two for one inside a text in quotation marks"
         ) from None
     finally:
         csv.field_size_limit(before)
@@ -90,13 +74,9 @@ def _row(names, cells, where):
     if len(cells) != len(names):
         raise ValueError(
             f"{where}: wanted {len(names)} cells, one for each column. Received {len(cells)}: "
-            f"{_shown(','.join(cells))}. Put a text with a comma in quotation marks"
+            f"{shown(','.join(cells))}. Put a text with a comma in quotation marks"
         )
     return dict(zip(names, cells))
-
-
-def _shown(text):
-    return repr(text if len(text) <= 100 else f"{text[:97]}...")
 
 
 def write_rows(file, rows):

@@ -113,6 +113,39 @@ def mode_of(path):
     return 0o666 & ~umask
 
 
+def as_text(content, path, what_to_do):
+    """The text of a file, which must be UTF-8.
+
+    Args:
+        content: its bytes.
+        path: of the file.
+        what_to_do: the end of the error.
+
+    Raises:
+        ValueError: if it is in another encoding; names the line and shows it.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        start, encoding = text.find("\0"), "UTF-16"  # half of UTF-16 is NUL, which is UTF-8 too
+    except UnicodeDecodeError as error:
+        start, encoding = error.start, "latin-1"
+        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            encoding = "UTF-16"
+    if start < 0:
+        return text
+    line = content[:start].count(b"\n")
+    lines = content.decode(encoding, errors="replace").splitlines() or [""]
+    raise ValueError(
+        f"{path}, line {line + 1}: wanted text in UTF-8. Received another encoding: "
+        f"{shown(lines[min(line, len(lines) - 1)])}. {what_to_do}"
+    )
+
+
+def shown(text):
+    """A text, or its beginning, as an error shows it."""
+    return repr(text if len(text) <= 100 else f"{text[:97]}...")
+
+
 def write_png(path, picture):
     """Writes `(H, W, 3)` uint8 or a mask `(H, W)` bool as PNG, whole or not at all."""
     from PIL import Image

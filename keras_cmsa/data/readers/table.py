@@ -10,6 +10,7 @@ COCO's run lengths. Paths are relative to the table's folder and stay in it. In 
 is an object with these four keys, and polygons or run lengths are plain JSON instead of text.
 """
 
+import io
 import json
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.preprocessing.text import split_words
 from keras_cmsa.utils.csv_files import read_rows
+from keras_cmsa.utils.files import as_text, shown
 from keras_cmsa.utils.names import checked_split, path_inside
 
 COLUMNS = ("image", "expression", "mask", "split")
@@ -94,14 +96,17 @@ def _csv_rows(path):
 
 def _json_rows(path):
     """The rows of a JSON Lines file: `[(where, row), ...]`."""
-    rows, number = [], 0
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    rows.append((f"{path}, line {number}", json.loads(line)))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON Lines in UTF-8 at line {number}: {error}") from error
+    rows = []
+    text = as_text(path.read_bytes(), path, "Save the table in UTF-8")
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        try:
+            if line.strip():
+                rows.append((f"{path}, line {number}", json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number}: wanted an object in JSON. Received: "
+                f"{shown(line.strip())}: {error}"
+            ) from error
     return rows
 
 

@@ -177,9 +177,22 @@ def test_bad_masks_are_found_by_the_check(folder):
             b"image,expression,mask,split\n1.png,cup,m.png,train\n1.png,cup, left,m.png,train\n",
             r"t\.csv, line 3: wanted 4 cells, .* Received 5: '1\.png,cup, left,m\.png,train'",
         ),
-        ("t.jsonl", b'{"image": 1}\n{"image"', "not JSON Lines in UTF-8 at line 2"),
-        ("t.jsonl", b"\xff\n", "not JSON Lines in UTF-8"),
-        ("t.jsonl", b"[" * 100_000, "not JSON Lines in UTF-8 at line 1"),
+        (
+            "t.jsonl",
+            b'{"image": 1}\n{"image"',
+            "t.jsonl, line 2: wanted an object in JSON. Received: '{\"image\"'",
+        ),
+        (
+            "t.jsonl",
+            b"{}\n\xe9\n",
+            "line 2: wanted text in UTF-8. .*: 'é'. Save the table in UTF-8",
+        ),
+        (
+            "t.jsonl",
+            '{"image": 1}'.encode("utf-16"),
+            "line 1: wanted text in UTF-8. .* '{\"image\": 1}'",
+        ),
+        ("t.jsonl", b"[" * 100_000, "line 1: wanted an object in JSON"),
         ("t.jsonl", b"[]\n", "line 1: wanted a dict. Received: list"),
         (
             "t.xlsx",
