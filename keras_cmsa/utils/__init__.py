@@ -1,1 +1,1 @@
-"""Helpers without a subject of their own: whole files, quiet imports, missing extras."""
+"""Helpers without a subject of their own: whole files, CSV, names, quiet imports, missing extras."""

@@ -62,7 +62,7 @@ def _cells(text, path):
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(
-            f"{path}, line {line}: a quotation mark is not closed or stands inside a text: {error}. "
+            f"{path}, line {line}: a quotation mark is open or stands inside a text: {error}. "
             f"Received: {shown(text.splitlines()[line - 1])}. Close each quotation mark, and write "
             "two for one inside a text in quotation marks"
         ) from None
