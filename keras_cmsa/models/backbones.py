@@ -11,15 +11,14 @@ import keras
 from keras import layers, ops
 
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
+PAPER_STAGES = ("conv3", "conv4", "conv5")  # of pretrained weights
 # ImageNet's mean in BGR. The published weights expect images from which it is subtracted.
 CAFFE_MEAN = (103.939, 116.779, 123.68)
 # Res4 and Res5 keep the stride of Res3 and widen their 3x3 kernels instead (DeepLab).
 DILATION = {"conv4": 2, "conv5": 4}
 
 
-def dilated_resnet101(
-    image_size=320, weights="imagenet", train_stages=("conv3", "conv4", "conv5"), freeze_norm=None
-):
+def dilated_resnet101(image_size=320, weights="imagenet", train_stages=None, freeze_norm=None):
     """ResNet-101 at stride 8, with dilation 2 in Res4 and 4 in Res5 instead of their strides.
 
     Args:
@@ -27,7 +26,8 @@ def dilated_resnet101(
         weights: `"imagenet"` (from `keras.applications`, downloaded once), the path of a weights
             file of `keras.applications.ResNet101(include_top=False)`, or `None` for random weights.
             The paper starts from DeepLab weights trained on COCO.
-        train_stages: the stages to train, a subset of `STAGES` ("conv3" is the paper's Res3).
+        train_stages: the stages to train, a subset of `STAGES` ("conv3" is the paper's Res3). `None`:
+            Res3, Res4 and Res5 of pretrained weights, and all of random ones.
         freeze_norm: keep batch normalisation at its stored statistics. `None`: only if there are
             pretrained weights.
 
@@ -47,9 +47,7 @@ def dilated_resnet101(
     return resnet101(image_size, weights, train_stages, freeze_norm, dilate, ends)
 
 
-def pyramid_resnet101(
-    image_size=512, weights="imagenet", train_stages=("conv3", "conv4", "conv5"), freeze_norm=None
-):
+def pyramid_resnet101(image_size=512, weights="imagenet", train_stages=None, freeze_norm=None):
     """ResNet-101 as published, at stride 32, with a map at each power of two.
 
     Args:
@@ -80,7 +78,7 @@ def resnet101(image_size, weights, train_stages, freeze_norm, clone_function, en
 
     The other arguments and errors are those of `dilated_resnet101`.
     """
-    unknown = set(train_stages) - set(STAGES)
+    unknown = set(train_stages or ()) - set(STAGES)
     if unknown:
         raise ValueError(f"train_stages must be among {STAGES}. Received: {sorted(unknown)}")
     published = published_resnet101(weights)
@@ -92,6 +90,8 @@ def resnet101(image_size, weights, train_stages, freeze_norm, clone_function, en
     changed.set_weights(published.get_weights())
     if freeze_norm is None:
         freeze_norm = weights is not None
+    if train_stages is None:
+        train_stages = STAGES if weights is None else PAPER_STAGES
     for layer in changed.layers:
         is_norm = isinstance(layer, layers.BatchNormalization)
         layer.trainable = layer.name.split("_")[0] in train_stages and not (is_norm and freeze_norm)
@@ -101,14 +101,15 @@ def resnet101(image_size, weights, train_stages, freeze_norm, clone_function, en
     return keras.Model(image, features(caffe_pixels(image)), name="backbone")
 
 
-def vgg16(image_size=512, weights="imagenet", train_convolutions=False):
+def vgg16(image_size=512, weights="imagenet", train_convolutions=None):
     """VGG-16 at stride 32, with its three dense layers turned into convolutions.
 
     Args:
         image_size: side of the square input in pixels, a multiple of 32.
         weights: `"imagenet"`, the path of a weights file of `keras.applications.VGG16()`, or `None`
             for random weights.
-        train_convolutions: also train the 13 convolutions, which Hu et al. keep frozen.
+        train_convolutions: also train the 13 convolutions. `None`: only if they are random; Hu et
+            al. keep pretrained ones frozen.
 
     Returns:
         `keras.Model` named "backbone": `(B, S, S, 3)` RGB in 0..255 -> list of one map
@@ -123,6 +124,8 @@ def vgg16(image_size=512, weights="imagenet", train_convolutions=False):
     published = published_weights(
         keras.applications.VGG16, weights, "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
     )
+    if train_convolutions is None:
+        train_convolutions = weights is None
     return fully_convolutional(published, image_size, train_convolutions)
 
 

@@ -11,6 +11,7 @@ from keras_cmsa.models.backbones import (
     fully_convolutional,
     pyramid_resnet101,
     small_resnet,
+    vgg16,
 )
 
 pytestmark = pytest.mark.keras
@@ -113,6 +114,27 @@ def test_dilated_resnet_trains_the_stages_asked_for(seeded, resnets):
     assert kernels == {"conv4", "conv5"}
     assert {w.name for w in resnets.ours.trainable_weights} == {"kernel", "bias"}
     assert len(resnets.ours.trainable_weights) == 2 * (3 * (23 + 3) + 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [dilated_resnet101, pyramid_resnet101, vgg16])
+def test_a_backbone_of_random_weights_trains_whole(seeded, build):
+    """Only pretrained stages are worth keeping; what stages were asked for are trained alone."""
+    backbone = build(64, weights=None)
+    frozen = {w.path for w in backbone.non_trainable_weights}
+    assert all(path.endswith(("moving_mean", "moving_variance")) for path in frozen)
+    if build is vgg16:
+        assert not build(64, weights=None, train_convolutions=False).layers[-4].trainable_weights
+    else:
+        only = build(64, weights=None, train_stages=("conv5",)).trainable_weights
+        assert {w.path.split("_")[0].split("/")[-1] for w in only} == {"conv5"}
+
+
+@pytest.mark.slow
+def test_pretrained_stages_stay_as_the_paper_has_them(seeded, resnets):
+    trained = dilated_resnet101(64, resnets.path).trainable_weights
+    stages = {w.path.split("_")[0].split("/")[-1] for w in trained}
+    assert stages == {"conv3", "conv4", "conv5"}
 
 
 @pytest.mark.slow
