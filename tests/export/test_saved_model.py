@@ -21,13 +21,13 @@ ALLOWED_OPS = set(
     AddN AddV2 All Any Assert AssignVariableOp AvgPool BatchMatMulV2 BiasAdd BroadcastGradientArgs
     BroadcastTo Case Cast ConcatV2 Const Conv2D Cumsum DecodeBmp DecodeGif DecodeJpeg DecodePng
     DecodeRaw DenseBincount DisableCopyOnRead Einsum EncodePng EnsureShape Equal Exp ExpandDims
-    ExtractJpegShape Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity IdentityN If
-    IgnoreErrorsDataset InitializeTableFromTextFileV2 LeftShift Less LessEqual LogicalAnd LogicalNot
-    LogicalOr LookupTableFindV2 LowerBound MapDataset MatMul Max MaxPool Maximum Mean
-    MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OneHot Pack Pad PadV2 PartitionedCall
-    Placeholder Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv ReduceDataset
-    Relu Reshape ResizeBilinear RestoreV2 ReverseV2 RightShift Round Rsqrt SaveV2 Select SelectV2
-    Shape ShardedFilename Sigmoid Size Slice Softmax Split Sqrt Square Squeeze
+    ExtractJpegShape Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity
+    IdentityN If IgnoreErrorsDataset InitializeTableFromTextFileV2 LeftShift Less LessEqual
+    LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LowerBound MapDataset MatMul Max MaxPool
+    Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OneHot Pack Pad PadV2
+    PartitionedCall Placeholder Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv
+    ReduceDataset Relu Reshape ResizeBilinear RestoreV2 ReverseV2 RightShift Round Rsqrt SaveV2
+    Select SelectV2 Shape ShardedFilename Sigmoid Size Slice Softmax Split Sqrt Square Squeeze
     StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StaticRegexFullMatch
     StopGradient StridedSlice StridedSliceGrad StringJoin StringLength StringSplitV2 Sub Substr Sum
     Tanh TensorDataset TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
