@@ -22,12 +22,12 @@ def replaced(path, mode="w"):
     Raises:
         OSError: if the file cannot be written; names `path`.
     """
-    asked, path = path, Path(os.path.realpath(path))
     options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         with open(path, mode, **options) as file:
             yield file
         return
+    asked, path = path, Path(os.path.realpath(path))
     with _named(asked):
         # The standard library's name is new and opened exclusively: no planted link is followed.
         # A whole name before it could be more than the disk takes.

@@ -79,6 +79,16 @@ def test_a_pipe_is_written_to(tmp_path):
     assert read == ["through"] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="has no names for open files")
+def test_what_stands_for_an_open_pipe_is_written_to():
+    """As /dev/stdout does, which leads to no path."""
+    out, into = os.pipe()
+    write(f"/dev/fd/{into}", "through")
+    os.close(into)
+    with open(out) as file:
+        assert file.read() == "through"
+
+
 def test_masks_and_pictures_as_png(tmp_path):
     mask = np.eye(4, 6, dtype=bool)
     write_png(tmp_path / "mask.png", mask)
