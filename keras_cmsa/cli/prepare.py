@@ -45,7 +45,7 @@ def prepare(
 
     records = read_records(data_dir, dataset, split_owner, on_bad="skip")
     if "train" in records:
-        held_out = held_out_images(data_dir, dataset)
+        held_out = held_out_images(data_dir, dataset, records)
         records["train"] = remove_held_out(records["train"], held_out, exclude_images_of)
     if output:
         source = data_dir, dataset, split_owner, exclude_images_of

@@ -14,43 +14,71 @@ from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
 from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.readers.referit import QUERY, REGION
 from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
-from keras_cmsa.data.shards.read import CONFIG_NAMES, INDEX_FILE, TFDS_NAME
+from keras_cmsa.data.readers.table import is_table
+from keras_cmsa.data.shards.read import CONFIG_NAMES, INDEX_FILE, TFDS_NAME, WITHOUT, only_table
+
+# Splits to train on: no data set holds them out.
+TRAINED_ON = ("train", "trainval")
 
 # {data set or config: where its images lie}; data sets of the same images have the same value.
 COLLECTIONS = {**IMAGES, "refexp": IMAGES["refcocog"], "referit": IMAGES["refclef"]}
 COLLECTIONS |= {name: COLLECTIONS[dataset] for (dataset, _), name in CONFIG_NAMES.items()}
 
 
-def held_out_images(root, dataset):
+def held_out_images(root, dataset, records=None, train_on="train"):
     """Finds the held-out images in a folder that belong to the same collection as a data set.
 
     Warns about files that cannot be read.
 
     Args:
-        root: the folder of one data set or several.
+        root: the folder of one data set or several, or the file of a table.
         dataset: as in `read_records`. Data sets of other images are skipped.
+        records: `{split: [Record, ...]}` of the data set. A table of your own, or its shards, has
+            no images but its own, and these say which are held out.
+        train_on: the split of `records` to train on.
 
     Returns:
         `{"<dataset>/<split owner>/<split>": {image id, ...}}` for all splits but train and
         trainval. A release without split owners has the key `"<dataset>/<split>"`, a prepared data
-        set `"<config>/<split>"`.
+        set `"<config>/<split>"`, a table `"<name of the file>/<split>"`.
     """
-    if dataset not in COLLECTIONS:  # a table of your own
-        return {}
     root, images = Path(root), {}
-    for read in (_shards_images, _refs_images, _refexp_images, _referit_images):
-        try:
-            for source, name, image_id in read(root):
-                if COLLECTIONS.get(source) is COLLECTIONS[dataset]:
-                    images.setdefault(name, set()).add(image_id)
-        except (ValueError, TypeError, AttributeError) as error:
-            # The training set's own reader reports its damage; damage elsewhere must not stop it.
-            warnings.warn(f"not all files were searched for shared images: {error}", stacklevel=2)
+    if own := name_of_own(root, dataset):
+        images = {f"{own}/{split}": ids_of(found) for split, found in (records or {}).items()}
+        images.pop(f"{own}/{train_on}", None)
+    else:
+        for read in (_shards_images, _refs_images, _refexp_images, _referit_images):
+            try:
+                for source, name, image_id in read(root):
+                    if collection(source) is collection(dataset):
+                        images.setdefault(name, set()).add(image_id)
+            except (ValueError, TypeError, AttributeError) as error:
+                # The training set's own reader reports its damage; damage elsewhere must not stop
+                # it.
+                warnings.warn(
+                    f"not all files were searched for shared images: {error}", stacklevel=2
+                )
     return {
         name: image_ids - {None}
         for name, image_ids in images.items()
-        if not name.endswith(("/train", "/trainval"))
+        if name.rpartition("/")[2] not in TRAINED_ON and image_ids
     }
+
+
+def name_of_own(root, dataset):
+    """The name of a data set that shares its images with no other; None if it may share them."""
+    if is_table(root):
+        return root.stem
+    return only_table(root) or (None if collection(dataset) else dataset)
+
+
+def collection(name):
+    """Where the images of a data set or config lie; None: it shares them with no other."""
+    return COLLECTIONS.get(name.partition(WITHOUT)[0])
+
+
+def ids_of(records):
+    return {record.image_id for record in records}
 
 
 def count_shared_images(records, held_out):
@@ -63,7 +91,7 @@ def count_shared_images(records, held_out):
     Returns:
         `{name: number}` with the names of `held_out`; names without shared images are left out.
     """
-    images = {record.image_id for record in records}
+    images = ids_of(records)
     numbers = {name: len(images & image_ids) for name, image_ids in held_out.items()}
     return {name: number for name, number in numbers.items() if number}
 

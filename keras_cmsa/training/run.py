@@ -149,7 +149,7 @@ def read_data(settings):
                 f"{root} has no split {name_of_split!r}; there is: {there or 'none'}. Give one of "
                 f"them as --{flag}"
             )
-    held_out = held_out_images(root, dataset)
+    held_out = held_out_images(root, dataset, records, settings.train_on)
     training = remove_held_out(records[settings.train_on], held_out, settings.exclude_images_of)
     return Data(root, dataset, name, records | {settings.train_on: training})
 

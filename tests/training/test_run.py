@@ -42,10 +42,28 @@ def test_data_in_a_table(root, tmp_path):
     assert data.name == "mine.csv" and set(data.records) == {"train", "val"}
 
 
+def test_a_table_with_an_image_in_two_splits_is_told_of_it(root, tmp_path, capsys):
+    """Whatever its splits are called; the flag that is named takes the image out."""
+    first, second = (str(x.relative_to(tmp_path)) for x in sorted(root.rglob("*.jpg"))[:2])
+    rows = [
+        f'{image},red box,"[1, 1, 6, 1, 6, 7]",{split}'
+        for image, split in ((first, "fit"), (second, "fit"), (second, "dev"))
+    ]
+    (tmp_path / "mine.csv").write_text("\n".join(["image,expression,mask,split", *rows]))
+    given = {"data_dir": str(tmp_path / "mine.csv"), "train_on": "fit", "validate_on": "dev"}
+    assert len(run.read_data(Settings(**given)).records["fit"]) == 2
+    assert capsys.readouterr().out == (
+        "The training set has 1 images of mine/dev (--exclude-images-of mine/dev removes them)\n"
+    )
+    (left,) = run.read_data(Settings(**given, exclude_images_of=("mine/dev",))).records["fit"]
+    assert left.image_path == tmp_path / first and not capsys.readouterr().out
+
+
 def test_data_in_the_shards_of_a_table(monkeypatch, tmp_path):
     (tmp_path / "refer_segmentation/table_mine/1.0.0").mkdir(parents=True)
     (tmp_path / "refer_segmentation/table_mine/1.0.0/dataset_info.json").write_text("{}")
     monkeypatch.setattr(run, "read_records", lambda *_: {"train": [1], "val": [2]})
+    monkeypatch.setattr(run, "held_out_images", lambda *_: {})
     monkeypatch.setattr(run, "remove_held_out", lambda records, *_: records)
     assert run.read_data(Settings(data_dir=str(tmp_path))).name == "table_mine"
 

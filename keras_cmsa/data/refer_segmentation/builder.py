@@ -16,7 +16,7 @@ from keras_cmsa.data.readers.table import is_table
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.ref_shapes.writer import MANIFEST, settings_of
-from keras_cmsa.data.shards.read import CONFIG_NAMES, TABLE, config_name
+from keras_cmsa.data.shards.read import CONFIG_NAMES, TABLE, WITHOUT, config_name
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 
@@ -87,7 +87,7 @@ def config_of(root, dataset, split_owner="", without=()):
         )
     if without:
         removed = "_and_".join(_without_plus(split).replace("/", "_") for split in sorted(without))
-        config = dataclasses.replace(config, name=f"{name}_without_{removed}")
+        config = dataclasses.replace(config, name=f"{name}{WITHOUT}{removed}")
     return config
 
 

@@ -26,6 +26,9 @@ from keras_cmsa.utils.files import replaced
 TFDS_NAME = "refer_segmentation"
 INDEX_FILE = "sentences.json"
 
+# In the name of a config, before the splits whose images were left out of train.
+WITHOUT = "_without_"
+
 # {(dataset, split owner) of `read_records`: name of the config}
 CONFIG_NAMES = {
     ("refcoco", "unc"): "unc",
