@@ -103,6 +103,7 @@ def test_a_file_computes_what_its_system_does(joint, tmp_path, form, folded):
     model = fold_batch_norms(joint) if folded else joint
     inputs = portable.random_inputs(joint, 10)
     wanted = joint.predict_on_batch(inputs)
+    portable.check_outputs(model.predict_on_batch(inputs), wanted, "the model")
     path = tmp_path / f"joint{FORMS[form]}"
     if form == "savedmodel":
         with silenced():
