@@ -9,9 +9,10 @@ Model = Annotated[
     str,
     Parameter(
         env_var="KERAS_CMSA_MODEL",
-        help="A trained model: the folder of a preset, as training leaves it; a version that export "
-        "wrote (a program that TensorFlow runs: take only those you trust); hf://user/name; or "
-        "kaggle://user/model/keras/variation.",
+        help="A trained model: the folder of a preset, as training leaves it, whose model.keras is "
+        "checked and runs no code; hf://user/name or kaggle://user/model/keras/variation, which are "
+        "presets too; or a version that export wrote (loading it runs its graph, so take only those "
+        "you trust; explain and export take none).",
     ),
 ]
 DataDir = Annotated[

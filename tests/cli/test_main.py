@@ -42,6 +42,19 @@ def test_each_help_says_what_a_model_is(capsys):
             assert kind in page.replace("│ ", ""), (command, kind)
 
 
+def test_each_help_says_what_runs_and_what_is_checked(capsys):
+    """A SavedModel is a program; a preset's file is data."""
+    for command in ("segment", "evaluate", "explain", "demo", "export"):
+        run(command, "--help")
+        page = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        for part in (
+            "model.keras is checked and runs no code",
+            "loading it runs its graph, so take only those you trust",
+            "explain and export take none",
+        ):
+            assert part in page, (command, part)
+
+
 def test_a_command_that_is_not_there(capsys):
     assert run("segmnt", "photo.jpg") != 0
     assert "segment" in capsys.readouterr().err
