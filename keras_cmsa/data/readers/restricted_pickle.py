@@ -13,6 +13,11 @@ import re
 import struct
 from pathlib import Path
 
+# Three times those of the largest published file. A step, which is a byte of some files, takes up to
+# 115 bytes of memory, so that reading takes 3 GB at most.
+MAX_BYTES = 100_000_000
+MAX_STEPS = 20_000_000
+
 # Ids have at most 64 bits. A longer integer could only slow the reader down.
 MAX_DIGITS = 20
 MAX_INTEGER_BYTES = 9
@@ -30,7 +35,8 @@ DAMAGE_ERRORS = (ValueError, IndexError, KeyError, TypeError, struct.error)
 def read_plain_pickle(path):
     """Reads a pickle of plain data, without running any code in it.
 
-    Byte strings (all strings of Python 2) become text: they are decoded as UTF-8 if that is
+    A file of more than `MAX_BYTES` is not opened, and one of more than `MAX_STEPS` opcodes not read to
+    its end. Byte strings (all strings of Python 2) become text: they are decoded as UTF-8 if that is
     possible, else as Latin-1.
 
     Args:
@@ -42,10 +48,11 @@ def read_plain_pickle(path):
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file imports a name (the error says which), holds more than plain data,
-            or is damaged.
+            is too large, or is damaged.
     """
-    reader = _Reader(Path(path).read_bytes())
+    reader = _Reader()
     try:
+        reader.data = _bytes_of(Path(path))
         return reader.read()
     except _RefusedError as error:
         raise ValueError(
@@ -59,6 +66,13 @@ def read_plain_pickle(path):
         ) from error
 
 
+def _bytes_of(path):
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise _RefusedError(f"has {size:,} bytes, more than {MAX_BYTES:,}")
+    return path.read_bytes()
+
+
 class _RefusedError(Exception):
     """The pickle holds more than plain data. The message continues the sentence "<path> ..."."""
 
@@ -66,17 +80,20 @@ class _RefusedError(Exception):
 class _Reader:
     """The pickle machine: a stack with marks, and a memo of earlier items."""
 
-    def __init__(self, data):
-        self.data = data
+    def __init__(self):
+        self.data = b""
         self.position = 0
         self.stack = []
         self.marks = []
         self.memo = {}
 
     def read(self):
-        while (opcode := self.take(1)) != b".":  # STOP
+        for _ in range(MAX_STEPS):
+            opcode = self.take(1)
+            if opcode == b".":  # STOP
+                return self.stack.pop()
             OPCODES[opcode](self)
-        return self.stack.pop()
+        raise _RefusedError(f"takes more than {MAX_STEPS:,} steps to read")
 
     def take(self, length):
         """The next `length` bytes."""

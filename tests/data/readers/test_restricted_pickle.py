@@ -2,12 +2,15 @@
 
 import os
 import pickle
+import pickletools
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 from one_ref import REF
 
+from keras_cmsa.data.readers import restricted_pickle
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
 
@@ -118,6 +121,46 @@ def test_broken_pickle_names_the_file(one_ref, content):
     ):
         read_refer(one_ref.path)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "step", [b"]", b"}", b"\x94", b"(", b"N\x85", b"]\x94", b"(l"], ids=lambda x: x.hex()
+)
+def test_a_file_of_too_many_steps_is_not_read_to_its_end(tmp_path, monkeypatch, step):
+    """A byte of each of them takes up to 115 bytes of memory."""
+    monkeypatch.setattr(restricted_pickle, "MAX_STEPS", 1000)
+    path = tmp_path / "steps.p"
+    path.write_bytes(b"]" + step * (900 // len(step)) + b".")
+    read_plain_pickle(path)
+    path.write_bytes(b"]" + step * 100_000 + b".")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"steps\.p takes more than 1,000 steps to read\. "):
+        read_plain_pickle(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < path.stat().st_size * 2 + 300_000
+
+
+def test_a_large_file_is_not_opened(tmp_path):
+    path = tmp_path / "large.p"
+    with open(path, "wb") as file:
+        file.truncate(restricted_pickle.MAX_BYTES + 1)  # takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"large\.p has 100,000,001 bytes, more than 100,000,000"):
+        read_plain_pickle(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+def test_the_limits_leave_room_for_the_published_files(samples):
+    """Three times the bytes and the steps of the sentences that the largest files have."""
+    sentences = {"refcoco/refs(unc).p": 142_210, "refcocog/refs(google).p": 104_560}
+    for name, published in sentences.items():
+        content = (samples / "refer" / name).read_bytes()
+        here = sum(len(ref["sentences"]) for ref in pickle.loads(content))
+        steps = sum(1 for _ in pickletools.genops(content))
+        assert 3 * published * len(content) / here < restricted_pickle.MAX_BYTES
+        assert 3 * published * steps / here < restricted_pickle.MAX_STEPS
 
 
 def test_far_memo_index_costs_no_memory(tmp_path):
