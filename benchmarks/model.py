@@ -18,7 +18,7 @@ import measure
 import numpy as np
 from rich.console import Console
 
-from keras_cmsa.models.backbones import dilated_resnet101, small_resnet
+from keras_cmsa.models.backbones import PAPER_STAGES, dilated_resnet101, small_resnet
 from keras_cmsa.models.cmsa import build_cmsa
 from keras_cmsa.training.loop import compile_model
 from keras_cmsa.training.settings import SMALL, Settings
@@ -38,7 +38,9 @@ def build(image_size, small):
     if small:
         backbone = small_resnet(image_size)
     else:
-        backbone = dilated_resnet101(image_size, weights=None, freeze_norm=True)
+        backbone = dilated_resnet101(
+            image_size, weights=None, train_stages=PAPER_STAGES, freeze_norm=True
+        )
     model = build_cmsa(
         VOCABULARY_SIZE,
         image_size,

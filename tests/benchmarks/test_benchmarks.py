@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.keras
@@ -219,6 +220,16 @@ def test_other_backends_are_refused(monkeypatch, backend):
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     with pytest.raises(ValueError, match=f"Received: '{backend}'"):
         measure.compiled(None, ())
+
+
+def test_predictor_counts_pixels_on_the_threshold_apart():
+    """A batch of another size may round them otherwise; any other difference is a miss."""
+    import predictor
+
+    found = np.array([0.2, 0.5 - 4e-6, 0.5 + 4e-6, 0.5 + 4e-5, 0.9])
+    mask = found >= 0.5
+    counts = predictor.count_differences(mask, [mask, ~mask], found)
+    assert counts == {"pixels_that_differ": 3, "pixels_of_rounding": 2}
 
 
 @pytest.mark.slow
