@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 from keras import layers
 
@@ -87,16 +88,24 @@ def export(model, preprocessor, path, fold_norms, form):
 def convert(model, path, form):
     """Writes a model in a form of `FORMS`, unseen."""
     # The interpreter of LiteRT has no operations for the loop of an LSTM.
-    loops = [x for x in model.layers if isinstance(x, layers.LSTM)] if form == "litert" else []
-    before = [layer.unroll for layer in loops]
+    loops = [(layer, layer.unroll) for layer in lstms(model)] if form == "litert" else []
     try:
-        for layer in loops:
+        for layer, _ in loops:
             layer.unroll = True
         with silenced():
             model.export(str(path), format=form, verbose=False)
     finally:
-        for layer, unroll in zip(loops, before):
+        for layer, unroll in loops:
             layer.unroll = unroll
+
+
+def lstms(model):
+    """Yields the LSTMs of a model and of the models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from lstms(layer)
+        elif isinstance(layer, layers.LSTM):
+            yield layer
 
 
 def random_inputs(model, vocabulary_size):
