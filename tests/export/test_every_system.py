@@ -11,8 +11,8 @@ from keras_cmsa.models.systems import SYSTEMS, build_system
 
 tf = pytest.importorskip("tensorflow")
 
-SIZE = 64
-SIZES = {"word_dim": 4, "attention_dim": 3, "fusion_dim": 5, "max_words": tiny.WORDS}
+SIZE, WORDS = 64, 2  # graphs grow with the words
+SIZES = {"word_dim": 4, "attention_dim": 3, "fusion_dim": 5, "max_words": WORDS}
 OTHERS = {"lstm_cnn": "vgg16", "dmn": "pyramid_resnet101"}
 FORMS = {"savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
 GIGABYTES = {"savedmodel": 4, "onnx": 16, "litert": 16}
@@ -29,7 +29,7 @@ def joint(request):
     backbone = getattr(backbones, request.param)(SIZE, weights=None)
     stir_norms(backbone)
     image = keras.Input((SIZE, SIZE, 3), name="image")
-    words = keras.Input((tiny.WORDS,), dtype="int32", name="words")
+    words = keras.Input((WORDS,), dtype="int32", name="words")
     maps, outputs = backbone(image), {}
     for name in systems_of(request.param):
         found = head(name, [(SIZE // x.shape[1], x.shape[-1]) for x in backbone.outputs])
@@ -107,6 +107,8 @@ def test_a_file_computes_what_its_system_does(joint, tmp_path, form, folded):
     model = fold_batch_norms(joint) if folded else joint
     inputs = portable.random_inputs(joint, 10)
     wanted = joint.predict_on_batch(inputs)
+    # Else nothing would be compared: outputs are held to a share of their largest value, or of 1.
+    assert all(np.std(x) > 0.01 for name, x in wanted.items() if name.endswith("_logits"))
     portable.check_outputs(model.predict_on_batch(inputs), wanted, "the model")
     path = tmp_path / f"joint{FORMS[form]}"
     if form == "savedmodel":
@@ -116,4 +118,3 @@ def test_a_file_computes_what_its_system_does(joint, tmp_path, form, folded):
         portable.convert(model, path, form)
     run = {"savedmodel": run_savedmodel, "onnx": portable.run_onnx, "litert": portable.run_litert}
     portable.check_outputs(run[form](path, inputs), wanted, path)
-    assert all(np.std(value) > 0 for value in wanted.values() if value.size > 2)
