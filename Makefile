@@ -13,11 +13,11 @@ TORCH_VENV := .venv-torch
 
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
-MODEL := -m "keras and not slow"
+MODEL := -m "keras and not slow and not table"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-long test-jax test-torch lint format docs clean
+.PHONY: demo test test-all test-long test-table test-jax test-torch lint format docs clean
 
 # uv if it is there (seconds), pip otherwise (a minute or two).
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -40,7 +40,7 @@ demo: $(VENV)/.installed
 
 # Minutes: what needs no more than the clone.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not samples"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not samples and not table"
 
 # All there is on TensorFlow, and the model's quick tests on JAX and PyTorch: half an hour.
 test-all: test test-long test-jax test-torch
@@ -48,6 +48,10 @@ test-all: test test-long test-jax test-torch
 # What `make test` leaves out.
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow or samples"
+
+# Every system in every form of a file: too long and too large for CI.
+test-table: $(VENV)/.installed
+	$(BIN)/python -m pytest -m table
 
 test-jax: $(VENV)/.installed
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(MODEL)

@@ -61,8 +61,8 @@ def refine(image, logits, crf=None):
     logits = np.asarray(logits, "float32")
     if image.shape != (*logits.shape, 3):
         raise ValueError(
-            f"wanted an image of the size of the logits and 3 channels, got {image.shape} for "
-            f"{logits.shape}"
+            f"wanted an image of the size of the logits {logits.shape} and 3 channels. Received: "
+            f"{image.shape}"
         )
     height, width = logits.shape
     probability = np.clip(sigmoid(logits), SMALLEST, 1 - SMALLEST)
