@@ -111,7 +111,7 @@ def test_without_pydensecrf(monkeypatch):
 @needs_crf
 def test_bad_arguments():
     image, logits = half_red(8)
-    with pytest.raises(ValueError, match=r"\(8, 8, 3\) for \(7, 8\)"):
+    with pytest.raises(ValueError, match=r"logits \(7, 8\) and 3 channels. Received: \(8, 8, 3\)"):
         refine(image, logits[:7])
     with pytest.raises(ValueError, match=r"\('network', 'original'\). Received: 'big'"):
         MaskRule("strict", "big")(image, logits, tiny.preprocessor())
