@@ -49,7 +49,7 @@ test-all: test test-long test-jax test-torch
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow or samples"
 
-# Every system in every form of a file: too long and too large for CI.
+# Every system in every form of a file and at paper size: half an hour and 16 GB, too much for CI.
 test-table: $(VENV)/.installed
 	$(BIN)/python -m pytest -m table
 

@@ -22,15 +22,7 @@ def systems_of(backbone):
     return [name for name in SYSTEMS if OTHERS.get(name, "dilated_resnet101") == backbone]
 
 
-# One is quick enough and small enough for CI.
-BACKBONES = [
-    pytest.param("dilated_resnet101", marks=pytest.mark.table),
-    pytest.param("pyramid_resnet101", marks=pytest.mark.slow),
-    pytest.param("vgg16", marks=pytest.mark.table),
-]
-
-
-@pytest.fixture(scope="module", params=BACKBONES)
+@pytest.fixture(scope="module", params=["dilated_resnet101", "pyramid_resnet101", "vgg16"])
 def joint(request):
     """All systems of a backbone behind one of it, whose conversion is what takes minutes."""
     keras.utils.set_random_seed(0)
@@ -101,6 +93,7 @@ def captured(model):
     return [x.name for x in graph.inputs[len(specs) :] if x.dtype != tf.resource]
 
 
+@pytest.mark.table
 @pytest.mark.parametrize("folded", [False, True], ids=["as it is", "folded"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_computes_what_its_system_does(joint, tmp_path, form, folded):
