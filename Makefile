@@ -13,6 +13,7 @@ TORCH_VENV := .venv-torch
 
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
+QUICK := not slow and not samples and not table
 MODEL := -m "keras and not slow and not table"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -38,9 +39,10 @@ $(TORCH_VENV)/.installed: setup.cfg pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
-# Minutes: what needs no more than the clone.
+# Minutes: what needs no more than the clone. In two runs, since processes grow with their tests.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not samples and not table"
+	$(BIN)/python -m pytest $(PARALLEL) -m "keras and $(QUICK)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and $(QUICK)"
 
 # All there is on TensorFlow, and the model's quick tests on JAX and PyTorch: half an hour.
 test-all: test test-long test-jax test-torch
