@@ -44,14 +44,14 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "keras and $(QUICK)"
 	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and $(QUICK)"
 
-# All there is on TensorFlow, and the model's quick tests on JAX and PyTorch: half an hour.
+# All on TensorFlow but test-table, and the model's quick tests on JAX and PyTorch: half an hour.
 test-all: test test-long test-jax test-torch
 
 # What `make test` leaves out.
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "slow or samples"
 
-# Every system in every form of a file and at paper size: half an hour and 16 GB, too much for CI.
+# Every system in every form of a file: half an hour and 16 GB, too much for CI.
 test-table: $(VENV)/.installed
 	$(BIN)/python -m pytest -m table
 

@@ -8,6 +8,7 @@ import keras
 from costs import measure_costs
 from tables import ALL, SETTINGS, write_table
 
+from keras_cmsa.data.leakage import TRAINED_ON
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
 from keras_cmsa.inference.preset import CONFIG, load_preset, read_config, write_config
@@ -15,8 +16,6 @@ from keras_cmsa.preprocessing.text import split_words
 from keras_cmsa.training import run
 from keras_cmsa.training.loop import counts
 from keras_cmsa.utils.files import replaced
-
-TRAINED_ON = {"train", "trainval"}
 
 
 def compare(shared, own, tables, seeds):

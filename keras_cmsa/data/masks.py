@@ -20,8 +20,7 @@ def rasterize(segmentation, height, width, name):
 
     Parts are drawn one by one and joined; whatever lies outside of the image is cut off, and parts
     that `has_no_area` tells of are left out if there are others. Every value is checked first,
-    because the C code of pycocotools reads out of bounds on bad run
-    lengths.
+    because the C code of pycocotools reads out of bounds on bad run lengths.
 
     Args:
         segmentation: one of

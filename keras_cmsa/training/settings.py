@@ -8,7 +8,6 @@ A recipe states only how it differs. The command line makes its flags from the s
 
 import inspect
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from keras_cmsa.utils.command_line import as_flag, check_at_least
@@ -246,7 +245,7 @@ def choices_of(kind):
 def check_given(settings, given):
     """Raises a `ValueError` that names a setting that was given and would be ignored."""
     from keras_cmsa.data.readers.refer import IMAGES
-    from keras_cmsa.data.readers.table import SUFFIXES
+    from keras_cmsa.data.readers.table import is_table
     from keras_cmsa.models.systems import SYSTEMS  # imports Keras, which `--help` does without
 
     if settings.system not in SYSTEMS:
@@ -255,14 +254,14 @@ def check_given(settings, given):
         )
     built = inspect.signature(SYSTEMS[settings.system]).parameters
     attends = "attention_dim" in built and settings.system != "cmsa_w_none"
-    is_table = Path(settings.data_dir or "").suffix in SUFFIXES
-    has_owners = settings.dataset in IMAGES and not is_table
+    of_table = settings.data_dir is not None and is_table(settings.data_dir)
+    has_owners = settings.dataset in IMAGES and not of_table
     ignored = {
         "flavour": settings.data_dir is not None and "it is for RefShapes, not for --data-dir",
         "dataset": (
             settings.data_dir is None and "RefShapes have one: give --flavour or --data-dir"
         )
-        or (is_table and "a table is one data set"),
+        or (of_table and "a table is one data set"),
         "split_owner": (settings.data_dir is None and "RefShapes have one: give --flavour")
         or (not has_owners and "the splits of these data have no owner"),
         "pieces": settings.tokenizer == "words" and "it needs --tokenizer wordpiece",

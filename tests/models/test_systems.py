@@ -195,13 +195,8 @@ def test_parameters_are_those_stated(seeded, name):
     assert by_hand.get(name, model.count_params()) == model.count_params()
 
 
-PAPER_SIZES = [
-    *(pytest.param(name, marks=pytest.mark.slow) for name in ("dmn", "cmsa")),
-    *(pytest.param(name, marks=pytest.mark.table) for name in ("lstm_cnn", "rmi", "kwa", "rrn")),
-]
-
-
-@pytest.mark.parametrize("name", PAPER_SIZES)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lstm_cnn", "rmi", "dmn", "kwa", "rrn", "cmsa"])
 def test_paper_size_runs_forward(name):
     """With its own backbone at its own image size, in a process of its own, within 8 GB."""
     import json

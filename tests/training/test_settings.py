@@ -171,6 +171,7 @@ def test_an_unknown_system_or_recipe_is_named():
         ({"dataset": "refcoco"}, "--dataset .*give --flavour or --data-dir"),
         ({"split_owner": "umd"}, "--split-owner .*give --flavour"),
         ({"data_dir": "t.csv", "dataset": "refcoco"}, "--dataset .*a table is one data set"),
+        ({"data_dir": "t.CSV", "dataset": "refcoco"}, "--dataset .*a table is one data set"),
         ({"data_dir": "t.jsonl", "split_owner": "unc"}, "--split-owner .*have no owner"),
         (
             {"data_dir": "x", "dataset": "refexp", "split_owner": "google"},

@@ -28,6 +28,7 @@ from keras_cmsa.utils.progress import with_progress_bar
 
 INCOMPLETE_PREFIX = "incomplete."  # TFDS gives it to a folder until it is written completely
 CHUNK_SIZE = 500  # records per line of the journal
+SKIPPED = ("split", "image", "ref_id", "sentence_id", "expression", "reason")
 
 
 def prepare(records, config, data_dir, file_format="array_record", progress=False):
@@ -173,10 +174,11 @@ def _size_and_time(path):
 def write_skipped(path, problems):
     """Writes the records that are left out, `[(record, reason), ...]`, as CSV."""
     with replaced(path) as file:
-        write_rows(file, [["split", "image", "ref_id", "sentence_id", "expression", "reason"]])
-        for r, reason in problems:
-            row = [r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason]
-            write_rows(file, [row])
+        rows = [
+            (r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason)
+            for r, reason in problems
+        ]
+        write_rows(file, [SKIPPED, *rows])
 
 
 def verify(builder, records):
