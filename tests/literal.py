@@ -65,11 +65,11 @@ def sigmoid(x):
 
 
 def fusion(levels, weights):
-    """Eq. 5 and the sum of Eq. 6: (H, W, D), and F_o of each level.
+    """Eq. 5 and the sum of Eq. 6 from the maps X^i: (H, W, D), and F_o of each level.
 
-    `weights[i]` has (kernel, bias) under "reduction", "memory_gate", "reset_gate"; and "gamma".
+    `weights[i]` has (kernel, bias) under "memory_gate" and "reset_gate"; and "gamma".
     """
-    x = [convolution(f, *w["reduction"]) for f, w in zip(levels, weights)]
+    x = levels
     m = [sigmoid(convolution(f, *w["memory_gate"])) for f, w in zip(x, weights)]
     r = [sigmoid(convolution(f, *w["reset_gate"])) for f, w in zip(x, weights)]
     outputs = []

@@ -10,6 +10,7 @@ from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
 from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.multimodal_lstm import MultimodalLSTM
 from keras_cmsa.layers.region_means import RegionMeans
+from keras_cmsa.layers.sentence_axis import FromRows, RepeatPerSentence
 from keras_cmsa.layers.sentence_feature import AppendCoordinates, SentenceFeature
 from keras_cmsa.layers.simple_recurrent_unit import SimpleRecurrentUnit
 from keras_cmsa.layers.word_positions import WordPositions
@@ -19,10 +20,12 @@ __all__ = [
     "BilinearFilter",
     "ConvLSTM",
     "CrossModalSelfAttention",
+    "FromRows",
     "GatedMultiLevelFusion",
     "MultimodalFeature",
     "MultimodalLSTM",
     "RegionMeans",
+    "RepeatPerSentence",
     "SentenceFeature",
     "SimpleRecurrentUnit",
     "WordPositions",

@@ -1,17 +1,12 @@
 """Cross-modal self-attention over all pairs of a word and a position (Eqs. 2-4), exactly."""
 
-import functools
-
 import keras
 from keras import ops
 
-from keras_cmsa.layers.ops import MASKED, matmul_transposed, softmax, word_shares
+from keras_cmsa.layers.ops import word_shares
+from keras_cmsa.layers.pair_attention import attend
 
 MODES = ("none", "word", "pixel", "pair", "full")
-
-# A smaller partition sum is not precise in float32: its largest terms come near the smallest normal
-# number, 1e-38, and its squared inverse, in the gradient, comes near the largest.
-SMALLEST_PARTITION = 1e-15
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
@@ -23,14 +18,22 @@ class CrossModalSelfAttention(keras.layers.Layer):
         1. a_pn(p'n') = softmax over all (p', n') of  (W_q f_p'n') . (W_k f_pn)
         2. vhat_pn    = sum over (p', n') of  a_pn(p'n') W_v f_p'n'
         3. fhat_p     = mean over n of  W vhat_pn + f_pn
+        4. X_p        = R fhat_p + r, with `output_dim`: the 1x1 convolution of Sec. 3.3
 
     The N * P x N * P matrix `a` is never built. Because f_pn is a concatenation, the score is a
     sum u(p') + w(n'), its softmax over pairs is the product of a softmax over positions (alpha) and
     one over words (beta), and step 2 is  sum_p' alpha_pn(p') g_p' + sum_n' beta_pn(n') h_n'  with
-    the position part g and the word part h of W_v f. `mean_attention` has the rest.
+    the position part g and the word part h of W_v f. `pair_attention` has the rest.
+
+    Several sentences about one image share what depends on the positions alone: the projections of
+    the positions and their scores with each other. Each sentence gets what it gets alone.
+
+    With `output_dim` the wide map of step 3 is never built either: with x the position part and e
+    the word part of f,  X_p = (W R applied to vhat_p) + R x_p + R (mean of e_n) + r.
 
     Args:
         attention_dim: width d of query, key and value. Paper: 512.
+        output_dim: channels F of X. Paper: 500. `None`: return fhat, which has Cp + Cl channels.
         attention: which summands of step 2 are kept (Table 2): `"full"` all; `"word"` those of the
             same position (p' = p); `"pixel"` those of the same word (n' = n); `"pair"` those that
             differ in both; `"none"` none, so that step 3 is the mean of f_pn. The softmax runs
@@ -40,17 +43,20 @@ class CrossModalSelfAttention(keras.layers.Layer):
 
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
-        words: `(B, N, Cl)`, the part that depends on the word.
-        word_mask: `(B, N)` bool, False at padding, which takes no part: the result does not depend
-            on it. `None`: all are words.
+        words: `(B, K, N, Cl)`, the part that depends on the word, for K sentences about each image;
+            or `(B, N, Cl)`, for one.
+        word_mask: `(B, K, N)` or `(B, N)` bool, False at padding, which takes no part: the result
+            does not depend on it. `None`: all are words. A sentence may be all padding; its result
+            is finite and concerns no other.
         return_attention: also return the word attention and the position attention.
 
     Returns:
-        `(B, H, W, Cp + Cl)`; with `return_attention` a triple of this, the word attention `(B, N)`
-        (mean over p and n of beta) and the position attention `(B, H, W)` (mean over p and n of
-        alpha). Both are float32 and sum to one; where no summand is kept they are 0. They
-        correspond to the paper's Fig. 4. Its text also averages over the attended word, which would
-        give a constant.
+        `(B, K, H, W, F)`, where F is Cp + Cl without `output_dim`. With `return_attention` a triple
+        of this, the word attention `(B, K, N)` (mean over p and n of beta) and the position
+        attention `(B, K, H, W)` (mean over p and n of alpha). Both are float32 and sum to one;
+        where no summand is kept they are 0. They correspond to the paper's Fig. 4. Its text also
+        averages over the attended word, which would give a constant. No result has the axis K if
+        `words` has none.
 
     Raises:
         ValueError: if `attention` is not one of the five, or the height or width is unknown.
@@ -58,7 +64,9 @@ class CrossModalSelfAttention(keras.layers.Layer):
     Source: Ye et al., CVPR 2019, Sec. 3.2; the factorised form is this package's own.
     """
 
-    def __init__(self, attention_dim=512, attention="full", query_chunk=None, **kwargs):
+    def __init__(
+        self, attention_dim=512, output_dim=None, attention="full", query_chunk=None, **kwargs
+    ):
         super().__init__(**kwargs)
         # TensorFlow's XLA cannot differentiate the loop in `word_by_word`; JAX's can. By default
         # Keras turns XLA on wherever TensorFlow sees a GPU.
@@ -68,6 +76,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         if query_chunk is not None and query_chunk < 1:
             raise ValueError(f"query_chunk must be positive. Received: query_chunk={query_chunk}")
         self.attention_dim = attention_dim
+        self.output_dim = output_dim
         self.attention = attention
         self.query_chunk = query_chunk
 
@@ -77,232 +86,98 @@ class CrossModalSelfAttention(keras.layers.Layer):
                 "CrossModalSelfAttention needs positions (batch, height, width, channels) whose "
                 f"height and width are known. Received: shape {tuple(positions_shape)}"
             )
-        if self.attention == "none":
-            return
         joint = positions_shape[-1] + words_shape[-1]
         width = self.attention_dim
-        self.query_kernel = self.add_weight(shape=(joint, width), name="query_kernel")
-        self.key_kernel = self.add_weight(shape=(joint, width), name="key_kernel")
-        self.value_kernel = self.add_weight(shape=(joint, width), name="value_kernel")
-        self.output_kernel = self.add_weight(shape=(width, joint), name="output_kernel")
+        if self.attention != "none":
+            self.query_kernel = self.add_weight(shape=(joint, width), name="query_kernel")
+            self.key_kernel = self.add_weight(shape=(joint, width), name="key_kernel")
+            self.value_kernel = self.add_weight(shape=(joint, width), name="value_kernel")
+            self.output_kernel = self.add_weight(shape=(width, joint), name="output_kernel")
+        if self.output_dim:
+            self.reduction_kernel = self.add_weight(
+                shape=(joint, self.output_dim), name="reduction_kernel"
+            )
+            self.reduction_bias = self.add_weight(
+                shape=(self.output_dim,), initializer="zeros", name="reduction_bias"
+            )
 
     def call(self, positions, words, word_mask=None, return_attention=False):
-        batch = ops.shape(positions)[0]
+        has_sentences = len(words.shape) == 4
+        if not has_sentences:
+            words = words[:, None]
+            word_mask = None if word_mask is None else word_mask[:, None]
+        batch, sentences = ops.shape(words)[:2]
         _, height, width, channels = positions.shape
         flat = ops.reshape(positions, (batch, height * width, channels))  # (B, P, Cp)
-        share = word_shares(words, word_mask)  # (B, N), float32
-        mean_word = ops.einsum("bn,bnc->bc", ops.cast(share, words.dtype), words)[:, None]
-        residual = ops.concatenate(
-            [flat, ops.broadcast_to(mean_word, (batch, height * width, words.shape[-1]))], axis=-1
-        )  # (B, P, Cp + Cl), the mean over n of f_pn
+        share = word_shares(words, word_mask)  # (B, K, N), float32
+        output = self._residual(flat, words, share)  # (B, K, P, F)
 
         if self.attention == "none":
             word_attention = ops.zeros_like(share)
-            position_attention = ops.zeros((batch, height * width), "float32")
-            output = residual
+            position_attention = ops.zeros((batch, sentences, height * width), "float32")
         else:
             attended, word_attention, position_attention = attend(
                 self._project(self.query_kernel, flat, words),
                 self._project(self.key_kernel, flat, words),
-                self._project(self.value_kernel, flat, words),
+                self._values(flat, words),
                 share,
                 self.attention,
                 self.query_chunk,
             )
-            output = ops.matmul(attended, self.output_kernel) + residual
-        output = ops.reshape(output, (batch, height, width, channels + words.shape[-1]))
-        if not return_attention:
-            return output
-        position_attention = ops.reshape(position_attention, (batch, height, width))
-        return output, word_attention, position_attention
+            if not self.output_dim:
+                attended = ops.matmul(attended, self.output_kernel)
+            output = output + attended
+        output = ops.reshape(output, (batch, sentences, height, width, output.shape[-1]))
+        position_attention = ops.reshape(position_attention, (batch, sentences, height, width))
+        outputs = output, word_attention, position_attention
+        if not has_sentences:
+            outputs = [x[:, 0] for x in outputs]
+        return tuple(outputs) if return_attention else outputs[0]
 
     def _project(self, kernel, positions, words):
-        """The position part (B, P, d) and the word part (B, N, d) of a projection of f_pn."""
+        """The position part (B, P, d) and the word part (B, K, N, d) of a projection of f_pn."""
         kernel = ops.convert_to_tensor(kernel)
         channels = positions.shape[-1]
         return ops.matmul(positions, kernel[:channels]), ops.matmul(words, kernel[channels:])
 
+    def _values(self, positions, words):
+        """The two parts of W_v f_pn, or with `output_dim` of R W W_v f_pn."""
+        value = self._project(self.value_kernel, positions, words)
+        if not self.output_dim:
+            return value
+        # W R first: it is one small product, however many positions and sentences there are.
+        kernel = ops.matmul(self.output_kernel, self.reduction_kernel)  # (d, F)
+        return [ops.matmul(part, kernel) for part in value]
+
+    def _residual(self, positions, words, share):
+        """The mean over n of f_pn, or of R f_pn + r: `(B, K, P, F)`."""
+        share = ops.cast(share, words.dtype)
+        mean_word = ops.einsum("bkn,bknc->bkc", share, words)[:, :, None]  # (B, K, 1, Cl)
+        positions = positions[:, None]  # (B, 1, P, Cp)
+        if self.output_dim:
+            own, of_words = self._project(self.reduction_kernel, positions, mean_word)
+            return own + self.reduction_bias + of_words
+        shape = (*ops.shape(words)[:2], positions.shape[2])
+        return ops.concatenate(
+            [ops.broadcast_to(x, (*shape, x.shape[-1])) for x in (positions, mean_word)], axis=-1
+        )
+
     def compute_output_spec(self, positions, words, word_mask=None, return_attention=False):
         # Otherwise Keras traces `call` for its shapes, most of the time of building a model.
         *size, channels = positions.shape
-        output = keras.KerasTensor((*size, channels + words.shape[-1]), self.compute_dtype)
+        size = [*words.shape[:-2], *size[1:]]  # (B, K, H, W)
+        channels = self.output_dim or channels + words.shape[-1]
+        output = keras.KerasTensor((*size, channels), self.compute_dtype)
         if not return_attention:
             return output
-        return output, keras.KerasTensor(words.shape[:2]), keras.KerasTensor(size)
+        return output, keras.KerasTensor(words.shape[:-1]), keras.KerasTensor(size)
 
     def get_config(self):
         config = super().get_config()
         config.update(
             attention_dim=self.attention_dim,
+            output_dim=self.output_dim,
             attention=self.attention,
             query_chunk=self.query_chunk,
         )
         return config
-
-
-def attend(query, key, value, share, attention="full", query_chunk=None):
-    """The mean over n of vhat_pn (Eqs. 2-3), with the word and the position attention.
-
-    Args:
-        query, key, value: pairs of a position part `(B, P, d)` and a word part `(B, N, d)`, whose
-            sums are q_pn, k_pn and v_pn. As in Eq. 3, the key belongs to the pair that attends and
-            the query to the pair that is attended to.
-        share: `(B, N)` float32, see `word_shares`.
-        attention: one of `MODES` but `"none"`.
-        query_chunk: see `CrossModalSelfAttention`.
-
-    Returns:
-        `(B, P, d)` in the dtype of `value`; word attention `(B, N)`; position attention `(B, P)`.
-    """
-    # Low precision has too few bits for scores that an exponential will magnify.
-    query_positions, query_words = [ops.cast(part, "float32") for part in query]
-    key_positions, key_words = [ops.cast(part, "float32") for part in key]
-    value_positions, value_words = value
-    count = key_positions.shape[1]
-
-    def attend_rows(key_rows, start=0, wrap=lambda function: function):
-        over_positions = functools.partial(attend_positions, attention=attention, start=start)
-        over_words = functools.partial(attend_words, attention=attention, positions=count)
-        from_positions, position_attention = wrap(over_positions)(
-            key_rows, key_words, query_positions, value_positions, share
-        )
-        from_words, word_attention = wrap(over_words)(
-            key_rows, key_words, query_words, value_words, share
-        )
-        return from_positions + from_words, word_attention, position_attention
-
-    if query_chunk is None:
-        return attend_rows(key_positions)
-    pieces = [
-        attend_rows(key_positions[:, start : start + query_chunk], start, keras.remat)
-        for start in range(0, count, query_chunk)
-    ]
-    attended, word_attention, position_attention = zip(*pieces)
-    return ops.concatenate(attended, axis=1), sum(word_attention), sum(position_attention)
-
-
-def attend_positions(
-    key_rows, key_words, query_positions, value_positions, share, attention, start=0
-):
-    """The sum over positions of step 2,  sum_p' alpha_pn(p') g_p',  as its mean over n.
-
-    Args:
-        key_rows: `(B, R, d)`, the rows `start` to `start + R` of the position part of the key.
-        key_words: `(B, N, d)`.
-        query_positions, value_positions: `(B, P, d)`.
-        share, attention: see `attend`.
-        start: the first of the R positions.
-
-    Returns:
-        The sum `(B, R, d)`; the part of these rows in the position attention, `(B, P)`.
-    """
-    rows, positions = key_rows.shape[1], query_positions.shape[1]
-    if attention == "word":  # alpha is 1 at the position itself
-        own = value_positions[:, start : start + rows]
-        return own, ops.ones_like(query_positions[..., 0]) * (rows / positions**2)
-    scores = matmul_transposed(key_rows, query_positions)  # (B, R, P)
-    word_scores = matmul_transposed(key_words, query_positions)  # (B, N, P)
-    if attention == "pair":
-        is_same = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
-        scores = ops.where(is_same[None], MASKED, scores)
-    alpha = mean_attention(scores, word_scores, share)  # (B, R, P)
-    if attention == "pair":
-        alpha = alpha * has_other_pair(share, positions)
-    attended = ops.matmul(ops.cast(alpha, value_positions.dtype), value_positions)
-    return attended, ops.sum(alpha, axis=1) / positions
-
-
-def attend_words(key_rows, key_words, query_words, value_words, share, attention, positions):
-    """The sum over words of step 2,  sum_n' beta_pn(n') h_n',  as its mean over n.
-
-    Args:
-        key_rows: `(B, R, d)`, as in `attend_positions`.
-        key_words, query_words, value_words: `(B, N, d)`.
-        share, attention: see `attend`.
-        positions: P.
-
-    Returns:
-        The sum `(B, R, d)`; the part of these rows in the word attention, `(B, N)`.
-    """
-    rows, words = key_rows.shape[1], share.shape[1]
-    if attention == "pixel":  # beta is 1 at the word itself
-        beta = ops.broadcast_to(share[:, None], (ops.shape(share)[0], rows, words))
-    else:
-        is_word = share[:, None] > 0  # (B, 1, N)
-        scores = matmul_transposed(key_rows, query_words)  # (B, R, N)
-        word_scores = matmul_transposed(key_words, query_words)  # (B, N, N)
-        scores = ops.where(is_word, scores, MASKED)
-        word_scores = ops.where(is_word, word_scores, MASKED)
-        if attention == "pair":
-            word_scores = ops.where(ops.eye(words, dtype="bool"), MASKED, word_scores)
-        beta = mean_attention(scores, word_scores, share)  # (B, R, N)
-        if attention == "pair":
-            beta = beta * has_other_pair(share, positions)
-    attended = ops.matmul(ops.cast(beta, value_words.dtype), value_words)
-    return attended, ops.sum(beta, axis=1) / positions
-
-
-def has_other_pair(share, positions):
-    """1 where another word and another position exist, else 0: `(B, 1, 1)` float32."""
-    is_word = ops.cast(share[:, None] > 0, "int32")
-    return ops.cast(ops.sum(is_word, axis=-1) > 1, "float32")[:, None] * float(positions > 1)
-
-
-def mean_attention(scores, word_scores, share, exp_scores=None):
-    """Mean over n of the softmax over k of  scores[p, k] + word_scores[n, k].
-
-    If k runs over positions, this is the mean of alpha; if k runs over words, the mean of beta.
-    With E_A, E_B the exponentials of the two scores, the softmax is E_A[p,k] E_B[n,k] / Z[p,n] and
-    Z = E_A E_B^T, so the mean is  E_A * ((share / Z) E_B): two thin matrix products instead of a
-    third axis.
-
-    Args:
-        scores: `(B, R, K)` float32.
-        word_scores: `(B, N, K)` float32.
-        share: `(B, N)` float32.
-        exp_scores: `softmax(scores)`, if it is already there.
-
-    Returns:
-        `(B, R, K)`; each row sums to one.
-    """
-    # Padding gets a flat score, so that its embedding cannot make Z small.
-    word_scores = ops.where(share[..., None] > 0, word_scores, 0.0)
-    # A factor per row of E_A cancels, since Z has it too. The softmax of a row is one pass in most
-    # backends; a maximum, a difference and an exponential are three.
-    exp_scores = softmax(scores) if exp_scores is None else exp_scores
-    exp_word_scores = exponentials(word_scores)
-    partition = matmul_transposed(exp_scores, exp_word_scores)  # (B, R, N)
-
-    def factorized():
-        # The maximum only matters when `word_by_word` runs instead: the gradient of the branch that
-        # is not taken must be finite too.
-        inverse = share[:, None] / ops.maximum(partition, SMALLEST_PARTITION)
-        return exp_scores * ops.matmul(inverse, exp_word_scores)
-
-    # If the maxima of scores[p] and word_scores[n] lie far apart and far above the rest, every
-    # product of the two exponentials underflows, although the softmax is well defined.
-    in_range = ops.min(partition) >= SMALLEST_PARTITION
-    return ops.cond(in_range, factorized, lambda: word_by_word(scores, word_scores, share))
-
-
-def word_by_word(scores, word_scores, share):
-    """`mean_attention` for scores of any range, at 2 to 3 times its cost."""
-
-    # The N softmaxes are recomputed in the backward pass. Kept, they would fill the memory that the
-    # factorised form saves, and JAX would reserve it even if this branch never runs.
-    @keras.remat
-    def one_word(scores, word_scores, share):
-        return softmax(scores + word_scores[:, None]) * share[:, None, None]
-
-    def add_word(n, total):
-        return total + one_word(
-            scores, ops.take(word_scores, n, axis=1), ops.take(share, n, axis=1)
-        )
-
-    return ops.fori_loop(0, share.shape[1], add_word, ops.zeros_like(scores))
-
-
-def exponentials(scores):
-    """`exp(scores)` up to a factor per row; the largest value of each row is 1."""
-    # The shift does not change the softmax, so it needs no gradient.
-    return ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))

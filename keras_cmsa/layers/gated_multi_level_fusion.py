@@ -8,7 +8,8 @@ from keras import ops
 class GatedMultiLevelFusion(keras.layers.Layer):
     """Each level receives the others through gates; the fused map is the sum of the levels.
 
-    With X^i the map of level i, reduced to `fusion_dim` channels by a 1x1 convolution,
+    With X^i the map of level i, reduced by a 1x1 convolution (the `output_dim` of
+    `CrossModalSelfAttention`),
 
         1. memory gate m^i and reset gate r^i: sigmoid of a 3x3 convolution of X^i to one channel
         2. G^i   = (1 - m^i) X^i + sum over j != i of  gamma^j m^j X^j
@@ -18,44 +19,31 @@ class GatedMultiLevelFusion(keras.layers.Layer):
     gamma^j is a learned number per level. The bias of the gates starts at 1 and gamma at 0.5, as in
     the authors' code; the paper does not state them.
 
-    Args:
-        fusion_dim: channels of X^i and of the result. Paper: 500.
-
     Call arguments:
-        levels: list of two maps or more, `(B, H, W, C_i)`, all of one height and width.
+        levels: list of two maps X^i or more, `(B, H, W, F)` each. Paper: F = 500.
         return_levels: also return the list of F_o^i.
 
     Returns:
-        `(B, H, W, fusion_dim)`; with `return_levels` a pair of this and the list of F_o^i.
+        `(B, H, W, F)`; with `return_levels` a pair of this and the list of F_o^i.
 
     Raises:
-        ValueError: if there are fewer than two levels or their heights and widths differ.
+        ValueError: if there are fewer than two levels or their shapes differ.
 
     Source: Ye et al., CVPR 2019, Sec. 3.3.
     """
 
-    def __init__(self, fusion_dim=500, **kwargs):
-        super().__init__(**kwargs)
-        self.fusion_dim = fusion_dim
-
     def build(self, levels_shape):
-        sizes = {tuple(shape[1:3]) for shape in levels_shape}
+        sizes = {tuple(shape[1:]) for shape in levels_shape}
         if len(levels_shape) < 2 or len(sizes) != 1:
             raise ValueError(
-                "GatedMultiLevelFusion needs two or more maps of the same height and width. "
+                "GatedMultiLevelFusion needs two or more maps of the same height, width and channels. "
                 f"Received: shapes {[tuple(shape) for shape in levels_shape]}"
             )
         count = range(1, len(levels_shape) + 1)
-        self.reductions = [
-            keras.layers.Conv2D(self.fusion_dim, 1, name=f"reduction_{i}", dtype=self.dtype_policy)
-            for i in count
-        ]
         self.memory_gates = [self._gate(f"memory_gate_{i}") for i in count]
         self.reset_gates = [self._gate(f"reset_gate_{i}") for i in count]
-        for reduction, shape in zip(self.reductions, levels_shape):
-            reduction.build(shape)
         for gate in self.memory_gates + self.reset_gates:
-            gate.build((*levels_shape[0][:3], self.fusion_dim))
+            gate.build(levels_shape[0])
         self.gamma = self.add_weight(
             shape=(len(levels_shape),), initializer=keras.initializers.Constant(0.5), name="gamma"
         )
@@ -72,17 +60,12 @@ class GatedMultiLevelFusion(keras.layers.Layer):
         )
 
     def call(self, levels, return_levels=False):
-        maps = [reduction(level) for reduction, level in zip(self.reductions, levels)]
-        return self.fuse(maps, return_levels)
-
-    def fuse(self, maps, return_levels=False):
-        """Steps 1 to 4 for maps X^i, `(B, H, W, fusion_dim)` each; the layer must be built."""
-        memories = [gate(x) for gate, x in zip(self.memory_gates, maps)]  # (B, H, W, 1) each
-        resets = [gate(x) for gate, x in zip(self.reset_gates, maps)]
-        gamma = ops.unstack(ops.cast(self.gamma, maps[0].dtype))
-        offers = [g * memory * x for g, memory, x in zip(gamma, memories, maps)]
+        memories = [gate(x) for gate, x in zip(self.memory_gates, levels)]  # (B, H, W, 1) each
+        resets = [gate(x) for gate, x in zip(self.reset_gates, levels)]
+        gamma = ops.unstack(ops.cast(self.gamma, levels[0].dtype))
+        offers = [g * memory * x for g, memory, x in zip(gamma, memories, levels)]
         outputs = []
-        for i, (x, memory, reset) in enumerate(zip(maps, memories, resets)):
+        for i, (x, memory, reset) in enumerate(zip(levels, memories, resets)):
             controller = (1 - memory) * x + sum(o for j, o in enumerate(offers) if j != i)
             outputs.append(reset * ops.tanh(controller) + (1 - reset) * x)
         fused = sum(outputs)
@@ -90,8 +73,7 @@ class GatedMultiLevelFusion(keras.layers.Layer):
 
     def compute_output_spec(self, levels, return_levels=False):
         # Without it Keras traces `call`, and on PyTorch gets its precision wrong.
-        spec = keras.KerasTensor((*levels[0].shape[:3], self.fusion_dim), self.compute_dtype)
-        return (spec, [spec for _ in levels]) if return_levels else spec
-
-    def get_config(self):
-        return {**super().get_config(), "fusion_dim": self.fusion_dim}
+        fused, *outputs = [
+            keras.KerasTensor(levels[0].shape, self.compute_dtype) for _ in [0, *levels]
+        ]
+        return (fused, outputs) if return_levels else fused

@@ -21,12 +21,12 @@ class MultimodalFeature(keras.layers.Layer):
 
     Call arguments:
         visual: feature map of one backbone level, `(B, H, W, Cv)`; H and W must be known.
-        words: word vectors, `(B, N, Cl)`.
+        words: word vectors, `(B, N, Cl)`, or `(B, K, N, Cl)` of K sentences about each image.
 
     Returns:
         positions: `(B, H, W, Cv + 8)`, the visual part of length 1 (0 where v_p is 0), then
             `spatial_coordinates`.
-        words: `(B, N, Cl)`, each vector of length 1.
+        words: as they came, each vector of length 1.
 
     Raises:
         ValueError: if `visual` is not of rank 4 with known height and width.
@@ -43,19 +43,17 @@ class MultimodalFeature(keras.layers.Layer):
             )
 
     def call(self, visual, words):
-        return position_feature(visual), unit_length(words)
+        return append_coordinates(unit_length(visual)), unit_length(words)
 
     def compute_output_shape(self, visual_shape, words_shape):
         return (*visual_shape[:3], visual_shape[3] + 8), tuple(words_shape)
 
 
-def position_feature(visual):
-    """The position part of Eq. 1: `(B, H, W, Cv)` to `(B, H, W, Cv + 8)`."""
-    return append_coordinates(unit_length(visual))
-
-
 def join_features(positions, words):
-    """F of Eq. 1, `(B, N, H, W, Cv + 8 + Cl)`, from the two outputs of `MultimodalFeature`."""
+    """F of Eq. 1, `(B, N, H, W, Cv + 8 + Cl)`, from the two outputs of `MultimodalFeature`.
+
+    `words` are `(B, N, Cl)`.
+    """
     batch, height, width, channels = ops.shape(positions)
     _, count, word_channels = ops.shape(words)
     shape = (batch, count, height, width)

@@ -40,16 +40,16 @@ def append_coordinates(visual):
 
 
 def word_shares(words, word_mask):
-    """The weight of each word in a mean over the words: `(B, N)` float32.
+    """The weight of each word in a mean over the words of its sentence: `(..., N)` float32.
 
     It is 1 / (number of words) at a word and 0 at padding.
 
     Args:
-        words: `(B, N, ...)`.
-        word_mask: `(B, N)` bool, False at padding; `None`: all are words.
+        words: `(..., N, C)`.
+        word_mask: `(..., N)` bool, False at padding; `None`: all are words.
     """
     if word_mask is None:
-        word_mask = ops.ones(ops.shape(words)[:2], "float32")
+        word_mask = ops.ones(ops.shape(words)[:-1], "float32")
     mask = ops.cast(word_mask, "float32")
     return mask / ops.maximum(ops.sum(mask, axis=-1, keepdims=True), 1.0)
 

@@ -8,16 +8,16 @@ class WordPositions(keras.layers.Layer):
     """Adds a learned vector of place n to word n of an expression. It is not in the paper.
 
     Call arguments:
-        words: word vectors, `(B, N, Cl)`; N must be known.
+        words: word vectors, `(..., N, Cl)`; N must be known.
 
     Returns:
-        `(B, N, Cl)`.
+        As `words`.
     """
 
     def build(self, words_shape):
         # The same range as the word vectors' initial values.
         self.vectors = self.add_weight(
-            shape=tuple(words_shape[1:]),
+            shape=tuple(words_shape[-2:]),
             initializer=keras.initializers.RandomUniform(-0.08, 0.08),
             name="vectors",
         )

@@ -6,7 +6,7 @@ import pytest
 import tiny
 
 from keras_cmsa.layers import CrossModalSelfAttention, MultimodalFeature
-from keras_cmsa.layers.cross_modal_self_attention import mean_attention
+from keras_cmsa.layers.pair_attention import mean_attention
 
 pytestmark = pytest.mark.keras
 
@@ -14,6 +14,7 @@ HEIGHT, WIDTH, WORDS = 3, 4, 5
 VISUAL, WORD, DIM = 6, 5, 4
 MODES = ("none", "word", "pixel", "pair", "full")
 KERNELS = ("query_kernel", "key_kernel", "value_kernel", "output_kernel")
+SENTENCES, OUTPUT = 3, 3
 
 
 def draw(rng, batch=2):
@@ -58,6 +59,30 @@ def test_attention_is_equations_2_to_4(seeded, rng, mode, query_chunk):
         tiny.assert_near(output[example].reshape(wanted.shape), wanted, 1e-5)
 
 
+@pytest.mark.parametrize("query_chunk", [None, 5])
+@pytest.mark.parametrize("mode", MODES)
+def test_each_sentence_gets_what_it_gets_alone(seeded, rng, mode, query_chunk):
+    """Equations 2 to 4 and the reduction, for three sentences an image; one is all padding."""
+    visual, _ = draw(rng)
+    words = tiny.normal(rng, 2, SENTENCES, WORDS, WORD)
+    counts = np.array([[WORDS, 0, 2], [1, 3, WORDS]])
+    mask = np.arange(WORDS) < counts[..., None]
+    options = {"output_dim": OUTPUT, "attention": mode, "query_chunk": query_chunk}
+    layer, output, by_word, by_position = apply_layer(visual, words, mask, **options)
+    layer.reduction_bias.assign(tiny.normal(rng, OUTPUT))
+    _, output, by_word, by_position = apply_layer(visual, words, mask, layer=layer)
+    assert output.shape == (2, SENTENCES, HEIGHT, WIDTH, OUTPUT) and np.isfinite(output).all()
+    kernel, bias = (tiny.to_numpy(w) for w in (layer.reduction_kernel, layer.reduction_bias))
+    for b, k in zip(*np.nonzero(counts)):
+        wanted = literal_output(layer, visual[b], words[b, k, : counts[b, k]], mode)
+        tiny.assert_near(output[b, k].reshape(-1, OUTPUT), wanted @ kernel + bias, 1e-5)
+        _, _, word, position = apply_layer(
+            visual[b : b + 1], words[b : b + 1, k], mask[b : b + 1, k], layer=layer
+        )
+        np.testing.assert_allclose(by_word[b, k], word[0], atol=1e-6)
+        np.testing.assert_allclose(by_position[b, k], position[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_attention_maps_are_the_means_of_equation_3(seeded, rng, mode):
     visual, words = draw(rng, batch=1)
@@ -95,14 +120,14 @@ def test_attention_survives_scores_of_any_range(seeded, rng, mode, query_chunk):
 def test_far_apart_maxima_take_the_exact_branch(seeded):
     """The case in which every product of the two exponentials underflows."""
     scores = np.array([[[0.0, -200.0, -100.0]]], "float32")
-    word_scores = np.array([[[-200.0, 0.0, -100.0], [0.0, -1.0, -2.0]]], "float32")
-    share = np.array([[0.5, 0.5]], "float32")
+    word_scores = np.array([[[[-200.0, 0.0, -100.0], [0.0, -1.0, -2.0]]]], "float32")
+    share = np.array([[[0.5, 0.5]]], "float32")
     tensors = [seeded.ops.convert_to_tensor(x) for x in (scores, word_scores, share)]
     value = tiny.to_numpy(mean_attention(*tensors))
-    both = (scores[0] + word_scores[0]).astype("float64")
+    both = (scores[0] + word_scores[0, 0]).astype("float64")
     wanted = np.exp(both - both.max(-1, keepdims=True))
     wanted = (wanted / wanted.sum(-1, keepdims=True)).mean(0)
-    np.testing.assert_allclose(value[0, 0], wanted, atol=1e-6)
+    np.testing.assert_allclose(value[0, 0, 0], wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -118,19 +143,20 @@ def test_padding_changes_nothing(seeded, rng, mode):
     assert not padded_by_word[:, WORDS:].any()
 
 
-@pytest.mark.parametrize("scale", [1.0, 300.0])
+@pytest.mark.parametrize(("scale", "output_dim"), [(1.0, None), (300.0, OUTPUT)])
 @pytest.mark.parametrize("mode", MODES[1:])
-def test_gradients_are_those_of_the_literal_form(seeded, rng, mode, scale):
+def test_gradients_are_those_of_the_literal_form(seeded, rng, mode, scale, output_dim):
     """Every input and kernel, element by element; at 300 the exact branch runs as well."""
     visual, words = draw(rng, batch=1)
-    layer, *_ = apply_layer(visual, words, attention=mode)
+    layer, *_ = apply_layer(visual, words, attention=mode, output_dim=output_dim)
     scale_scores(layer, scale)
-    weight = rng.normal(size=(HEIGHT * WIDTH, VISUAL + 8 + WORD)).astype("float32")
-    arrays = [visual, words, *(k.astype("float32") for k in kernels(layer))]
+    names = [*KERNELS, "reduction_kernel"] if output_dim else KERNELS
+    weight = tiny.normal(rng, HEIGHT * WIDTH, output_dim or VISUAL + 8 + WORD)
+    arrays = [visual, words, *(tiny.to_numpy(getattr(layer, name)) for name in names)]
 
-    def ours(visual, words, *kernels):
-        variables = [getattr(layer, name) for name in KERNELS]
-        with seeded.StatelessScope(state_mapping=zip(variables, kernels)):
+    def ours(visual, words, *values):
+        variables = [getattr(layer, name) for name in names]
+        with seeded.StatelessScope(state_mapping=zip(variables, values)):
             output = layer(*MultimodalFeature()(visual, words))
         return seeded.ops.multiply(seeded.ops.reshape(output, weight.shape), weight)
 
@@ -142,9 +168,41 @@ def test_gradients_are_those_of_the_literal_form(seeded, rng, mode, scale):
             visual, words, *kernels = [*exact[:which], array, *exact[which + 1 :]]
             # A kernel changes nothing of Eq. 1, whose literal form is the slow part.
             f = feature if which > 1 else literal.feature(visual[0], words[0])
-            return np.sum(weight * literal.self_attention(f, *kernels, mode))
+            wide = literal.self_attention(f, *kernels[:4], mode)
+            return np.sum(weight * (wide @ kernels[4] if output_dim else wide))
 
         wanted = literal.gradient(at, arrays[which])
+        assert np.abs(value - wanted).max() < 1e-4 * max(np.abs(wanted).max(), 1e-3)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_gradients_of_many_sentences_are_the_sum_of_those_of_each(seeded, rng, mode, scale):
+    """Of the reduced map too; a sentence of padding has none, and makes none that is not finite."""
+    visual, _ = draw(rng, batch=1)
+    words = tiny.normal(rng, 1, SENTENCES, WORDS, WORD)
+    mask = np.arange(WORDS) < np.array([[[WORDS], [2], [0]]])
+    layer, *_ = apply_layer(visual, words, mask, output_dim=OUTPUT, attention=mode)
+    scale_scores(layer, scale)
+    names = (*KERNELS, "reduction_kernel", "reduction_bias")
+    weight = rng.normal(size=(1, SENTENCES, HEIGHT, WIDTH, OUTPUT)).astype("float32")
+    weight[:, 2] = 0
+    arrays = [visual, words, *(tiny.to_numpy(getattr(layer, name)) for name in names)]
+
+    def gradients_of(first, last):
+        which = slice(first, last)
+
+        def weighted(visual, words, *values):
+            variables = [getattr(layer, name) for name in names]
+            with seeded.StatelessScope(state_mapping=zip(variables, values)):
+                positions, words = MultimodalFeature()(visual, words[:, which])
+                output = layer(positions, words, mask[:, which])
+            return seeded.ops.multiply(output, weight[:, which])
+
+        return tiny.gradients(weighted, arrays)
+
+    alone = [sum(parts) for parts in zip(gradients_of(0, 1), gradients_of(1, 2))]
+    for value, wanted in zip(gradients_of(0, 3), alone, strict=True):
         assert np.abs(value - wanted).max() < 1e-4 * max(np.abs(wanted).max(), 1e-3)
 
 

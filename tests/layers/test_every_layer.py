@@ -9,18 +9,21 @@ from keras_cmsa import layers
 pytestmark = pytest.mark.keras
 
 MAP, WORDS, MASK = (2, 4, 4, 6), (2, 5, 3), (2, 5)
+SENTENCES, MASKS = (2, 3, 5, 3), (2, 3, 5)
 # A layer's options, and the shapes of its inputs.
 LAYERS = {
     "AppendCoordinates": ({}, [MAP]),
     "ConvLSTM": ({"units": 3, "shared_peepholes": True}, [[MAP, MAP]]),
     "CrossModalSelfAttention": (
-        {"attention_dim": 7, "attention": "pair", "query_chunk": 4},
-        [MAP, WORDS, MASK],
+        {"attention_dim": 7, "output_dim": 2, "attention": "pair", "query_chunk": 4},
+        [MAP, SENTENCES, MASKS],
     ),
-    "GatedMultiLevelFusion": ({"fusion_dim": 6}, [[MAP, (2, 4, 4, 3)]]),
+    "FromRows": ({}, [(6, 4, 2), SENTENCES]),
+    "GatedMultiLevelFusion": ({}, [[MAP, MAP]]),
     "MultimodalFeature": ({}, [MAP, WORDS]),
     "MultimodalLSTM": ({"units": 3}, [MAP, WORDS, MASK]),
     "RegionMeans": ({"bins": 3}, [MAP]),
+    "RepeatPerSentence": ({}, [MAP, SENTENCES]),
     "SentenceFeature": ({}, [MAP, (2, 3)]),
     "SimpleRecurrentUnit": ({"units": 4}, [WORDS, MASK]),
     "WordPositions": ({}, [WORDS]),

@@ -11,8 +11,7 @@ pytestmark = pytest.mark.keras
 
 
 def fusion_weights(layer):
-    pick = {"reduction": layer.reductions, "memory_gate": layer.memory_gates}
-    pick["reset_gate"] = layer.reset_gates
+    pick = {"memory_gate": layer.memory_gates, "reset_gate": layer.reset_gates}
     gamma = tiny.to_numpy(layer.gamma)
     return [
         {name: [tiny.to_numpy(w) for w in convs[i].weights] for name, convs in pick.items()}
@@ -22,8 +21,8 @@ def fusion_weights(layer):
 
 
 def test_fusion_is_equation_5(seeded, rng):
-    levels = [tiny.normal(rng, 2, 3, 4, c) for c in (6, 7, 9)]
-    layer = GatedMultiLevelFusion(5)
+    levels = [tiny.normal(rng, 2, 3, 4, 5) for _ in range(3)]
+    layer = GatedMultiLevelFusion()
     layer(levels)
     for weight in layer.weights:
         weight.assign(rng.normal(size=weight.shape))
@@ -36,7 +35,7 @@ def test_fusion_is_equation_5(seeded, rng):
 
 
 def test_fusion_starts_as_documented(seeded, rng):
-    layer = GatedMultiLevelFusion(5)
+    layer = GatedMultiLevelFusion()
     layer([tiny.normal(rng, 1, 3, 3, 4)] * 3)
     assert tiny.to_numpy(layer.gamma).tolist() == [0.5] * 3
     for gate in layer.memory_gates + layer.reset_gates:
@@ -44,7 +43,7 @@ def test_fusion_starts_as_documented(seeded, rng):
 
 
 def test_maps_of_different_sizes_are_refused(seeded):
-    with pytest.raises(ValueError, match="same height and width"):
-        GatedMultiLevelFusion(4)([np.zeros((1, 2, 2, 3)), np.zeros((1, 4, 4, 3))])
+    with pytest.raises(ValueError, match="same height, width and channels"):
+        GatedMultiLevelFusion()([np.zeros((1, 2, 2, 3)), np.zeros((1, 4, 4, 3))])
     with pytest.raises(ValueError, match="two or more maps"):
-        GatedMultiLevelFusion(4)([np.zeros((1, 2, 2, 3))])
+        GatedMultiLevelFusion()([np.zeros((1, 2, 2, 3))])

@@ -10,11 +10,20 @@ pytestmark = pytest.mark.keras
 
 MAP, WORDS = (2, 3, 4, 6), (2, 5, 3)
 PAIR = {"positions_shape": MAP, "words_shape": WORDS}
+SENTENCES = {"positions_shape": MAP, "words_shape": (2, 3, 5, 3)}
 CASES = {
     "feature": (MultimodalFeature, {}, {"visual_shape": MAP, "words_shape": WORDS}),
-    "fusion": (GatedMultiLevelFusion, {"fusion_dim": 6}, [MAP, (2, 3, 4, 3)]),
+    "fusion": (GatedMultiLevelFusion, {}, [MAP, MAP]),
     **{
         mode: (CrossModalSelfAttention, {"attention_dim": 7, "attention": mode}, PAIR)
+        for mode in MODES
+    },
+    **{
+        f"{mode}, reduced, three sentences": (
+            CrossModalSelfAttention,
+            {"attention_dim": 7, "output_dim": 4, "attention": mode},
+            SENTENCES,
+        )
         for mode in MODES
     },
 }

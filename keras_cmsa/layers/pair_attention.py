@@ -1,0 +1,219 @@
+"""The algebra of cross-modal self-attention: a softmax over all pairs of a word and a position.
+
+Axes: B images, K sentences about each, N words of a sentence, P positions, R of these P as rows,
+d the width of query and key, F that of the value.
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+from keras_cmsa.layers.ops import MASKED, matmul_transposed, softmax
+
+# A smaller partition sum is not precise in float32: its largest terms come near the smallest normal
+# number, 1e-38, and its squared inverse, in the gradient, comes near the largest.
+SMALLEST_PARTITION = 1e-15
+
+
+def attend(query, key, value, share, attention="full", query_chunk=None):
+    """The mean over n of vhat_pn (Eqs. 2-3), with the word and the position attention.
+
+    Args:
+        query, key: pairs of a position part `(B, P, d)` and a word part `(B, K, N, d)`, whose sums
+            are q_pn and k_pn. As in Eq. 3, the key belongs to the pair that attends and the query
+            to the pair that is attended to.
+        value: likewise the parts `(B, P, F)` and `(B, K, N, F)` of v_pn.
+        share: `(B, K, N)` float32, see `word_shares`.
+        attention, query_chunk: see `CrossModalSelfAttention`; not `"none"`.
+
+    Returns:
+        `(B, K, P, F)` in the dtype of `value`; word attention `(B, K, N)`; position attention
+        `(B, K, P)`.
+    """
+    # Low precision has too few bits for scores that an exponential will magnify.
+    query_positions, query_words = [ops.cast(part, "float32") for part in query]
+    key_positions, key_words = [ops.cast(part, "float32") for part in key]
+    value_positions, value_words = value
+    count = key_positions.shape[1]
+
+    def attend_rows(key_rows, start=0, wrap=lambda function: function):
+        over_positions = functools.partial(attend_positions, attention=attention, start=start)
+        over_words = functools.partial(attend_words, attention=attention, positions=count)
+        from_positions, position_attention = wrap(over_positions)(
+            key_rows, key_words, query_positions, value_positions, share
+        )
+        from_words, word_attention = wrap(over_words)(
+            key_rows, key_words, query_words, value_words, share
+        )
+        return from_positions + from_words, word_attention, position_attention
+
+    if query_chunk is None:
+        return attend_rows(key_positions)
+    pieces = [
+        attend_rows(key_positions[:, start : start + query_chunk], start, keras.remat)
+        for start in range(0, count, query_chunk)
+    ]
+    attended, word_attention, position_attention = zip(*pieces)
+    return ops.concatenate(attended, axis=2), sum(word_attention), sum(position_attention)
+
+
+def attend_positions(
+    key_rows, key_words, query_positions, value_positions, share, attention, start=0
+):
+    """The sum over positions of Eq. 2,  sum_p' alpha_pn(p') g_p',  as its mean over n.
+
+    Args:
+        key_rows: `(B, R, d)`, the rows `start` to `start + R` of the position part of the key.
+        key_words: `(B, K, N, d)`.
+        query_positions: `(B, P, d)`.
+        value_positions: `(B, P, F)`.
+        share, attention: see `attend`.
+        start: the first of the R positions.
+
+    Returns:
+        The sum `(B, K, R, F)`; the part of these rows in the position attention, `(B, K, P)`.
+    """
+    rows, positions = key_rows.shape[1], query_positions.shape[1]
+    if attention == "word":  # alpha is 1 at the position itself
+        each = ops.ones_like(share[..., :1])  # (B, K, 1)
+        own = value_positions[:, None, start : start + rows]
+        own = own * ops.cast(ops.expand_dims(each, -1), own.dtype)
+        return own, each * ops.ones((positions,), "float32") * (rows / positions**2)
+    scores = matmul_transposed(key_rows, query_positions)  # (B, R, P)
+    if attention == "pair":
+        is_same = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
+        scores = ops.where(is_same[None], MASKED, scores)
+    word_scores = matmul_transposed(words_in_a_row(key_words), query_positions)  # (B, K N, P)
+    word_scores = ops.reshape(word_scores, (*ops.shape(share), positions))
+    alpha = mean_attention(scores, word_scores, share)  # (B, K, R, P)
+    if attention == "pair":
+        alpha = alpha * has_other_pair(share, positions)
+    batch, sentences = ops.shape(share)[:2]
+    # One product for all sentences, which have the values in common.
+    all_rows = ops.reshape(alpha, (batch, sentences * rows, positions))
+    attended = ops.matmul(ops.cast(all_rows, value_positions.dtype), value_positions)
+    attended = ops.reshape(attended, (batch, sentences, rows, value_positions.shape[-1]))
+    return attended, ops.sum(alpha, axis=2) / positions
+
+
+def attend_words(key_rows, key_words, query_words, value_words, share, attention, positions):
+    """The sum over words of Eq. 2,  sum_n' beta_pn(n') h_n',  as its mean over n.
+
+    Args:
+        key_rows: `(B, R, d)`, as in `attend_positions`.
+        key_words, query_words: `(B, K, N, d)`.
+        value_words: `(B, K, N, F)`.
+        share, attention: see `attend`.
+        positions: P.
+
+    Returns:
+        The sum `(B, K, R, F)`; the part of these rows in the word attention, `(B, K, N)`.
+    """
+    rows = key_rows.shape[1]
+    batch, sentences, words = ops.shape(share)
+    shape = (batch, sentences, rows, words)
+    if attention == "pixel":  # beta is 1 at the word itself
+        beta = ops.broadcast_to(share[:, :, None], shape)
+    else:
+        is_word = share[:, :, None] > 0  # (B, K, 1, N)
+        scores = matmul_transposed(key_rows, words_in_a_row(query_words))  # (B, R, K N)
+        scores = ops.where(is_word, sentences_first(scores, shape), MASKED)
+        word_scores = matmul_transposed(key_words, query_words)  # (B, K, N, N)
+        word_scores = ops.where(is_word, word_scores, MASKED)
+        if attention == "pair":
+            word_scores = ops.where(ops.eye(words, dtype="bool"), MASKED, word_scores)
+        # No two sentences share these scores, so each is an example of its own.
+        beta = mean_attention(
+            ops.reshape(scores, (batch * sentences, rows, words)),
+            ops.reshape(word_scores, (batch * sentences, 1, words, words)),
+            ops.reshape(share, (batch * sentences, 1, words)),
+        )
+        beta = ops.reshape(beta, shape)
+        if attention == "pair":
+            beta = beta * has_other_pair(share, positions)
+    attended = ops.matmul(ops.cast(beta, value_words.dtype), value_words)
+    return attended, ops.sum(beta, axis=2) / positions
+
+
+def words_in_a_row(words):
+    """The words of all sentences one after the other: `(B, K, N, d)` to `(B, K N, d)`."""
+    batch, sentences, count, width = ops.shape(words)
+    return ops.reshape(words, (batch, sentences * count, width))
+
+
+def sentences_first(scores, shape):
+    """`(B, R, K N)` to `shape`, `(B, K, R, N)`."""
+    batch, sentences, rows, words = shape
+    return ops.transpose(ops.reshape(scores, (batch, rows, sentences, words)), (0, 2, 1, 3))
+
+
+def has_other_pair(share, positions):
+    """1 where another word and another position exist, else 0: `(B, K, 1, 1)` float32."""
+    count = ops.sum(ops.cast(share > 0, "int32"), axis=-1)
+    return ops.expand_dims(ops.cast(count > 1, "float32"), (-2, -1)) * float(positions > 1)
+
+
+def mean_attention(scores, word_scores, share):
+    """Mean over n of the softmax over c of  scores[p, c] + word_scores[n, c].
+
+    If c runs over positions, this is the mean of alpha; if c runs over words, the mean of beta.
+    With E_A, E_B the exponentials of the two scores, the softmax is E_A[p,c] E_B[n,c] / Z[p,n] and
+    Z = E_A E_B^T, so the mean is  E_A * ((share / Z) E_B): two thin matrix products instead of a
+    third axis. All sentences have E_A in common.
+
+    Args:
+        scores: `(B, R, C)` float32.
+        word_scores: `(B, K, N, C)` float32.
+        share: `(B, K, N)` float32.
+
+    Returns:
+        `(B, K, R, C)`; each row sums to one, or to 0 for a sentence without words.
+    """
+    # Padding gets a flat score, so that its embedding cannot make Z small.
+    # LiteRT has no operation for `share[..., None]`.
+    word_scores = ops.where(ops.expand_dims(share, -1) > 0, word_scores, 0.0)
+    # A factor per row of E_A cancels, since Z has it too. The softmax of a row is one pass in most
+    # backends; a maximum, a difference and an exponential are three.
+    exp_scores = softmax(scores)
+    exp_word_scores = exponentials(word_scores)
+    batch, sentences, words = ops.shape(share)
+    partition = sentences_first(
+        matmul_transposed(exp_scores, words_in_a_row(exp_word_scores)),
+        (batch, sentences, scores.shape[1], words),
+    )  # (B, K, R, N)
+
+    def factorized():
+        # The maximum only matters when `word_by_word` runs instead: the gradient of the branch that
+        # is not taken must be finite too.
+        inverse = share[:, :, None] / ops.maximum(partition, SMALLEST_PARTITION)
+        return exp_scores[:, None] * ops.matmul(inverse, exp_word_scores)
+
+    # If the maxima of scores[p] and word_scores[n] lie far apart and far above the rest, every
+    # product of the two exponentials underflows, although the softmax is well defined.
+    in_range = ops.min(partition) >= SMALLEST_PARTITION
+    return ops.cond(in_range, factorized, lambda: word_by_word(scores, word_scores, share))
+
+
+def word_by_word(scores, word_scores, share):
+    """`mean_attention` for scores of any range, at 2 to 3 times its cost."""
+
+    # The N softmaxes are recomputed in the backward pass. Kept, they would fill the memory that the
+    # factorised form saves, and JAX would reserve it even if this branch never runs.
+    @keras.remat
+    def one_word(scores, word_scores, share):
+        return softmax(scores[:, None] + word_scores[:, :, None]) * ops.expand_dims(share, (-2, -1))
+
+    def add_word(n, total):
+        return total + one_word(
+            scores, ops.take(word_scores, n, axis=2), ops.take(share, n, axis=2)
+        )
+
+    nothing = ops.zeros_like(scores[:, None] + word_scores[:, :, :1])  # (B, K, R, C)
+    return ops.fori_loop(0, share.shape[2], add_word, nothing)
+
+
+def exponentials(scores):
+    """`exp(scores)` up to a factor per row; the largest value of each row is 1."""
+    # The shift does not change the softmax, so it needs no gradient.
+    return ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
