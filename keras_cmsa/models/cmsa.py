@@ -5,19 +5,21 @@ from keras import layers, ops
 
 from keras_cmsa.layers import (
     CrossModalSelfAttention,
+    FromRows,
     GatedMultiLevelFusion,
     MultimodalFeature,
     WordPositions,
 )
+from keras_cmsa.layers.sentence_axis import as_rows
 from keras_cmsa.models.backbones import dilated_resnet101
 from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
 
 LEVELS = ("res3", "res4", "res5")
 
 
-def gated_multi_level(levels, fusion_dim):
-    """Eq. 5 and the sum of Eq. 6: `(B, H, W, C_i)` maps to one `(B, H, W, fusion_dim)`."""
-    return GatedMultiLevelFusion(fusion_dim, name="fusion")(levels)
+def gated_multi_level(levels):
+    """Eq. 5 and the sum of Eq. 6: `(B, H, W, F)` maps X^i to one."""
+    return GatedMultiLevelFusion(name="fusion")(levels)
 
 
 def build_cmsa(
@@ -46,7 +48,7 @@ def build_cmsa(
         max_words: words per expression N.
         word_dim: length of a word vector.
         attention_dim: width of query, key and value.
-        fusion_dim: channels of the fused map.
+        fusion_dim: channels F of the reduced maps X^i and of the fused map.
         attention: `"none"`, `"word"`, `"pixel"`, `"pair"` or `"full"` (Table 2).
         word_positions: add to each word a learned vector of its place in the expression. Eq. 1 does
             not, so it cannot tell "circle left of the square" from "square left of the circle".
@@ -54,14 +56,15 @@ def build_cmsa(
         sentence_vector: replace all words by one vector, the state of an LSTM after the last word
             (CMSA-S).
         levels: the levels to attend and fuse, a subset of `LEVELS`.
-        fusion: function from the list of attended maps and `fusion_dim` to one map;
+        fusion: function from the list of maps X^i, `(B K, H, W, F)` each, to one map;
             `keras_cmsa.models.fusions` has those of Table 3.
         name: name of the model.
 
     Returns:
         A functional `keras.Model`. Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255 and
-        `words` `(B, N)` int32, 0 at padding. Output: logits `(B, S, S, 1)` float32; their sigmoid
-        is the probability of Eq. 6.
+        `words` `(B, K, N)` int32, 0 at padding, K sentences about each image. Output: logits
+        `(B, K, S, S, 1)` float32; their sigmoid is the probability of Eq. 6. A sentence gets what
+        it gets alone, and K may differ from call to call.
 
     Raises:
         ValueError: if a size is not possible or the backbone does not fit `image_size`.
@@ -77,8 +80,11 @@ def build_cmsa(
     if word_positions:
         word_vectors = WordPositions(name="word_positions")(word_vectors)
     if sentence_vector:
-        sentence = layers.LSTM(word_dim, name="sentence")(word_vectors, mask=is_word)
-        word_vectors, is_word = sentence[:, None], is_word[:, :1]  # (B, 1, Cl), (B, 1)
+        sentence = layers.LSTM(word_dim, name="sentence")(
+            as_rows(word_vectors), mask=as_rows(is_word)
+        )  # (B K, Cl)
+        sentence = FromRows(name="sentences")(sentence, inputs["words"])
+        word_vectors, is_word = sentence[:, :, None], is_word[..., :1]  # (B, K, 1, Cl), (B, K, 1)
 
     attended = []
     for level, visual in zip(LEVELS, maps, strict=True):
@@ -87,12 +93,12 @@ def build_cmsa(
         feature = MultimodalFeature(name=f"feature_{level}")(visual, word_vectors)
         # The attention maps are only computed when `with_attention` makes them outputs.
         level_map, _, _ = CrossModalSelfAttention(
-            attention_dim, attention, query_chunk, name=f"attention_{level}"
-        )(*feature, is_word, return_attention=True)
-        attended.append(level_map)  # (B, H, W, Cv + 8 + Cl)
-    fused = fusion(attended, fusion_dim)  # (B, H, W, fusion_dim)
-    score = layers.Conv2D(1, 3, padding="same", name="score")(fused)  # (B, H, W, 1)
-    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+            attention_dim, fusion_dim, attention, query_chunk, name=f"attention_{level}"
+        )(*feature, is_word, return_attention=True)  # (B, K, H, W, F)
+        attended.append(as_rows(level_map))
+    fused = fusion(attended)  # (B K, H, W, F)
+    score = layers.Conv2D(1, 3, padding="same", name="score")(fused)  # (B K, H, W, 1)
+    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
 def attention_layers(model):
@@ -114,8 +120,8 @@ def with_attention(model):
             `keras.saving.load_model` returns it.
 
     Returns:
-        `keras.Model` with outputs `{"logits": (B, S, S, 1), "word_attention": (B, L, N),
-        "position_attention": (B, L, H, W)}` for the L attention layers in the model's order. The
+        `keras.Model` with outputs `{"logits": (B, K, S, S, 1), "word_attention": (B, K, L, N),
+        "position_attention": (B, K, L, H, W)}` for the L attention layers in the model's order. The
         word attention is the matrix of Fig. 4; `CrossModalSelfAttention` defines both.
 
     Raises:
@@ -129,8 +135,8 @@ def with_attention(model):
         )
     outputs = {
         "logits": model.output,
-        "word_attention": ops.stack([layer.output[1] for layer in attention], axis=1),
-        "position_attention": ops.stack([layer.output[2] for layer in attention], axis=1),
+        "word_attention": ops.stack([layer.output[1] for layer in attention], axis=2),
+        "position_attention": ops.stack([layer.output[2] for layer in attention], axis=2),
     }
     return keras.Model(model.input, outputs, name=f"{model.name}_with_attention")
 

@@ -14,7 +14,7 @@ from keras import layers, ops
 from keras_cmsa.layers import AppendCoordinates, SimpleRecurrentUnit
 from keras_cmsa.layers.word_scan import last_word
 from keras_cmsa.models.backbones import pyramid_resnet101
-from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
+from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 FILTERS, SRU_LAYERS = 10, 3
 
@@ -53,7 +53,7 @@ def build_dmn(
     Language Queries", and its authors' code.
     """
     backbone = backbone or pyramid_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
     hidden = word_vectors
@@ -73,7 +73,7 @@ def build_dmn(
 
     refined = upsample(fused, maps, fusion_dim)
     score = layers.Conv2D(1, 1, name="score")(refined)
-    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
 def join(positions, words, responses, channels):

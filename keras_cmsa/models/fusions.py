@@ -1,8 +1,7 @@
 """The fusions that Table 3 compares with the gated fusion, each a function of the attended maps.
 
-Each takes the list of attended maps from Res3 to Res5, `(B, H, W, C_i)` of one height and width,
-and returns one map of `fusion_dim` channels or fewer. Like the gated fusion, each starts from X^i,
-the maps reduced to `fusion_dim` channels by a 1x1 convolution. The paper names the techniques and
+Each takes the list of attended and reduced maps X^i from Res3 to Res5, `(B, H, W, F)` each, and
+returns one map of F channels or fewer. The paper names the techniques and
 cites their sources; "Chosen" lists the details that it leaves open.
 """
 
@@ -14,17 +13,17 @@ from keras_cmsa.layers.region_means import RegionMeans
 BINS = (1, 2, 3, 6)
 
 
-def single_level(levels, fusion_dim):
+def single_level(levels):
     """No fusion: X of the deepest map alone (CMSA-W and CMSA-S).
 
     Chosen: a ReLU between the attention and the score, as on X^i in the authors' code. Without it
     and without attention (`"none"` in Table 2), the score would be a term of the image plus a term
     of the words that is the same at all positions, so no word could matter.
     """
-    return layers.Conv2D(fusion_dim, 1, activation="relu", name="reduction_1")(levels[-1])
+    return layers.ReLU(name="fusion")(levels[-1])
 
 
-def pyramid_pooling(levels, fusion_dim):
+def pyramid_pooling(levels):
     """The pyramid pooling module on the sum of X^i.
 
     The map is averaged over grids of 1, 2, 3 and 6 regions per side. Each grid goes through a 1x1
@@ -36,21 +35,22 @@ def pyramid_pooling(levels, fusion_dim):
 
     Source: Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017.
     """
-    x = layers.Add(name="sum")(reduced(levels, fusion_dim))  # (B, H, W, fusion_dim)
+    x = layers.Add(name="sum")(levels)  # (B, H, W, F)
+    channels = x.shape[-1]
     joined = [x]
     for bins in BINS:
         pooled = RegionMeans(bins, name=f"pool_{bins}")(x)
         pooled = layers.Conv2D(
-            max(1, fusion_dim // len(BINS)), 1, activation="relu", name=f"pyramid_{bins}"
+            max(1, channels // len(BINS)), 1, activation="relu", name=f"pyramid_{bins}"
         )(pooled)
         joined.append(ops.image.resize(pooled, x.shape[1:3], interpolation="bilinear"))
     joined = layers.Concatenate(name="pyramid")(joined)
     return layers.Conv2D(
-        fusion_dim, 3, padding="same", activation="relu", name="pyramid_fusion"
+        channels, 3, padding="same", activation="relu", name="pyramid_fusion"
     )(joined)  # fmt: skip
 
 
-def deconvolution(levels, fusion_dim):
+def deconvolution(levels):
     """Learned deconvolution from coarse to fine.
 
     The deepest X^i goes through a 3x3 transposed convolution and ReLU and is added to the next X^i;
@@ -62,25 +62,26 @@ def deconvolution(levels, fusion_dim):
 
     Source: Noh et al., "Learning Deconvolution Network for Semantic Segmentation", ICCV 2015.
     """
-    *finer, x = reduced(levels, fusion_dim)
+    *finer, x = levels
+    channels = x.shape[-1]
     for number, level in reversed(list(enumerate(finer, 1))):
         x = layers.Conv2DTranspose(
-            fusion_dim, 3, padding="same", activation="relu", name=f"deconvolution_{number}"
+            channels, 3, padding="same", activation="relu", name=f"deconvolution_{number}"
         )(x)
         x = layers.Add(name=f"add_{number}")([x, level])
     for number, share in ((1, 2), (2, 4)):
         x = layers.Conv2DTranspose(
-            max(1, fusion_dim // share),
+            max(1, channels // share),
             4,
             strides=2,
             padding="same",
             activation="relu",
             name=f"enlargement_{number}",
         )(x)
-    return x  # (B, 4 H, 4 W, fusion_dim / 4)
+    return x  # (B, 4 H, 4 W, F / 4)
 
 
-def recurrent_refinement(levels, fusion_dim):
+def recurrent_refinement(levels):
     """RRN's ConvLSTM over X^i from the deepest to the finest.
 
     Chosen: X^i without ReLU, as in the gated fusion; a sequence of the attended maps alone. RRN
@@ -88,16 +89,16 @@ def recurrent_refinement(levels, fusion_dim):
 
     Source: Li et al., CVPR 2018; see `ConvLSTM`.
     """
-    return ConvLSTM(fusion_dim, name="fusion")(reduced(levels, fusion_dim)[::-1])
+    return ConvLSTM(levels[0].shape[-1], name="fusion")(levels[::-1])
 
 
-def self_gated(levels, fusion_dim):
+def self_gated(levels):
     """The paper's own control (Sec. 4.3): the sum of m^i X^i, each level gated by itself alone.
 
     m^i is that of `GatedMultiLevelFusion`, "directly multiplied by its own features".
     """
     gated = []
-    for number, x in enumerate(reduced(levels, fusion_dim), 1):
+    for number, x in enumerate(levels, 1):
         memory = layers.Conv2D(
             1,
             3,
@@ -108,11 +109,3 @@ def self_gated(levels, fusion_dim):
         )(x)  # (B, H, W, 1)
         gated.append(layers.Multiply(name=f"gated_{number}")([memory, x]))
     return layers.Add(name="fusion")(gated)
-
-
-def reduced(levels, fusion_dim):
-    """X^i: each map through a 1x1 convolution to `fusion_dim` channels."""
-    return [
-        layers.Conv2D(fusion_dim, 1, name=f"reduction_{number}")(level)
-        for number, level in enumerate(levels, 1)
-    ]

@@ -1,7 +1,14 @@
 """The inputs and the output that all systems share: image and words in, logits of the mask out."""
 
 import keras
+import numpy as np
 from keras import layers, ops
+
+from keras_cmsa.layers import FromRows, RepeatPerSentence
+from keras_cmsa.layers.sentence_axis import as_rows
+
+# Begins the names of the layers that give the backbone's maps.
+MAP = "backbone_map_"
 
 
 def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
@@ -15,10 +22,11 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
         word_dim: length of a word vector Cl.
 
     Returns:
-        inputs: dict of two `keras.Input`, `image` `(B, S, S, 3)` and `words` `(B, N)`.
-        maps: list of the backbone's maps.
-        word_vectors: `(B, N, Cl)`.
-        is_word: `(B, N)` bool, False at padding.
+        inputs: dict of two `keras.Input`, `image` `(B, S, S, 3)` and `words` `(B, K, N)`, K
+            sentences about each image.
+        maps: list of the backbone's maps, which `split_at_maps` finds again.
+        word_vectors: `(B, K, N, Cl)`.
+        is_word: `(B, K, N)` bool, False at padding.
 
     Raises:
         ValueError: if the vocabulary has no word or the backbone does not fit `image_size`.
@@ -34,23 +42,81 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
             f"{backbone.input_shape[1:3]}. Received: image_size={image_size}"
         )
     image = keras.Input((image_size, image_size, 3), name="image")
-    words = keras.Input((max_words,), dtype="int32", name="words")
+    words = keras.Input((None, max_words), dtype="int32", name="words")
     word_vectors = layers.Embedding(
         vocabulary_size,
         word_dim,
         embeddings_initializer=keras.initializers.RandomUniform(-0.08, 0.08),
         name="word_vectors",
-    )(words)  # (B, N, Cl)
-    is_word = ops.not_equal(words, 0)  # (B, N)
-    return {"image": image, "words": words}, backbone(image), word_vectors, is_word
+    )(words)  # (B, K, N, Cl)
+    # A sentence without a word, which fills up a row, reads as one: no system meets an empty one.
+    is_word = ops.logical_or(ops.not_equal(words, 0), np.arange(max_words) == 0)  # (B, K, N)
+    maps = [
+        layers.Identity(name=f"{MAP}{number}")(level)
+        for number, level in enumerate(backbone(image), 1)
+    ]
+    return {"image": image, "words": words}, maps, word_vectors, is_word
 
 
-def mask_logits(score, image_size):
-    """A score map `(B, H, W, 1)` enlarged bilinearly to logits `(B, S, S, 1)` float32."""
-    scale = image_size // score.shape[1]
-    return layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32", name="logits")(
-        score
-    )
+def image_and_words_in_rows(*args):
+    """`image_and_words` for a system that joins image and words early.
+
+    Returns:
+        As `image_and_words`, but `maps`, `word_vectors` and `is_word` have a row for each sentence,
+        B K in all, and no axis K. The backbone still runs once an image.
+    """
+    inputs, maps, word_vectors, is_word = image_and_words(*args)
+    repeat = RepeatPerSentence(name="maps_of_sentences")
+    maps = [repeat(level, inputs["words"]) for level in maps]
+    return inputs, maps, as_rows(word_vectors), as_rows(is_word)
+
+
+def mask_logits(score, inputs):
+    """Scores of rows `(B K, H, W, 1)`, enlarged bilinearly to logits `(B, K, S, S, 1)` float32."""
+    scale = inputs["image"].shape[1] // score.shape[1]
+    enlarge = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32", name="enlarge")
+    return logits_of_sentences(enlarge(score), inputs)
+
+
+def logits_of_sentences(rows, inputs):
+    """Logits of rows `(B K, S, S, 1)` with their sentence axis: `(B, K, S, S, 1)` float32."""
+    return FromRows(dtype="float32", name="logits")(rows, inputs["words"])
+
+
+def split_at_maps(model):
+    """The two parts of a model between which only the maps of the backbone pass.
+
+    An image that is asked again can keep its maps. A model without a backbone that is known, such
+    as an exported one, has the image itself in their place.
+
+    Returns:
+        `(image_model, sentence_model)`: from the image to a list of maps, and from `{"maps": maps,
+        "words": words}` to the outputs of the model. They share its weights.
+    """
+    image, words = model.input["image"], model.input["words"]
+    maps = [layer.output for layer in model.layers if layer.name.startswith(MAP)] or [image]
+    image_model = keras.Model(image, maps, name=f"{model.name}_image")
+    part = PartOfModel(model, {"maps": maps, "words": words}, model.output)
+    inputs = {
+        "maps": [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in maps],
+        "words": keras.Input(batch_shape=words.shape, dtype=words.dtype, name="words"),
+    }
+    return image_model, keras.Model(inputs, part(inputs), name=f"{model.name}_sentences")
+
+
+class PartOfModel(keras.layers.Layer):
+    """The part of a functional model from some of its tensors to others; it shares its weights.
+
+    `keras.Model` does the same for tensors in the middle, but leaves a model that no longer saves.
+    """
+
+    def __init__(self, model, inputs, outputs):
+        super().__init__(autocast=False)
+        self.model = model  # so that its weights are those of the part
+        self.function = keras.Function(inputs, outputs)
+
+    def call(self, inputs):
+        return self.function(inputs)
 
 
 def check_inputs(model):
@@ -76,7 +142,7 @@ def check_preprocessor(model, preprocessor):
     """
     check_inputs(model)
     vocabulary, (_, size, _, _) = preprocessor.vocabulary, model.input["image"].shape
-    longest = model.input["words"].shape[1]
+    longest = model.input["words"].shape[-1]
     # Checked here, since JAX looks up a word id beyond the table without an error.
     tables = [x.input_dim for x in model.layers if isinstance(x, layers.Embedding)]
     if preprocessor.max_words != longest or any(rows != len(vocabulary) for rows in tables):

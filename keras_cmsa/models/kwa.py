@@ -17,7 +17,7 @@ from keras import layers, ops
 from keras_cmsa.layers import MultimodalFeature, RegionMeans
 from keras_cmsa.layers.ops import MASKED, softmax, unit_length, word_shares
 from keras_cmsa.models.backbones import batch_norm, dilated_resnet101
-from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
+from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 REGIONS = 6  # per side
 
@@ -58,7 +58,7 @@ def build_kwa(
     the authors' network definition.
     """
     backbone = backbone or dilated_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
     hidden = layers.LSTM(word_dim, return_sequences=True, name="sentence")(
@@ -85,7 +85,7 @@ def build_kwa(
     joined = layers.Concatenate(name="join")(joined)
     fused = layers.Conv2D(fusion_dim, 1, activation="relu", name="fusion")(joined)
     score = layers.Conv2D(1, 1, name="score")(fused)
-    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
 def regions_of(maps, name):

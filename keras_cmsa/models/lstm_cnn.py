@@ -10,7 +10,11 @@ from keras import layers
 
 from keras_cmsa.layers import BilinearFilter, SentenceFeature
 from keras_cmsa.models.backbones import dilated_resnet101, vgg16
-from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
+from keras_cmsa.models.inputs_and_outputs import (
+    image_and_words_in_rows,
+    logits_of_sentences,
+    mask_logits,
+)
 
 
 def build_lstm_cnn(
@@ -44,7 +48,7 @@ def build_lstm_cnn(
     Source: Hu et al., "Segmentation from Natural Language Expressions", and its authors' code.
     """
     backbone = backbone or vgg16(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
     score = score_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)
@@ -57,9 +61,9 @@ def build_lstm_cnn(
         use_bias=False,
         kernel_initializer=BilinearFilter(),
         dtype="float32",
-        name="logits",
+        name="enlarge",
     )(score)
-    return keras.Model(inputs, logits, name=name)
+    return keras.Model(inputs, logits_of_sentences(logits, inputs), name=name)
 
 
 def build_lstm_cnn_deeplab(
@@ -84,12 +88,12 @@ def build_lstm_cnn_deeplab(
     2017, and its authors' code.
     """
     backbone = backbone or dilated_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
     visual = layers.Conv2D(word_dim, 1, name="visual")(maps[-1])
     score = score_map(visual, word_vectors, is_word, word_dim, fusion_dim)
-    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
 def score_map(visual, word_vectors, is_word, word_dim, fusion_dim):

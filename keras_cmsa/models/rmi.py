@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from keras_cmsa.layers import MultimodalFeature, MultimodalLSTM
 from keras_cmsa.models.backbones import dilated_resnet101
-from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
+from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 
 def build_rmi(
@@ -41,7 +41,7 @@ def build_rmi(
     authors' code.
     """
     backbone = backbone or dilated_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
     hidden = layers.LSTM(word_dim, return_sequences=True, name="sentence")(
@@ -52,7 +52,7 @@ def build_rmi(
     words = layers.Concatenate(name="words_in_context")([word_vectors, hidden])  # (B, N, 2 Cl)
     state = MultimodalLSTM(fusion_dim, name="fusion")(positions, words, is_word)  # (B, H, W, C)
     score = layers.Conv2D(1, 1, name="score")(ops.relu(undo_tanh(state)))
-    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
 def undo_tanh(state):

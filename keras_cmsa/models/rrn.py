@@ -12,7 +12,7 @@ from keras import layers
 
 from keras_cmsa.layers import ConvLSTM
 from keras_cmsa.models.backbones import dilated_resnet101
-from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
+from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 from keras_cmsa.models.lstm_cnn import join_sentence
 
 
@@ -43,7 +43,7 @@ def build_rrn(
     authors' code.
     """
     backbone = backbone or dilated_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
     sequence = [first_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)]
@@ -52,7 +52,7 @@ def build_rrn(
         sequence.append(lateral(level))
     refined = ConvLSTM(fusion_dim, shared_peepholes, name="refinement")(sequence)
     score = layers.Conv2D(1, 3, padding="same", name="score")(refined)
-    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
 def build_rrn_cnn(
@@ -76,12 +76,12 @@ def build_rrn_cnn(
     `lstm_cnn_deeplab`.
     """
     backbone = backbone or dilated_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
     fused = first_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)
     score = layers.Conv2D(1, 3, padding="same", name="score")(fused)
-    return keras.Model(inputs, mask_logits(score, image_size), name=name)
+    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
 def first_map(deepest, word_vectors, is_word, word_dim, fusion_dim):

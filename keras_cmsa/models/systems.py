@@ -67,7 +67,7 @@ def build_system(name, vocabulary_size, **sizes):
 
     Returns:
         `keras.Model` with the given name. Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255 and
-        `words` `(B, N)` int32, 0 at padding. Output: logits `(B, S, S, 1)` float32.
+        `words` `(B, K, N)` int32, 0 at padding. Output: logits `(B, K, S, S, 1)` float32.
 
     Raises:
         ValueError: if there is no such system or a size is not possible.

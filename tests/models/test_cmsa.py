@@ -28,10 +28,11 @@ def images(rng, count=3):
 
 
 def run(model, image, words):
-    outputs = model({"image": image, "words": words}, training=False)
-    return {k: tiny.to_numpy(v) for k, v in outputs.items()} if isinstance(outputs, dict) else (
-        tiny.to_numpy(outputs)
-    )  # fmt: skip
+    """The outputs for one expression about each image, `words` `(B, N)`."""
+    outputs = model({"image": image, "words": words[:, None]}, training=False)
+    if isinstance(outputs, dict):
+        return {name: tiny.to_numpy(x)[:, 0] for name, x in outputs.items()}
+    return tiny.to_numpy(outputs)[:, 0]
 
 
 # --- the model
@@ -45,7 +46,7 @@ def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, 
     maps = [tiny.to_numpy(x).astype("float64") for x in model.get_layer("backbone")(image)]
     weights = {w.path: tiny.to_numpy(w.value).astype("float64") for w in model.weights}
     kernels = ("query_kernel", "key_kernel", "value_kernel", "output_kernel")
-    gates = ("reduction", "memory_gate", "reset_gate")
+    gates = ("memory_gate", "reset_gate")
     fusion = [
         {g: [weights[f"fusion/{g}_{i}/{w}"] for w in ("kernel", "bias")] for g in gates}
         | {"gamma": weights["fusion/gamma"][i - 1]}
@@ -62,7 +63,8 @@ def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, 
             else:
                 ours = [weights[f"attention_{level}/{kernel}"] for kernel in kernels]
                 level_map = literal.self_attention(f, *ours, mode)
-            attended.append(level_map.reshape(P, P, -1))
+            r = [weights[f"attention_{level}/reduction_{w}"] for w in ("kernel", "bias")]
+            attended.append((level_map @ r[0] + r[1]).reshape(P, P, -1))
         wanted = literal.convolution(literal.fusion(attended, fusion)[0], *score)
         logits = run(model, image, WORDS)[example]
         assert logits.shape == (tiny.SIZE, tiny.SIZE, 1)
@@ -75,9 +77,9 @@ def test_inputs_and_output(seeded):
     model = tiny.model()
     assert {name: tuple(x.shape) for name, x in model.input.items()} == {
         "image": (None, tiny.SIZE, tiny.SIZE, 3),
-        "words": (None, tiny.WORDS),
+        "words": (None, None, tiny.WORDS),
     }
-    assert tuple(model.output.shape) == (None, tiny.SIZE, tiny.SIZE, 1)
+    assert tuple(model.output.shape) == (None, None, tiny.SIZE, tiny.SIZE, 1)
     assert model.output.dtype == "float32"
     joint = [channels + 8 + 5 for channels in (5, 6, 7)]
     assert [tuple(model.get_layer(f"attention_{x}").query_kernel.shape) for x in LEVELS] == [
@@ -89,7 +91,7 @@ def test_default_sizes_are_the_papers(seeded):
     image = seeded.Input((320, 320, 3))
     maps = [seeded.layers.AveragePooling2D(8)(image) for _ in range(3)]
     model = build_cmsa(10, backbone=seeded.Model(image, maps))
-    assert tuple(model.input["words"].shape) == (None, 20)
+    assert tuple(model.input["words"].shape) == (None, None, 20)
     assert tuple(model.get_layer("word_vectors").embeddings.shape) == (10, 1000)
     bound = np.abs(tiny.to_numpy(model.get_layer("word_vectors").embeddings)).max()
     assert 0.0799 < bound <= 0.08
@@ -107,6 +109,19 @@ def test_an_expression_gives_what_it_gives_alone_and_unpadded(seeded, rng):
         short.set_weights(model.get_weights())
         alone = run(short, image[i : i + 1], WORDS[i : i + 1, :count])
         np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-6)
+
+
+def test_sentences_of_an_image_give_what_they_give_alone(seeded, rng):
+    """However many there are, and whatever fills up a row."""
+    model = tiny.shaken(tiny.model(word_positions=True), rng)
+    image = images(rng, 2)
+    words = np.stack([WORDS, WORDS[::-1]])
+    words[1, 1] = 0
+    together = tiny.to_numpy(model({"image": image, "words": words}, training=False))
+    assert together.shape == (2, 3, tiny.SIZE, tiny.SIZE, 1) and np.isfinite(together).all()
+    for b, k in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2)]:
+        alone = run(model, image[b : b + 1], words[b : b + 1, k])
+        np.testing.assert_allclose(together[b, k], alone[0], atol=1e-6)
 
 
 def test_the_word_vector_of_padding_counts_for_nothing(seeded, rng):
@@ -141,8 +156,8 @@ def test_every_weight_learns(seeded, rng, eagerly):
     )
     model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice
     before = [tiny.to_numpy(w.value) for w in model.trainable_weights]
-    masks = (rng.random((3, tiny.SIZE, tiny.SIZE, 1)) < 0.5).astype("float32")
-    model.train_on_batch({"image": images(rng), "words": WORDS}, masks)
+    masks = (rng.random((3, 1, tiny.SIZE, tiny.SIZE, 1)) < 0.5).astype("float32")
+    model.train_on_batch({"image": images(rng), "words": WORDS[:, None]}, masks)
     for weight, old in zip(model.trainable_weights, before):
         moved = np.abs(tiny.to_numpy(weight.value) - old)
         assert np.isfinite(moved).all() and moved.max() > 0, weight.path
@@ -203,7 +218,7 @@ def test_saved_models_load_in_a_process_that_only_imports(seeded, rng, tmp_path)
     options = tiny.shaken(tiny.model(attention="pair", word_positions=True, query_chunk=3), rng)
     compile_model(options, Settings(steps=10, dice_weight=0.5))
     image = images(rng)
-    np.savez(tmp_path / "inputs.npz", image=image, words=WORDS)
+    np.savez(tmp_path / "inputs.npz", image=image, words=WORDS[:, None])
     for name, model in (("plain", plain), ("options", options)):
         model.save(tmp_path / f"{name}.keras")
     script = """
@@ -221,7 +236,7 @@ for name in ("plain", "options"):
     )
     for name, model in (("plain", plain), ("options", options)):
         np.testing.assert_allclose(
-            np.load(tmp_path / f"{name}.npy"), run(model, image, WORDS), atol=1e-6
+            np.load(tmp_path / f"{name}.npy")[:, 0], run(model, image, WORDS), atol=1e-6
         )
 
 
@@ -233,7 +248,7 @@ def test_all_outputs_of_any_model(seeded):
     assert set(every.output) == names and with_all_outputs(every) is every
     inputs = {
         "image": seeded.Input((4, 4, 3), name="image"),
-        "words": seeded.Input((5,), name="words"),
+        "words": seeded.Input((None, 5), name="words"),
     }
     plain = seeded.Model(inputs, seeded.layers.Dense(1)(inputs["image"]), name="plain")
     only = with_all_outputs(plain)

@@ -18,10 +18,10 @@ pytestmark = pytest.mark.keras
 
 
 def fused(keras, rng, fusion):
-    """A fusion of three maps of different widths: inputs, result, and weights by name in float64."""
-    levels = [tiny.normal(rng, 1, 3, 3, channels) for channels in (2, 3, 4)]
+    """A fusion of three maps X^i: these, its result, and its weights by name in float64."""
+    levels = [tiny.normal(rng, 1, 3, 3, 8) for _ in range(3)]
     inputs = [keras.Input(x.shape[1:]) for x in levels]
-    model = keras.Model(inputs, fusion(inputs, 8))
+    model = keras.Model(inputs, fusion(inputs))
     tiny.shaken(model, rng)
     weights = {w.path: tiny.to_numpy(w.value).astype("float64") for w in model.weights}
     return [x[0].astype("float64") for x in levels], tiny.to_numpy(model(levels))[0], weights
@@ -31,18 +31,13 @@ def convolved(x, weights, name):
     return literal.convolution(x, weights[f"{name}/kernel"], weights[f"{name}/bias"])
 
 
-def reduced(levels, weights):
-    return [convolved(x, weights, f"reduction_{i}") for i, x in enumerate(levels, 1)]
-
-
 def test_single_level(seeded, rng):
-    levels, value, weights = fused(seeded, rng, single_level)
-    tiny.assert_near(value, np.maximum(0, convolved(levels[-1], weights, "reduction_1")))
+    levels, value, _ = fused(seeded, rng, single_level)
+    tiny.assert_near(value, np.maximum(0, levels[-1]))
 
 
 def test_self_gated_fusion(seeded, rng):
-    levels, value, weights = fused(seeded, rng, self_gated)
-    x = reduced(levels, weights)
+    x, value, weights = fused(seeded, rng, self_gated)
     m = [literal.sigmoid(convolved(x[i], weights, f"memory_gate_{i + 1}")) for i in range(3)]
     assert [gate.shape for gate in m] == [(3, 3, 1)] * 3
     tiny.assert_near(value, sum(m[i] * x[i] for i in range(3)))
@@ -50,7 +45,7 @@ def test_self_gated_fusion(seeded, rng):
 
 def test_pyramid_pooling(seeded, rng):
     levels, value, weights = fused(seeded, rng, pyramid_pooling)
-    total = sum(reduced(levels, weights))
+    total = sum(levels)
     joined = [total]
     for bins in (1, 2, 3, 6):
         edges = [
@@ -65,8 +60,7 @@ def test_pyramid_pooling(seeded, rng):
 
 
 def test_deconvolution(seeded, rng):
-    levels, value, weights = fused(seeded, rng, deconvolution)
-    x3, x4, x5 = reduced(levels, weights)
+    (x3, x4, x5), value, weights = fused(seeded, rng, deconvolution)
 
     def deconvolved(x, name, stride):
         kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
@@ -82,7 +76,7 @@ def test_deconvolution(seeded, rng):
 
 def test_recurrent_refinement_runs_from_coarse_to_fine(seeded, rng):
     levels, value, weights = fused(seeded, rng, recurrent_refinement)
-    maps = [x[None].astype("float32") for x in reduced(levels, weights)[::-1]]
+    maps = [x[None].astype("float32") for x in levels[::-1]]
     cell = ConvLSTM(8)
     cell.build([x.shape for x in maps])
     cell.set_weights([weights[f"fusion/{w.name}"] for w in cell.weights])

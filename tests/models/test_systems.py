@@ -43,7 +43,7 @@ def build(name, **sizes):
 
 def draw_inputs(rng):
     return {"image": rng.uniform(0, 255, (3, tiny.SIZE, tiny.SIZE, 3)).astype("float32"),
-            "words": WORDS}  # fmt: skip
+            "words": WORDS[:, None]}  # fmt: skip
 
 
 # --- what every system must do
@@ -55,16 +55,22 @@ def test_a_system_maps_image_and_words_to_logits(seeded, rng, name):
     assert model.name == name
     assert {k: tuple(x.shape) for k, x in model.input.items()} == {
         "image": (None, tiny.SIZE, tiny.SIZE, 3),
-        "words": (None, tiny.WORDS),
+        "words": (None, None, tiny.WORDS),
     }
-    # An expression, the same backwards and another one, all of one image.
+    # About each image an expression, the same backwards and another one, or none.
     words = np.stack([WORDS[0], WORDS[0, ::-1], WORDS[1]])
-    inputs = {**draw_inputs(rng), "words": words}
-    inputs["image"] = np.stack([inputs["image"][0]] * 3)
+    inputs = {"image": draw_inputs(rng)["image"][:2], "words": np.stack([words, words])}
+    inputs["words"][1, 1] = 0
     logits = tiny.to_numpy(model(inputs, training=False))
-    assert logits.shape == (3, tiny.SIZE, tiny.SIZE, 1) and logits.dtype == "float32"
+    assert logits.shape == (2, 3, tiny.SIZE, tiny.SIZE, 1) and logits.dtype == "float32"
+    assert np.isfinite(logits).all()
+    # Alone, it gets the same.
+    alone = {"image": inputs["image"][1:], "words": inputs["words"][1:, 2:]}
+    np.testing.assert_allclose(
+        tiny.to_numpy(model(alone, training=False))[0, 0], logits[1, 2], atol=1e-5
+    )
     # Words change where it looks, not only the level of all logits; some systems see their order.
-    one, back, other = logits
+    one, back, other = logits[0]
     assert one.std() > 1e-3 and (one - other).std() > 1e-4
     blind = name.startswith("cmsa") and name not in ("cmsa_s", "cmsa_ordered")
     difference = np.abs(one - back).max()
@@ -92,7 +98,7 @@ def test_a_system_is_padded_saved_lowered_and_trained(seeded, rng, tmp_path, nam
         )
     short = build(name, max_words=3)  # fewer pads
     copy_weights(model, short)
-    fewer = {"image": inputs["image"][1:], "words": WORDS[1:, :3]}
+    fewer = {"image": inputs["image"][1:], "words": WORDS[1:, None, :3]}
     np.testing.assert_allclose(tiny.to_numpy(short(fewer, training=False)), logits[1:], atol=1e-5)
 
     model.save(tmp_path / "model.keras")
@@ -141,7 +147,7 @@ def every_weight_learns(keras, model, inputs, rng):
         # To trace a gradient takes TensorFlow seconds for each system; test_cmsa.py does it.
         run_eagerly=keras.backend.backend() == "tensorflow",
     )
-    masks = (rng.random((3, tiny.SIZE, tiny.SIZE, 1)) < 0.5).astype("float32")
+    masks = (rng.random((3, 1, tiny.SIZE, tiny.SIZE, 1)) < 0.5).astype("float32")
     before = [tiny.to_numpy(w.value) for w in model.trainable_weights]
     first = model.train_on_batch(inputs, masks)
     for weight, old in zip(model.trainable_weights, before):
@@ -184,7 +190,7 @@ def test_parameters_are_those_stated(seeded, name):
     with seeded.StatelessScope(initialize_variables=False):
         model = build_system(name, 10_000, backbone=backbone)
     assert f"{model.count_params():,}" in stated
-    assert model.output.shape[1:] == (image_size, image_size, 1)
+    assert model.output.shape[2:] == (image_size, image_size, 1)
     # LSTM-CNN and RMI by hand, from the numbers of their papers.
     lstm = 4 * (2000 * 1000 + 1000)
     by_hand = {
@@ -218,7 +224,7 @@ def test_paper_size_runs_forward(name):
     seen = json.loads(done.stdout)
     side = {"lstm_cnn": 512, "dmn": 512, "kwa": 480}.get(name, 320)
     positions = {"lstm_cnn": 16, "dmn": 16, "kwa": 60}.get(name, 40)
-    assert seen["input"] == [None, side, side, 3] and seen["output"] == [1, side, side, 1]
+    assert seen["input"] == [None, side, side, 3] and seen["output"] == [1, 1, side, side, 1]
     assert seen["fusion"][-3:-1] == [positions, positions]
     assert seen["finite"] and seen["spread"] > 0
     assert seen["gigabytes"] < 8
@@ -240,8 +246,8 @@ model = build_system(
 )
 rng = np.random.default_rng(0)
 image = rng.uniform(0, 255, (1, size, size, 3)).astype("float32")
-words = np.zeros((1, 20), "int32")
-words[0, :7] = rng.integers(2, 10_000, 7)
+words = np.zeros((1, 1, 20), "int32")
+words[0, 0, :7] = rng.integers(2, 10_000, 7)
 logits = keras.ops.convert_to_numpy(model({"image": image, "words": words}, training=False))
 fusion = next(x for x in reversed(model.layers) if x.name.startswith("fusion"))
 print(json.dumps({
