@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +65,26 @@ def records(folder, count, seed=0):
 
 
 def assert_same_batches(ours, theirs, tolerance=0.0):
-    """Two lists of `(inputs, masks)`; `tolerance` is of pixels in 0..255."""
+    """Two lists of `(inputs, masks, weights)`; `tolerance` is of pixels in 0..255."""
     assert len(ours) == len(theirs)
-    for (inputs, masks), (other_inputs, other_masks) in zip(ours, theirs):
+    for (inputs, masks, weights), (other_inputs, other_masks, other_weights) in zip(ours, theirs):
         np.testing.assert_allclose(inputs["image"], other_inputs["image"], atol=tolerance)
         np.testing.assert_array_equal(inputs["words"], other_inputs["words"])
         np.testing.assert_array_equal(masks, other_masks)
+        np.testing.assert_array_equal(weights, other_weights)
+
+
+def several_of_each(records, counts):
+    """Further records of the same images, in an order that mixes the images.
+
+    Image i gets `counts[i]` expressions, each with its own number of copies of the first's words.
+    """
+    made = [
+        replace(r, expression=" ".join([r.expression.split()[0]] * (k + 1)), sentence_id=10 * i + k)
+        for i, (r, count) in enumerate(zip(records, counts, strict=True))
+        for k in range(count)
+    ]
+    return made[::2] + made[1::2]
 
 
 def refer_root(root, counts, seed=0):

@@ -84,14 +84,14 @@ def _has_direction(words):
 class Augmentation:
     """Changes training samples at random, with layers of keras-cv, which need TensorFlow.
 
-    Mirroring depends only on the seed and on a sample's place in the training, so a resumed run
-    mirrors the same samples. The layers' own random numbers start anew when a run resumes.
+    Mirroring depends only on the seed and on a row's place in the training, so a resumed run
+    mirrors the same rows. The layers' own random numbers start anew when a run resumes.
 
     Args:
         flip: probability of mirroring, for expressions that allow it.
         scale: `(smallest, largest)` scale factor. A larger image is cropped at random, a smaller
-            one is padded with black. None keeps the scale. A sample is unchanged if its object
-            would be cut away.
+            one is padded with black. None keeps the scale. An image is unchanged if one of its
+            objects would be cut away.
         brightness: largest shift of brightness, as a fraction of the range of values.
         contrast: largest relative change of contrast.
         saturation: largest change of saturation, from 0 to 0.5 (0.5 gives grey to double).
@@ -130,10 +130,10 @@ class Augmentation:
         self.layers = None  # built for the first batch, because they need its size
 
     def flips(self, places):
-        """Says which samples of a training are mirrored if their expressions allow it.
+        """Says which rows of a training are mirrored if their expressions allow it.
 
         Args:
-            places: `(n,)` integers, the samples' places in the training, from 0.
+            places: `(n,)` integers, the rows' places in the training, from 0.
 
         Returns:
             `(n,)` boolean.
@@ -148,7 +148,7 @@ class Augmentation:
 
         Args:
             images: `(B, S, S, 3)` float32 in 0..255.
-            masks: `(B, S, S, 1)` float32 of 0 and 1.
+            masks: `(B, S, S, K)` float32 of 0 and 1, those of K samples of the image.
 
         Returns:
             `(images, masks)`: TensorFlow tensors of the same shapes and ranges.
@@ -168,9 +168,10 @@ class Augmentation:
         for layer in scale_layers:
             scaled = layer({"images": images, "segmentation_masks": masks}, training=True)
             new_masks = tf.cast(scaled["segmentation_masks"] >= 0.5, tf.float32)
-            has_object = tf.reduce_any(new_masks > 0, (1, 2, 3), keepdims=True)
-            images = tf.where(has_object, scaled["images"], images)
-            masks = tf.where(has_object, new_masks, masks)
+            had, has = (tf.reduce_any(x > 0, (1, 2), keepdims=True) for x in (masks, new_masks))
+            has_all = tf.reduce_all(has | ~had, -1, keepdims=True)
+            images = tf.where(has_all, scaled["images"], images)
+            masks = tf.where(has_all, new_masks, masks)
         return tf.clip_by_value(images, 0.0, 255.0), masks
 
     def _light_layers(self):

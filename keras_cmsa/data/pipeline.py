@@ -1,8 +1,13 @@
 """Makes batches of records for any backend, with Pillow and NumPy.
 
-A batch is `({"image": (B, S, S, 3) float32 RGB in 0..255, "words": (B, N) int32}, mask (B, S, S, 1)
-float32 of 0 and 1)`. Its content depends only on its number, so a killed run resumes with the batch
-where it stopped. `tf_pipeline` gives the same batches in the same order with tf.data.
+A batch has a row per image with K expressions about it:
+
+    {"image": (B, S, S, 3) float32 RGB in 0..255, "words": (B, K, N) int32},
+    masks (B, K, S, S, 1) float32 of 0 and 1,
+    weights (B, K) float32, 0 where a row has no further expression and 1 elsewhere
+
+Its content depends only on its number, so a killed run resumes with the batch where it stopped.
+`tf_pipeline` gives the same batches in the same order with tf.data.
 """
 
 import importlib.util
@@ -13,8 +18,9 @@ import keras
 import numpy as np
 
 from keras_cmsa.data.augment import mirror_expression
-from keras_cmsa.data.order import SampleOrder
-from keras_cmsa.data.samples import read_sample
+from keras_cmsa.data.order import RowOrder
+from keras_cmsa.data.record import images_of
+from keras_cmsa.data.samples import read_row
 
 # The number of batches that are prepared before they are needed.
 BATCHES_AHEAD = 8
@@ -26,8 +32,10 @@ class RecordBatches(keras.utils.PyDataset):
     Args:
         records: list of `Record`.
         preprocessor: `Preprocessor`.
-        batch_size: samples per batch B. The last batch of one pass may be smaller.
-        seed: `None` gives the records once, in their order. An integer gives them in random order,
+        batch_size: images per batch B. The last batch of one pass may be smaller.
+        per_image: expressions of a row at most, K. An image with more gets several rows. K is less
+            if no image has as many.
+        seed: `None` gives the records once, image by image. An integer gives them in random order,
             each once per pass, for any number of passes.
         batches: number of batches. `None` means one pass; more batches need a `seed`.
         first_batch: number of the first batch, to resume a run.
@@ -44,6 +52,7 @@ class RecordBatches(keras.utils.PyDataset):
         records,
         preprocessor,
         batch_size,
+        per_image=1,
         seed=None,
         batches=None,
         first_batch=0,
@@ -60,13 +69,13 @@ class RecordBatches(keras.utils.PyDataset):
         self.records = records
         self.preprocessor = preprocessor
         vocabulary = preprocessor.vocabulary
-        self.words = vocabulary.encode([record.expression for record in records])
+        self.words = with_no_words(vocabulary.encode([record.expression for record in records]))
         self.batch_size = batch_size
-        self.order = SampleOrder(len(records), seed)
-        self.batches = -(-len(records) // batch_size) if batches is None else batches
+        self.order = RowOrder(images_of(records), per_image, seed)
+        self.batches = -(-self.order.rows // batch_size) if batches is None else batches
         self.first_batch = first_batch
         self.augmentation = augmentation
-        self.mirrored_words, self.can_flip = self.words, np.zeros(len(records), bool)
+        self.mirrored_words, self.can_flip = self.words, np.zeros(len(records) + 1, bool)
         if augmentation:
             self.mirrored_words, self.can_flip = mirror_words(records, self.words, vocabulary)
         self.pool = ThreadPoolExecutor(max(1, workers))
@@ -85,30 +94,52 @@ class RecordBatches(keras.utils.PyDataset):
         return self.pending.pop(number).result()
 
     def load(self, number):
-        """Reads the samples of a batch and makes the batch."""
-        samples, flips = self.samples(number), self.flips(number)
-        loaded = [read_sample(self.records[i], self.preprocessor) for i in samples]
-        images, masks = (np.stack(arrays) for arrays in zip(*loaded))
+        """Reads the rows of a batch and makes the batch."""
+        rows, flips = self.rows(number), self.flips(number)
+        images, masks = (np.stack(arrays) for arrays in zip(*map(self.read_row, rows)))
         for pixels in (images, masks):
             pixels[flips] = pixels[flips, :, ::-1]
-        words = np.where(flips[:, None], self.mirrored_words[samples], self.words[samples])
+        words = np.where(flips[:, None, None], self.mirrored_words[rows], self.words[rows])
         if self.augmentation:
             images, masks = map(np.asarray, self.augmentation(images, masks))
-        return {"image": images, "words": words}, masks
+        masks = np.moveaxis(masks, -1, 1)[..., None]
+        return {"image": images, "words": words}, masks, self.weights(rows)
 
-    def flips(self, number):
-        """Which samples of a batch are mirrored: `(B,)` boolean, false without augmentation."""
-        samples = self.samples(number)
-        if not self.augmentation:
-            return np.zeros(len(samples), bool)
-        start = (self.first_batch + number) * self.batch_size
-        places = range(start, start + len(samples))
-        return self.augmentation.flips(places) & self.can_flip[samples]
+    def read_row(self, row):
+        """The image `(S, S, 3)` of a row and its masks `(S, S, K)`, 0 where it has no sample."""
+        records = self.records_of(row)
+        image, masks = read_row(records, self.preprocessor)
+        return image, np.pad(masks, [(0, 0), (0, 0), (0, len(row) - len(records))])
 
-    def samples(self, number):
-        """Indices of the records in a batch: `(B,)` integers."""
+    def rows(self, number):
+        """The rows of a batch: `(B, K)` indices of records, or their number at no record."""
         start = (self.first_batch + number) * self.batch_size
         return self.order[start : start + self.batch_size]
+
+    def records_of(self, row):
+        """The records of a row, which are about one image."""
+        return [self.records[i] for i in row if i < len(self.records)]
+
+    def weights(self, rows):
+        """The weight of each sample of some rows in loss and measures."""
+        return (rows < len(self.records)).astype("float32")
+
+    def flips(self, number):
+        """Which rows of a batch are mirrored: `(B,)` boolean, false without augmentation.
+
+        An image is mirrored if all expressions of its row can be.
+        """
+        rows = self.rows(number)
+        if not self.augmentation:
+            return np.zeros(len(rows), bool)
+        start = (self.first_batch + number) * self.batch_size
+        places = range(start, start + len(rows))
+        return self.augmentation.flips(places) & self.can_flip[rows].all(axis=1)
+
+
+def with_no_words(words):
+    """Word ids `(n, N)` and a row of padding after them, for the place of no record."""
+    return np.pad(words, [(0, 1), (0, 0)])
 
 
 def mirror_words(records, words, vocabulary):
@@ -116,15 +147,15 @@ def mirror_words(records, words, vocabulary):
 
     Args:
         records: list of n `Record`s.
-        words: `(n, N)` int32, the word ids of their expressions.
+        words: `(n + 1, N)` int32, the word ids of their expressions and of no record.
         vocabulary: `Vocabulary` or `WordPieces`.
 
     Returns:
-        `(mirrored_words, can_flip)`: `(n, N)` int32 and `(n,)` boolean. A record that cannot be
-        mirrored keeps its words.
+        `(mirrored_words, can_flip)`: `(n + 1, N)` int32 and `(n + 1,)` boolean. A record that
+        cannot be mirrored keeps its words; no record can be.
     """
     expressions = [mirror_expression(record.expression, record.raw) for record in records]
-    can_flip = np.array([expression is not None for expression in expressions])
+    can_flip = np.array([*(expression is not None for expression in expressions), True])
     mirrored_words = words.copy()
     changed = [
         i for i, record in enumerate(records) if expressions[i] not in (None, record.expression)

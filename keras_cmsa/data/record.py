@@ -70,6 +70,12 @@ class Record:
         return f"ref {self.ref_id}, sentence {self.sentence_id} ({self.raw!r}), {self.image_path}"
 
 
+def images_of(records):
+    """What identifies the image of each record, to put those of one image together."""
+    # The declared size decides how it is turned, see `Record.image`.
+    return [(record.image_path, record.height, record.width) for record in records]
+
+
 def count(records):
     """Counts `(refs, sentences, images)`, as the papers do. A record is a sentence."""
     refs = {record.ref_id for record in records}

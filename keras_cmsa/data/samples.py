@@ -1,14 +1,18 @@
-"""Reads a record's image and mask."""
+"""Reads the image of some records, and their masks."""
+
+import numpy as np
 
 
-def read_sample(record, preprocessor):
-    """Reads a record at the network's size.
+def read_row(records, preprocessor):
+    """Reads records of one image at the network's size.
 
     Returns:
-        `(image, mask)`: `(S, S, 3)` float32 in 0..255 and `(S, S, 1)` float32 of 0 and 1.
+        `(image, masks)`: `(S, S, 3)` float32 in 0..255 and `(S, S, k)` float32 of 0 and 1, a
+        channel per record.
     """
-    image, mask = read_pixels(record)
-    return preprocessor.image(image), preprocessor.mask(mask)
+    image, masks = read_image_and_masks(records)
+    squares = [preprocessor.mask(mask) for mask in masks]
+    return preprocessor.image(image), np.concatenate(squares, axis=-1)
 
 
 def read_pixels(record):
@@ -21,10 +25,17 @@ def read_pixels(record):
         FileNotFoundError: if the image file is missing.
         ValueError: if the image or the mask cannot be read, or their sizes differ; names the file.
     """
-    image, mask = record.image(), record.mask()
-    if image.shape[:2] != mask.shape:
-        raise ValueError(
-            f"{record.describe()}: wanted an image of the annotation's size {mask.shape} (height, "
-            f"width). Received: {image.shape[:2]}. Is this the image of the data set?"
-        )
+    image, (mask,) = read_image_and_masks([record])
     return image, mask
+
+
+def read_image_and_masks(records):
+    """`read_pixels` for records of one image: it, and a list of their masks."""
+    image, masks = records[0].image(), [record.mask() for record in records]
+    for record, mask in zip(records, masks):
+        if image.shape[:2] != mask.shape:
+            raise ValueError(
+                f"{record.describe()}: wanted an image of the annotation's size {mask.shape} "
+                f"(height, width). Received: {image.shape[:2]}. Is this the image of the data set?"
+            )
+    return image, masks

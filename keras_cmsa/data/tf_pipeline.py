@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_cmsa.data.samples import read_pixels
+from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.data.shards.read import StoredImage
 
 
@@ -20,74 +20,79 @@ def tf_dataset(batches):
     Returns:
         `tf.data.Dataset` of batches.
     """
-    signature = tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.bool)
-    dataset = tf.data.Dataset.from_generator(SampleIndices(batches), output_signature=signature)
+    signature = tf.TensorSpec((batches.order.per_row,), tf.int64), tf.TensorSpec((), tf.bool)
+    dataset = tf.data.Dataset.from_generator(Rows(batches), output_signature=signature)
     dataset = dataset.map(
-        SampleReader(batches), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        RowReader(batches), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     dataset = dataset.batch(batches.batch_size)
-    if batches.augmentation:
 
-        def augment(inputs, masks):
-            images, masks = batches.augmentation(inputs["image"], masks)
-            return {**inputs, "image": images}, masks
+    def finish(inputs, masks, weights):
+        images = inputs["image"]
+        if batches.augmentation:
+            images, masks = batches.augmentation(images, masks)
+        masks = tf.transpose(masks, (0, 3, 1, 2))[..., None]  # (B, K, S, S, 1)
+        return {**inputs, "image": images}, masks, weights
 
-        dataset = dataset.map(augment)
+    dataset = dataset.map(finish)
     dataset = dataset.prefetch(tf.data.AUTOTUNE)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
 
-class SampleIndices:
-    """A generator of `(index of a record, whether it is mirrored)`, one per sample in order."""
+class Rows:
+    """A generator of `(indices of records, whether they are mirrored)`, one per row in order."""
 
     def __init__(self, batches):
         self.batches = batches
 
     def __call__(self):
         for number in range(len(self.batches)):
-            yield from zip(self.batches.samples(number), self.batches.flips(number))
+            yield from zip(self.batches.rows(number), self.batches.flips(number))
 
 
-class SampleReader:
-    """A function in the graph: the index of a record to the inputs and the mask of a sample."""
+class RowReader:
+    """A function in the graph: indices of records to the inputs, masks `(S, S, K)` and weights."""
 
     def __init__(self, batches):
         self.batches = batches
         self.size = batches.preprocessor.image_size
         self.stored = all(isinstance(r.image_path, StoredImage) for r in batches.records)
 
-    def __call__(self, i, flip):
+    def __call__(self, row, flip):
         dtypes = [tf.string if self.stored else tf.uint8, tf.uint8, tf.int32]
-        image, mask, placement = tf.numpy_function(self.read, [i], dtypes)
+        image, masks, placement = tf.numpy_function(self.read, [row], dtypes)
         if self.stored:
             # This decodes PNG too. The default dct_method is faster but less accurate.
             image = tf.io.decode_jpeg(image, 3, dct_method="INTEGER_ACCURATE")
         image = to_square(tf.ensure_shape(image, (None, None, 3)), placement, self.size)
-        mask = to_square(tf.ensure_shape(mask, (None, None, 1)), placement, self.size)
-        words = tf.gather(self.batches.words, i)
+        masks = to_square(tf.ensure_shape(masks, (None, None, *row.shape)), placement, self.size)
+        words = tf.gather(self.batches.words, row)
         if self.batches.augmentation:
-            words = tf.where(flip, tf.gather(self.batches.mirrored_words, i), words)
-            image, mask = (flipped_where(flip, pixels) for pixels in (image, mask))
-        return {"image": image, "words": words}, tf.cast(mask >= 0.5, tf.float32)
+            words = tf.where(flip, tf.gather(self.batches.mirrored_words, row), words)
+            image, masks = (flipped_where(flip, pixels) for pixels in (image, masks))
+        weights = tf.cast(row < len(self.batches.records), tf.float32)
+        return {"image": image, "words": words}, tf.cast(masks >= 0.5, tf.float32), weights
 
-    def read(self, i):
-        """Reads a record.
+    def read(self, row):
+        """Reads the records of a row.
 
         Returns:
-            `(image, mask, placement)`: `(H, W, 3)` uint8, or the file's bytes if it is in a shard;
-            `(H, W, 1)` uint8; `(4,)` int32, as `Preprocessor.placement` gives it.
+            `(image, masks, placement)`: `(H, W, 3)` uint8, or the file's bytes if it is in a shard;
+            `(H, W, K)` uint8; `(4,)` int32, as `Preprocessor.placement` gives it.
         """
-        record = self.batches.records[i]
+        records = self.batches.records_of(row)
         try:
             if self.stored:
-                image, mask = record.image_path.read_bytes(), record.mask()
+                image = records[0].image_path.read_bytes()
+                masks = [record.mask() for record in records]
             else:
-                image, mask = read_pixels(record)
+                image, masks = read_image_and_masks(records)
         except (OSError, ValueError) as error:
             self.batches.fault = error  # TensorFlow hides this error behind one of its own
             raise
-        placement = self.batches.preprocessor.placement(*mask.shape)
-        return image, mask[..., None], np.array(placement, "int32")
+        masks += [np.zeros_like(masks[0])] * (len(row) - len(masks))
+        placement = self.batches.preprocessor.placement(*masks[0].shape)
+        return image, np.stack(masks, axis=-1), np.array(placement, "int32")
 
 
 def flipped_where(flip, pixels):

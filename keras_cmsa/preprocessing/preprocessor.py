@@ -20,7 +20,7 @@ class Preprocessor:
 
         preprocessor = Preprocessor(vocabulary, image_size=320)
         inputs = preprocessor([image], ["man in yellow shirt"])
-        logits = model.predict(inputs)[0]  # (320, 320, 1)
+        logits = model.predict(inputs)[0, 0]  # (320, 320, 1)
         over_image = preprocessor.undo(logits, image.shape[:2])  # (H, W, 1)
 
     Only the preprocessor knows the vocabulary, the side of the square and how an image is resized
@@ -57,10 +57,11 @@ class Preprocessor:
 
         Args:
             images: list of B arrays `(H, W, 3)` in 0..255, of any sizes.
-            expressions: list of B `str`, one per image.
+            expressions: list of B, one per image: a `str`, or a list of K `str`.
 
         Returns:
-            `{"image": (B, S, S, 3) float32 in 0..255, "words": (B, N) int32, 0 at padding}`.
+            `{"image": (B, S, S, 3) float32 in 0..255, "words": (B, K, N) int32, 0 at padding}`.
+            Where an image has fewer expressions than another, the rest of its words is padding.
 
         Raises:
             ValueError: if the lists differ in length, or an expression has no word.
@@ -72,8 +73,16 @@ class Preprocessor:
             )
         return {
             "image": np.stack([self.image(image) for image in images]),
-            "words": self.vocabulary.encode(expressions),
+            "words": self.words(expressions),
         }
+
+    def words(self, expressions):
+        """Word ids `(B, K, N)` int32 of a list of B `str` or lists of K `str`; 0 at padding."""
+        asked = [[e] if isinstance(e, str) else list(e) for e in expressions]
+        encoded = self.vocabulary.encode([e for of_image in asked for e in of_image])
+        words = np.zeros((len(asked), max(map(len, asked)), self.max_words), "int32")
+        words[np.arange(words.shape[1]) < np.array([[len(e)] for e in asked])] = encoded
+        return words
 
     def image(self, pixels):
         """Resizes an image `(H, W, 3)` in 0..255 to the square `(S, S, 3)`, float32 in 0..255."""

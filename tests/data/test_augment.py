@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from keras_cmsa.data.augment import Augmentation, mirror_expression
-from keras_cmsa.data.pipeline import RecordBatches, mirror_words
+from keras_cmsa.data.pipeline import RecordBatches, mirror_words, with_no_words
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.text import Vocabulary, split_words
 
@@ -58,10 +58,10 @@ def test_quotation_marks_may_stand_in_the_raw_expression_alone(tmp_path):
     quoted = dataclasses.replace(record, expression="box left", raw='box "left"')
     plain = dataclasses.replace(record, expression="box left", raw="box, left")
     vocabulary = tiny.vocabulary()
-    words = vocabulary.encode(["box left"] * 2)
+    words = with_no_words(vocabulary.encode(["box left"] * 2))
     mirrored, can_flip = mirror_words([quoted, plain], words, vocabulary)
-    assert can_flip.tolist() == [False, True]
-    np.testing.assert_array_equal(mirrored, vocabulary.encode(["box left", "box right"]))
+    assert can_flip.tolist() == [False, True, True]
+    np.testing.assert_array_equal(mirrored[:2], vocabulary.encode(["box left", "box right"]))
 
 
 def test_mirroring_twice_gives_every_real_expression_back(samples):
@@ -112,20 +112,30 @@ def test_everything_is_mirrored_together(records, preprocessor):
     records[0] = tiny.record(records[0].image_path, records[0].mask(), "rt box", 0)
     plain = RecordBatches(records, preprocessor, 8)
     flipped = RecordBatches(records, preprocessor, 8, augmentation=Augmentation(1, **STILL))
-    (inputs, masks), (other, other_masks) = plain[0], flipped[0]
+    (inputs, masks, _), (other, other_masks, _) = plain[0], flipped[0]
     for i, record in enumerate(records):
         turn = slice(None, None, -1 if i else 1)
         np.testing.assert_array_equal(other["image"][i], inputs["image"][i, :, turn])
-        np.testing.assert_array_equal(other_masks[i], masks[i, :, turn])
+        np.testing.assert_array_equal(other_masks[i, 0], masks[i, 0, :, turn])
         expression = mirror_expression(record.expression) if i else record.expression
         np.testing.assert_array_equal(
-            other["words"][i], preprocessor.vocabulary.encode([expression])[0]
+            other["words"][i, 0], preprocessor.vocabulary.encode([expression])[0]
         )
     assert (other["words"] != inputs["words"]).any()
-    (from_tf, tf_masks) = next(iter(tf_pipeline.tf_dataset(flipped)))
+    from_tf, tf_masks, _ = next(iter(tf_pipeline.tf_dataset(flipped)))
     np.testing.assert_allclose(from_tf["image"], other["image"], atol=1e-2)
     np.testing.assert_array_equal(from_tf["words"], other["words"])
     np.testing.assert_array_equal(tf_masks, other_masks)
+
+
+def test_an_image_is_mirrored_with_all_its_expressions_or_not_at_all(records, preprocessor):
+    """One that cannot be mirrored keeps the others of its row."""
+    grouped = tiny.several_of_each(records[:2], [2, 2])
+    stays = dataclasses.replace(grouped[0], expression="rt box")
+    options = {"batch_size": 2, "per_image": 2, "augmentation": Augmentation(1, **STILL)}
+    assert RecordBatches(grouped, preprocessor, **options).flips(0).tolist() == [True, True]
+    flips = RecordBatches([stays, *grouped[1:]], preprocessor, **options).flips(0)
+    assert flips.tolist() == [False, True]
 
 
 def test_without_augmentation_nothing_is_mirrored(records, preprocessor):
@@ -141,12 +151,12 @@ def test_size_and_light_change_within_their_range(records, preprocessor):
     augmentation = Augmentation(flip=0, scale=(0.6, 1.6), seed=1)
     batches = RecordBatches(records, preprocessor, 8, augmentation=augmentation)
     plain = RecordBatches(records, preprocessor, 8)[0]
-    for inputs, masks in (batches[0], next(iter(tf_pipeline.tf_dataset(batches)))):
+    for inputs, masks, _ in (batches[0], next(iter(tf_pipeline.tf_dataset(batches)))):
         images, masks = np.asarray(inputs["image"]), np.asarray(masks)
         assert images.shape == (8, tiny.SIZE, tiny.SIZE, 3) and images.dtype == "float32"
         assert images.min() >= 0 and images.max() <= 255
         assert set(np.unique(masks)) == {0, 1}
-        assert masks.any(axis=(1, 2, 3)).all(), "no object is cut away"
+        assert masks.any(axis=(2, 3, 4)).all(), "no object is cut away"
         assert (masks != plain[1]).any(), "sizes change"
         np.testing.assert_array_equal(inputs["words"], plain[0]["words"])
 

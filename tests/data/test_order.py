@@ -1,31 +1,64 @@
-"""The order of samples: each pass a permutation, and any part of it the same part of the whole."""
+"""The order of rows: each pass has every sample once, and any part of it is part of the whole."""
 
 import numpy as np
+import pytest
 
-from keras_cmsa.data.order import SampleOrder
+from keras_cmsa.data.order import RowOrder
 
-
-def test_each_pass_is_a_permutation_of_its_own():
-    order = SampleOrder(10, seed=3)
-    passes = [order[10 * i : 10 * i + 10].tolist() for i in range(6)]
-    assert all(sorted(p) == list(range(10)) for p in passes)
-    assert len({tuple(p) for p in passes}) == 6
-    assert order[0:10].tolist() != SampleOrder(10, seed=4)[0:10].tolist()
+# Of 7 images, which are mixed up.
+IMAGES = list("abacadaebfabgcaa")
+MOST = IMAGES.count("a")
 
 
-def test_any_part_of_the_order_is_that_part_of_the_whole():
-    whole = SampleOrder(7, seed=0)[0:50]
+def samples_of(rows):
+    """The samples of some rows, in order, without those that fill up."""
+    return [i for i in rows.ravel().tolist() if i < len(IMAGES)]
+
+
+@pytest.mark.parametrize("per_row", [1, 2, 4, 20])
+def test_each_pass_has_every_sample_once(per_row):
+    order = RowOrder(IMAGES, per_row, seed=3)
+    wanted = sum(-(-IMAGES.count(image) // per_row) for image in set(IMAGES))
+    assert order.rows == wanted and order.per_row == min(per_row, MOST)
+    passes = [order[wanted * i : wanted * (i + 1)] for i in range(6)]
+    assert all(sorted(samples_of(p)) == list(range(len(IMAGES))) for p in passes)
+    assert len({tuple(samples_of(p)) for p in passes}) == 6
+    other = RowOrder(IMAGES, per_row, seed=4)[0:wanted]
+    assert other.tolist() != passes[0].tolist()
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_row_has_samples_of_one_image_and_is_filled_up_last(seed):
+    order = RowOrder(IMAGES, 4, seed)
+    short = 0
+    for row in order[0 : order.rows]:
+        of_row = samples_of(row)
+        assert len({IMAGES[i] for i in of_row}) == 1
+        assert row.tolist() == of_row + [len(IMAGES)] * (4 - len(of_row))
+        short += len(of_row) < min(4, IMAGES.count(IMAGES[of_row[0]]))
+    assert short == 1  # the rest of the 7 of the first image
+
+
+@pytest.mark.parametrize("per_row", [1, 3])
+def test_any_part_of_the_order_is_that_part_of_the_whole(per_row):
+    whole = RowOrder(IMAGES, per_row, seed=0)[0:50]
     for start, stop in ((0, 1), (5, 9), (6, 21), (13, 14), (14, 28), (49, 50), (20, 20)):
-        assert SampleOrder(7, seed=0)[start:stop].tolist() == whole[start:stop].tolist()
+        part = RowOrder(IMAGES, per_row, seed=0)[start:stop]
+        np.testing.assert_array_equal(part, whole[start:stop])
 
 
-def test_without_a_seed_the_order_is_the_records():
-    assert SampleOrder(5)[1:4].tolist() == [1, 2, 3]
-    assert SampleOrder(5)[4:8].tolist() == [4]
+def test_without_a_seed_the_order_is_the_records_image_by_image():
+    assert RowOrder(range(5))[1:4].tolist() == [[1], [2], [3]]
+    assert RowOrder(range(5))[4:8].tolist() == [[4]]
+    assert RowOrder("abab", 2)[0:9].tolist() == [[0, 2], [1, 3]]
 
 
 def test_shuffled_samples_are_spread_evenly():
-    """Every record comes at every place of a pass about as often as any other."""
-    order = SampleOrder(6, seed=1)[0:12000].reshape(-1, 6)
-    seen = np.array([np.bincount(order[:, place], minlength=6) for place in range(6)])
-    assert np.abs(seen / 2000 - 1 / 6).max() < 0.04
+    """Every sample comes in every row, and beside every other of its image, about as often."""
+    rows = RowOrder("aaaabb", 2, seed=1)[0:12000]
+    seen = np.array([np.bincount(rows[place::3].ravel(), minlength=6) for place in range(3)])
+    assert np.abs(seen / 4000 - 1 / 3).max() < 0.04
+    beside = np.zeros((6, 6))
+    np.add.at(beside, tuple(rows.T), 1)
+    pairs = (beside + beside.T)[:4, :4][np.triu_indices(4, 1)]
+    assert np.abs(pairs / 8000 - 1 / 6).max() < 0.04

@@ -10,8 +10,9 @@ import tiny
 from PIL import Image
 
 from keras_cmsa.data import pipeline
-from keras_cmsa.data.order import SampleOrder
-from keras_cmsa.data.pipeline import BATCHES_AHEAD, RecordBatches, fastest, read_sample
+from keras_cmsa.data.order import RowOrder
+from keras_cmsa.data.pipeline import BATCHES_AHEAD, RecordBatches, fastest, read_row
+from keras_cmsa.training.losses import MaskLoss
 
 BATCH = 4
 
@@ -19,6 +20,12 @@ BATCH = 4
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     return tiny.records(tmp_path_factory.mktemp("scenes"), 11)
+
+
+@pytest.fixture(scope="module")
+def grouped(records):
+    """Of six images with 1 to 6 expressions each."""
+    return tiny.several_of_each(records[:6], [3, 1, 6, 2, 5, 4])
 
 
 def batches_of(records, resizing="pad", **options):
@@ -31,14 +38,16 @@ def batches_of(records, resizing="pad", **options):
 @pytest.mark.parametrize("batch_size", [1, 3, 11, 20])
 def test_the_stream_does_not_depend_on_the_batch_size(records, batch_size):
     make = RecordBatches(records, tiny.preprocessor(), batch_size, seed=2, batches=60)
-    stream = np.concatenate([make.samples(i) for i in range(60)])
-    np.testing.assert_array_equal(stream, SampleOrder(11, 2)[0 : 60 * batch_size])
+    stream = np.concatenate([make.rows(i) for i in range(60)])
+    np.testing.assert_array_equal(stream, RowOrder(range(11), 1, 2)[0 : 60 * batch_size])
 
 
-def test_batches_resume_anywhere(records):
-    whole = batches_of(records, seed=5, batches=9)
+@pytest.mark.parametrize("per_image", [1, 4])
+def test_batches_resume_anywhere(grouped, per_image):
+    options = {"per_image": per_image, "seed": 5}
+    whole = batches_of(grouped, batches=9, **options)
     for first in (1, 4, 8):
-        rest = batches_of(records, seed=5, batches=9 - first, first_batch=first)
+        rest = batches_of(grouped, batches=9 - first, first_batch=first, **options)
         tiny.assert_same_batches([*rest], [whole[i] for i in range(first, 9)])
 
 
@@ -48,8 +57,8 @@ def test_batches_resume_anywhere(records):
 def test_a_batch_is_what_its_records_are(records):
     """Image, words and mask each from the file and the record, by Pillow and the definition."""
     batches = batches_of(records[:3], resizing="stretch")
-    inputs, masks = batches[0]
-    assert len(batches) == 1
+    inputs, masks, weights = batches[0]
+    assert len(batches) == 1 and weights.tolist() == [[1.0]] * 3
     assert {name: x.dtype.name for name, x in inputs.items()} == {
         "image": "float32",
         "words": "int32",
@@ -63,9 +72,38 @@ def test_a_batch_is_what_its_records_are(records):
                 pixel = np.einsum("hw,hwc->c", weights, image)
                 np.testing.assert_allclose(inputs["image"][i, y, x], pixel, atol=1e-3)
                 share = np.sum(weights * record.mask())
-                assert masks[i, y, x, 0] == (share >= 0.5) or abs(share - 0.5) < 1e-5
-        names = [tiny.vocabulary().words[k] for k in inputs["words"][i]]
+                assert masks[i, 0, y, x, 0] == (share >= 0.5) or abs(share - 0.5) < 1e-5
+        names = [tiny.vocabulary().words[k] for k in inputs["words"][i, 0]]
         assert names == record.expression.split()
+
+
+@pytest.mark.parametrize("per_image", [1, 3, 4, 9])
+def test_a_row_has_an_image_once_and_its_expressions(grouped, per_image):
+    """As many as there are; where a row has no more, words and masks are 0 and have no weight."""
+    batches = batches_of(grouped, per_image=per_image, seed=3, batches=12)
+    one = batches_of(grouped)  # an expression a row
+    alone = dict(
+        zip(np.concatenate([one.rows(i)[:, 0] for i in range(len(one))]).tolist(), rows(one))
+    )
+    assert batches.order.per_row == min(per_image, 6)
+    for number, (inputs, masks, weights) in enumerate(batches):
+        for b, row in enumerate(batches.rows(number)):
+            for k, i in enumerate(row):
+                if i == len(grouped):
+                    assert not masks[b, k].any() and not inputs["words"][b, k].any()
+                    assert weights[b, k] == 0
+                    continue
+                image, words, mask = alone[i]
+                np.testing.assert_array_equal(inputs["image"][b], image)
+                np.testing.assert_array_equal(inputs["words"][b, k], words)
+                np.testing.assert_array_equal(masks[b, k], mask)
+                assert weights[b, k] == 1
+
+
+def rows(batches):
+    """Image, words and mask of every row of batches with an expression each."""
+    for inputs, masks, _ in batches:
+        yield from zip(inputs["image"], inputs["words"][:, 0], masks[:, 0])
 
 
 def at(place, length):
@@ -76,8 +114,8 @@ def at(place, length):
 
 def test_the_last_batch_is_smaller(records):
     batches = batches_of(records)
-    assert [len(masks) for _, masks in batches] == [4, 4, 3]
-    assert np.concatenate([batches.samples(i) for i in range(3)]).tolist() == list(range(11))
+    assert [len(masks) for _, masks, _ in batches] == [4, 4, 3]
+    assert np.concatenate([batches.rows(i)[:, 0] for i in range(3)]).tolist() == list(range(11))
 
 
 # --- read ahead
@@ -88,12 +126,12 @@ def test_batches_are_read_ahead_and_in_order_whatever_the_threads_do(records, mo
     wanted = [*batches_of(records[:8], seed=0, batches=8, workers=1)]
     main, readers = threading.get_ident(), set()
 
-    def slow_read(record, *arguments):
+    def slow_read(row, *arguments):
         readers.add(threading.get_ident())
-        threading.Event().wait(0.02 * (record.ref_id % 3))
-        return read_sample(record, *arguments)
+        threading.Event().wait(0.02 * (row[0].ref_id % 3))
+        return read_row(row, *arguments)
 
-    monkeypatch.setattr(pipeline, "read_sample", slow_read)
+    monkeypatch.setattr(pipeline, "read_row", slow_read)
     batches = batches_of(records[:8], seed=0, batches=8, workers=4)
     tiny.assert_same_batches([*batches], wanted)
     assert len(readers) > 1 and main not in readers
@@ -116,7 +154,7 @@ def test_model_fit_takes_every_batch_once_and_in_order(seeded, records, wrap):
     """Over rounds and a symbolic build: Keras' own threads would start each round anew."""
     batches = batches_of(records, seed=0, batches=32, first_batch=3)
     seen = spied_words(seeded, wrap(batches), steps_per_epoch=8, epochs=4)
-    order = SampleOrder(11, 0)[3 * BATCH : 35 * BATCH].reshape(32, BATCH)
+    order = RowOrder(range(11), 1, 0)[3 * BATCH : 35 * BATCH].reshape(32, BATCH, 1)
     np.testing.assert_array_equal(seen, batches.words[order])
 
 
@@ -126,16 +164,16 @@ def spied_words(keras, batches, **options):
 
     class Spied(keras.Model):
         def train_step(self, *arguments):
-            inputs, _ = arguments[-1]  # after the state, on JAX
+            inputs, *_ = arguments[-1]  # after the state, on JAX
             seen.append(np.array(inputs["words"]))
             return super().train_step(*arguments)
 
     inputs = {
         "image": keras.Input((tiny.SIZE, tiny.SIZE, 3), name="image"),
-        "words": keras.Input((tiny.WORDS,), name="words"),
+        "words": keras.Input((1, tiny.WORDS), name="words"),
     }
-    model = Spied(inputs, keras.layers.Dense(1)(inputs["image"]))
-    model.compile("sgd", keras.losses.BinaryCrossentropy(from_logits=True), run_eagerly=True)
+    model = Spied(inputs, keras.layers.Dense(1)(inputs["image"])[:, None])
+    model.compile("sgd", MaskLoss(), run_eagerly=True)
     model.fit(batches, shuffle=False, verbose=0, **options)
     return seen
 
@@ -184,9 +222,10 @@ def test_unreadable_files_are_named_in_the_middle_of_training(seeded, tmp_path, 
     bad, message = bad_records(tmp_path)["cut short"]
     batches = batches_of([*records[:10], bad])
     inputs = seeded.Input((tiny.SIZE, tiny.SIZE, 3), name="image")
-    words = seeded.Input((tiny.WORDS,), name="words")
-    model = seeded.Model({"image": inputs, "words": words}, seeded.layers.Dense(1)(inputs))
-    model.compile("sgd", seeded.losses.BinaryCrossentropy(from_logits=True))
+    words = seeded.Input((1, tiny.WORDS), name="words")
+    logits = seeded.layers.Dense(1)(inputs)[:, None]
+    model = seeded.Model({"image": inputs, "words": words}, logits)
+    model.compile("sgd", MaskLoss())
     with pytest.raises(Exception, match=message) as error:
         model.fit(wrap(batches), shuffle=False, verbose=0)
     assert str(bad.image_path) in str(error.value)

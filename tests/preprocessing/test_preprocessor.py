@@ -26,7 +26,7 @@ def test_inputs_of_a_model(resizing):
     inputs = preprocessor([case.image() for case in chosen], expressions)
     assert {name: (x.shape, x.dtype.name) for name, x in inputs.items()} == {
         "image": ((len(chosen), 24, 24, 3), "float32"),
-        "words": ((len(chosen), tiny.WORDS), "int32"),
+        "words": ((len(chosen), 1, tiny.WORDS), "int32"),
     }
     np.testing.assert_allclose(inputs["image"], [case.square() for case in chosen], atol=0.02)
     ids = {word: i for i, word in enumerate(preprocessor.vocabulary.words)}
@@ -35,7 +35,9 @@ def test_inputs_of_a_model(resizing):
         [ids["blue"], ids["box"], 0, 0, 0],
         [ids["the"], ids["green"], 1, ids["right"], 0],  # zebra is in no vocabulary
     ]
-    assert inputs["words"].tolist()[:3] == words[: len(chosen)]
+    assert inputs["words"][:, 0].tolist()[:3] == words[: len(chosen)]
+    several = preprocessor.words(["blue box", tiny.SENTENCES[:3]])
+    assert several.tolist() == [[words[1], [0] * tiny.WORDS, [0] * tiny.WORDS], words]
 
 
 def test_images_and_expressions_come_in_pairs():
