@@ -32,7 +32,13 @@ from keras_cmsa.utils.silence import import_keras
 
 # For two CPU cores: the recipes' small model, with a shorter training. All systems have one backbone,
 # as the paper's have: it learns the classes of the training images' objects and then stays as it is.
-BUDGET = {"steps": 2400, "steps_per_round": 1200, "learning_rate": 3e-3}
+BUDGET = {
+    "steps": 2400,
+    "steps_per_round": 1200,
+    "learning_rate": 3e-3,
+    "batch_size": 8,
+    "sentences_per_image": 1,
+}
 # For a GPU, with --paper-size: the paper's settings; two systems were published on another backbone.
 PUBLISHED = {
     "lstm_cnn": {"backbone": "vgg16"},

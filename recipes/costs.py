@@ -114,7 +114,7 @@ def draw_inputs(model):
     """An image and as long an expression as the model takes, batch 1."""
     rng = np.random.default_rng(0)
     image = rng.uniform(0, 255, (1, *model.input["image"].shape[1:])).astype("float32")
-    return {"image": image, "words": np.ones((1, model.input["words"].shape[1]), "int32")}
+    return {"image": image, "words": np.ones((1, 1, model.input["words"].shape[-1]), "int32")}
 
 
 def main(model: str):

@@ -3,7 +3,7 @@
 Paper (CVPR 2019, Table 1, COCO-trained DeepLab start, with DenseCRF): overall IoU 58.32 val,
 60.61 testA, 55.09 testB. From ImageNet weights, which this recipe starts from, it can be expected
 to end lower; the run's config.json names its starting weights. Not run in full yet.
-Cost: 100,000 steps of 8 expressions at 320 pixels, on a GPU. The small model: minutes on two CPU
+Cost: 100,000 steps of up to 8 expressions at 320 pixels, on a GPU. The small model: minutes on two CPU
 cores.
 
     python recipes/train_unc.py --data-dir REFER_ROOT           paper size, for a GPU

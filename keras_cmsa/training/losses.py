@@ -14,22 +14,24 @@ class MaskLoss(keras.losses.Loss):
             it, a network with random weights first learns to answer "nothing".
 
     Call arguments:
-        y_true: masks of 0 and 1, `(B, H, W, 1)`.
+        y_true: masks of 0 and 1, `(..., H, W, 1)`.
         y_pred: logits of the same shape.
+        sample_weight: `(...)`, the weight of each sample in the mean over the samples; 0 at none.
     """
 
     def __init__(self, dice_weight=0.0, name="mask_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
+        # By default Keras divides by the number of samples, with those that have no weight.
+        super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
         self.dice_weight = dice_weight
 
     def call(self, y_true, y_pred):
         entropy = keras.losses.binary_crossentropy(y_true, y_pred, from_logits=True)
-        loss = ops.mean(entropy, axis=(1, 2))  # (B,)
+        loss = ops.mean(entropy, axis=(-2, -1))  # (...), one per sample
         if not self.dice_weight:
             return loss
         probability = ops.sigmoid(y_pred)
-        both = ops.sum(probability * y_true, axis=(1, 2, 3))
-        either = ops.sum(probability, axis=(1, 2, 3)) + ops.sum(y_true, axis=(1, 2, 3))
+        both = ops.sum(probability * y_true, axis=(-3, -2, -1))
+        either = ops.sum(probability, axis=(-3, -2, -1)) + ops.sum(y_true, axis=(-3, -2, -1))
         # The added pixels give an empty mask a Dice coefficient too.
         return loss + self.dice_weight * (1 - (2 * both + 1) / (either + 1))
 

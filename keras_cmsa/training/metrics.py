@@ -9,22 +9,21 @@ from keras import ops
 
 
 def intersection_and_union(y_true, y_pred):
-    """The pixel counts of intersection and union of each sample: two `(B,)` float32.
+    """The pixel counts of intersection and union of each sample: two `(...)` float32.
 
     Args:
-        y_true: masks of 0 and 1, `(B, ...)`.
+        y_true: masks of 0 and 1, `(..., H, W, 1)`.
         y_pred: logits of the same shape; a pixel above 0 (probability above 0.5) is foreground.
     """
-    batch = ops.shape(y_true)[0]
-    true = ops.reshape(ops.cast(y_true, "float32"), (batch, -1)) > 0.5
-    found = ops.reshape(y_pred, (batch, -1)) > 0
-    intersection = ops.sum(ops.cast(ops.logical_and(true, found), "float32"), axis=1)
-    union = ops.sum(ops.cast(ops.logical_or(true, found), "float32"), axis=1)
+    true, found = ops.cast(y_true, "float32") > 0.5, y_pred > 0
+    pixels = (-3, -2, -1)
+    intersection = ops.sum(ops.cast(ops.logical_and(true, found), "float32"), axis=pixels)
+    union = ops.sum(ops.cast(ops.logical_or(true, found), "float32"), axis=pixels)
     return intersection, union
 
 
 def sample_iou(y_true, y_pred):
-    """IoU of each sample, `(B,)`; 1 if both masks are empty."""
+    """IoU of each sample, `(...)`; 1 if both masks are empty."""
     intersection, union = intersection_and_union(y_true, y_pred)
     return ops.where(union > 0, intersection / ops.maximum(union, 1.0), 1.0)
 
@@ -33,8 +32,8 @@ def sample_iou(y_true, y_pred):
 class OverallIoU(keras.metrics.Metric):
     """Sum of intersections over sum of unions, the IoU of the paper and its predecessors.
 
-    `update_state(y_true, y_pred)` takes masks of 0 and 1 and logits, both `(B, H, W, 1)`. The sums
-    are float32, with a relative rounding error of about 1e-6 for the pixel counts of a data set.
+    `update_state(y_true, y_pred)` takes masks of 0 and 1 and logits, both `(..., H, W, 1)`. The
+    sums are float32, with a relative rounding error of about 1e-6 for the pixel counts of a data set.
     """
 
     def __init__(self, name="overall_iou", **kwargs):
@@ -45,7 +44,7 @@ class OverallIoU(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         intersection, union = intersection_and_union(y_true, y_pred)
         if sample_weight is not None:
-            weight = ops.reshape(ops.cast(sample_weight, "float32"), (-1,))
+            weight = ops.cast(sample_weight, "float32")
             intersection, union = intersection * weight, union * weight
         self.intersection.assign_add(ops.sum(intersection))
         self.union.assign_add(ops.sum(union))

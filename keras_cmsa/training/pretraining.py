@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_cmsa.data.objects import class_map
-from keras_cmsa.data.order import SampleOrder
+from keras_cmsa.data.order import RowOrder
 from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.reading import read_image
 
@@ -75,7 +75,7 @@ def pretrain(
     sample = functools.partial(
         read_sample, size=size, stride=size // logits[0].shape[1], resizing=resizing
     )
-    order = SampleOrder(len(images), seed)
+    order = RowOrder(range(len(images)), seed=seed)
     batches = ClassBatches(images, sample, order, len(logits), batch_size, steps)
     model.fit(batches, shuffle=False, verbose=verbose)
 
@@ -93,7 +93,7 @@ class ClassBatches(keras.utils.PyDataset):
 
     def __getitem__(self, number):
         start = number * self.batch_size
-        places = self.order[start : start + self.batch_size]
+        places = self.order[start : start + self.batch_size][:, 0]
         pixels, classes = zip(*(self.sample(self.images[i]) for i in places))
         return np.stack(pixels), (np.stack(classes),) * self.levels
 

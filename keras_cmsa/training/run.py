@@ -8,7 +8,7 @@ import keras
 from keras_cmsa.data.leakage import held_out_images, remove_held_out
 from keras_cmsa.data.objects import read_objects
 from keras_cmsa.data.readers.refer import IMAGES
-from keras_cmsa.data.record import Record
+from keras_cmsa.data.record import Record, images_of
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.shards.read import only_table
@@ -82,7 +82,7 @@ def train_system(settings, data, resume=False, verbose="auto"):
     if settings.mixed_precision:
         keras.config.set_dtype_policy(f"mixed_{settings.mixed_precision}")
     training, validation = (data.records[s] for s in (settings.train_on, settings.validate_on))
-    settings = settings.with_steps(len(training))
+    settings = settings.with_steps(images_of(training))
     preprocessor = make_preprocessor(settings, training)
     backbone = make_backbone(settings, data, training)
     model = build_system(

@@ -10,6 +10,7 @@ import inspect
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin
 
+from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.command_line import as_flag, check_at_least
 
 # Of a run but not of what it learns: another value resumes the same run.
@@ -103,11 +104,16 @@ class Settings:
     # Training
     steps: int = setting(
         100_000,
-        "Batches in all: 100,000 of 8 are the 800,000 expressions of the authors' code, which "
-        "takes one at a time.",
+        "Batches in all: 100,000 of up to 8 expressions are about the 800,000 of the authors' "
+        "code, which takes one at a time.",
     )
     epochs: float | None = setting(None, "Passes over the training expressions, instead of steps.")
-    batch_size: int = setting(8, "Expressions per batch. Ours; the authors' code takes 1.")
+    batch_size: int = setting(2, "Images per batch. Ours; the authors' code takes 1.")
+    sentences_per_image: int = setting(
+        4,
+        "Expressions about each image of a batch at most. They share the image's work. Ours; the "
+        "authors' code takes 1.",
+    )
     steps_per_round: int = setting(
         2000, "Batches between two validations and checkpoints; a kill loses that many at most."
     )
@@ -127,11 +133,16 @@ class Settings:
     def __post_init__(self):
         check_values(self)
 
-    def with_steps(self, samples):
-        """The same settings with `steps` in the place of `epochs`, for that many samples."""
+    def with_steps(self, images):
+        """The same settings with `steps` in the place of `epochs`.
+
+        Args:
+            images: what identifies the image of each training expression, see `images_of`.
+        """
         if self.epochs is None:
             return self
-        steps = max(1, round(self.epochs * samples / self.batch_size))
+        rows = RowOrder(images, self.sentences_per_image).rows
+        steps = max(1, round(self.epochs * rows / self.batch_size))
         return replace(self, steps=steps, epochs=None)
 
     def to_config(self):
@@ -160,17 +171,28 @@ SMALL = {
     "word_dim": 64,
     "attention_dim": 64,
     "fusion_dim": 64,
+    "batch_size": 8,
+    "sentences_per_image": 1,
     "steps": 8800,
     "steps_per_round": 2200,
     "learning_rate": 2e-3,
     "dice_weight": 1.0,  # random weights and little data: see MaskLoss
 }
-# On RefShapes its backbone first learns the classes of the objects and then stays as it is.
-SMALL_ON_REF_SHAPES = {"pretrain_steps": 1000, "freeze_backbone": True, "learning_rate": 4e-3}
+# On RefShapes its backbone first learns the classes of the objects and then stays as it is. There
+# are 4.2 expressions about an image, so 4,400 steps of up to 16 see as many as 8,800 of 8.
+SMALL_ON_REF_SHAPES = {
+    "pretrain_steps": 1000,
+    "freeze_backbone": True,
+    "learning_rate": 4e-3,
+    "batch_size": 4,
+    "sentences_per_image": 4,
+    "steps": 4400,
+    "steps_per_round": 1100,
+}
 
 AT_LEAST_ONE = (
     "max_words", "min_count", "pieces", "image_size", "word_dim", "attention_dim", "fusion_dim",
-    "steps", "batch_size", "steps_per_round",
+    "steps", "batch_size", "sentences_per_image", "steps_per_round",
 )  # fmt: skip
 POSITIVE = ("learning_rate", "power", "epochs")
 AT_LEAST_ZERO = ("pretrain_steps", "end_learning_rate", "weight_decay", "dice_weight", "seed")

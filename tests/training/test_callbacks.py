@@ -94,8 +94,11 @@ class Batches:
         self.first_batch = 5
         self.records = [SimpleNamespace(describe=f"record {i}".format) for i in range(40)]
 
-    def samples(self, number):
-        return [10 + 2 * number, 11 + 2 * number]
+    def rows(self, number):
+        return [[10 + 2 * number], [11 + 2 * number]]
+
+    def records_of(self, row):
+        return [self.records[i] for i in row]
 
 
 def test_a_loss_that_is_no_number_ends_the_training():
@@ -156,12 +159,12 @@ def test_tensorboard_shows_image_truth_and_answer(seeded, tmp_path):
     width, height, *pictures = event.tensor_proto.string_val
     assert event.step == 4 and (int(width), int(height)) == (3 * tiny.SIZE, tiny.SIZE)
     assert len(pictures) == 2
-    inputs, masks = batches[0]
+    inputs, masks, _ = batches[0]
     with Image.open(io.BytesIO(pictures[0])) as picture:
         drawn = np.asarray(picture.convert("RGB"), float)
     image, truth, _ = np.split(drawn, 3, axis=1)
     np.testing.assert_allclose(image, inputs["image"][0], atol=1.01)
-    np.testing.assert_array_equal(truth[..., 0], 255 * masks[0, ..., 0])
+    np.testing.assert_array_equal(truth[..., 0], 255 * masks[0, 0, ..., 0])
 
 
 def test_without_tensorflow_there_is_no_tensorboard(tmp_path, monkeypatch):

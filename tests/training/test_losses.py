@@ -34,6 +34,22 @@ def test_dice_loss_is_added_per_sample(seeded, rng):
     assert loss == pytest.approx(np.mean(wanted), rel=1e-6)
 
 
+@pytest.mark.parametrize("dice_weight", [0.0, 0.7])
+def test_a_sample_without_weight_costs_nothing(seeded, rng, dice_weight):
+    """The mean is over those that count, wherever they are in their rows."""
+    shape = (2, 3, 4, 4, 1)
+    mask = (rng.random(shape) < 0.4).astype("float32")
+    logits = rng.normal(scale=3, size=shape).astype("float32")
+    weights = np.array([[1, 0, 0], [1, 1, 0]], "float32")
+    loss = MaskLoss(dice_weight)
+    counted = [
+        (mask[i], seeded.ops.convert_to_tensor(logits[i])) for i in zip(*np.nonzero(weights))
+    ]
+    wanted = np.mean([float(loss(y[None], x[None])) for y, x in counted])
+    found = float(loss(mask, seeded.ops.convert_to_tensor(logits), sample_weight=weights))
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
 def test_a_loss_is_rebuilt_from_its_configuration(seeded):
     loss = MaskLoss(0.7)
     twin = seeded.saving.deserialize_keras_object(seeded.saving.serialize_keras_object(loss))

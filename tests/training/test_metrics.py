@@ -109,6 +109,19 @@ def test_sample_weights_leave_samples_out(seeded):
         assert weighted == pytest.approx(measured(make(), [(masks[::2], logits[::2])]), rel=1e-6)
 
 
+def test_samples_in_rows_are_samples(seeded):
+    """(2, 3) samples with weights give what the weighted ones give one by one."""
+    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
+
+    masks, logits = draw(np.random.default_rng(6), 6)
+    weight = np.array([[1, 0, 1], [1, 1, 0]], "float32")
+    chosen = weight.ravel() > 0
+    in_rows = [x.reshape(2, 3, *x.shape[1:]) for x in (masks, logits)]
+    for make in (OverallIoU, MeanSampleIoU, lambda: PrecisionAt(0.6)):
+        found = measured(make(), [in_rows], sample_weight=weight)
+        assert found == pytest.approx(measured(make(), [(masks[chosen], logits[chosen])]), rel=1e-6)
+
+
 def test_metrics_serialise(seeded):
     from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
 

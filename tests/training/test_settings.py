@@ -44,7 +44,7 @@ def test_the_defaults_are_the_papers():
     defaults = asdict(Settings())
     assert {name: defaults[name] for name in PAPER} == PAPER
     # 800,000 expressions, which the authors' code takes one at a time.
-    assert defaults["steps"] * defaults["batch_size"] == 800_000
+    assert defaults["steps"] * defaults["batch_size"] * defaults["sentences_per_image"] == 800_000
     assert recipe_settings("unc") == Settings()
 
 
@@ -79,11 +79,14 @@ def test_the_small_model_differs_as_its_page_says():
         "data_dir": "x",
     }
     on_ref_shapes = {**SMALL, **SMALL_ON_REF_SHAPES}
+    assert on_ref_shapes.pop("sentences_per_image") == Settings().sentences_per_image
     assert differences(recipe_settings("unc", small=True), Settings()) == on_ref_shapes
     assert on_ref_shapes["pretrain_steps"] == 1000 and on_ref_shapes["freeze_backbone"]
     # Without pretraining a frozen backbone would stay random.
     plain = recipe_settings("unc", small=True, pretrain_steps=0)
-    assert differences(plain, Settings()) == own
+    for name in ("pretrain_steps", "freeze_backbone"):
+        del on_ref_shapes[name]
+    assert differences(plain, Settings()) == {**on_ref_shapes, "learning_rate": 2e-3}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -103,7 +106,7 @@ def test_settings_cannot_change():
 # --- what is not possible
 
 
-COUNTS = "max_words min_count pieces image_size word_dim attention_dim fusion_dim steps batch_size"
+COUNTS = "max_words min_count pieces image_size word_dim attention_dim fusion_dim steps batch_size sentences_per_image"
 IMPOSSIBLE = {
     "at least 1": (f"{COUNTS} steps_per_round".split(), [0, -1]),
     "above 0": ("learning_rate power epochs".split(), [0.0, -1.0, float("nan")]),
@@ -205,12 +208,13 @@ def test_what_counts_elsewhere_is_taken_there():
 
 
 def test_epochs_become_steps():
-    """12 samples in batches of 5 for 2 and a half passes."""
-    settings = recipe_settings("unc", epochs=2.5, batch_size=5)
-    assert differences(settings.with_steps(12), settings) == {"steps": 6, "epochs": None}
-    assert settings.with_steps(1).steps == 1
+    """12 rows of up to 3 expressions in batches of 5 for 2 and a half passes."""
+    settings = recipe_settings("unc", epochs=2.5, batch_size=5, sentences_per_image=3)
+    images = list("aaaaaaabbbcccc" + "defghi")  # 3, 1, 2 and six times 1
+    assert differences(settings.with_steps(images), settings) == {"steps": 6, "epochs": None}
+    assert settings.with_steps(["a"]).steps == 1
     plain = Settings(steps=7)
-    assert plain.with_steps(12) == plain
+    assert plain.with_steps(images) == plain
 
 
 def test_what_config_json_records():
