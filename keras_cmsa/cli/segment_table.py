@@ -5,7 +5,6 @@ import json
 import sys
 import warnings
 from functools import partial
-from itertools import groupby
 
 from rich.console import Console
 from rich.progress import Progress
@@ -53,10 +52,9 @@ def segment_table(table, folder, model, outside=False):
             Progress(console=Console(stderr=True)) as progress,
         ):
             task = progress.add_task("segmenting", total=len(todo))
-            # Rows of one image that follow each other are asked at once.
-            for image, group in groupby(todo, lambda row: row["image"]):
+            for image, group in by_image(todo).items():
                 path = partial(path_of, table, image, outside)
-                for result in segment_rows(predictor, path, list(group), folder):
+                for result in segment_rows(predictor, path, group, folder):
                     write_rows(file, [cells(result)])
                     file.flush()
                     done[result["row"]] = result
@@ -70,6 +68,14 @@ def segment_table(table, folder, model, outside=False):
         print(f"... and {len(bad) - 10} more, in {RESULTS}", file=sys.stderr)
     if len(bad) == len(rows):
         raise ValueError(f"no row of {table} could be segmented")
+
+
+def by_image(rows):
+    """Rows of one image together, wherever they stand: dict from image to its rows."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["image"], []).append(row)
+    return groups
 
 
 def read_pairs(table):

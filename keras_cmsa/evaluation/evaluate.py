@@ -3,10 +3,15 @@
 import numpy as np
 from rich.progress import track
 
+from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.data.record import images_of
 from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import check_profile, to_mask
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+
+# Expressions about one image that go through a model together.
+PER_IMAGE = 8
 
 
 def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title=None):
@@ -17,7 +22,7 @@ def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title
         preprocessor: the `Preprocessor` of its training.
         records: list of `Record`.
         profile: a key of `PROFILES`.
-        batch_size: expressions per forward pass.
+        batch_size: expressions per forward pass, about as many images as that takes.
         title: label of the progress bar; `None` shows none.
 
     Returns:
@@ -28,30 +33,34 @@ def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title
             or mask cannot be read.
     """
     check_profile(profile)
-    return [
-        score(record, logits, preprocessor, profile)
-        for record, _, logits in logits_of(model, preprocessor, records, batch_size, title)
-    ]
+    scores = {
+        i: score(records[i], logits, preprocessor, profile)
+        for i, _, logits in logits_of(model, preprocessor, records, batch_size, title)
+    }
+    return [scores[i] for i in range(len(records))]
 
 
 def logits_of(model, preprocessor, records, batch_size=8, title=None):
-    """Runs a model on every record; arguments and errors as in `evaluate`.
+    """Runs a model on every record, image by image; arguments and errors as in `evaluate`.
 
     Yields:
-        `(record, image, logits)`: the image on the square `(S, S, 3)` float32 in 0..255 and the
-        logits `(S, S)`, in the order of the records.
+        `(i, image, logits)`: the index of the record, the image on the square `(S, S, 3)` float32
+        in 0..255 and the logits `(S, S)`.
     """
     check_preprocessor(model, preprocessor)
-    batches = RecordBatches(records, preprocessor, batch_size)
+    per_image = RowOrder(images_of(records), PER_IMAGE).per_row
+    batches = RecordBatches(records, preprocessor, max(1, batch_size // per_image), per_image)
     numbers = range(len(batches))
     for number in track(numbers, title) if title else numbers:
-        inputs, _ = batches[number]
+        inputs, _, _ = batches[number]
         logits = model.predict_on_batch(inputs)
         if isinstance(logits, dict):  # of an exported version, which also has its attention
             logits = logits["logits"]
         logits = np.asarray(logits)[..., 0]
-        for i, image, logit in zip(batches.samples(number), inputs["image"], logits, strict=True):
-            yield records[i], image, logit
+        for row, image, of_row in zip(batches.rows(number), inputs["image"], logits, strict=True):
+            for i, logit in zip(row, of_row, strict=True):
+                if i < len(records):
+                    yield int(i), image, logit
 
 
 def score(record, logits, preprocessor, profile="strict"):

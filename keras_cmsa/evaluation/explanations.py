@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_cmsa.evaluation.crf import MaskRule
-from keras_cmsa.inference.encode_once import FunctionLayer
 from keras_cmsa.inference.prediction import Prediction, as_heat
 from keras_cmsa.layers import CrossModalSelfAttention, GatedMultiLevelFusion
+from keras_cmsa.models.inputs_and_outputs import mask_logits
 from keras_cmsa.preprocessing.reading import to_pixels
 
 
@@ -61,12 +61,18 @@ class Explainer:
         square, words = preprocessor.image(pixels)[None], predictor.encode(expressions)
         explanations = []
         for i, prediction in enumerate(predictions):
-            outputs = self.inner.predict_on_batch({"image": square, "words": words[i : i + 1]})
+            # One by one, since the fused maps of many sentences are large.
+            outputs = self.inner.predict_on_batch(
+                {"image": square, "words": words[None, i : i + 1]}
+            )
             if alone:
                 logits, by = alone[i].logits, f"the model {self.single_level.model.name}"
                 last_level = self.rule(pixels, logits, alone[i].preprocessor)
             else:
-                logits, by = np.asarray(outputs["last_level"])[0, ..., 0], "its part of the fusion"
+                logits, by = (
+                    np.asarray(outputs["last_level"])[0, 0, ..., 0],
+                    "its part of the fusion",
+                )
                 last_level = self.rule(pixels, logits, preprocessor)
             channel = strongest_channel(np.asarray(outputs["fused"])[0].astype("float32"))
             explanation = Explanation(
@@ -84,8 +90,8 @@ class Explainer:
 def inner_model(model):
     """The model, sharing its weights, with outputs `fused` and `last_level`.
 
-    `fused` is the map of Eq. 6, `(B, h, w, F)`; `last_level` the logits `(B, S, S, 1)` that the
-    score layer gives for F_o of the last level alone.
+    `fused` is the map of Eq. 6, `(B K, h, w, F)`; `last_level` the logits `(B, K, S, S, 1)` that
+    the score layer gives for F_o of the last level alone.
     """
     if not can_explain(model):
         raise ValueError(
@@ -93,11 +99,23 @@ def inner_model(model):
             f"build_cmsa makes it. Received: {model.name!r}, which has none"
         )
     (fusion,) = (layer for layer in model.layers if isinstance(layer, GatedMultiLevelFusion))
-    # Keras knows a layer by the outputs of its first call; here it has more.
-    with_levels = FunctionLayer(GatedMultiLevelFusion.__call__, fusion)
-    fused, levels = with_levels(fusion.input, return_levels=True)
-    last_level = model.get_layer("logits")(model.get_layer("score")(levels[-1]))
+    fused, levels = WithLevels(fusion)(fusion.input)
+    last_level = mask_logits(model.get_layer("score")(levels[-1]), model.input)
     return keras.Model(model.input, {"fused": fused, "last_level": last_level})
+
+
+class WithLevels(keras.layers.Layer):
+    """A fusion whose outputs are also those of its levels.
+
+    Keras knows a layer by the outputs of its first call, and the fusion had fewer there.
+    """
+
+    def __init__(self, fusion):
+        super().__init__(autocast=False)
+        self.fusion = fusion
+
+    def call(self, levels):
+        return self.fusion(levels, return_levels=True)
 
 
 def can_explain(model):

@@ -33,27 +33,27 @@ def evaluate_refined(
     require_pydensecrf()
     check_profile(profile)
     check_size(size)
-    plain, refined, pending = [], [], deque()
+    plain, refined, pending = {}, {}, deque()
 
     def collect():
-        record, future = pending.popleft()
+        i, future = pending.popleft()
         if size == "network":
-            refined.append(score(record, future.result(), preprocessor, profile))
+            refined[i] = score(records[i], future.result(), preprocessor, profile)
         else:
-            refined.append(score_mask(record, future.result() >= 0))
+            refined[i] = score_mask(records[i], future.result() >= 0)
 
     processes = len(os.sched_getaffinity(0))
     # Spawned and not forked: a fork would copy the model's threads in whatever state they are.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for record, image, logits in logits_of(model, preprocessor, records, title=title):
-            plain.append(score(record, logits, preprocessor, profile))
+        for i, image, logits in logits_of(model, preprocessor, records, title=title):
+            plain[i] = score(records[i], logits, preprocessor, profile)
             if size == "original":
-                image = record.image()
+                image = records[i].image()
                 logits = preprocessor.undo(logits, image.shape[:2])
-            pending.append((record, pool.submit(refine, as_levels(image), logits, crf)))
+            pending.append((i, pool.submit(refine, as_levels(image), logits, crf)))
             if len(pending) > PENDING_PER_PROCESS * processes:
                 collect()
         while pending:
             collect()
-    return plain, refined
+    return tuple([scores[i] for i in range(len(records))] for scores in (plain, refined))

@@ -7,14 +7,16 @@ from itertools import islice
 import keras
 import numpy as np
 
-from keras_cmsa.inference.encode_once import split_at_words
 from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.prediction import Prediction
 from keras_cmsa.inference.preset import load_preset, save_preset
 from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
-from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.models.inputs_and_outputs import check_preprocessor, split_at_maps
 from keras_cmsa.preprocessing.reading import to_pixels
 from keras_cmsa.preprocessing.text import MAX_WORDS_FACTOR
+
+# Expressions about one image that go through the model together.
+EXPRESSIONS_AT_ONCE = 8
 
 
 class Predictor:
@@ -24,7 +26,7 @@ class Predictor:
         prediction = predictor("photo.jpg", "man in yellow shirt")
         prediction.mask, prediction.score, prediction.box
 
-    An image with several expressions is encoded once.
+    Several expressions about one image share its work, and an image that is asked again keeps it.
 
     Args:
         model: functional, from `image` and `words` to logits, as `build_cmsa` makes.
@@ -42,7 +44,8 @@ class Predictor:
         self.preprocessor = preprocessor
         self.batch_size = batch_size
         self.config = config or {}
-        self.image_model, self.sentence_model = split_at_words(with_all_outputs(model))
+        self.image_model, self.sentence_model = split_at_maps(with_all_outputs(model))
+        self._last = None, None  # the last image that was asked alone, and its maps
 
     @property
     def levels(self):
@@ -127,28 +130,56 @@ class Predictor:
         asked = [as_list(expression) for _, expression in batch]
         words = [self.encode(expressions) for expressions in asked]
         pixels = [to_pixels(image) for image, _ in batch]
-        squares = np.stack([self.preprocessor.image(image) for image in pixels])
-        code = keras.tree.flatten(self.image_model.predict_on_batch(squares))
-        if all(len(expressions) == 1 for expressions in asked):
-            outputs = self._decode(code, np.concatenate(words))
-        else:
-            # One by one: repeating a code for each of its expressions costs more than it saves.
-            outputs = [
-                answer
-                for row, ids in enumerate(words)
-                for i in range(len(ids))
-                for answer in self._decode([x[row : row + 1] for x in code], ids[i : i + 1])
+        rows = self._run(self._maps(pixels), words)
+        for (_, expression), expressions, image, row in zip(batch, asked, pixels, rows):
+            predictions = [
+                self._prediction(e, image.shape[:2], outputs)
+                for e, outputs in zip(expressions, row)
             ]
-        outputs = iter(outputs)
-        for (_, expression), expressions, image in zip(batch, asked, pixels):
-            predictions = [self._prediction(e, image.shape[:2], next(outputs)) for e in expressions]
             yield predictions[0] if isinstance(expression, str) else predictions
 
-    def _decode(self, code, words):
-        """The outputs of each row: list of dicts from name to array."""
-        outputs = self.sentence_model.predict_on_batch({"code": code, "words": words})
+    def _maps(self, pixels):
+        """The backbone's maps of images; those of an image that was the last one are kept."""
+        last, maps = self._last
+        if len(pixels) == 1 and last is not None and np.array_equal(pixels[0], last):
+            return maps
+        squares = np.stack([self.preprocessor.image(image) for image in pixels])
+        maps = keras.tree.flatten(self.image_model.predict_on_batch(squares))
+        if len(pixels) == 1:
+            # A copy, since the caller may draw into its image.
+            self._last = pixels[0].copy(), maps
+        return maps
+
+    def _run(self, maps, words):
+        """The outputs of each expression about each image: lists of dicts from name to array.
+
+        Args:
+            maps: list of the backbone's maps `(B, H, W, C)`.
+            words: list of B arrays `(K, N)`; K may differ.
+        """
+        if all(len(of_image) == 1 for of_image in words):
+            return self._decode(maps, np.stack(words))
+        # Image by image and in pieces, so that memory has a bound.
+        rows = []
+        for b, of_image in enumerate(words):
+            of_b, row = [x[b : b + 1] for x in maps], []
+            for start in range(0, len(of_image), EXPRESSIONS_AT_ONCE):
+                piece = of_image[start : start + EXPRESSIONS_AT_ONCE]
+                # A power of two, since JAX compiles anew for each number of expressions.
+                more = (1 << (len(piece) - 1).bit_length()) - len(piece)
+                padded = np.pad(piece, [(0, more), (0, 0)])
+                row += self._decode(of_b, padded[None])[0][: len(piece)]
+            rows.append(row)
+        return rows
+
+    def _decode(self, maps, words):
+        """`_run` for words `(B, K, N)` in one pass."""
+        outputs = self.sentence_model.predict_on_batch({"maps": maps, "words": words})
+        outputs = {name: np.asarray(x) for name, x in outputs.items()}
+        images, sentences, _ = words.shape
         return [
-            {name: np.asarray(x[row]) for name, x in outputs.items()} for row in range(len(words))
+            [{name: x[b, k] for name, x in outputs.items()} for k in range(sentences)]
+            for b in range(images)
         ]
 
     def _prediction(self, expression, size, outputs):

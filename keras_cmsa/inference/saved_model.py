@@ -48,7 +48,7 @@ def load_saved_model(path, config):
         size, max_words = settings["image_size"], settings["max_words"]
         inputs = {
             "image": keras.Input((size, size, 3), name="image"),
-            "words": keras.Input((max_words,), dtype="int32", name="words"),
+            "words": keras.Input((None, max_words), dtype="int32", name="words"),
         }
         return keras.Model(inputs, Signature(tensors, loaded)(inputs), name=config["system"])
     # TensorFlow's errors of a damaged file have no common base below Exception.
@@ -73,6 +73,6 @@ class Signature(keras.layers.Layer):
 
     def compute_output_spec(self, inputs):
         return {
-            name: keras.KerasTensor((None, *spec.shape[1:]), "float32")
+            name: keras.KerasTensor((None, None, *spec.shape[2:]), "float32")
             for name, spec in self.signature.structured_outputs.items()
         }

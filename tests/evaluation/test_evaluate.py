@@ -19,9 +19,10 @@ def finds_white():
     import keras
 
     image = keras.Input((S, S, 3), name="image")
-    words = keras.Input((tiny.WORDS,), dtype="int32", name="words")
-    red = keras.layers.Rescaling(1.0, offset=-127.5)(image)[..., :1]
-    return keras.Model({"image": image, "words": words}, red)
+    words = keras.Input((None, tiny.WORDS), dtype="int32", name="words")
+    red = keras.layers.Rescaling(1.0, offset=-127.5)(image)[:, None, ..., :1]
+    each = keras.ops.zeros_like(words[..., :1, None, None], dtype="float32")
+    return keras.Model({"image": image, "words": words}, red + each)
 
 
 def shown(folder, name, found, true, **options):
@@ -96,15 +97,27 @@ def test_every_expression_counts_once_in_order_whatever_the_batch_size(finds_whi
         assert [s.record for s in scores] == records
 
 
+def test_sentences_of_an_image_are_scored_as_each_alone(predictor, tmp_path):
+    """Wherever they stand, and whatever there is beside them."""
+    images = tiny.records(tmp_path, 4)
+    records = tiny.several_of_each(images, [3, 1, 10, 2])  # more than go through together
+    found = evaluate(predictor.model, predictor.preprocessor, records)
+    assert [score.record for score in found] == records
+    for score in found:
+        (alone,) = evaluate(predictor.model, predictor.preprocessor, [score.record])
+        assert (score.intersection, score.union) == (alone.intersection, alone.union)
+    assert len({score.iou for score in found}) > 3
+
+
 def test_logits_come_with_the_image_on_the_square(finds_white, tmp_path):
     from keras_cmsa.evaluation.evaluate import logits_of
 
     preprocessor = tiny.preprocessor("stretch")
     records = [shown(tmp_path, f"{i}", *2 * [tiny.box(20, 30, 2, 2, 9, 9 + i)]) for i in range(3)]
     found = list(logits_of(finds_white, preprocessor, records, batch_size=2))
-    assert [record for record, _, _ in found] == records
-    for record, image, logits in found:
-        pixels = np.asarray(Image.open(record.image_path))
+    assert [i for i, _, _ in found] == [0, 1, 2]
+    for i, image, logits in found:
+        pixels = np.asarray(Image.open(records[i].image_path))
         np.testing.assert_array_equal(image, preprocessor.image(pixels))
         np.testing.assert_allclose(logits, image[..., 0] - 127.5)
 

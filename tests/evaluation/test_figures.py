@@ -102,7 +102,8 @@ def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule
         pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
     model, preprocessor = predictor.model, predictor.preprocessor
     scores, masks = [], {}
-    for record, _, logits in logits_of(model, preprocessor, records):
+    for i, _, logits in logits_of(model, preprocessor, records):
+        record = records[i]
         mask = rule(read_pixels(record)[0], logits, preprocessor)
         scores.append(score_mask(record, mask))
         masks[record.ref_id] = mask

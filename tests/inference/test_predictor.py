@@ -39,7 +39,7 @@ def test_attention_is_the_models(predictor, photo):
         inputs = predictor.preprocessor([photo], [prediction.expression])
         outputs = with_maps(inputs, training=False)
         words, positions = (
-            tiny.to_numpy(outputs[name])[0] for name in ("word_attention", "position_attention")
+            tiny.to_numpy(outputs[name])[0, 0] for name in ("word_attention", "position_attention")
         )
         assert prediction.tokens == tiny.vocabulary().tokens(prediction.expression)
         words = words[:, : len(prediction.tokens)]
@@ -63,6 +63,30 @@ def test_many_images_are_answered_as_each_alone(predictor, photos):
             assert one.expression == other.expression
             np.testing.assert_allclose(one.logits, other.logits, rtol=1e-4, atol=1e-5)
             np.testing.assert_array_equal(one.mask, other.mask)
+
+
+def test_the_backbone_runs_once_for_many_sentences(predictor, photo, monkeypatch):
+    """And not at all for an image that is asked again; any number of sentences, in pieces."""
+    from keras_cmsa import Predictor
+    from keras_cmsa.inference import predictor as module
+
+    predictor = Predictor(predictor.model, predictor.preprocessor)
+    asked = [SENTENCES[i % 3] for i in range(7)]
+    wanted = {s: plain(predictor.model, predictor.preprocessor, photo, s)[0] for s in SENTENCES}
+    calls, run = [], predictor.image_model.predict_on_batch
+    monkeypatch.setattr(
+        predictor.image_model, "predict_on_batch", lambda x: calls.append(len(x)) or run(x)
+    )
+    monkeypatch.setattr(module, "EXPRESSIONS_AT_ONCE", 4)
+    image = photo + 1
+    for sentences in (asked, asked[:1], asked[:3]):
+        found = predictor(image - 1, sentences)
+        assert [p.expression for p in found] == sentences
+        for p in found:
+            np.testing.assert_allclose(p.logits, wanted[p.expression], rtol=1e-4, atol=1e-5)
+    assert calls == [1]
+    predictor(image, SENTENCES)
+    assert calls == [1, 1]
 
 
 def test_any_door_for_an_image(predictor, photo, tmp_path):
