@@ -24,8 +24,8 @@ def export_onnx(model, preprocessor, path, fold_norms=False):
     """Writes an ONNX file, with the vocabulary beside it.
 
     Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
-    and `words` `(B, N)` int32, 0 at padding. Outputs: `logits` `(B, S, S, 1)` and, if the model has
-    them, `word_attention` and `position_attention` as in `with_attention`.
+    and `words` `(B, K, N)` int32, 0 at padding. Outputs: `logits` `(B, K, S, S, 1)` and, if the model
+    has them, `word_attention` and `position_attention` as in `with_attention`.
 
     The file is run before it is kept, and its outputs are compared with those of the model.
 
@@ -109,11 +109,12 @@ def lstms(model):
 
 
 def random_inputs(model, vocabulary_size):
-    """Two images of noise with expressions of different lengths, as inputs of the model."""
+    """Two images of noise with three expressions each, one of them short, as a model's inputs."""
     rng = np.random.default_rng(0)
     shape = model.input["image"].shape[1:]
-    words = rng.integers(1, vocabulary_size, (2, model.input["words"].shape[1])).astype("int32")
-    words[1, 1:] = 0
+    longest = model.input["words"].shape[-1]
+    words = rng.integers(1, vocabulary_size, (2, 3, longest)).astype("int32")
+    words[1, 0, 1:] = 0
     return {"image": rng.uniform(0, 255, (2, *shape)).astype("float32"), "words": words}
 
 

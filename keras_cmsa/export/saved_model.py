@@ -65,8 +65,12 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
       word or more than `5 N`. The score and the probabilities of such a row are 0 and its mask is
       empty, `(S, S)` if the size of the image is unknown; other rows are not affected
 
-    `tensors`: the model's inputs `image` `(B, S, S, 3)` float32 and `words` `(B, N)` int32 to
-    `logits` `(B, S, S, 1)`, `word_attention` and `position_attention`.
+    `segment_many`: `image_bytes` `(B,)` and `expressions` `(B, K)` string to the same with the axis
+    K after B. The K expressions about an image share its work. An empty one is not valid; it
+    fills up a row.
+
+    `tensors`: the model's inputs `image` `(B, S, S, 3)` float32 and `words` `(B, K, N)` int32 to
+    `logits` `(B, K, S, S, 1)`, `word_attention` and `position_attention`.
 
     `heatmap`, if the model has position attention: the inputs of `serving_default` to
     `position_attention` `(B, L, S / 8, S / 8)` float32 and `valid`.

@@ -24,12 +24,17 @@ def served_model(model, word_ids, resizing, options):
     served = ServedModel(model, word_ids, resizing, options)
     size, max_words = served.size, word_ids.max_words
     files = [tf.TensorSpec((None,), tf.string, name=name) for name in ("image_bytes", "expression")]
+    many = [
+        tf.TensorSpec((None,), tf.string, name="image_bytes"),
+        tf.TensorSpec((None, None), tf.string, name="expressions"),
+    ]
     tensors = [
         tf.TensorSpec((None, size, size, 3), tf.float32, name="image"),
-        tf.TensorSpec((None, max_words), tf.int32, name="words"),
+        tf.TensorSpec((None, None, max_words), tf.int32, name="words"),
     ]
     signatures = {
         "serving_default": tf.function(served.answer, input_signature=files),
+        "segment_many": tf.function(served.answer_many, input_signature=many),
         "tensors": tf.function(served.run, input_signature=tensors),
     }
     if "position_attention" in model.output:
@@ -51,28 +56,39 @@ class ServedModel(tf.Module):
 
     def run(self, image, words):
         """The signature `tensors`: the model's outputs, in float32."""
-        # An empty batch gets one row for the computation: convolutions fail without a row.
-        count = tf.shape(image)[0]
-        extra = tf.cast(count == 0, tf.int32)
+        # An empty batch gets one row and one sentence for the computation: convolutions fail
+        # without.
+        images, sentences = tf.shape(words)[0], tf.shape(words)[1]
+        extra, more = tf.cast(images == 0, tf.int32), tf.cast(sentences == 0, tf.int32)
         inputs = {
             "image": tf.pad(image, [[0, extra], [0, 0], [0, 0], [0, 0]]),
-            "words": tf.pad(words, [[0, extra], [0, 0]]),
+            "words": tf.pad(words, [[0, extra], [0, more], [0, 0]]),
         }
         outputs = self.network(self.weights, inputs)
-        return {name: tf.cast(x, tf.float32)[:count] for name, x in outputs.items()}
+        return {n: tf.cast(x, tf.float32)[:images, :sentences] for n, x in outputs.items()}
 
     def answer(self, image_bytes, expression):
         """The signature `serving_default`."""
-        outputs, tokens, sizes, valid = self.read_and_run(image_bytes, expression)
+        return first_sentence(self.answer_many(image_bytes, expression[:, None]))
+
+    def answer_many(self, image_bytes, expressions):
+        """The signature `segment_many`."""
+        outputs, tokens, sizes, valid = self.read_and_run(image_bytes, expressions)
         logits = outputs["logits"][..., 0]
-        # These logits give an invalid row an empty mask.
-        logits = tf.where(valid[:, None, None], logits, -np.inf)
-        masks, scores, boxes = find_masks(logits, sizes, self.resizing, self.options.profile)
+        # These logits give an invalid sentence an empty mask.
+        logits = tf.where(valid[..., None, None], logits, -np.inf)
+        shape = tf.shape(valid)
+        masks, scores, boxes = find_masks(
+            tf.reshape(logits, (-1, self.size, self.size)),
+            tf.repeat(sizes, shape[1], axis=0),
+            self.resizing,
+            self.options.profile,
+        )
         answer = {
             "probabilities": tf.sigmoid(logits),
-            "mask_png_bytes": masks,
-            "score": scores,
-            "box": boxes,
+            "mask_png_bytes": tf.reshape(masks, shape),
+            "score": tf.reshape(scores, shape),
+            "box": tf.reshape(boxes, (shape[0], shape[1], 4)),
             "words": tokens,
             "valid": valid,
         }
@@ -82,24 +98,29 @@ class ServedModel(tf.Module):
 
     def heatmap(self, image_bytes, expression):
         """The signature `heatmap`."""
-        outputs, _, _, valid = self.read_and_run(image_bytes, expression)
-        return {"position_attention": outputs["position_attention"], "valid": valid}
+        outputs, _, _, valid = self.read_and_run(image_bytes, expression[:, None])
+        return first_sentence({"position_attention": outputs["position_attention"], "valid": valid})
 
-    def read_and_run(self, image_bytes, expression):
-        """The model's outputs, the tokens `(B, N)`, the image sizes `(B, 2)` and `valid` `(B,)`."""
+    def read_and_run(self, image_bytes, expressions):
+        """The model's outputs for expressions `(B, K)` about images `(B,)`.
+
+        Returns:
+            The outputs; the tokens `(B, K, N)`; the image sizes `(B, 2)`; `valid` `(B, K)`.
+        """
+        shape = tf.shape(expressions)
         tf.debugging.assert_equal(
             tf.size(image_bytes),
-            tf.size(expression),
-            "image_bytes and expression must have the same length: each pair is a row",
+            shape[0],
+            "there must be as many rows of expressions as of image_bytes: each pair is a row",
         )
         max_pixels, max_words = self.options.max_pixels, self.word_ids.max_words
         image, sizes, readable = read_images(image_bytes, self.size, max_pixels, self.resizing)
-        ids, tokens, counts = self.word_ids(expression)
-        valid = readable & (counts > 0) & (counts <= MAX_WORDS_FACTOR * max_words)
-        # An invalid row gets the id of one word, so that the attention never sees a row without
-        # words.
-        ids = tf.where(valid[:, None], ids, tf.one_hot(0, max_words, dtype=tf.int32))
-        outputs = self.run(image, ids)
+        ids, tokens, counts = self.word_ids(tf.reshape(expressions, [-1]))
+        counts = tf.reshape(counts, shape)
+        is_expression = (counts > 0) & (counts <= MAX_WORDS_FACTOR * max_words)
+        valid = readable[:, None] & is_expression
+        ids, tokens = (tf.reshape(x, [*tf.unstack(shape), max_words]) for x in (ids, tokens))
+        outputs = self.run(image, tf.where(valid[..., None], ids, 0))
         return {n: zero_unless(valid, x) for n, x in outputs.items()}, tokens, sizes, valid
 
 
@@ -124,9 +145,14 @@ class Network:
         return outputs
 
 
+def first_sentence(answer):
+    """An answer without its axis of sentences, of which it has one."""
+    return {name: x[:, 0] for name, x in answer.items()}
+
+
 def zero_unless(valid, rows):
-    """Rows `(B, ...)` with 0 where `valid` `(B,)` is False."""
-    return tf.where(tf.reshape(valid, [-1] + [1] * (rows.shape.rank - 1)), rows, 0)
+    """Rows `(B, K, ...)` with 0 where `valid` `(B, K)` is False."""
+    return tf.where(valid[(..., *[None] * (rows.shape.rank - 2))], rows, 0)
 
 
 def stored(variable, dtype):

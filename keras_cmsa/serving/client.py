@@ -83,17 +83,17 @@ class Client:
         )
 
     def segment(self, image, expression):
-        """Segments one image by one expression, or a list of images by a list of expressions.
+        """Segments one image by one or many expressions, or many images by one expression each.
 
-        A list is sent as one batch.
+        A list is sent as one request; many expressions about one image share its work.
 
         Args:
             image: the path or the bytes of a JPEG, PNG, BMP or GIF file, which is sent unchanged;
                 or an array or Pillow image, which is sent as PNG; or a list of these.
-            expression: `str`, or a list of `str` of the same length.
+            expression: `str` or a list of `str`; for a list of images a list of the same length.
 
         Returns:
-            `Answer`, or a list of `Answer`.
+            `Answer`, or a list of `Answer`, as `expression` is.
 
         Raises:
             ServerError: if the server refuses the request, with the server's message; or if what
@@ -101,23 +101,23 @@ class Client:
             ValueError: if the lists differ in length.
         """
         if isinstance(expression, str):
-            (answer,) = self.segment([image], [expression])
+            (answer,) = self.segment(image, [expression])
             return answer
-        if isinstance(image, (str, bytes)) or len(image) != len(expression):
+        if isinstance(image, (list, tuple)) and len(image) != len(expression):
             raise ValueError(
-                "wanted an image for each expression. Received: "
-                f"image={type(image).__name__}, {len(expression)} expressions"
+                "wanted an expression for each image of a list. Received: "
+                f"{len(image)} images, {len(expression)} expressions"
             )
-        if not len(image):
+        if not len(expression):
             return []
-        files = [image_file(x) for x in image]
-        reply = self.retrying(self.protocol.predict, files, list(expression))
+        request = Request.of(image, list(expression))
+        reply = self.retrying(self.protocol.predict, request)
         try:
-            return to_answers(self.protocol.columns(reply), len(files))
+            return to_answers(request.rows(self.protocol.columns(reply)), len(expression))
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ServerError(
                 f"{self.protocol.url}: wanted the outputs {', '.join(OUTPUTS)} of a model that "
-                f"keras-cmsa exported, for {len(files)} rows. Received: {str(reply)[:200]!r}"
+                f"keras-cmsa exported, for {len(expression)} rows. Received: {str(reply)[:200]!r}"
             ) from error
 
     def close(self):
@@ -129,6 +129,41 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a server is asked.
+
+    Attributes:
+        signature: `"serving_default"`, an expression for each file; or `"segment_many"`, many for
+            one file.
+        files: list of the bytes of image files.
+        name: name of the input of the expressions.
+        expressions: list of `str`, or with `"segment_many"` a list of one such list.
+    """
+
+    signature: str
+    files: list
+    name: str
+    expressions: list
+
+    @classmethod
+    def of(cls, image, expressions):
+        """The request for an image, or a list of them, and a list of expressions."""
+        if isinstance(image, (list, tuple)):
+            files = [image_file(x) for x in image]
+        elif len(expressions) == 1:
+            files = [image_file(image)]
+        else:
+            return cls("segment_many", [image_file(image)], "expressions", [expressions])
+        return cls("serving_default", files, "expression", expressions)
+
+    def rows(self, columns):
+        """The outputs with a row for each expression."""
+        if self.signature != "segment_many":
+            return columns
+        return {name: x[0] for name, x in columns.items()}
 
 
 class Http:
@@ -147,10 +182,11 @@ class Http:
             "timeout": None,  # httpx has one for each read; `send` has one for all of them
         }
 
-    def predict(self, files, expressions):
+    def predict(self, request):
         """The text of the reply."""
-        images = [{"b64": base64.b64encode(file).decode("ascii")} for file in files]
-        reply = self.post({"inputs": {"image_bytes": images, "expression": expressions}})
+        images = [{"b64": base64.b64encode(file).decode("ascii")} for file in request.files]
+        inputs = {"image_bytes": images, request.name: request.expressions}
+        reply = self.post({"signature_name": request.signature, "inputs": inputs})
         if reply.has_redirect_location:
             raise ServerError(
                 f"{self.url} sends on to {without_user(reply.headers['location'])}, where no photo "
@@ -190,8 +226,7 @@ class Http:
     def columns(self, reply):
         """The outputs of a reply."""
         outputs = json.loads(reply)["outputs"]
-        pngs = [base64.b64decode(x["b64"]) for x in outputs["mask_png_bytes"]]
-        return {**outputs, "mask_png_bytes": pngs}
+        return {**outputs, "mask_png_bytes": decoded(outputs["mask_png_bytes"])}
 
     def close(self):
         pass
@@ -214,29 +249,29 @@ class Grpc:
         self.model, self.version, self.timeout = model, version, timeout
         self.has_attention = True
 
-    def predict(self, files, expressions):
+    def predict(self, request):
         """The reply, a message."""
         import tensorflow as tf
 
-        request = self.request()
-        request.model_spec.name = self.model
-        request.model_spec.signature_name = "serving_default"
+        message = self.request()
+        message.model_spec.name = self.model
+        message.model_spec.signature_name = request.signature
         if self.version is not None:
-            request.model_spec.version.value = self.version
-        request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(files))
-        texts = [text.encode() for text in expressions]
-        request.inputs["expression"].CopyFrom(tf.make_tensor_proto(texts))
-        request.output_filter.extend(OUTPUTS)
+            message.model_spec.version.value = self.version
+        message.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(request.files))
+        texts = np.char.encode(request.expressions, "utf-8").astype(object)
+        message.inputs[request.name].CopyFrom(tf.make_tensor_proto(texts))
+        message.output_filter.extend(OUTPUTS)
         if self.has_attention:
-            request.output_filter.append("word_attention")
+            message.output_filter.append("word_attention")
         code = self.grpc.StatusCode
         try:
-            return self.stub.Predict(request, timeout=self.timeout)
+            return self.stub.Predict(message, timeout=self.timeout)
         except self.grpc.RpcError as error:
             if error.code() == code.INVALID_ARGUMENT and self.has_attention:
                 if "word_attention" in error.details():  # the model does not have this output
                     self.has_attention = False
-                    return self.predict(files, expressions)
+                    return self.predict(request)
             kind = Unavailable if error.code() == code.UNAVAILABLE else ServerError
             raise kind(f"{self.url}: {error.code().name}: {error.details()}") from error
 
@@ -245,8 +280,7 @@ class Grpc:
         import tensorflow as tf
 
         outputs = {name: tf.make_ndarray(x) for name, x in reply.outputs.items()}
-        words = [[word.decode() for word in row] for row in outputs["words"]]
-        return {**outputs, "words": words}
+        return {**outputs, "words": np.char.decode(outputs["words"].astype("S"), "utf-8").tolist()}
 
     def close(self):
         self.channel.close()
@@ -282,6 +316,13 @@ def split_address(url):
 def without_user(url):
     """An address to show: what stands before its last @ may be a password."""
     return re.sub("^([a-z]+://)?.*@", r"\1...@", url, flags=re.DOTALL)
+
+
+def decoded(pngs):
+    """Files of a reply in JSON, or lists of them, as bytes."""
+    if isinstance(pngs, list):
+        return [decoded(png) for png in pngs]
+    return base64.b64decode(pngs["b64"])
 
 
 def image_file(image):

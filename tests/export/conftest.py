@@ -17,9 +17,10 @@ def serve(version):
 
     def call(files, expressions, signature="serving_default"):
         # A signature lives as long as what it was loaded with.
+        name = "expressions" if signature == "segment_many" else "expression"
         answer = loaded.signatures[signature](
             image_bytes=tf.constant(files, tf.string),
-            expression=tf.constant(expressions, tf.string),
+            **{name: tf.constant(expressions, tf.string)},
         )
         return {name: x.numpy() for name, x in answer.items()}
 

@@ -40,8 +40,8 @@ def writer_and_runner(form):
 
 def inputs_of(batch, seed=0):
     rng = np.random.default_rng(seed)
-    words = rng.integers(1, len(tiny.vocabulary()), (batch, tiny.WORDS)).astype("int32")
-    words[0, 2:] = 0
+    words = rng.integers(1, len(tiny.vocabulary()), (batch, 2, tiny.WORDS)).astype("int32")
+    words[0, 0, 2:] = 0
     image = rng.uniform(0, 255, (batch, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
     return {"image": image, "words": words}
 
@@ -133,7 +133,7 @@ def test_what_computes_something_else_is_not_kept(predictor, tmp_path, form, mon
 
     def outputs_of(model, inputs):
         outputs = {name: np.array(x) for name, x in model.predict_on_batch(inputs).items()}
-        outputs["logits"][0, 0, 0] += error
+        outputs["logits"][0, 0, 0, 0] += error
         return outputs
 
     monkeypatch.setattr("keras.Model.export", convert)

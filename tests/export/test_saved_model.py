@@ -24,7 +24,7 @@ ALLOWED_OPS = set(
     ExtractJpegShape Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity
     IdentityN If IgnoreErrorsDataset InitializeTableFromTextFileV2 LeftShift Less LessEqual
     LogicalAnd LogicalNot LogicalOr LookupTableFindV2 LowerBound MapDataset MatMul Max MaxPool
-    Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OneHot Pack Pad PadV2
+    Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NotEqual OneHot OnesLike Pack Pad PadV2
     PartitionedCall Placeholder Prod RaggedRange RaggedTensorToTensor Range ReadVariableOp RealDiv
     ReduceDataset Relu Reshape ResizeBilinear RestoreV2 ReverseV2 RightShift Round Rsqrt SaveV2
     Select SelectV2 Shape ShardedFilename Sigmoid Size Slice Softmax Split Sqrt Square Squeeze

@@ -14,8 +14,8 @@ def test_probabilities_are_those_of_the_pipeline(predictor, served, tmp_path):
     from keras_cmsa.data.pipeline import RecordBatches
 
     records = tiny.records(tmp_path, 5)
-    inputs, _ = RecordBatches(records, predictor.preprocessor, 5)[0]
-    logits = np.asarray(predictor.model.predict_on_batch(inputs))[..., 0]
+    inputs, _, _ = RecordBatches(records, predictor.preprocessor, 5)[0]
+    logits = np.asarray(predictor.model.predict_on_batch(inputs))[:, 0, ..., 0]
     files = [record.image_path.read_bytes() for record in records]
     answer = served(files, [record.expression for record in records])
     np.testing.assert_allclose(answer["probabilities"], 1 / (1 + np.exp(-logits)), atol=1e-5)
@@ -76,6 +76,27 @@ def test_a_bad_row_harms_no_other(served, photo):
     assert not any(mask_of(png).any() for png in answer["mask_png_bytes"][1:-1])
 
 
+def test_many_sentences_of_an_image_are_answered_as_each_alone(served, photo):
+    """And those that fill up a row, or cannot be read, harm no other."""
+    files = [encoded(photo), encoded(photo[:20], "JPEG"), b"no image"]
+    asked = [["red box", "", "blue box"], ["the green box", "red " * 99, "box"], ["box"] * 3]
+    answer = served(files, asked, "segment_many")
+    wanted = [[True, False, True], [True, False, True], [False] * 3]
+    assert answer["valid"].tolist() == wanted
+    for b, row in enumerate(asked):
+        for k, expression in enumerate(row):
+            alone = served([files[b]], [expression])
+            assert set(alone) == set(answer)
+            for name, value in alone.items():
+                found = answer[name][b, k]
+                if value.dtype.kind == "f":
+                    np.testing.assert_allclose(found, value[0], atol=1e-6)
+                else:
+                    np.testing.assert_array_equal(found, value[0])
+    none = served(files[:1], np.zeros((1, 0), object), "segment_many")
+    assert {name: x.shape[:2] for name, x in none.items()} == dict.fromkeys(none, (1, 0))
+
+
 @pytest.mark.parametrize("expression", ["x" * 10_000, "🟥 box 👈", "הקופסה האדומה", "red\0box"])
 def test_strange_expressions_are_answered(served, photo, expression):
     answer = served([encoded(photo)], [expression])
@@ -85,7 +106,7 @@ def test_strange_expressions_are_answered(served, photo, expression):
 def test_batches_of_nothing_and_of_different_lengths(served, photo):
     answer = served([], [])
     assert {name: x.shape[0] for name, x in answer.items()} == dict.fromkeys(answer, 0)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="must have the same length"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many rows of expressions"):
         served([encoded(photo)] * 2, ["red box"])
 
 
@@ -117,7 +138,7 @@ def test_the_mask_is_that_of_the_profile(predictor, photo, tmp_path, resizing):
         served = before_saving(predictor, tmp_path, resizing, profile=profile)
         answer = served.answer(tf.constant([encoded(photo)]), tf.constant(["red box"]))
         mask = mask_of(answer["mask_png_bytes"].numpy()[0])
-        wanted = to_mask(tiny.to_numpy(logits)[0], photo.shape[:2], preprocessor, profile)
+        wanted = to_mask(tiny.to_numpy(logits)[0, 0], photo.shape[:2], preprocessor, profile)
         np.testing.assert_array_equal(mask, wanted)
         masks.append(mask)
     assert np.any(masks[0] != masks[1])

@@ -16,7 +16,7 @@ import tiny
 from image_files import bomb, encoded
 from PIL import Image
 
-from keras_cmsa.serving.client import Client, ServerError, Unavailable
+from keras_cmsa.serving.client import Client, Request, ServerError, Unavailable
 
 httpx = pytest.importorskip("httpx")
 
@@ -56,7 +56,22 @@ def test_round_trip_gives_the_predictors_mask(predictor, client, photo, tmp_path
         )
     alone = client.segment(path, tiny.SENTENCES[0])
     np.testing.assert_array_equal(alone.mask, expected[0].mask)
-    assert client.segment([], []) == []
+    assert client.segment([], []) == [] == client.segment(path, [])
+
+
+def test_many_sentences_about_one_photo_are_one_request(predictor, client, photo, monkeypatch):
+    """To the signature that shares the image's work; a bad one among them harms no other."""
+    sent, predict = [], client.protocol.predict
+    monkeypatch.setattr(
+        client.protocol, "predict", lambda request: sent.append(request) or predict(request)
+    )
+    answers = client.segment(photo, [*tiny.SENTENCES, "?!"])
+    assert [request.signature for request in sent] == ["segment_many"]
+    assert [answer.valid for answer in answers] == [True] * len(tiny.SENTENCES) + [False]
+    for answer, prediction in zip(answers, predictor(photo, tiny.SENTENCES)):
+        np.testing.assert_array_equal(answer.mask, prediction.mask)
+        assert answer.words == prediction.tokens
+        np.testing.assert_allclose(answer.word_attention, prediction.word_attention, atol=1e-5)
 
 
 def test_bad_rows_leave_the_server_and_their_neighbours(predictor, client, photo):
@@ -83,8 +98,8 @@ def test_bad_rows_leave_the_server_and_their_neighbours(predictor, client, photo
 
 
 def test_the_servers_own_message(server, client):
-    with pytest.raises(ServerError, match="must have the same length"):
-        client.protocol.predict([b"x", b"y"], ["red box"])
+    with pytest.raises(ServerError, match="as many rows of expressions"):
+        client.protocol.predict(Request.of([b"x", b"y"], ["red box"]))
     for protocol in PROTOCOLS:
         for options in ({"model": "other"}, {"version": 7}):
             with Client(server.urls[protocol], attempts=1, **options) as other:
@@ -371,9 +386,8 @@ def test_urls(url):
 
 
 def test_an_image_per_expression(client):
-    for images in (b"x", "x", [b"x"]):
-        with pytest.raises(ValueError, match="an image for each expression"):
-            client.segment(images, ["red box", "blue box"])
+    with pytest.raises(ValueError, match="an expression for each image .* 1 images, 2 expressions"):
+        client.segment([b"x"], ["red box", "blue box"])
 
 
 def test_the_example_of_the_docs(predictor, server, photo, tmp_path, monkeypatch):
