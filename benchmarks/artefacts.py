@@ -78,7 +78,7 @@ USUAL = Options()
 
 
 def export_form(predictor, folder, kind, options):
-    """Its path, and a function from a dict of arrays, batch 1, to logits (1, S, S, 1)."""
+    """Its path, and a function from a dict of arrays, batch 1, to logits (1, 1, S, S, 1)."""
     trained = predictor.model, predictor.preprocessor
     if kind == "saved_model":
         path = export_saved_model(*trained, folder, options=ExportOptions(warmup=False, **options))
@@ -112,7 +112,7 @@ def compare(forms, predictor, records):
         reference = None
         for name, (_, ask) in forms.items():
             size = record.height, record.width
-            mask = to_mask(ask(inputs)[0], size, predictor.preprocessor)
+            mask = to_mask(ask(inputs)[0, 0], size, predictor.preprocessor)
             reference = mask if reference is None else reference
             found[name]["scores"].append(score_mask(record, mask))
             found[name]["differ"] += int(np.sum(mask != reference))
@@ -130,7 +130,7 @@ def compare(forms, predictor, records):
 
 def inputs_of(predictor, record):
     image = predictor.preprocessor.image(read_image(record.image_path))[None]
-    return {"image": image, "words": predictor.encode([record.expression])}
+    return {"image": image, "words": predictor.encode([record.expression])[None]}
 
 
 def measure_all(predictor, records, options):

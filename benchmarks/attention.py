@@ -6,7 +6,7 @@
 Every form computes the mean over n of vhat_pn (Eqs. 2-3) from ready-made query, key and value
 parts, float32, batch 1:
 
-    factorised      keras_cmsa.layers.cross_modal_self_attention.attend
+    factorised      keras_cmsa.layers.pair_attention.attend
     literal         q_pn, k_pn, v_pn for all N * P pairs, the N * P x N * P scores, softmax, product
     plain           self-attention over the P positions alone: no words, P x P scores
     word by word    `attend` with scores whose exponentials leave the range of float32
@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_cmsa.layers import CrossModalSelfAttention
-from keras_cmsa.layers.cross_modal_self_attention import attend
 from keras_cmsa.layers.ops import word_shares
+from keras_cmsa.layers.pair_attention import attend
 
 STRIDE = 8  # image pixels per position
 SMALL_SIDE = 10  # of the map on which float64 has memory for the literal form
@@ -139,8 +139,9 @@ def draw_parts(positions, words, width, scores=USUAL_SCORES, seed=0):
 
 
 def factorised(query, key, value, query_chunk=None):
-    share = word_shares(value[1], None)
-    return attend(query, key, value, share, query_chunk=query_chunk)[0]
+    query, key, value = ([positions, words[:, None]] for positions, words in (query, key, value))
+    share = word_shares(value[1], None)  # (1, 1, N): one sentence
+    return attend(query, key, value, share, query_chunk=query_chunk)[0][:, 0]
 
 
 def literal(query, key, value, softmax=ops.softmax, xp=ops):

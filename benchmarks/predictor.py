@@ -65,7 +65,7 @@ USUAL = Options()
 def draw_preprocessor(model):
     """A `Preprocessor` with as many words as the model has vectors for: w2, w3, ..."""
     rows = model.get_layer("word_vectors").input_dim
-    (_, image_size, _, _), (_, max_words) = model.input["image"].shape, model.input["words"].shape
+    image_size, max_words = model.input["image"].shape[1], model.input["words"].shape[-1]
     return Preprocessor(Vocabulary([f"w{i}" for i in range(2, rows)], max_words), image_size)
 
 
@@ -77,7 +77,7 @@ def draw_sentences(vocabulary, count, length):
 
 def balance(model, image, words):
     """Shifts the score layer's bias so that half the pixels are found: masks worth comparing."""
-    logits = model.predict_on_batch({"image": image, "words": words})
+    logits = model.predict_on_batch({"image": image, "words": words[None]})
     model.get_layer("score").bias.assign_sub([np.median(logits)])
 
 
@@ -95,8 +95,8 @@ def compare(options):
     size, masks, logits = photo.shape[:2], {}, []
 
     def by_model():
-        inputs = [{"image": square, "words": row[None]} for row in ids]
-        logits[:] = [np.asarray(model.predict_on_batch(x))[0] for x in inputs]
+        inputs = [{"image": square, "words": row[None, None]} for row in ids]
+        logits[:] = [np.asarray(model.predict_on_batch(x))[0, 0] for x in inputs]
         return keep("model", [to_mask(x, size, preprocessor) for x in logits])
 
     def by_calls():

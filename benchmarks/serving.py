@@ -94,7 +94,7 @@ def compare_latency(predictor, folder, sentence, repeats):
     model = predictor.model
     file = photo()
     image = predictor.preprocessor.image(read_image(file))[None]
-    inputs = {"image": image, "words": predictor.encode([sentence])}
+    inputs = {"image": image, "words": predictor.encode([sentence])[None]}
     loaded = tf.saved_model.load(str(folder))
     asked = {"image_bytes": tf.constant([file]), "expression": tf.constant([sentence])}
     tensors = {name: tf.constant(x) for name, x in inputs.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
 pytestmark = pytest.mark.keras
 
@@ -104,10 +105,37 @@ def test_model_writes_its_measurements(tmp_path):
     output = tmp_path / "model.json"
     model.main(image_size=16, repeats=1, small=True, memory=False, output=output)
     results = json.loads(output.read_text())
-    assert names(results["forward"]) == ["backbone", "model"]
-    assert 0 < results["parameters"]["backbone"] < results["parameters"]["model"]
-    assert results["training_step"] is None
-    check_targets(results, forward_over_backbone=results["forward"][1]["ratio"])
+    forms = ["backbone", "plain, 1", "model, 1", "model, 4", "model, 8"]
+    assert names(results["forward"]) == forms
+    seconds = {row["name"]: row["seconds"] for row in results["forward"]}
+    small, whole = results["parameters"].values()
+    assert 0 < small < whole
+    assert results["training_steps"] == []
+    check_targets(
+        results,
+        forward_over_backbone=seconds["model, 1"] / seconds["backbone"],
+        forward_per_sentence_of_4=seconds["model, 4"] / 4 / seconds["plain, 1"],
+        forward_per_sentence_of_8=seconds["model, 8"] / 8 / seconds["plain, 1"],
+    )
+
+
+def test_the_plain_form_is_the_model(seeded, rng):
+    """The same weights give the same logits for one sentence."""
+    import model
+
+    network, _ = model.build(16, small=True)
+    plain, _ = model.build(16, small=True, plain=True)
+    weights = {w.path: w for w in tiny.shaken(network, rng).weights}
+    for weight in plain.weights:
+        path = weight.path
+        for i, level in enumerate(("res3", "res4", "res5"), 1):
+            path = path.replace(f"reduction_{i}/", f"attention_{level}/reduction_")
+        value = weights.pop(path)
+        weight.assign(seeded.ops.reshape(value, weight.shape))
+    assert not weights
+    inputs, _ = model.draw_batch(network, 2)
+    wanted = tiny.to_numpy(network(inputs, training=False))
+    tiny.assert_near(plain(inputs, training=False), wanted)
 
 
 def test_the_model_has_the_sizes_of_the_recipes():
@@ -129,8 +157,8 @@ def test_training_step_is_weighed_in_another_process():
     from measure import in_fresh_process
 
     # PyTorch's convolution on the CPU has no gradient for the layout of a batch of one.
-    step = in_fresh_process(model.training_step, 16, True, 2)
-    assert step["batch"] == 2
+    step = in_fresh_process(model.training_step, 16, True, 2, 3)
+    assert step["name"] == "2 x 3"
     assert step["peak_bytes"] > step["peak_bytes_above_model"] > 0
 
 
