@@ -10,12 +10,18 @@ training, prediction and serving use the same scaling.
 import keras
 from keras import layers, ops
 
+from keras_cmsa.utils.checkpoints import TensorFlowCheckpoint, is_checkpoint
+
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 PAPER_STAGES = ("conv3", "conv4", "conv5")  # of pretrained weights
 # ImageNet's mean in BGR. The published weights expect images from which it is subtracted.
 CAFFE_MEAN = (103.939, 116.779, 123.68)
+DEEPLAB_MEAN = (104.00698793, 116.66876762, 122.67891434)
 # Res4 and Res5 keep the stride of Res3 and widen their 3x3 kernels instead (DeepLab).
 DILATION = {"conv4": 2, "conv5": 4}
+DILATED_ENDS = ("conv3_block4_out", "conv4_block23_out", "conv5_block3_out")
+# TensorFlow's "same" at an even side: before and after, on both axes.
+SAME_PADDING = {"conv1_pad": ((2, 3), (2, 3)), "pool1_pad": ((0, 1), (0, 1))}
 
 
 def dilated_resnet101(image_size=320, weights="imagenet", train_stages=None, freeze_norm=None):
@@ -24,8 +30,9 @@ def dilated_resnet101(image_size=320, weights="imagenet", train_stages=None, fre
     Args:
         image_size: side of the square input in pixels, a multiple of 8.
         weights: `"imagenet"` (from `keras.applications`, downloaded once), the path of a weights
-            file of `keras.applications.ResNet101(include_top=False)`, or `None` for random weights.
-            The paper starts from DeepLab weights trained on COCO.
+            file of `keras.applications.ResNet101(include_top=False)`, the path of DeepLab's
+            checkpoint of TensorFlow, or `None` for random weights. The paper starts from DeepLab's,
+            trained on COCO; with them the network is `deeplab_resnet101`.
         train_stages: the stages to train, a subset of `STAGES` ("conv3" is the paper's Res3). `None`:
             Res3, Res4 and Res5 of pretrained weights, and all of random ones.
         freeze_norm: keep batch normalisation at its stored statistics. `None`: only if there are
@@ -42,9 +49,42 @@ def dilated_resnet101(image_size=320, weights="imagenet", train_stages=None, fre
 
     Source: He et al., CVPR 2016; Chen et al., "DeepLab", PAMI 2018.
     """
+    if is_checkpoint(weights):
+        return deeplab_resnet101(image_size, weights, train_stages, freeze_norm)
     check_image_size(image_size)
-    ends = [f"{stage}_out" for stage in ("conv3_block4", "conv4_block23", "conv5_block3")]
-    return resnet101(image_size, weights, train_stages, freeze_norm, dilate, ends)
+    return resnet101(image_size, weights, train_stages, freeze_norm, dilate, DILATED_ENDS)
+
+
+def deeplab_resnet101(image_size=320, weights=None, train_stages=None, freeze_norm=None):
+    """`dilated_resnet101` as DeepLab's checkpoint of TensorFlow has it.
+
+    It differs from Keras' ResNet-101 in what is subtracted from the image (`DEEPLAB_MEAN`), in the
+    padding of the first convolution and pooling (`"same"`), in the epsilon of batch normalisation
+    (1e-3), and in that no convolution has a bias.
+
+    Args:
+        image_size, train_stages, freeze_norm: as in `dilated_resnet101`.
+        weights: path of a checkpoint, or `None` for random weights.
+
+    Returns:
+        As `dilated_resnet101`.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint.
+        ModuleNotFoundError: if there is one and TensorFlow is not installed.
+        ValueError: if `image_size` or a stage is not possible, the checkpoint is damaged, or it
+            lacks a variable.
+
+    Source: Chen et al., "DeepLab", PAMI 2018; https://github.com/DrSleep/tensorflow-deeplab-resnet.
+    """
+    check_image_size(image_size)
+    checkpoint = None if weights is None else TensorFlowCheckpoint(weights)
+    backbone = resnet101(
+        image_size, checkpoint, train_stages, freeze_norm, as_deeplab, DILATED_ENDS, DEEPLAB_MEAN
+    )
+    if checkpoint:
+        assign_deeplab(backbone, checkpoint)
+    return backbone
 
 
 def pyramid_resnet101(image_size=512, weights="imagenet", train_stages=None, freeze_norm=None):
@@ -69,25 +109,31 @@ def pyramid_resnet101(image_size=512, weights="imagenet", train_stages=None, fre
     return resnet101(image_size, weights, train_stages, freeze_norm, as_published, ends)
 
 
-def resnet101(image_size, weights, train_stages, freeze_norm, clone_function, ends):
+def resnet101(
+    image_size, weights, train_stages, freeze_norm, clone_function, ends, mean=CAFFE_MEAN
+):
     """`keras.applications.ResNet101` from the image to the layers named `ends`.
 
     Args:
+        weights: as in `dilated_resnet101`; or a checkpoint, which the caller assigns afterwards.
         clone_function: function from a published layer to the layer that takes its place.
         ends: names of the layers whose outputs are the maps.
+        mean: BGR, subtracted from the image.
 
     The other arguments and errors are those of `dilated_resnet101`.
     """
     unknown = set(train_stages or ()) - set(STAGES)
     if unknown:
         raise ValueError(f"train_stages must be among {STAGES}. Received: {sorted(unknown)}")
-    published = published_resnet101(weights)
+    of_keras = weights is not None and not isinstance(weights, TensorFlowCheckpoint)
+    published = published_resnet101(weights if of_keras else None)
     changed = keras.models.clone_model(
         published,
         input_tensors=keras.Input((image_size, image_size, 3)),
         clone_function=clone_function,
     )
-    changed.set_weights(published.get_weights())
+    if of_keras:
+        changed.set_weights(published.get_weights())
     if freeze_norm is None:
         freeze_norm = weights is not None
     if train_stages is None:
@@ -98,7 +144,7 @@ def resnet101(image_size, weights, train_stages, freeze_norm, clone_function, en
     features = keras.Model(changed.input, [changed.get_layer(end).output for end in ends])
 
     image = keras.Input((image_size, image_size, 3), name="image")
-    return keras.Model(image, features(caffe_pixels(image)), name="backbone")
+    return keras.Model(image, features(caffe_pixels(image, mean)), name="backbone")
 
 
 def vgg16(image_size=512, weights="imagenet", train_convolutions=None):
@@ -207,11 +253,93 @@ def dilate(layer):
     return layer.__class__.from_config(config)
 
 
-def caffe_pixels(image):
-    """RGB in 0..255 -> BGR minus `CAFFE_MEAN`, in float32 under any dtype policy."""
+def as_deeplab(layer):
+    """A copy of a layer of ResNet-101, as DeepLab's checkpoint has it."""
+    config = dilate(layer).get_config()
+    if isinstance(layer, layers.Conv2D):
+        config["use_bias"] = False
+    elif isinstance(layer, layers.BatchNormalization):
+        config["epsilon"] = 1e-3
+    elif layer.name in SAME_PADDING:
+        config["padding"] = SAME_PADDING[layer.name]
+    return layer.__class__.from_config(config)
+
+
+def assign_deeplab(backbone, checkpoint):
+    """Gives a `deeplab_resnet101` the weights of a checkpoint, by their names.
+
+    Returns:
+        The names that were read.
+
+    Raises:
+        ValueError: if the checkpoint is damaged or lacks a variable of this shape.
+    """
+    variables = deeplab_variables(backbone)
+    check_variables(checkpoint, {name: x.shape for name, x in variables.items()})
+    for name, variable in variables.items():
+        variable.assign(checkpoint.read(name))
+    return list(variables)
+
+
+def check_variables(checkpoint, shapes):
+    """Raises a `ValueError` unless a checkpoint has variables of these names and shapes.
+
+    Args:
+        checkpoint: `TensorFlowCheckpoint`.
+        shapes: `{name: shape}`.
+    """
+    missing = [name for name in shapes if name not in checkpoint.shapes]
+    if missing:
+        raise ValueError(
+            f"{checkpoint.prefix} is of another model: {len(missing)} of {len(shapes)} variables are "
+            f"missing, such as {missing[0]}. Received: {len(checkpoint.shapes)} variables, such as "
+            f"{min(checkpoint.shapes, default='none')}"
+        )
+    for name, shape in shapes.items():
+        if tuple(checkpoint.shapes[name]) != tuple(shape):
+            raise ValueError(
+                f"{checkpoint.prefix} is of another model: wanted {name} of shape {tuple(shape)}. "
+                f"Received: {tuple(checkpoint.shapes[name])}"
+            )
+
+
+def deeplab_variables(backbone):
+    """`{name in DeepLab's checkpoint: variable}` of a `deeplab_resnet101`."""
+    features = next(x for x in backbone.layers if isinstance(x, keras.Model))
+    variables = {}
+    for layer in features.layers:
+        scope = deeplab_scope(layer.name)
+        if isinstance(layer, layers.Conv2D):
+            variables[f"{scope}/weights"] = layer.kernel
+        elif isinstance(layer, layers.BatchNormalization):
+            scope = "bn_conv1" if scope == "conv1" else scope.replace("res", "bn")
+            for kind in ("gamma", "beta", "moving_mean", "moving_variance"):
+                variables[f"{scope}/{kind}"] = getattr(layer, kind)
+    return variables
+
+
+def deeplab_scope(name):
+    """The convolution to which a layer of Keras' ResNet-101 belongs, as the checkpoint calls it.
+
+    `conv4_block3_2_conv` and `conv4_block3_2_bn` are of `res4b2_branch2b`.
+    """
+    parts = name.split("_")
+    if len(parts) < 4:
+        return parts[0]
+    stage, block = int(parts[0].removeprefix("conv")), int(parts[1].removeprefix("block"))
+    if stage in (3, 4):  # the long ones: a, b1, b2, ...
+        letter = "a" if block == 1 else f"b{block - 1}"
+    else:
+        letter = "abc"[block - 1]
+    branch = {"0": "1", "1": "2a", "2": "2b", "3": "2c"}[parts[2]]
+    return f"res{stage}{letter}_branch{branch}"
+
+
+def caffe_pixels(image, mean=CAFFE_MEAN):
+    """RGB in 0..255 -> BGR minus `mean`, in float32 under any dtype policy."""
     # Normalization would do, but ONNX asks whoever runs a file for its constants.
     mean_free = layers.Rescaling(
-        1.0, offset=[-mean for mean in CAFFE_MEAN], dtype="float32", name="caffe_mean"
+        1.0, offset=[-channel for channel in mean], dtype="float32", name="caffe_mean"
     )
     return mean_free(ops.flip(image, axis=-1))
 
