@@ -4,11 +4,14 @@ Each can be used on its own.
 """
 
 from keras_cmsa.layers.bilinear_filter import BilinearFilter
+from keras_cmsa.layers.channel_gated_fusion import ChannelGatedFusion
 from keras_cmsa.layers.conv_lstm import ConvLSTM
+from keras_cmsa.layers.corner_upsampling import CornerUpsampling2D
 from keras_cmsa.layers.cross_modal_self_attention import CrossModalSelfAttention
 from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
 from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.multimodal_lstm import MultimodalLSTM
+from keras_cmsa.layers.pooled_self_attention import PooledSelfAttention
 from keras_cmsa.layers.region_means import RegionMeans
 from keras_cmsa.layers.sentence_axis import FromRows, RepeatPerSentence
 from keras_cmsa.layers.sentence_feature import AppendCoordinates, SentenceFeature
@@ -18,12 +21,15 @@ from keras_cmsa.layers.word_positions import WordPositions
 __all__ = [
     "AppendCoordinates",
     "BilinearFilter",
+    "ChannelGatedFusion",
     "ConvLSTM",
+    "CornerUpsampling2D",
     "CrossModalSelfAttention",
     "FromRows",
     "GatedMultiLevelFusion",
     "MultimodalFeature",
     "MultimodalLSTM",
+    "PooledSelfAttention",
     "RegionMeans",
     "RepeatPerSentence",
     "SentenceFeature",

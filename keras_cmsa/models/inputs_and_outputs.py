@@ -49,8 +49,10 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
         embeddings_initializer=keras.initializers.RandomUniform(-0.08, 0.08),
         name="word_vectors",
     )(words)  # (B, K, N, Cl)
+    is_word = ops.not_equal(words, 0)  # (B, K, N)
     # A sentence without a word, which fills up a row, reads as one: no system meets an empty one.
-    is_word = ops.logical_or(ops.not_equal(words, 0), np.arange(max_words) == 0)  # (B, K, N)
+    is_empty = ops.logical_not(ops.any(is_word, axis=-1, keepdims=True))
+    is_word = ops.logical_or(is_word, ops.logical_and(is_empty, np.arange(max_words) == 0))
     maps = [
         layers.Identity(name=f"{MAP}{number}")(level)
         for number, level in enumerate(backbone(image), 1)

@@ -10,6 +10,7 @@ import functools
 import inspect
 
 from keras_cmsa.models.cmsa import build_cmsa
+from keras_cmsa.models.cmsa_released import build_cmsa_released
 from keras_cmsa.models.dmn import build_dmn
 from keras_cmsa.models.fusions import (
     deconvolution,
@@ -49,6 +50,8 @@ SYSTEMS = {
     "cmsa_gated": functools.partial(build_cmsa, fusion=self_gated),
     # Beyond the paper: word order.
     "cmsa_ordered": functools.partial(build_cmsa, word_positions=True),
+    # The authors' code, which differs from the paper.
+    "cmsa_released": build_cmsa_released,
 }
 
 # Sizes with the same meaning in all systems. A system that lacks one ignores it.

@@ -13,7 +13,9 @@ SENTENCES, MASKS = (2, 3, 5, 3), (2, 3, 5)
 # A layer's options, and the shapes of its inputs.
 LAYERS = {
     "AppendCoordinates": ({}, [MAP]),
+    "ChannelGatedFusion": ({}, [[MAP, MAP, MAP]]),
     "ConvLSTM": ({"units": 3, "shared_peepholes": True}, [[MAP, MAP]]),
+    "CornerUpsampling2D": ({"scale": 3}, [MAP]),
     "CrossModalSelfAttention": (
         {"attention_dim": 7, "output_dim": 2, "attention": "pair", "query_chunk": 4},
         [MAP, SENTENCES, MASKS],
@@ -22,6 +24,7 @@ LAYERS = {
     "GatedMultiLevelFusion": ({}, [[MAP, MAP]]),
     "MultimodalFeature": ({}, [MAP, WORDS]),
     "MultimodalLSTM": ({"units": 3}, [MAP, WORDS, MASK]),
+    "PooledSelfAttention": ({"attention_dim": 4, "joint_dim": 7}, [MAP, WORDS, MASK]),
     "RegionMeans": ({"bins": 3}, [MAP]),
     "RepeatPerSentence": ({}, [MAP, SENTENCES]),
     "SentenceFeature": ({}, [MAP, (2, 3)]),

@@ -38,6 +38,8 @@ def chain():
 
 def build(name, **sizes):
     sizes = {"backbone": chain(), **SIZES, **sizes}
+    if name == "cmsa_released":  # an eighth of it is a width, and each has a ReLU
+        sizes["attention_dim"] = 64
     return build_system(name, len(tiny.vocabulary()), image_size=tiny.SIZE, **sizes)
 
 
@@ -72,7 +74,7 @@ def test_a_system_maps_image_and_words_to_logits(seeded, rng, name):
     # Words change where it looks, not only the level of all logits; some systems see their order.
     one, back, other = logits[0]
     assert one.std() > 1e-3 and (one - other).std() > 1e-4
-    blind = name.startswith("cmsa") and name not in ("cmsa_s", "cmsa_ordered")
+    blind = name.startswith("cmsa") and name not in ("cmsa_s", "cmsa_ordered", "cmsa_released")
     difference = np.abs(one - back).max()
     assert difference < 1e-5 if blind else difference > 1e-4
 
