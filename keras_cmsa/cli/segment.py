@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from keras_cmsa.cli.options import Model
+from keras_cmsa.preprocessing.text import UNKNOWNS
 from keras_cmsa.utils.files import check_file, check_folder, write_png
 from keras_cmsa.utils.silence import import_keras
 
@@ -111,7 +112,7 @@ def as_json(prediction):
 def as_line(prediction):
     if prediction.box is None:
         return f"“{prediction.expression}”: nothing found"
-    unknown = prediction.tokens.count("[UNK]")
+    unknown = sum(token in UNKNOWNS for token in prediction.tokens)
     share = f"{100 * prediction.mask.mean():.1f} %"
     line = (
         f"“{prediction.expression}”: {prediction.mask.sum():,} pixels ({share} of the image), "

@@ -14,7 +14,6 @@ from keras_cmsa.inference.preset import VOCABULARY, make_config, write_config
 from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
-from keras_cmsa.preprocessing.text import WordPieces
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -146,15 +145,14 @@ def write_graph(model, preprocessor, folder, options):
     import tensorflow as tf
 
     # These modules import TensorFlow, which the rest of this module does not need.
-    from keras_cmsa.export.graph.text import PieceIds, WordIds
+    from keras_cmsa.export.graph.text import TWINS
     from keras_cmsa.export.served import served_model
 
     model = with_all_outputs(fold_batch_norms(model) if options.fold_norms else model)
     # The table reads this file when it is built, and saving copies it to assets/.
     words = folder / VOCABULARY
     preprocessor.vocabulary.save(words)
-    graph_class = PieceIds if isinstance(preprocessor.vocabulary, WordPieces) else WordIds
-    word_ids = graph_class(words, preprocessor.max_words)
+    word_ids = TWINS[preprocessor.vocabulary.tokenizer](preprocessor.vocabulary, words)
     served, signatures = served_model(model, word_ids, preprocessor.resizing, options)
     tf.saved_model.save(served, str(folder), signatures)
     words.unlink()

@@ -14,7 +14,7 @@ def served_model(model, word_ids, resizing, options):
 
     Args:
         model: model that `with_all_outputs` returns.
-        word_ids: `WordIds` or `PieceIds`.
+        word_ids: a `WordIds` of `keras_cmsa.export.graph.text`.
         resizing: how images fill the square.
         options: `ExportOptions`.
 

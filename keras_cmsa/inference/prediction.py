@@ -15,7 +15,7 @@ class Prediction:
 
     Attributes:
         expression: as it was asked.
-        tokens: the words as the model saw them, at most its N; `[UNK]` for unknown ones.
+        tokens: the words as the model saw them, at most its N; `[UNK]` (`<unk>`) for unknown ones.
         logits: `(S, S)` float32, as the model gave them, over the whole square.
         mask: `(H, W)` bool; probability 0.5 and more, the rule of the profile `strict`.
         word_attention: `(L, len(tokens))` float32, the attention of each level (Res3, Res4, Res5)

@@ -12,7 +12,6 @@ from keras_cmsa.preprocessing.fitting import (
     resize_bilinear,
     to_square,
 )
-from keras_cmsa.preprocessing.text import WordPieces
 
 
 class Preprocessor:
@@ -27,7 +26,7 @@ class Preprocessor:
     to it. Training saves it with the model, so that evaluation, prediction and serving agree.
 
     Args:
-        vocabulary: `Vocabulary` or `WordPieces`; it also has the words per expression N.
+        vocabulary: `Vocabulary`, `WordPieces` or `ReleasedVocabulary`; it also has the words per expression N.
         image_size: side S of the network's square input in pixels.
         resizing: `"pad"` keeps the aspect ratio and pads with 0, as the authors' code does.
             `"stretch"` changes the aspect ratio, as the paper's text says.
@@ -116,7 +115,7 @@ class Preprocessor:
         return {
             "image_size": self.image_size,
             "resizing": self.resizing,
-            "tokenizer": "wordpiece" if isinstance(self.vocabulary, WordPieces) else "words",
+            "tokenizer": self.vocabulary.tokenizer,
             "max_words": self.max_words,
             "vocabulary_size": len(self.vocabulary),
             "vocabulary_sha256": hashlib.sha256(words).hexdigest(),

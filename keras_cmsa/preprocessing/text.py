@@ -95,7 +95,10 @@ def lowered(code_point):
 
 
 _TO_LOWER = {c: lowered(c) for c in range(LAST_LOWERED + 1) if lowered(c) != c}
-_WORD = re.compile("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in WORD_RANGES) + "]+")
+_CHARACTERS = "".join(f"{chr(a)}-{chr(b)}" for a, b in WORD_RANGES)
+_WORD = re.compile(f"[{_CHARACTERS}]+")
+_RUN = re.compile(f"[_{_CHARACTERS}]+|[^_{_CHARACTERS}]+")  # of ReleasedVocabulary
+SPACES = " \t\n\v\f\r"
 
 
 def split_words(expression):
@@ -107,9 +110,7 @@ def split_words(expression):
     Returns:
         List of `str`.
     """
-    if isinstance(expression, bytes):
-        expression = expression.decode("utf-8", errors="replace")
-    return _WORD.findall(_composed(_composed(expression).translate(_TO_LOWER)))
+    return _WORD.findall(folded(expression))
 
 
 def _composed(text):
@@ -119,6 +120,17 @@ def _composed(text):
     for _ in range(MOST_MARKS):
         text = _MARKED.sub(lambda pair: COMPOSED.get(pair[0], pair[0]), text)
     return text
+
+
+def folded(expression):
+    """A text with letters and their marks as one, in small letters (rules 1 to 3).
+
+    Args:
+        expression: `str`, or `bytes` of UTF-8.
+    """
+    if isinstance(expression, bytes):
+        expression = expression.decode("utf-8", errors="replace")
+    return _composed(_composed(expression).translate(_TO_LOWER))
 
 
 class Vocabulary:
@@ -132,11 +144,15 @@ class Vocabulary:
         ValueError: if a word is not one word by the rules of this module, or occurs twice.
     """
 
+    tokenizer = "words"  # what config.json calls the rules
+    specials = (PADDING, UNKNOWN)  # have the first ids
+    unknown = UNKNOWN
+
     def __init__(self, words, max_words=MAX_WORDS):
-        self.words = [PADDING, UNKNOWN, *words]
+        self.words = [*self.specials, *words]
         self.max_words = max_words
         self._id_of = {word: i for i, word in enumerate(self.words)}
-        for word in self.words[2:]:
+        for word in words:
             if not self.is_valid_word(word):
                 raise ValueError(
                     "A vocabulary holds single lower-case words without punctuation or space. "
@@ -172,6 +188,11 @@ class Vocabulary:
             )
         return cls(words, max_words)
 
+    @property
+    def unknown_id(self):
+        """The id of a word that is not in the vocabulary."""
+        return self.specials.index(self.unknown)
+
     def __len__(self):
         return len(self.words)
 
@@ -180,7 +201,11 @@ class Vocabulary:
 
     def split(self, expression):
         """All words of an expression; a word that is not in the vocabulary becomes `[UNK]`."""
-        return [word if word in self._id_of else UNKNOWN for word in split_words(expression)]
+        return [x if x in self._id_of else self.unknown for x in self.split_words(expression)]
+
+    def split_words(self, expression):
+        """All words of an expression, known or not."""
+        return split_words(expression)
 
     def tokens(self, expression):
         """The words that the model sees: the first `max_words` words of `split`."""
@@ -210,12 +235,12 @@ class Vocabulary:
                     f"Received: {expression!r}"
                 )
             row[: len(tokens)] = [self._id_of[token] for token in tokens]
-        only_unknown = np.flatnonzero(ids.max(axis=1, initial=0) == 1)
+        only_unknown = np.flatnonzero(np.isin(ids, (0, self.unknown_id)).all(axis=1))
         if len(only_unknown):
             warnings.warn(
                 f"{len(only_unknown)} of {len(expressions)} expressions have no word that the "
                 f"vocabulary ({len(self)} entries) knows, such as "
-                f"{expressions[only_unknown[0]]!r}: the model sees only {UNKNOWN} there",
+                f"{expressions[only_unknown[0]]!r}: the model sees only {self.unknown} there",
                 stacklevel=2,
             )
         return ids
@@ -230,26 +255,36 @@ class Vocabulary:
         """Reads a file that `save` wrote.
 
         Returns:
-            `WordPieces` if a line starts with `##`, else `Vocabulary`.
+            `WordPieces` if a line starts with `##`, `ReleasedVocabulary` if the first lines are
+            those of the authors' files, else `Vocabulary`.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is not a vocabulary.
         """
-        # Only a line feed ends a line, which Windows' programs put a carriage return before.
-        # str.splitlines would also split at characters like U+0085.
-        text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
-        lines = text.replace("\r\n", "\n").split("\n")
-        if lines[:2] != [PADDING, UNKNOWN] or lines[-1]:
+        lines = read_lines(path)
+        if tuple(lines[: len(ReleasedVocabulary.specials)]) == ReleasedVocabulary.specials:
+            cls = ReleasedVocabulary
+        elif any(line.startswith(JOINER) for line in lines):
+            cls = WordPieces
+        count = len(cls.specials)
+        if tuple(lines[:count]) != cls.specials or lines[-1]:
             raise ValueError(
-                f"{path} is not a vocabulary. Wanted the lines {PADDING} and {UNKNOWN}, then one "
-                f"word per line. Received: {lines[:2]}"
+                f"{path} is not a vocabulary. Wanted the lines {' and '.join(cls.specials)}, then "
+                f"one word per line. Received: {lines[:count]}"
             )
-        has_pieces = any(line.startswith(JOINER) for line in lines)
         try:
-            return (WordPieces if has_pieces else cls)(lines[2:-1], max_words)
+            return cls(lines[count:-1], max_words)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def read_lines(path):
+    """The lines of a file, and what stands behind the last line feed."""
+    # Only a line feed ends a line, which Windows' programs put a carriage return before.
+    # str.splitlines would also split at characters like U+0085.
+    text = Path(path).read_bytes().decode("utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").split("\n")
 
 
 class WordPieces(Vocabulary):
@@ -262,6 +297,8 @@ class WordPieces(Vocabulary):
     Source: Wu et al., "Google's Neural Machine Translation System", 2016. The rules are those of
     `tensorflow_text.WordpieceTokenizer`, which splits the words in an exported model.
     """
+
+    tokenizer = "wordpiece"
 
     @staticmethod
     def is_valid_word(word):
@@ -322,3 +359,70 @@ class WordPieces(Vocabulary):
             pieces.append(piece)
             start = end
         return pieces
+
+
+class ReleasedVocabulary(Vocabulary):
+    """A vocabulary of the authors' released code, with its rules for what is a word.
+
+    The ids are 0 padding, 1 and 2 marks that no expression has, 3 `<unk>`, then the words in the
+    order of the authors' file. After rules 1 to 3 of this module,
+
+    4. a word is a longest run of word characters or `_`, and a longest run of all other characters
+       is a word too, without the white space around it; white space alone is none;
+    5. a full stop at the end is dropped.
+
+    Args:
+        words: the words from id 4 on. A text that is no word holds the place of an id.
+        max_words: words per expression N. Authors: 20.
+
+    Source: https://github.com/chenxi116/TF-phrasecut-public, which the authors' code builds upon.
+    """
+
+    tokenizer = "released"
+    specials = ("<pad>", "<go>", "<eos>", "<unk>")
+    unknown = "<unk>"
+
+    @staticmethod
+    def is_valid_word(word):
+        return bool(word) and word == word.strip(SPACES)
+
+    @classmethod
+    def build(cls, expressions, min_count=1, max_words=MAX_WORDS):
+        raise TypeError("the words are those of the authors' file: see from_authors_file")
+
+    @classmethod
+    def from_authors_file(cls, path, max_words=MAX_WORDS):
+        """Reads a vocabulary of the authors' code: a word per line, which says its id.
+
+        Their files have blank lines, and of a word that occurs twice the last line counts. The
+        places of the others are held by `<unused 37>` and the like, which no expression has.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it does not begin like such a file.
+        """
+        words = [line.strip(SPACES) for line in read_lines(path)]
+        if words[-1:] == [""]:
+            words.pop()
+        count = len(cls.specials)
+        if tuple(words[:count]) != cls.specials:
+            raise ValueError(
+                f"{path} is not a vocabulary of the authors' code. Wanted the lines "
+                f"{', '.join(cls.specials)}, then one word per line. Received: {words[:count]}"
+            )
+        last = {word: i for i, word in enumerate(words)}
+        return cls(
+            [
+                word if word and last[word] == i else f"<unused {i}>"
+                for i, word in enumerate(words[count:], count)
+            ],
+            max_words,
+        )
+
+    def split_words(self, expression):
+        runs = (run.strip(SPACES) for run in _RUN.findall(folded(expression)))
+        words = [run for run in runs if run]
+        return words[:-1] if words[-1:] == ["."] else words
+
+
+UNKNOWNS = (Vocabulary.unknown, ReleasedVocabulary.unknown)

@@ -124,7 +124,9 @@ def before_saving(predictor, folder, resizing="pad", **options):
     predictor.preprocessor.vocabulary.save(words)
     model = with_all_outputs(predictor.model)
     options = ExportOptions(**options)
-    return served_model(model, WordIds(words, tiny.WORDS), resizing, options)[0]
+    return served_model(
+        model, WordIds(predictor.preprocessor.vocabulary, words), resizing, options
+    )[0]
 
 
 @pytest.mark.parametrize("resizing", ["pad", "stretch"])

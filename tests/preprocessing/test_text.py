@@ -14,6 +14,7 @@ from keras_cmsa.preprocessing.text import (
     MOST_MARKS,
     PADDING,
     UNKNOWN,
+    ReleasedVocabulary,
     Vocabulary,
     WordPieces,
     split_words,
@@ -268,3 +269,58 @@ def test_learnt_pieces_spell_words_never_seen(samples):
 def test_pieces_need_words():
     with pytest.raises(ValueError, match="expressions with words"):
         WordPieces.build(["?!"])
+
+
+# --- the authors' released code
+
+
+AUTHORS_FILE = "<pad>\n<go>\n<eos>\n<unk>\nred\n\nbox\nred\n,\n\n'.\n"
+
+
+def authors_tokens(text):
+    """The rule as it is known of the authors' code, for ASCII."""
+    tokens = [token.strip() for token in re.split(r"(\W+)", text.lower(), flags=re.ASCII)]
+    tokens = [token for token in tokens if token]
+    return tokens[:-1] if tokens and tokens[-1] == "." else tokens
+
+
+@given(
+    st.text(st.sampled_from("abXY_19 .,'()\t\n-") | st.characters(min_codepoint=32, codec="ascii"))
+)
+def test_released_words_are_those_of_the_authors_code(text):
+    assert ReleasedVocabulary([]).split_words(text) == authors_tokens(text)
+
+
+def test_released_ids_are_lines_of_the_authors_file(tmp_path):
+    path = tmp_path / "vocabulary_Gref.txt"
+    path.write_text(AUTHORS_FILE)
+    vocabulary = ReleasedVocabulary.from_authors_file(path, max_words=5)
+    lines = AUTHORS_FILE.split("\n")[:-1]
+    assert len(vocabulary) == len(lines) == 11
+    # Of two lines with one word the last counts, as in a dict that is filled line by line.
+    assert vocabulary.encode(["Red, box '."]).tolist() == [[7, 8, 6, 10, 0]]
+    assert vocabulary.encode(["the box. red ."]).tolist() == [[3, 6, 3, 7, 0]]
+    assert vocabulary.tokens("the box") == ["<unk>", "box"]
+    assert vocabulary.unknown_id == 3
+    with pytest.warns(UserWarning, match="the model sees only <unk> there"):
+        vocabulary.encode(["what"])
+    with pytest.raises(ValueError, match="needs at least one word"):
+        vocabulary.encode([" . "])
+
+    vocabulary.save(tmp_path / "vocabulary.txt")
+    loaded = Vocabulary.load(tmp_path / "vocabulary.txt", 5)
+    assert loaded == vocabulary and type(loaded) is ReleasedVocabulary
+    # No expression has the words that hold a place.
+    held = [word for word in loaded.words if word.startswith("<unused")]
+    assert held == ["<unused 4>", "<unused 5>", "<unused 9>"]
+    assert all(loaded.split_words(word) != [word] for word in held)
+
+
+@pytest.mark.parametrize("text", ["[PAD]\n[UNK]\nred\n", "<pad>\n<go>\n<unk>\n", ""])
+def test_a_file_that_is_not_the_authors(tmp_path, text):
+    path = tmp_path / "words.txt"
+    path.write_text(text)
+    with pytest.raises(
+        ValueError, match=r"Wanted the lines <pad>, <go>, <eos>, <unk>, .* Received"
+    ):
+        ReleasedVocabulary.from_authors_file(path)

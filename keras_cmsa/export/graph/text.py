@@ -9,7 +9,7 @@ from keras_cmsa.preprocessing.text import (
     LAST_LOWERED,
     MAX_WORD_BYTES,
     MOST_MARKS,
-    UNKNOWN,
+    SPACES,
     WORD_RANGES,
     lowered,
 )
@@ -31,17 +31,60 @@ def split_words(expressions):
     Returns:
         Ragged `(B, None)` strings.
     """
-    codes = tf.strings.unicode_decode(expressions, "UTF-8", errors="replace")  # ragged (B, None)
+    codes = folded(expressions)
+    code = codes.values
+    spaced = codes.with_values(tf.where(in_words(code), code, SPACE))
+    return tf.strings.split(tf.strings.unicode_encode(spaced, "UTF-8"))
+
+
+def split_runs(expressions):
+    """Splits expressions into words as `ReleasedVocabulary.split_words` does.
+
+    Args:
+        expressions: `(B,)` UTF-8 strings.
+
+    Returns:
+        Ragged `(B, None)` strings.
+    """
+    codes = folded(expressions)
+    code, text = codes.values, codes.value_rowids()
+    in_word = in_words(code) | (code == ord("_"))
+    begins = tf.concat(
+        [
+            tf.ones_like(text[:1], tf.bool),
+            (in_word[1:] != in_word[:-1]) | (text[1:] != text[:-1]),
+        ],
+        0,
+    )
+    starts = tf.where(begins)[:, 0]
+    runs = tf.RaggedTensor.from_row_starts(code, starts, validate=False)
+    # Of white space the authors' rules know what Python's bytes do.
+    words = tf.strings.regex_replace(
+        tf.strings.unicode_encode(runs, "UTF-8"), f"^[{SPACES}]+|[{SPACES}]+$", ""
+    )
+    words = tf.RaggedTensor.from_value_rowids(
+        words, tf.gather(text, starts), tf.shape(expressions, tf.int64)[0], validate=False
+    )
+    words = tf.ragged.boolean_mask(words, words != "")
+    is_last = tf.concat([words.value_rowids()[1:] != words.value_rowids()[:-1], [True]], 0)
+    is_last = is_last[: tf.size(words.values)]
+    return tf.ragged.boolean_mask(words, words.with_values(~(is_last & (words.values == "."))))
+
+
+def folded(expressions):
+    """The twin of `keras_cmsa.preprocessing.text.folded`: ragged `(B, None)` code points."""
+    codes = tf.strings.unicode_decode(expressions, "UTF-8", errors="replace")
     codes = composed(codes)
     code = codes.values
     small = tf.gather(tf.constant(LOWERED), tf.minimum(code, LAST_LOWERED))
-    codes = composed(codes.with_values(tf.where(code <= LAST_LOWERED, small, code)))
-    code = codes.values
+    return composed(codes.with_values(tf.where(code <= LAST_LOWERED, small, code)))
+
+
+def in_words(code):
+    """Which code points are word characters."""
     # A code point lies in a range if the number of edges at or below it is odd.
     edges = tf.constant([edge for first, last in WORD_RANGES for edge in (first, last + 1)])
-    in_word = tf.searchsorted(edges, code, side="right") % 2 == 1
-    spaced = tf.strings.unicode_encode(codes.with_values(tf.where(in_word, code, SPACE)), "UTF-8")
-    return tf.strings.split(spaced)
+    return tf.searchsorted(edges, code, side="right") % 2 == 1
 
 
 def composed(codes):
@@ -70,13 +113,14 @@ class WordIds(tf.Module):
     """The twin of `Vocabulary`: expressions to word ids and tokens.
 
     Args:
-        path: file that `Vocabulary.save` wrote; it becomes an asset of the SavedModel.
-        max_words: words per expression N.
+        vocabulary: the `Vocabulary`.
+        path: file that it was saved to; it becomes an asset of the SavedModel.
     """
 
-    def __init__(self, path, max_words):
+    def __init__(self, vocabulary, path):
         super().__init__()
-        self.max_words = max_words
+        self.max_words = vocabulary.max_words
+        self.unknown, self.unknown_id = vocabulary.unknown, vocabulary.unknown_id
         self.table = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
                 str(path),
@@ -85,7 +129,7 @@ class WordIds(tf.Module):
                 tf.int64,
                 tf.lookup.TextFileIndex.LINE_NUMBER,
             ),
-            default_value=1,  # [UNK]
+            default_value=self.unknown_id,
         )
 
     def __call__(self, expressions):
@@ -99,7 +143,7 @@ class WordIds(tf.Module):
         first = words[:, : self.max_words].to_tensor("", shape=(None, self.max_words))
         is_word = first != ""
         ids = tf.where(is_word, tf.cast(self.table.lookup(first), tf.int32), 0)
-        return ids, tf.where(ids == 1, UNKNOWN, first), words.row_lengths()
+        return ids, tf.where(ids == self.unknown_id, self.unknown, first), words.row_lengths()
 
     def split(self, expressions):
         return split_words(expressions)
@@ -112,8 +156,8 @@ class PieceIds(WordIds):
     loads the SavedModel.
     """
 
-    def __init__(self, path, max_words):
-        super().__init__(path, max_words)
+    def __init__(self, vocabulary, path):
+        super().__init__(vocabulary, path)
         import tensorflow_text
 
         self.tokenizer = tensorflow_text.WordpieceTokenizer(
@@ -121,8 +165,18 @@ class PieceIds(WordIds):
             suffix_indicator=JOINER,
             max_bytes_per_word=MAX_WORD_BYTES,
             token_out_type=tf.string,
-            unknown_token=UNKNOWN,
+            unknown_token=self.unknown,
         )
 
     def split(self, expressions):
         return self.tokenizer.tokenize(split_words(expressions)).merge_dims(1, 2)
+
+
+class RunIds(WordIds):
+    """The twin of `ReleasedVocabulary`."""
+
+    def split(self, expressions):
+        return split_runs(expressions)
+
+
+TWINS = {"words": WordIds, "wordpiece": PieceIds, "released": RunIds}  # by `Vocabulary.tokenizer`

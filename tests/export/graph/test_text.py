@@ -100,7 +100,7 @@ def test_ids_tokens_and_counts(tmp_path):
     plain = Vocabulary(["red", "box"], 3)
     plain.save(tmp_path / "words.txt")
     texts = ["Red box!", "a red box on the left", "box", "the"]
-    ids, tokens, counts = WordIds(tmp_path / "words.txt", 3)(tf.constant([*texts, "?"]))
+    ids, tokens, counts = WordIds(plain, tmp_path / "words.txt")(tf.constant([*texts, "?"]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of texts of unknown words alone
         np.testing.assert_array_equal(ids[:-1], plain.encode(texts))
@@ -108,6 +108,51 @@ def test_ids_tokens_and_counts(tmp_path):
     assert counts.numpy().tolist() == [2, 6, 1, 1, 0]
     shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
     assert shown == [*(plain.tokens(text) for text in texts), []]
+
+
+RELEASED = ["red", "box", ",", "'s", "snake_case", ")."]
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """`ReleasedVocabulary` in both forms."""
+    from keras_cmsa.export.graph.text import RunIds
+    from keras_cmsa.preprocessing.text import ReleasedVocabulary
+
+    path = tmp_path_factory.mktemp("released") / "vocabulary.txt"
+    plain = ReleasedVocabulary(RELEASED, 6)
+    plain.save(path)
+    return plain, tf.function(RunIds(plain, path).__call__, input_signature=TEXTS)
+
+
+def assert_same_ids(forms, texts):
+    """Ids, tokens and counts in Python are those in the graph; each text has a word."""
+    plain, in_graph = forms
+    ids, tokens, counts = in_graph(tf.constant(texts, tf.string))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of texts of unknown words alone
+        np.testing.assert_array_equal(ids, plain.encode(texts))
+    assert counts.numpy().tolist() == [len(plain.split(text)) for text in texts]
+    shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
+    assert shown == [plain.tokens(text) for text in texts]
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("redbox_ \t\x01\x00.,')\u00a0É\u0301") | st.text(), min_size=1))
+def test_runs_of_any_text(released, texts):
+    assert_same_ids(released, [text for text in texts if released[0].split(text)] or ["red"])
+
+
+@pytest.mark.parametrize("name", ["unc_val", "unc_testA", "referit_val"])
+def test_runs_of_every_real_expression(samples, released, name):
+    lines = (samples / f"expressions/{name}.txt").read_text("utf-8").splitlines()
+    assert_same_ids(released, [line for line in lines if released[0].split(line)])
+
+
+def test_a_text_without_a_run(released):
+    ids, tokens, counts = released[1](tf.constant(["", " . ", "\t\n", "red"]))
+    assert ids.numpy()[:, 0].tolist() == [0, 0, 0, 4] and counts.numpy().tolist() == [0, 0, 0, 1]
+    assert tokens.numpy()[:3].tolist() == [[b""] * 6] * 3
 
 
 PIECES = ["red", "b", "##ox", "##o", "##x", "r", "e", "d", "##e", "##d", "ж", "##ж", "箱", "##箱"]
@@ -123,21 +168,13 @@ def pieces(tmp_path_factory):
     path = tmp_path_factory.mktemp("pieces") / "vocabulary.txt"
     plain = WordPieces(PIECES, 6)
     plain.save(path)
-    return plain, tf.function(PieceIds(path, 6).__call__, input_signature=TEXTS)
+    return plain, tf.function(PieceIds(plain, path).__call__, input_signature=TEXTS)
 
 
 @settings(deadline=None)
 @given(st.lists(st.text("redboxжЖ箱z #'").filter(str.strip), min_size=1))
 def test_pieces_of_any_text(pieces, texts):
-    plain, in_graph = pieces
-    texts = [text for text in texts if plain.split(text)] or ["red"]
-    ids, tokens, counts = in_graph(tf.constant(texts))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of texts of unknown words alone
-        np.testing.assert_array_equal(ids, plain.encode(texts))
-    assert counts.numpy().tolist() == [len(plain.split(text)) for text in texts]
-    shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
-    assert shown == [plain.tokens(text) for text in texts]
+    assert_same_ids(pieces, [text for text in texts if pieces[0].split(text)] or ["red"])
 
 
 def test_a_long_word_has_no_pieces(pieces):
