@@ -19,7 +19,13 @@ from keras_cmsa.evaluation.figures import examples_figure, write_figures
 from keras_cmsa.evaluation.report import print_metrics
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.inference.preset import CONFIG, read_config, save_model, write_config
+from keras_cmsa.inference.preset import (
+    CONFIG,
+    load_preset,
+    read_config,
+    save_model,
+    write_config,
+)
 from keras_cmsa.inference.safe_loading import load_keras
 from keras_cmsa.models.backbones import (
     dilated_resnet101,
@@ -83,24 +89,58 @@ def train_system(settings, data, resume=False, verbose="auto"):
         keras.config.set_dtype_policy(f"mixed_{settings.mixed_precision}")
     training, validation = (data.records[s] for s in (settings.train_on, settings.validate_on))
     settings = settings.with_steps(images_of(training))
+    known = {"data": {"name": data.name, "counts": counts(data.records)}}
+    if settings.start_from is None:
+        model, preprocessor = new_model(settings, data, training)
+        known["starting_weights"] = starting_weights(settings)
+    else:
+        model, preprocessor, before = load_to_train(settings)
+        known["starting_weights"] = described(settings.start_from, before)
+        known["licence"] = settings.licence or before["licence"]
+    compile_model(model, settings)
+    train(model, preprocessor, training, validation, settings, resume, known, verbose)
+
+
+def new_model(settings, data, training):
+    """A model of random weights on the backbone of the settings, and its `Preprocessor`."""
     preprocessor = make_preprocessor(settings, training)
-    backbone = make_backbone(settings, data, training)
     model = build_system(
         settings.system,
         len(preprocessor.vocabulary),
         image_size=settings.image_size,
-        backbone=backbone,
+        backbone=make_backbone(settings, data, training),
         max_words=settings.max_words,
         word_dim=settings.word_dim,
         attention_dim=settings.attention_dim,
         fusion_dim=settings.fusion_dim,
     )
-    compile_model(model, settings)
-    known = {
-        "data": {"name": data.name, "counts": counts(data.records)},
-        "starting_weights": starting_weights(settings),
-    }
-    train(model, preprocessor, training, validation, settings, resume, known, verbose)
+    return model, preprocessor
+
+
+def load_to_train(settings):
+    """The `Preset` that the settings start from; what was frozen in it stays frozen.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: as `load_preset`, or if it cannot be trained.
+    """
+    preset = load_preset(settings.start_from)
+    if not preset.model.trainable_weights:
+        raise ValueError(
+            f"{settings.start_from} cannot be trained: wanted a preset, as training leaves it. "
+            "Received: a model without trainable weights, as an exported version is"
+        )
+    if settings.freeze_backbone:
+        preset.model.get_layer("backbone").trainable = False
+    return preset
+
+
+def described(source, config):
+    """A model that training goes on from, in words."""
+    name = source if "://" in str(source) else Path(source).name
+    return (
+        f"the preset {name}: {config['system']}, trained on {config['data']['name']} from "
+        f"{config['starting_weights']}"
+    )
 
 
 class Data(NamedTuple):

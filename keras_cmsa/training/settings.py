@@ -15,6 +15,12 @@ from keras_cmsa.utils.command_line import as_flag, check_at_least
 
 # Of a run but not of what it learns: another value resumes the same run.
 PLACES = ("data_dir", "run_dir")
+# A model that training goes on from has its own.
+OF_MODEL = (
+    "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
+    "attention_dim", "fusion_dim", "backbone", "backbone_weights", "pretrain_steps",
+    "mixed_precision",
+)  # fmt: skip
 
 
 def setting(default, text):
@@ -101,6 +107,11 @@ class Settings:
         "training images. Needs data in REFER's layout.",
     )
     freeze_backbone: bool = setting(False, "Keep the backbone as it starts.")
+    start_from: str | None = setting(
+        None,
+        "Go on from a trained model: a preset's folder, or hf://user/name. Its system, sizes, words "
+        "and resizing come with it.",
+    )
     # Training
     steps: int = setting(
         100_000,
@@ -147,7 +158,8 @@ class Settings:
 
     def to_config(self):
         """What `config.json` records of them: JSON's types, without the places of data and run."""
-        kept = {name: value for name, value in asdict(self).items() if name not in PLACES}
+        unused = (*PLACES, *OF_MODEL) if self.start_from else PLACES
+        kept = {name: value for name, value in asdict(self).items() if name not in unused}
         return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
 
 
@@ -220,6 +232,8 @@ def recipe_settings(recipe, small=False, **given):
         defaults |= SMALL
         if given.get("data_dir") is None:
             defaults |= SMALL_ON_REF_SHAPES
+        if given.get("start_from") is not None:
+            defaults["pretrain_steps"] = 0
         if not given.get("pretrain_steps", defaults.get("pretrain_steps")):
             defaults |= {"freeze_backbone": False, "learning_rate": SMALL["learning_rate"]}
     settings = Settings(**{**defaults, **given})
@@ -291,6 +305,10 @@ def check_given(settings, given):
         "steps": settings.epochs is not None and "--epochs says how long to train",
         "attention_dim": not attends and f"{settings.system} attends to nothing",
     }
+    if settings.start_from is not None:
+        ignored = dict.fromkeys(OF_MODEL, "it comes with the model of --start-from") | {
+            name: reason for name, reason in ignored.items() if name not in OF_MODEL
+        }
     for name, reason in ignored.items():
         if given.get(name) is not None and reason:
             raise ValueError(f"{as_flag(name)} would be ignored: {reason}")

@@ -1,10 +1,13 @@
 """A run's parts from its settings: data, preprocessor, backbone, and what it is said to start from."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.inference.preset import load_preset
 from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.preprocessing.text import WordPieces
 from keras_cmsa.training import run
@@ -102,6 +105,38 @@ def test_a_split_that_is_not_there_names_the_others(root):
     ) as error:
         run.read_data(Settings(data_dir=str(root), validate_on="dev"))
     assert str(error.value).endswith("Give one of them as --validate-on")
+
+
+# --- a model that training goes on from
+
+
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_training_goes_on_from_a_preset(root, preset, tmp_path):
+    """Its words, sizes and weights come with it; the card names it."""
+    before = load_preset(preset)
+    settings = Settings(
+        start_from=str(preset), data_dir=str(root), run_dir=str(tmp_path / "run"),
+        steps=1, learning_rate=1e-9, end_learning_rate=0.0, weight_decay=0.0, freeze_backbone=True,
+    )  # fmt: skip
+    run.train_system(settings, run.read_data(settings), verbose=0)
+    after = load_preset(tmp_path / "run")
+    assert after.model.name == before.model.name
+    assert after.preprocessor.get_config() == before.preprocessor.get_config()
+    for one, other in zip(before.model.weights, after.model.weights, strict=True):
+        np.testing.assert_allclose(tiny.to_numpy(one.value), tiny.to_numpy(other.value), atol=1e-6)
+    assert not after.model.get_layer("backbone").trainable_weights
+    assert after.config["starting_weights"] == (
+        f"the preset {preset.name}: cmsa, trained on boxes from random (seed 7)"
+    )
+    assert after.config["licence"] == before.config["licence"]
+    assert "image_size" not in after.config["training"]
+
+
+def test_a_model_that_cannot_be_trained(monkeypatch):
+    loaded = SimpleNamespace(model=SimpleNamespace(trainable_weights=[]))
+    monkeypatch.setattr(run, "load_preset", lambda source: loaded)
+    with pytest.raises(ValueError, match="saved/1 cannot be trained: wanted a preset, .*exported"):
+        run.load_to_train(Settings(start_from="saved/1"))
 
 
 # --- preprocessor

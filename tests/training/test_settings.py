@@ -183,6 +183,8 @@ def test_an_unknown_system_or_recipe_is_named():
         ({"pieces": 100}, "--pieces .*needs --tokenizer wordpiece"),
         ({"tokenizer": "wordpiece", "min_count": 2}, "--min-count .*needs --tokenizer words"),
         ({"epochs": 2.0, "steps": 10}, "--steps .*--epochs says how long"),
+        ({"start_from": "x", "system": "cmsa"}, "--system .*comes with the model of --start-from"),
+        ({"start_from": "x", "image_size": 64}, "--image-size .*comes with the model"),
         ({"system": "rmi", "attention_dim": 10}, "--attention-dim .*rmi attends to nothing"),
         ({"system": "cmsa_w_none", "attention_dim": 10}, "--attention-dim .*attends to nothing"),
     ],
@@ -236,3 +238,11 @@ def test_every_setting_is_explained():
     assert "[default: refcocog]" in help_of("gref")["dataset"]
     assert "[default: 320; small: 112]" in help_of("unc")["image_size"]
     assert "small on RefShapes: 0.004]" in help_of("unc")["learning_rate"]
+
+
+def test_a_model_that_training_goes_on_from_has_its_own_settings():
+    settings = recipe_settings("unc", small=True, start_from="runs/demo", steps=7)
+    assert settings.pretrain_steps == 0 and settings.steps == 7
+    recorded = settings.to_config()
+    assert recorded["start_from"] == "runs/demo" and recorded["learning_rate"] == 2e-3
+    assert not {"system", "image_size", "word_dim", "backbone", "tokenizer"} & set(recorded)
