@@ -19,11 +19,13 @@ _MODULE_OF = {
     "with_attention": "models.cmsa",
     "SYSTEMS": "models.systems",
     "build_system": "models.systems",
+    "deeplab_resnet101": "models.backbones",
     "dilated_resnet101": "models.backbones",
     "small_resnet": "models.backbones",
     # Images, words, data
     "Preprocessor": "preprocessing.preprocessor",
     "Vocabulary": "preprocessing.text",
+    "ReleasedVocabulary": "preprocessing.text",
     "WordPieces": "preprocessing.text",
     "read_image": "preprocessing.reading",
     "Record": "data.record",

@@ -14,6 +14,7 @@ FLOORS = (
     "models",
     "data",
     "inference",
+    "convert",
     "evaluation",
     "training",
     "export",

@@ -1,0 +1,133 @@
+"""The authors' checkpoint in this package against what their graph gives: 2e-4, at paper size."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+TOLERANCE = 2e-4
+
+
+def check_logits(reference, logits, rows=(0, 1, 2)):
+    """Logits `(S, S)` of some of the three expressions, at the network's size and enlarged."""
+    for row, found in zip(rows, logits, strict=True):
+        wanted = reference.golden[f"up{row}"]
+        assert wanted.std() > 1  # the tolerance is one of something
+        np.testing.assert_allclose(found, wanted, atol=TOLERANCE)
+        np.testing.assert_allclose(found[::8, ::8], reference.golden[f"pred{row}"], atol=TOLERANCE)
+
+
+def test_logits_are_those_of_the_authors_graph(reference, checkpoint):
+    from keras_cmsa.convert import load_released_checkpoint
+
+    model = load_released_checkpoint(checkpoint)
+    for row in range(3):
+        words = reference.words[None, row : row + 1]  # padded on the left
+        logits = model.predict_on_batch({"image": reference.image[None], "words": words})
+        check_logits(reference, logits[0, :, :, :, 0], [row])
+    # Three sentences about one image, and padding on the right or all over.
+    words = np.array([[*row[row > 0], *row[row == 0]] for row in reference.words])[None]
+    words[0, 1] = 0
+    words[0, 1, 3::2][:7] = reference.words[1][reference.words[1] > 0]
+    logits = model.predict_on_batch({"image": reference.image[None], "words": words})
+    check_logits(reference, logits[0, :, :, :, 0])
+
+
+def test_the_backbone_is_deeplabs(reference, checkpoint):
+    """As a recipe's start, from the same checkpoint: it has the names of DeepLab's own."""
+    from keras_cmsa.models.backbones import dilated_resnet101
+
+    backbone = dilated_resnet101(320, weights=checkpoint)
+    maps = backbone.predict_on_batch(reference.image[None])
+    for found, name in zip(maps, ("res3b3_relu", "res4b22_relu", "res5c_relu"), strict=True):
+        wanted = reference.golden[f"{name}_chmean"]
+        error = np.square(found[0].mean(axis=-1) - wanted).mean() / np.square(wanted).mean()
+        assert error**0.5 < 1e-5
+    kinds = {w.path.split("_")[0].split("/")[-1] for w in backbone.trainable_weights}
+    assert kinds == {"conv3", "conv4", "conv5"}
+    assert {w.name for w in backbone.trainable_weights} == {"kernel"}
+
+
+def test_every_variable_is_accounted_for(reference, checkpoint, released_preset):
+    from keras_cmsa.convert.released_checkpoint import convert_checkpoint
+    from keras_cmsa.utils.checkpoints import TensorFlowCheckpoint
+
+    converted = convert_checkpoint(TensorFlowCheckpoint(checkpoint))
+    assert sorted(converted.used) == sorted(reference.shapes)
+    assert len(converted.model.weights) == len(reference.shapes) - 2  # gates' numbers are one here
+    assert len(converted.ignored) == 5 and not converted.unknown
+    assert "568 variables used; none of the model's is missing" in released_preset.report
+    assert "5 ignored: the optimizer's" in released_preset.report
+
+
+def test_words_find_the_same_in_preset_and_saved_model(reference, released_preset, tmp_path):
+    """Through the authors' vocabulary: from text to the logits of their graph."""
+    import tensorflow as tf
+
+    from keras_cmsa import Predictor
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+    from keras_cmsa.inference.preset import load_preset
+
+    asked = [" ".join(f"W{i}" for i in row if i) + " ." for row in reference.words]
+    predictor = Predictor.from_preset(released_preset.folder)
+    photo = reference.image.astype("uint8")
+    check_logits(reference, [found.logits for found in predictor(photo, asked)])
+
+    preset = load_preset(released_preset.folder)
+    path = export_saved_model(
+        preset.model, preset.preprocessor, tmp_path / "cmsa", 1,
+        ExportOptions(profile="tf_phrasecut", warmup=False), preset.config,
+    )  # fmt: skip
+    loaded = tf.saved_model.load(str(path))
+    tensors = loaded.signatures["tensors"](
+        image=tf.constant(reference.image[None]), words=tf.constant(reference.words[None])
+    )
+    check_logits(reference, tensors["logits"].numpy()[0, :, :, :, 0])
+    served = loaded.signatures["serving_default"](
+        image_bytes=tf.constant([tf.io.encode_png(photo).numpy()]),
+        expression=tf.constant(asked[:1]),
+    )
+    # The authors' rule: a logit of 1e-9 and more. The photo has the network's size.
+    wanted = reference.golden["up0"] >= 1e-9
+    found = tf.io.decode_png(served["mask_png_bytes"][0]).numpy()[..., 0] > 0
+    sure = np.abs(reference.golden["up0"]) > TOLERANCE
+    np.testing.assert_array_equal(found[sure], wanted[sure])
+
+
+ON_JAX = """
+import sys, numpy as np, keras
+from keras_cmsa.inference.preset import load_preset
+given = np.load(sys.argv[2])
+model = load_preset(sys.argv[1]).model
+assert keras.backend.backend() == "jax"
+np.save(sys.argv[3], model.predict_on_batch({"image": given["image"], "words": given["words"]}))
+"""
+
+
+def test_jax_finds_the_same(reference, released_preset, tmp_path):
+    pytest.importorskip("jax")
+    np.savez(tmp_path / "given.npz", image=reference.image[None], words=reference.words[None])
+    arguments = [
+        str(x) for x in (released_preset.folder, tmp_path / "given.npz", tmp_path / "x.npy")
+    ]
+    subprocess.run(
+        [sys.executable, "-c", ON_JAX, *arguments],
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        check=True,
+    )
+    check_logits(reference, np.load(tmp_path / "x.npy")[0, :, :, :, 0])
+
+
+def test_what_the_preset_says(released_preset):
+    import json
+
+    config = json.loads((released_preset.folder / "config.json").read_text())
+    assert config["system"] == "cmsa_released" and config["data"]["name"] == "G-Ref"
+    assert config["preprocessor"]["tokenizer"] == "released"
+    assert config["preprocessor"]["resizing"] == "pad"
+    card = (released_preset.folder / "README.md").read_text()
+    for said in ("G-Ref", "trained on COCO", "state no licence", "lwye/CMSA-Net", "## Leakage"):
+        assert said in card
