@@ -18,6 +18,8 @@ COMMANDS = {
     "explain": "Draw what a model made of expressions on an image.",
     "demo": "Serve a page where one drops a photo and types sentences.",
     "export": "Write a model for TensorFlow Serving, ONNX or LiteRT.",
+    "download": "Fetch the public files: data sets, images, trained weights.",
+    "convert": "Write the weights that CMSA's authors published as a preset.",
     "upload": "Upload a preset to Hugging Face's hub.",
     "info": "Say what is installed, and what a model is.",
     "prepare": "Check every image and mask of a data set, and write shards.",
