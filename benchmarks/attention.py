@@ -36,8 +36,8 @@ SMALL_SIDE = 10  # of the map on which float64 has memory for the literal form
 USUAL_SCORES, EXTREME_SCORES = 1.0, 100.0
 TARGETS = {
     "forward_times_faster_than_literal": (">=", 200),
-    "forward_over_plain": ("<=", 1.2),
-    "forward_backward_over_plain": ("<=", 1.35),
+    "forward_over_plain": ("<=", 1.1),
+    "forward_backward_over_plain": ("<=", 1.2),
     "memory_below_literal": (">=", 40),
 }
 

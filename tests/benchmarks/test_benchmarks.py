@@ -273,7 +273,35 @@ def test_predictor_writes_its_measurements(tmp_path):
     results = json.loads(output.read_text())
     assert names(results["timings"]) == ["at once", "calls", "model"]
     assert 0 < results["share_of_pixels_found"] < 1
-    check_targets(results, faster_than_calls=results["timings"][1]["ratio"], pixels_that_differ=0)
+    check_targets(results, faster_than_passes=results["timings"][2]["ratio"], pixels_that_differ=0)
+
+
+@compiles
+def test_released_writes_its_measurements(tmp_path, monkeypatch):
+    import released
+
+    from keras_cmsa.models.backbones import small_resnet
+
+    monkeypatch.setattr(released, "deeplab_resnet101", small_resnet)
+    output = tmp_path / "released.json"
+    released.main(image_size=16, repeats=1, memory=False, output=output)
+    results = json.loads(output.read_text())
+    assert names(results["forward"]) == ["backbone", "20 words", "8 words"]
+    assert results["peak_bytes"] == {} and results["targets"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_evaluation_writes_its_measurements(tmp_path):
+    import evaluation
+
+    root, output = tiny.refer_root(tmp_path / "refer", {"val": 4}), tmp_path / "evaluation.json"
+    evaluation.main(root, images=3, image_size=16, small=True, output=output)
+    results = json.loads(output.read_text())
+    assert results["sentences"] == results["images"] == 3
+    assert names(results["timings"]) == ["at once", "one by one"]
+    assert 0 < results["overall_iou"]["at once"] < 1
+    check_targets(results, times_faster=results["timings"][1]["ratio"], difference_of_iou=0)
 
 
 @pytest.mark.slow

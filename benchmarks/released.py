@@ -1,0 +1,108 @@
+"""What the authors' network costs beside its backbone: one image, one sentence of 20 words.
+
+    python benchmarks/released.py                           random weights
+    KERAS_BACKEND=jax python benchmarks/released.py         the same under jax.jit
+
+Times the forward pass of `build_cmsa_released` against `deeplab_resnet101` alone, with sentences of
+all N words and of 8, in turn in one process. Each peak of memory is of a fresh process.
+benchmarks/README.md says how it is measured.
+"""
+
+import resource
+from functools import partial
+from pathlib import Path
+
+import cyclopts
+import keras
+import measure
+import numpy as np
+from model import VOCABULARY_SIZE, draw_batch
+from rich.console import Console
+
+from keras_cmsa.models.backbones import deeplab_resnet101
+from keras_cmsa.models.cmsa_released import build_cmsa_released
+
+GIGABYTE = 10**9
+WORDS = (20, 8)
+TARGETS = {"peak_gigabytes": ("<=", 3)}
+
+
+def build(image_size):
+    backbone = deeplab_resnet101(image_size)
+    return build_cmsa_released(VOCABULARY_SIZE, image_size, backbone), backbone
+
+
+def inputs_of(model, words):
+    """An image of noise and a sentence of some words, as tensors."""
+    inputs = draw_batch(model, 1)[0]
+    inputs["words"][..., words:] = 0
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+
+
+def call(network, given):
+    """A callable without arguments, compiled but not run."""
+    return partial(measure.compiled(partial(network, training=False), (given,)), given)
+
+
+def peak(image_size, words):
+    """Peak bytes of the process after two forward passes; 0 words is the backbone alone.
+
+    To be run in a fresh process.
+    """
+    model, backbone = build(image_size)
+    given = inputs_of(model, words)
+    run = call(model, given) if words else call(backbone, given["image"])
+    for _ in range(2):
+        np.asarray(keras.ops.convert_to_numpy(keras.tree.flatten(run())[0]))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def compare(image_size, repeats):
+    model, backbone = build(image_size)
+    forms = {"backbone": call(backbone, inputs_of(model, WORDS[0])["image"])}
+    forms |= {f"{words} words": call(model, inputs_of(model, words)) for words in WORDS}
+    return measure.summary(measure.interleaved(forms, repeats), "backbone")
+
+
+def main(
+    *,
+    image_size: int = 320,
+    repeats: int = 5,
+    memory: bool = True,
+    output: Path = Path("runs/benchmarks/released.json"),
+):
+    """Time the authors' network and weigh it; print and write JSON.
+
+    Parameters
+    ----------
+    image_size
+        Side of the square input in pixels, a multiple of 8.
+    repeats
+        Timed rounds, in each of which every form runs once.
+    memory
+        Also measure memory, each number in a process of its own. Linux.
+    output
+        The JSON file.
+    """
+    results = {
+        "environment": measure.environment(),
+        "settings": {"image_size": image_size, "repeats": repeats},
+        "forward": compare(image_size, repeats),
+        "peak_bytes": {
+            name: measure.in_fresh_process(peak, image_size, words)
+            for name, words in (("backbone", 0), (f"{WORDS[0]} words", WORDS[0]))
+        } if memory else {},
+    }  # fmt: skip
+    peaks = results["peak_bytes"]
+    values = {"peak_gigabytes": peaks[f"{WORDS[0]} words"] / GIGABYTE} if peaks else {}
+    results["targets"] = measure.check_targets(values, TARGETS)
+    console = Console()
+    console.print(measure.timing_table("One image, forward", results["forward"]))
+    for name, size in peaks.items():
+        console.print(f"{name}: peak of the process {size / GIGABYTE:.2f} GB")
+    console.print(measure.target_table(results["targets"]))
+    measure.write_json(output, results)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)
