@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin
 
 from keras_cmsa.data.order import RowOrder
+from keras_cmsa.utils.checkpoints import is_checkpoint
 from keras_cmsa.utils.command_line import as_flag, check_at_least
 
 # Of a run but not of what it learns: another value resumes the same run.
@@ -99,7 +100,8 @@ class Settings:
         "imagenet",
         "Where the backbone starts: imagenet, none, or the path of a weights file of Keras; for "
         "small_resnet none, or a backbone.keras that another run has left. The paper starts from "
-        "DeepLab weights trained on COCO.",
+        "DeepLab's weights, trained on COCO: dilated_resnet101 takes the path of their checkpoint "
+        "of TensorFlow (docs/pretrained.md).",
     )
     pretrain_steps: int = setting(
         0,
@@ -183,6 +185,8 @@ SMALL = {
     "word_dim": 64,
     "attention_dim": 64,
     "fusion_dim": 64,
+    # At this size an image is little work beside its sentences, and a batch of more images teaches
+    # more: docs/results.md compares.
     "batch_size": 8,
     "sentences_per_image": 1,
     "steps": 8800,
@@ -190,16 +194,13 @@ SMALL = {
     "learning_rate": 2e-3,
     "dice_weight": 1.0,  # random weights and little data: see MaskLoss
 }
-# On RefShapes its backbone first learns the classes of the objects and then stays as it is. Of the
-# 8 places of a batch 6 are filled there: an image has 4.2 expressions. docs/results.md compares.
+# On RefShapes its backbone first learns the classes of the objects and then stays as it is.
 SMALL_ON_REF_SHAPES = {
     "pretrain_steps": 1000,
     "freeze_backbone": True,
     "learning_rate": 4e-3,
-    "batch_size": 2,
-    "sentences_per_image": 4,
-    "steps": 6000,
-    "steps_per_round": 1500,
+    "steps": 5200,
+    "steps_per_round": 1300,
 }
 
 AT_LEAST_ONE = (
@@ -263,6 +264,11 @@ def check_values(settings):
         raise ValueError(
             "small_resnet has no published weights: --backbone-weights must be none or a "
             "backbone.keras that another run has left. Received: imagenet"
+        )
+    if is_checkpoint(weights) and settings.backbone != "dilated_resnet101":
+        raise ValueError(
+            "a checkpoint of TensorFlow as --backbone-weights is for dilated_resnet101. Received: "
+            f"--backbone {settings.backbone} --backbone-weights {weights}"
         )
     if settings.pretrain_steps and (not is_small or weights != "none"):
         raise ValueError(

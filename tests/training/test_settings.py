@@ -246,3 +246,11 @@ def test_a_model_that_training_goes_on_from_has_its_own_settings():
     recorded = settings.to_config()
     assert recorded["start_from"] == "runs/demo" and recorded["learning_rate"] == 2e-3
     assert not {"system", "image_size", "word_dim", "backbone", "tokenizer"} & set(recorded)
+
+
+def test_a_checkpoint_is_of_one_backbone(tmp_path):
+    (tmp_path / "init.ckpt.index").write_text("")
+    weights = str(tmp_path / "init.ckpt")
+    Settings(backbone_weights=weights)
+    with pytest.raises(ValueError, match="is for dilated_resnet101. Received: --backbone vgg16"):
+        Settings(backbone="vgg16", backbone_weights=weights)
