@@ -199,8 +199,6 @@ SMALL_ON_REF_SHAPES = {
     "pretrain_steps": 1000,
     "freeze_backbone": True,
     "learning_rate": 4e-3,
-    "steps": 5200,
-    "steps_per_round": 1300,
 }
 
 AT_LEAST_ONE = (
