@@ -79,7 +79,6 @@ def test_the_small_model_differs_as_its_page_says():
         "data_dir": "x",
     }
     on_ref_shapes = {**SMALL, **SMALL_ON_REF_SHAPES}
-    assert on_ref_shapes.pop("sentences_per_image") == Settings().sentences_per_image
     assert differences(recipe_settings("unc", small=True), Settings()) == on_ref_shapes
     assert on_ref_shapes["pretrain_steps"] == 1000 and on_ref_shapes["freeze_backbone"]
     # Without pretraining a frozen backbone would stay random.
