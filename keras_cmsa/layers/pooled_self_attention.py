@@ -95,21 +95,21 @@ class PooledSelfAttention(keras.layers.Layer):
         # TensorFlow gives none to what a recomputed function takes from around it.
         @keras.remat
         def attend(part, query, keys, values, kernel, bias):  # query: (B, P, d)
-            def of_word():
-                scores = ops.cast(matmul_transposed(query, keys), "float32")
-                weights = softmax(ops.where(is_block, scores, MASKED))
-                attended = ops.matmul(ops.cast(weights, values.dtype), values)
-                return part * ops.relu(ops.matmul(attended, kernel) + bias)
-
-            # What is padding in every sentence costs nothing.
-            nothing = ops.zeros_like(part * ops.matmul(query[..., :1], kernel[:1]))
-            return ops.cond(ops.max(part) > 0, of_word, lambda: nothing)
+            scores = ops.cast(matmul_transposed(query, keys), "float32")
+            weights = softmax(ops.where(is_block, scores, MASKED))
+            attended = ops.matmul(ops.cast(weights, values.dtype), values)
+            return part * ops.relu(ops.matmul(attended, kernel) + bias)
 
         def add_word(n, total):
             part = ops.cast(ops.take(share, n, axis=1), total.dtype)[:, None, None]
             return total + attend(part, pairs.at_word(queries, n), keys, values, *output_map)
 
-        output = ops.fori_loop(0, words.shape[1], add_word, pairs.mean(share))
+        # What is padding in every sentence costs nothing, but on JAX, whose loops have a gradient
+        # only where their length is known.
+        count = words.shape[1]
+        if keras.backend.backend() != "jax":
+            count = ops.max(ops.sum(ops.cast(is_word, "int32"), axis=1))
+        output = ops.fori_loop(0, count, add_word, pairs.mean(share))
         return ops.reshape(output, (-1, height, width, output.shape[-1]))
 
     def compute_output_shape(self, positions_shape, words_shape):
