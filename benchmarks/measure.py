@@ -8,6 +8,7 @@ import re
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -44,6 +45,11 @@ def compiled(function, arguments):
     raise ValueError(
         f"The benchmarks run on KERAS_BACKEND=tensorflow or jax. Received: {backend!r}"
     )
+
+
+def forward_call(network, inputs):
+    """A network's forward pass as a callable without arguments, compiled but not run yet."""
+    return partial(compiled(partial(network, training=False), (inputs,)), inputs)
 
 
 def with_gradient(function):

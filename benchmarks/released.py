@@ -8,14 +8,11 @@ all N words and of 8, in turn in one process. Each peak of memory is of a fresh 
 benchmarks/README.md says how it is measured.
 """
 
-import resource
-from functools import partial
 from pathlib import Path
 
 import cyclopts
 import keras
 import measure
-import numpy as np
 from model import VOCABULARY_SIZE, draw_batch
 from rich.console import Console
 
@@ -39,29 +36,23 @@ def inputs_of(model, words):
     return keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
 
 
-def call(network, given):
-    """A callable without arguments, compiled but not run."""
-    return partial(measure.compiled(partial(network, training=False), (given,)), given)
-
-
 def peak(image_size, words):
-    """Peak bytes of the process after two forward passes; 0 words is the backbone alone.
+    """Peak bytes of the process in its first forward pass; 0 words is the backbone alone.
 
     To be run in a fresh process.
     """
     model, backbone = build(image_size)
     given = inputs_of(model, words)
-    run = call(model, given) if words else call(backbone, given["image"])
-    for _ in range(2):
-        np.asarray(keras.ops.convert_to_numpy(keras.tree.flatten(run())[0]))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    form = (model, given) if words else (backbone, given["image"])
+    return measure.peak_memory(measure.forward_call(*form))[1]
 
 
 def compare(image_size, repeats):
     model, backbone = build(image_size)
-    forms = {"backbone": call(backbone, inputs_of(model, WORDS[0])["image"])}
-    forms |= {f"{words} words": call(model, inputs_of(model, words)) for words in WORDS}
-    return measure.summary(measure.interleaved(forms, repeats), "backbone")
+    forms = {"backbone": (backbone, inputs_of(model, WORDS[0])["image"])}
+    forms |= {f"{words} words": (model, inputs_of(model, words)) for words in WORDS}
+    calls = {name: measure.forward_call(*form) for name, form in forms.items()}
+    return measure.summary(measure.interleaved(calls, repeats), "backbone")
 
 
 def main(

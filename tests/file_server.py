@@ -1,10 +1,11 @@
 """A server of files on this machine, for tests: it can cut connections and refuse to resume."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from local_server import LocalServer
 
 
-class FileServer:
+class FileServer(LocalServer):
     """A context in which the server runs.
 
     Attributes:
@@ -20,27 +21,15 @@ class FileServer:
         self.files = {f"/{name}": content for name, content in files.items()}
         self.cut, self.asked, self.ranges = {}, [], True
         self.etags = {path: f'"{len(content)}"' for path, content in self.files.items()}
-        handler = type("Handler", (Handler,), {"served": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    served = None
+    owner = None
 
     def do_GET(self):
-        served, rest = self.served, self.headers.get("Range")
+        served, rest = self.owner, self.headers.get("Range")
         served.asked.append((self.path, rest))
         if self.path == "/page":
             return self.answer(200, b"<html>sign in</html>", {"Content-Type": "text/html"})
@@ -62,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        cut = self.served.cut.pop(self.path, None)
+        cut = self.owner.cut.pop(self.path, None)
         self.wfile.write(content[:cut])
         if cut is not None:
             self.close_connection = True

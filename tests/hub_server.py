@@ -8,9 +8,10 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
+
+from local_server import LocalServer
 
 REPO = "([^/]+/[^/]+)"
 TREE = re.compile(f"/api/models/{REPO}/tree/[^/]+")
@@ -21,7 +22,7 @@ COMMIT = re.compile(f"/api/models/{REPO}/commit/main")
 BATCH = re.compile(f"/{REPO}.git/info/lfs/objects/batch")
 
 
-class HubServer:
+class HubServer(LocalServer):
     """A context in which the hub runs.
 
     Attributes:
@@ -34,19 +35,7 @@ class HubServer:
     def __init__(self, token="x"):
         self.repos, self.listed, self.objects = {}, {}, {}
         self.token = token
-        handler = type("Handler", (Handler,), {"hub": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def __enter__(self):
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        super().__init__(Handler)
 
     def commit_of(self, repo):
         """40 hexadecimal digits that change with the files."""
@@ -55,20 +44,20 @@ class HubServer:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    hub = None
+    owner = None
 
     def do_GET(self):
         path = unquote(urlsplit(self.path).path)
         if matched := FILE.fullmatch(path):
             repo, name = matched.groups()
-            files = self.hub.repos.get(repo, {})
+            files = self.owner.repos.get(repo, {})
             if name not in files:
                 return self.fail(404, "EntryNotFound")
             etag = hashlib.sha256(files[name]).hexdigest()
-            headers = {"ETag": f'"{etag}"', "X-Repo-Commit": self.hub.commit_of(repo)}
+            headers = {"ETag": f'"{etag}"', "X-Repo-Commit": self.owner.commit_of(repo)}
             return self.reply(200, files[name], headers)
         matched = TREE.fullmatch(path) or INFO.fullmatch(path)
-        if not matched or matched[1] not in self.hub.repos:
+        if not matched or matched[1] not in self.owner.repos:
             return self.fail(404, "RepoNotFound")
         return self.reply(200, self.tree(matched[1]) if "/tree/" in path else self.info(matched[1]))
 
@@ -77,13 +66,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = unquote(urlsplit(self.path).path)
-        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+        if self.headers.get("Authorization") != f"Bearer {self.owner.token}":
             return self.fail(401, None, "Invalid username or password.")
         if path == "/api/repos/create":
             asked = json.loads(body)
             repo = f"{asked['organization']}/{asked['name']}"
-            self.hub.repos.setdefault(repo, {})
-            return self.reply(200, {"url": f"{self.hub.url}/{repo}", "id": repo, "name": repo})
+            self.owner.repos.setdefault(repo, {})
+            return self.reply(200, {"url": f"{self.owner.url}/{repo}", "id": repo, "name": repo})
         if path == "/api/validate-yaml":
             return self.reply(200, {"errors": [], "warnings": []})
         if PREUPLOAD.fullmatch(path):
@@ -92,7 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         if BATCH.fullmatch(path):
             objects = json.loads(body)["objects"]
             for one in objects:
-                one["actions"] = {"upload": {"href": f"{self.hub.url}/lfs/{one['oid']}"}}
+                one["actions"] = {"upload": {"href": f"{self.owner.url}/lfs/{one['oid']}"}}
             return self.reply(200, {"transfer": "basic", "objects": objects})
         if matched := COMMIT.fullmatch(path):
             return self.commit(matched[1], [json.loads(line) for line in body.splitlines()])
@@ -100,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self):
         data = self.rfile.read(int(self.headers["Content-Length"]))
-        self.hub.objects[self.path.rpartition("/")[2]] = data
+        self.owner.objects[self.path.rpartition("/")[2]] = data
         return self.reply(200, b"")
 
     def way_up(self, name):
@@ -108,28 +97,28 @@ class Handler(BaseHTTPRequestHandler):
         return {"path": name, "uploadMode": mode, "shouldIgnore": False}
 
     def commit(self, repo, lines):
-        files = self.hub.repos[repo]
+        files = self.owner.repos[repo]
         for line in lines:
             value = line["value"]
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
-                files[value["path"]] = self.hub.objects[value["oid"]]
-        commit = self.hub.commit_of(repo)
-        url = f"{self.hub.url}/{repo}/commit/{commit}"
+                files[value["path"]] = self.owner.objects[value["oid"]]
+        commit = self.owner.commit_of(repo)
+        url = f"{self.owner.url}/{repo}/commit/{commit}"
         return self.reply(200, {"success": True, "commitOid": commit, "commitUrl": url})
 
     def names(self, repo):
-        return [*self.hub.repos[repo], *self.hub.listed.get(repo, ())]
+        return [*self.owner.repos[repo], *self.owner.listed.get(repo, ())]
 
     def info(self, repo):
         files = [{"rfilename": name} for name in self.names(repo)]
-        return {"id": repo, "sha": self.hub.commit_of(repo), "siblings": files}
+        return {"id": repo, "sha": self.owner.commit_of(repo), "siblings": files}
 
     def tree(self, repo):
         rows = []
         for name in self.names(repo):
-            data = self.hub.repos[repo].get(name, b"")
+            data = self.owner.repos[repo].get(name, b"")
             oid = hashlib.sha1(data).hexdigest()
             rows.append({"type": "file", "path": name, "size": len(data), "oid": oid})
         return rows

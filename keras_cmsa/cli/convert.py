@@ -14,7 +14,7 @@ def convert(
     *,
     vocabulary: Path,
     output: Annotated[Path, Parameter(name=["--output", "-o"])],
-    trained_on: str = "G-Ref",
+    trained_on: str = "G-Ref, if it is the checkpoint that the authors published",
 ):
     """Write the weights that CMSA's authors published as a preset, which every command takes.
 

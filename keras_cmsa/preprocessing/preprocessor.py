@@ -26,7 +26,8 @@ class Preprocessor:
     to it. Training saves it with the model, so that evaluation, prediction and serving agree.
 
     Args:
-        vocabulary: `Vocabulary`, `WordPieces` or `ReleasedVocabulary`; it also has the words per expression N.
+        vocabulary: `Vocabulary`, `WordPieces` or `ReleasedVocabulary`; it also has the words per
+            expression N.
         image_size: side S of the network's square input in pixels.
         resizing: `"pad"` keeps the aspect ratio and pads with 0, as the authors' code does.
             `"stretch"` changes the aspect ratio, as the paper's text says.

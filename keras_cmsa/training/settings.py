@@ -195,11 +195,7 @@ SMALL = {
     "dice_weight": 1.0,  # random weights and little data: see MaskLoss
 }
 # On RefShapes its backbone first learns the classes of the objects and then stays as it is.
-SMALL_ON_REF_SHAPES = {
-    "pretrain_steps": 1000,
-    "freeze_backbone": True,
-    "learning_rate": 4e-3,
-}
+SMALL_ON_REF_SHAPES = {"pretrain_steps": 1000, "freeze_backbone": True, "learning_rate": 4e-3}
 
 AT_LEAST_ONE = (
     "max_words", "min_count", "pieces", "image_size", "word_dim", "attention_dim", "fusion_dim",
