@@ -22,6 +22,8 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.record import images_of
 from keras_cmsa.data.samples import read_row
 
+# Tells the random numbers of word dropout from others of the same seed.
+WORD_DROPOUT = 1
 # The number of batches that are prepared before they are needed.
 BATCHES_AHEAD = 8
 
@@ -40,7 +42,11 @@ class RecordBatches(keras.utils.PyDataset):
         batches: number of batches. `None` means one pass; more batches need a `seed`.
         first_batch: number of the first batch, to resume a run.
         augmentation: `Augmentation`, or None to leave the samples unchanged.
+        word_dropout: probability with which each word of an expression is left out, at random. One
+            word at least stays.
         workers: number of threads that prepare batches ahead when batches are read in order.
+        words: `(n, N)` int32, what is asked about each record instead of its expression; without
+            augmentation only.
 
     Raises:
         ValueError: if there are no records or a record's expression has no word. Later, when a
@@ -57,7 +63,9 @@ class RecordBatches(keras.utils.PyDataset):
         batches=None,
         first_batch=0,
         augmentation=None,
+        word_dropout=0.0,
         workers=2,
+        words=None,
     ):
         # Keras' own threads stay off: `model.fit` restarts them at batch 0 in every epoch, and
         # drops the batch that it reads to build the model.
@@ -69,12 +77,15 @@ class RecordBatches(keras.utils.PyDataset):
         self.records = records
         self.preprocessor = preprocessor
         vocabulary = preprocessor.vocabulary
-        self.words = with_no_words(vocabulary.encode([record.expression for record in records]))
+        if words is None:
+            words = vocabulary.encode([record.expression for record in records])
+        self.words = with_no_words(words)
         self.batch_size = batch_size
         self.order = RowOrder(images_of(records), per_image, seed)
         self.batches = -(-self.order.rows // batch_size) if batches is None else batches
         self.first_batch = first_batch
         self.augmentation = augmentation
+        self.word_dropout = word_dropout
         self.mirrored_words, self.can_flip = self.words, np.zeros(len(records) + 1, bool)
         if augmentation:
             self.mirrored_words, self.can_flip = mirror_words(records, self.words, vocabulary)
@@ -99,17 +110,25 @@ class RecordBatches(keras.utils.PyDataset):
         images, masks = (np.stack(arrays) for arrays in zip(*map(self.read_row, rows)))
         for pixels in (images, masks):
             pixels[flips] = pixels[flips, :, ::-1]
-        words = np.where(flips[:, None, None], self.mirrored_words[rows], self.words[rows])
         if self.augmentation:
             images, masks = map(np.asarray, self.augmentation(images, masks))
         masks = np.moveaxis(masks, -1, 1)[..., None]
-        return {"image": images, "words": words}, masks, self.weights(rows)
+        return {"image": images, "words": self.words_of(number)}, masks, self.weights(rows)
 
     def read_row(self, row):
         """The image `(S, S, 3)` of a row and its masks `(S, S, K)`, 0 where it has no sample."""
         records = self.records_of(row)
         image, masks = read_row(records, self.preprocessor)
         return image, np.pad(masks, [(0, 0), (0, 0), (0, len(row) - len(records))])
+
+    def words_of(self, number):
+        """The word ids of a batch: `(B, K, N)` int32."""
+        rows, flips = self.rows(number), self.flips(number)
+        words = np.where(flips[:, None, None], self.mirrored_words[rows], self.words[rows])
+        if not self.word_dropout:
+            return words
+        seed = [self.order.seed or 0, WORD_DROPOUT, self.first_batch + number]
+        return drop_words(words, self.word_dropout, np.random.default_rng(seed))
 
     def rows(self, number):
         """The rows of a batch: `(B, K)` indices of records, or their number at no record."""
@@ -140,6 +159,20 @@ class RecordBatches(keras.utils.PyDataset):
 def with_no_words(words):
     """Word ids `(n, N)` and a row of padding after them, for the place of no record."""
     return np.pad(words, [(0, 1), (0, 0)])
+
+
+def drop_words(words, rate, random):
+    """Leaves words out at random; those behind move up.
+
+    Args:
+        words: `(..., N)` int32, 0 at padding, which stands on the right.
+        rate: probability of each word. A sentence that would lose all its words keeps them.
+        random: NumPy `Generator`.
+    """
+    kept = (words > 0) & (random.random(words.shape) >= rate)
+    kept |= (words > 0) & ~kept.any(axis=-1, keepdims=True)
+    order = np.argsort(~kept, axis=-1, kind="stable")
+    return np.take_along_axis(np.where(kept, words, 0), order, axis=-1)
 
 
 def mirror_words(records, words, vocabulary):

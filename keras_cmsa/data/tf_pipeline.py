@@ -20,7 +20,12 @@ def tf_dataset(batches):
     Returns:
         `tf.data.Dataset` of batches.
     """
-    signature = tf.TensorSpec((batches.order.per_row,), tf.int64), tf.TensorSpec((), tf.bool)
+    per_row, longest = batches.order.per_row, batches.words.shape[-1]
+    signature = (
+        tf.TensorSpec((per_row,), tf.int64),
+        tf.TensorSpec((), tf.bool),
+        tf.TensorSpec((per_row, longest), tf.int32),
+    )
     dataset = tf.data.Dataset.from_generator(Rows(batches), output_signature=signature)
     dataset = dataset.map(
         RowReader(batches), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -40,25 +45,26 @@ def tf_dataset(batches):
 
 
 class Rows:
-    """A generator of `(indices of records, whether they are mirrored)`, one per row in order."""
+    """A generator of `(indices of records, whether they are mirrored, their words)`, row by row."""
 
     def __init__(self, batches):
         self.batches = batches
 
     def __call__(self):
         for number in range(len(self.batches)):
-            yield from zip(self.batches.rows(number), self.batches.flips(number))
+            batches = self.batches
+            yield from zip(batches.rows(number), batches.flips(number), batches.words_of(number))
 
 
 class RowReader:
-    """A function in the graph: indices of records to the inputs, masks `(S, S, K)` and weights."""
+    """A function in the graph: what `Rows` gives to the inputs, masks `(S, S, K)` and weights."""
 
     def __init__(self, batches):
         self.batches = batches
         self.size = batches.preprocessor.image_size
         self.stored = all(isinstance(r.image_path, StoredImage) for r in batches.records)
 
-    def __call__(self, row, flip):
+    def __call__(self, row, flip, words):
         dtypes = [tf.string if self.stored else tf.uint8, tf.uint8, tf.int32]
         image, masks, placement = tf.numpy_function(self.read, [row], dtypes)
         if self.stored:
@@ -66,9 +72,7 @@ class RowReader:
             image = tf.io.decode_jpeg(image, 3, dct_method="INTEGER_ACCURATE")
         image = to_square(tf.ensure_shape(image, (None, None, 3)), placement, self.size)
         masks = to_square(tf.ensure_shape(masks, (None, None, *row.shape)), placement, self.size)
-        words = tf.gather(self.batches.words, row)
         if self.batches.augmentation:
-            words = tf.where(flip, tf.gather(self.batches.mirrored_words, row), words)
             image, masks = (flipped_where(flip, pixels) for pixels in (image, masks))
         weights = tf.cast(row < len(self.batches.records), tf.float32)
         return {"image": image, "words": words}, tf.cast(masks >= 0.5, tf.float32), weights

@@ -133,6 +133,7 @@ def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose
         batches=settings.steps - first_step,
         first_batch=first_step,
         augmentation=Augmentation(seed=settings.seed) if settings.augment else None,
+        word_dropout=settings.word_dropout,
     )
     held_out = RecordBatches(
         records[1], preprocessor, settings.batch_size, settings.sentences_per_image

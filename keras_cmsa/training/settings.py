@@ -65,6 +65,11 @@ class Settings:
     augment: bool = setting(
         False, "Mirror, resize and relight training samples; the paper does not."
     )
+    word_dropout: float = setting(
+        0.0,
+        "Probability with which each word of a training expression is left out, below 1. The model "
+        "then also knows what a part of an expression refers to. Paper: 0.",
+    )
     # Words
     tokenizer: Literal["words", "wordpiece"] = setting(
         "words",
@@ -251,6 +256,10 @@ def check_values(settings):
         value = getattr(settings, name)
         if value is not None and not value > 0:
             raise ValueError(f"{as_flag(name)} must be above 0. Received: {value}")
+    if not 0 <= settings.word_dropout < 1:
+        raise ValueError(
+            f"--word-dropout must be from 0 to below 1. Received: {settings.word_dropout}"
+        )
     if settings.image_size % 8:
         raise ValueError(f"--image-size must be a multiple of 8. Received: {settings.image_size}")
     is_small, weights = settings.backbone == "small_resnet", settings.backbone_weights

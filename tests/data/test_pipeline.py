@@ -77,6 +77,43 @@ def test_a_batch_is_what_its_records_are(records):
         assert names == record.expression.split()
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.99])
+def test_words_left_out(rate):
+    """Each word goes with that probability, the others keep their order, no sentence is emptied."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 8, (400, 5, 1))
+    words = np.where(np.arange(7) < lengths, np.arange(1, 8), 0)
+    found = pipeline.drop_words(words, rate, np.random.default_rng(1))
+    kept = (found > 0).sum(axis=-1)
+    assert kept.min() >= 1
+    assert (np.diff(np.where(found > 0, found, 99)) >= 0).all()  # in order, padding on the right
+    assert (np.sort(found[found > 0]) <= 7).all()
+    for n in range(1, 8):
+        # Sentences that would be empty keep all of their n words.
+        wanted = n * (1 - rate) + n * rate**n
+        assert kept[lengths[..., 0] == n].mean() == pytest.approx(wanted, abs=0.25)
+    if rate == 0:
+        np.testing.assert_array_equal(found, words)
+
+
+def test_left_out_words_follow_from_seed_and_batch(grouped):
+    options = {"per_image": 4, "seed": 5, "word_dropout": 0.4}
+    whole = batches_of(grouped, batches=6, **options)
+    rest = batches_of(grouped, batches=4, first_batch=2, **options)
+    tiny.assert_same_batches([*rest], [whole[i] for i in range(2, 6)])
+    plain = batches_of(grouped, batches=6, per_image=4, seed=5)
+    pairs = [(whole[i][0]["words"], plain[i][0]["words"]) for i in range(6)]
+    shorter = [(one > 0).sum() < (other > 0).sum() for one, other in pairs]
+    assert any(shorter)
+    assert all(((one > 0).any(-1) == (other > 0).any(-1)).all() for one, other in pairs)
+
+
+def test_other_words_can_be_asked(records):
+    words = np.full((3, tiny.WORDS), 4, "int32")
+    inputs, _, _ = batches_of(records[:3], words=words)[0]
+    np.testing.assert_array_equal(inputs["words"][:, 0], words)
+
+
 @pytest.mark.parametrize("per_image", [1, 3, 4, 9])
 def test_a_row_has_an_image_once_and_its_expressions(grouped, per_image):
     """As many as there are; where a row has no more, words and masks are 0 and have no weight."""

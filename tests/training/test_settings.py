@@ -29,6 +29,7 @@ PAPER = {
     "system": "cmsa",
     "tokenizer": "words",
     "augment": False,
+    "word_dropout": 0.0,
     "dice_weight": 0.0,
     "mixed_precision": None,
 }
