@@ -117,8 +117,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
             position_attention = ops.zeros((batch, sentences, height * width), "float32")
         else:
             attended, word_attention, position_attention = attend(
-                self._project(self.query_kernel, flat, words),
-                self._project(self.key_kernel, flat, words),
+                *self.queries_and_keys(flat, words),
                 self._values(flat, words),
                 share,
                 self.attention,
@@ -133,6 +132,22 @@ class CrossModalSelfAttention(keras.layers.Layer):
         if not has_sentences:
             outputs = [x[:, 0] for x in outputs]
         return tuple(outputs) if return_attention else outputs[0]
+
+    def queries_and_keys(self, positions, words):
+        """The query and the key, each as its position part and its word part.
+
+        Args:
+            positions: `(B, P, Cp)`, the positions in one row.
+            words: `(B, K, N, Cl)`.
+
+        Returns:
+            Two pairs of `(B, P, d)` and `(B, K, N, d)`. The score of Eq. 3 is the product of q_p'n'
+            and k_pn, each the sum of its two parts.
+        """
+        return (
+            self._project(self.query_kernel, positions, words),
+            self._project(self.key_kernel, positions, words),
+        )
 
     def _project(self, kernel, positions, words):
         """The position part (B, P, d) and the word part (B, K, N, d) of a projection of f_pn."""
