@@ -25,13 +25,16 @@ def evaluate(
     crf: Literal["network", "original"] | None = None,
     limit: int | None = None,
     failures: int = 8,
+    controls: bool = False,
+    attention: bool = False,
     output: Annotated[Path, Parameter(alias="-o")] = Path("runs/evaluation"),
     json: bool = False,
 ):
     """Score a model on the splits of a data set, at the size of the original images.
 
-    Writes metrics.json, scores_<split>.csv with every expression's IoU, and the paper's figures:
-    failures_<split>.png, the worst (Fig. 6), and for CMSA words_ and places_<split>.png (4 and 5).
+    Writes metrics.json, scores_<split>.csv with every expression's IoU, and pictures:
+    examples_<split>.png, failures_<split>.png, the worst (Fig. 6 of the paper), and for CMSA
+    paper_<split>.png (Figs. 4 and 5).
 
     Parameters
     ----------
@@ -46,6 +49,11 @@ def evaluate(
         Score only so many expressions of each split, from the first on.
     failures
         How many of the worst to draw; 0 draws none.
+    controls
+        Also score what needs no sentence: words shuffled, the sentence of another object, no words,
+        the largest and the centre object; docs/evaluation.md.
+    attention
+        Also measure what the attention of a CMSA network does; docs/evaluation.md.
     output
         Folder of the results.
     json
@@ -56,7 +64,12 @@ def evaluate(
     check_folder(output)
     import_keras()
     from keras_cmsa.data.sources import read_records
-    from keras_cmsa.evaluation.report import print_metrics
+    from keras_cmsa.evaluation.attention import learnt_attentions
+    from keras_cmsa.evaluation.report import (
+        print_attention,
+        print_controls,
+        print_metrics,
+    )
     from keras_cmsa.evaluation.scores import metrics_of, write_scores
     from keras_cmsa.inference.predictor import Predictor
 
@@ -65,10 +78,19 @@ def evaluate(
     if missing := set(splits) - set(records):
         raise ValueError(f"{data_dir} has the splits {sorted(records)}, not {sorted(missing)}")
     predictor = Predictor.from_preset(model)
+    if attention and not learnt_attentions(predictor.model):
+        raise ValueError(
+            "--attention measures cross-modal self-attention that is learnt. "
+            f"Received: a model of the system {predictor.model.name}, which has none"
+        )
     asked = {name: records[name][:limit] for name in splits}
     scores = score(predictor, asked, profile, crf, progress=not json)
     output.mkdir(parents=True, exist_ok=True)
     metrics = metrics_of(scores, profile, predictor.config["starting_weights"])
+    if controls:
+        metrics["controls"] = score_controls(predictor, asked, scores, profile, progress=not json)
+    if attention:
+        metrics["attention"] = measure_attention(predictor, asked, profile, progress=not json)
     write_scores(output, scores)
     with replaced(output / METRICS) as file:
         json_module.dump(metrics, file, indent=1)
@@ -77,6 +99,10 @@ def evaluate(
         print(json_module.dumps(metrics))
     else:
         print_metrics(metrics, output / METRICS)
+        if controls:
+            print_controls(metrics["controls"])
+        if attention:
+            print_attention(metrics["attention"])
 
 
 def score(predictor, records, profile, crf, progress):
@@ -93,6 +119,29 @@ def score(predictor, records, profile, crf, progress):
         else:
             scores[name] = score_split(*model, found, profile, title=title)
     return scores
+
+
+def score_controls(predictor, records, scores, profile, progress):
+    """`{split: numbers}` of the controls, see `summarize_controls`; without DenseCRF."""
+    from keras_cmsa.evaluation.controls import evaluate_controls, summarize_controls
+
+    model, found = (predictor.model, predictor.preprocessor), {}
+    for name, asked in records.items():
+        title = name if progress else None
+        controls = evaluate_controls(*model, asked, scores[name], profile, title=title)
+        found[name] = summarize_controls(controls, profile)
+    return found
+
+
+def measure_attention(predictor, records, profile, progress):
+    """`{split: rows}` of the attention report."""
+    from keras_cmsa.evaluation.attention import attention_report
+
+    model = predictor.model, predictor.preprocessor
+    return {
+        name: attention_report(*model, asked, profile, name if progress else None)
+        for name, asked in records.items()
+    }
 
 
 def draw(output, predictor, scores, profile, crf, failures):

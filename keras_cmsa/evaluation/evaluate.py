@@ -14,7 +14,7 @@ from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 PER_IMAGE = 8
 
 
-def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title=None):
+def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title=None, words=None):
     """Scores a model on every record, each expression counted once.
 
     Args:
@@ -24,6 +24,7 @@ def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title
         profile: a key of `PROFILES`.
         batch_size: expressions per forward pass, about as many images as that takes.
         title: label of the progress bar; `None` shows none.
+        words: `(n, N)` int32 word ids to ask for the records instead of their expressions.
 
     Returns:
         List of `Score`, one per record, in order. `summarize` makes the paper's numbers of it.
@@ -35,12 +36,12 @@ def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title
     check_profile(profile)
     scores = {
         i: score(records[i], logits, preprocessor, profile)
-        for i, _, logits in logits_of(model, preprocessor, records, batch_size, title)
+        for i, _, logits in logits_of(model, preprocessor, records, batch_size, title, words)
     }
     return [scores[i] for i in range(len(records))]
 
 
-def logits_of(model, preprocessor, records, batch_size=8, title=None):
+def logits_of(model, preprocessor, records, batch_size=8, title=None, words=None):
     """Runs a model on every record, image by image; arguments and errors as in `evaluate`.
 
     Yields:
@@ -49,7 +50,9 @@ def logits_of(model, preprocessor, records, batch_size=8, title=None):
     """
     check_preprocessor(model, preprocessor)
     per_image = RowOrder(images_of(records), PER_IMAGE).per_row
-    batches = RecordBatches(records, preprocessor, max(1, batch_size // per_image), per_image)
+    batches = RecordBatches(
+        records, preprocessor, max(1, batch_size // per_image), per_image, words=words
+    )
     numbers = range(len(batches))
     for number in track(numbers, title) if title else numbers:
         inputs, _, _ = batches[number]

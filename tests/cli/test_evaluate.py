@@ -31,7 +31,9 @@ def test_the_numbers_are_those_of_the_package(
         scores = evaluate(predictor.model, predictor.preprocessor, records[split])
         assert numbers == pytest.approx(summarize(scores))
     names = [
-        f"{kind}_{split}" for kind in ("failures", "words", "places") for split in metrics["splits"]
+        f"{kind}_{split}"
+        for kind in ("failures", "examples", "paper")
+        for split in metrics["splits"]
     ]
     assert {path.name for path in out.iterdir()} == {
         "metrics.json", "scores_val.csv", "scores_testA.csv", *(f"{name}.png" for name in names),
@@ -67,6 +69,52 @@ def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeyp
         "val": 2,
         "val+crf": 2,
     }
+
+
+def test_controls_and_the_attention(capsys, models_kept, preset, predictor, root, tmp_path):
+    from keras_cmsa.data.readers.refer import read_refer
+    from keras_cmsa.evaluation.attention import attention_report
+
+    asked = [
+        "evaluate",
+        root,
+        "--model",
+        preset,
+        "-o",
+        tmp_path / "out",
+        "--split",
+        "val",
+    ]
+    assert run(*asked, "--controls", "--attention") == 0
+    printed = capsys.readouterr().out
+    assert "no words" in printed and "Res5" in printed
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    controls = metrics["controls"]["val"]
+    # Each tiny image has one object, so there is no other to ask for.
+    assert set(controls) == {
+        "shuffled words",
+        "no words",
+        "largest object",
+        "centre object",
+    }
+    assert controls["largest object"]["control"]["overall_iou"] == 1
+    assert controls["no words"]["plain"] == metrics["splits"]["val"]
+    records = read_refer(root, "refcoco", "unc")["val"]
+    rows = attention_report(predictor.model, predictor.preprocessor, records)
+    assert [row.keys() for row in metrics["attention"]["val"]] == [row.keys() for row in rows]
+    for row, wanted in zip(metrics["attention"]["val"], rows):
+        assert row == pytest.approx(wanted)
+
+
+def test_a_model_without_attention_is_refused_before_the_work(
+    capsys, models_kept, preset, predictor, root, tmp_path, monkeypatch
+):
+    from keras_cmsa.evaluation import attention
+
+    monkeypatch.setattr(attention, "learnt_attentions", lambda model: [])
+    asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out", "--attention"]
+    assert "a model of the system cmsa, which has none" in refused(capsys, *asked)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input_is_one_line(capsys, models_kept, preset, root, tmp_path):
