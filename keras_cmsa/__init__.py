@@ -48,7 +48,10 @@ _MODULE_OF = {
     "load_preset": "inference.preset",
     "save_preset": "inference.preset",
     "to_mask": "inference.masks",
+    "Explainer": "evaluation.explanations",
+    "attention_report": "evaluation.attention",
     "evaluate": "evaluation.evaluate",
+    "evaluate_controls": "evaluation.controls",
     "summarize": "evaluation.scores",
     # Elsewhere
     "Client": "serving.client",

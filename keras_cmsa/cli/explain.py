@@ -18,12 +18,13 @@ def explain(
     truth: tuple[Path, ...] = (),
     output: Annotated[Path, Parameter(alias="-o")] = Path("runs/figures"),
 ):
-    """Draw what a model made of one or more expressions on an image (Figs. 4 and 5 of the paper).
+    """Draw what a model made of one or more expressions on an image.
 
         keras-cmsa explain photo.jpg "red cup" "cup on the left" --model runs/demo -o figures
 
-    words.png has the attention of each level to each word, the mask from the last level alone and
-    from all; places.png the maps over positions.
+    explanation.png has the mask, its probability, and how much the answer changes without each
+    word. For CMSA, paper.png has Figs. 4 and 5: the attention of each level to each word, the mask
+    from the last level alone, and the strongest channel of the fused map.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def explain(
     truth
         A mask per expression, in their order: an image; what is neither black nor clear is inside.
     output
-        Folder of the two pictures.
+        Folder of the pictures.
     """
     from keras_cmsa.preprocessing.reading import read_image
 
@@ -48,16 +49,20 @@ def explain(
     import_keras()
     from keras_cmsa.evaluation.drawing import write_figure
     from keras_cmsa.evaluation.explanations import Explainer
-    from keras_cmsa.evaluation.figures import places_figure, words_figure
+    from keras_cmsa.evaluation.figures import explanations_figure, paper_figure
     from keras_cmsa.inference.predictor import Predictor
 
     alone = Predictor.from_preset(single_level) if single_level else None
-    explanations = Explainer(Predictor.from_preset(model), alone)(pixels, list(expressions))
+    explain_all = Explainer(Predictor.from_preset(model), alone)
+    explanations = explain_all(pixels, list(expressions))
+    shown = [pixels] * len(explanations), explanations, truths
+    figures = {"explanation.png": explanations_figure(*shown)}
+    if explain_all.looks_inside:
+        figures["paper.png"] = paper_figure(*shown)
     output.mkdir(parents=True, exist_ok=True)
-    words, places = output / "words.png", output / "places.png"
-    write_figure(words, words_figure([pixels] * len(explanations), explanations, truths))
-    write_figure(places, places_figure(pixels, explanations))
-    print(f"{words}\n{places}")
+    for name, figure in figures.items():
+        write_figure(output / name, figure)
+        print(output / name)
 
 
 def read_truths(paths, expressions, size):

@@ -1,34 +1,75 @@
-"""The parts of the figures: masks and maps over photos, the attention to words, files.
+"""The parts of the figures: masks and maps over photos, what concerns words, files.
 
-Colours are told apart by every kind of colour vision: masks in the orange and blue of Okabe and
-Ito, maps in cividis.
+What a model found is orange everywhere, with an outline that shows on any photo; the ground truth
+is a dashed line. So they differ in more than colour. Maps of other things are in cividis, which
+every kind of colour vision reads alike.
 """
 
 import textwrap
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import PercentFormatter
+from PIL import Image, ImageFilter
 
 from keras_cmsa.utils.files import replaced
 
-FOUND, TRUE = (230, 159, 0), (0, 114, 178)
+FOUND = (230, 159, 0)  # the orange of Okabe and Ito
 MAP_COLOURS = "cividis"
 WIDTH = 36  # letters of a title over one picture
+ORANGE = np.array(FOUND) / 255
+# Probability 0 shows the photo, 1 the colour of what was found.
+PROBABILITY = LinearSegmentedColormap.from_list("probability", [(*ORANGE, 0.0), (*ORANGE, 0.9)])
+PROBABILITY_BAR = LinearSegmentedColormap.from_list("probability_bar", [(0.6, 0.6, 0.6), ORANGE])
+FEWEST_BARS = 6  # for which there is room beside a picture
+BORDER = [Stroke(linewidth=3, foreground="black"), Normal()]
+TRUTH_LINE = {"colors": "white", "linewidths": 1.5, "linestyles": "dashed"}
 
 
-def overlay(image, mask, colour=FOUND, strength=0.6):
-    """Paints a mask onto an image: `(H, W, 3)` uint8 and `(H, W)` bool to `(H, W, 3)` uint8."""
+def overlay(image, mask, strength=0.5):
+    """Paints a mask onto an image: `(H, W, 3)` uint8 and `(H, W)` bool to `(H, W, 3)` uint8.
+
+    The rest of the image is slightly darker, no more.
+    """
     painted = image.astype("float32")
-    painted[mask] += strength * (np.array(colour, "float32") - painted[mask])
-    painted[~mask] *= 1 - strength / 2
+    painted[mask] += strength * (np.array(FOUND, "float32") - painted[mask])
+    painted[~mask] *= 0.85
     return painted.round().astype("uint8")
 
 
-def grid(rows, columns, widths, bar=False):
-    """A figure of that many rows and columns of pictures, with room for a colour bar."""
-    figure = Figure(figsize=(2.9 * sum(widths) + bar, 2.9 * rows), layout="constrained")
+def outlined_overlay(image, mask):
+    """`overlay` with the outline drawn in pixels, for a picture without axes."""
+    painted = overlay(image, mask)
+    width = 2 * max(1, min(mask.shape) // 250) + 1
+    as_picture = Image.fromarray(255 * mask.astype("uint8"))
+    grown = np.asarray(as_picture.filter(ImageFilter.MaxFilter(width))) > 0
+    shrunk = np.asarray(as_picture.filter(ImageFilter.MinFilter(width))) > 0
+    painted[grown & ~mask] = 0
+    painted[mask & ~shrunk] = 255
+    return painted
+
+
+def probability_overlay(image, probabilities):
+    """Paints probabilities `(H, W)` of 0..1 onto the grey image: `(H, W, 3)` uint8."""
+    coloured = PROBABILITY(probabilities)
+    alpha = coloured[..., 3:]
+    painted = alpha * 255 * coloured[..., :3] + (1 - alpha) * as_grey(image)[..., None]
+    return painted.round().astype("uint8")
+
+
+def as_grey(image):
+    return np.asarray(image, "float32").mean(axis=-1)
+
+
+def grid(rows, columns, widths):
+    """A figure of that many rows and columns of pictures."""
+    figure = Figure(figsize=(2.9 * sum(widths), 2.9 * rows + 0.3), layout="constrained")
     figure.subplots(rows, columns, squeeze=False, width_ratios=widths)
     return figure
 
@@ -43,39 +84,72 @@ def show(axis, picture, title):
     axis.set_axis_off()
 
 
-def show_mask(axis, image, mask, title, colour=FOUND):
-    """A mask over the photo, with an outline that shows on things of the mask's own colour."""
-    show(axis, overlay(image, mask, colour), title)
+def show_found(axis, image, mask, title, truth=None):
+    """A mask over the photo, with its outline and that of the ground truth."""
+    show(axis, overlay(image, mask), title)
+    outline(axis, mask, colors=[ORANGE], linewidths=1.5)
+    if truth is not None:
+        outline(axis, truth, **TRUTH_LINE)
+
+
+def outline(axis, mask, **style):
     if mask.any() and not mask.all():
-        axis.contour(mask, levels=[0.5], colors="white", linewidths=1)
+        axis.contour(mask, levels=[0.5], **style).set_path_effects(BORDER)
+
+
+def show_probability(axis, image, probabilities, title):
+    show(axis, probability_overlay(image, probabilities), title)
 
 
 def show_map(axis, image, values, title):
     """A map of 0..1 over the photo in grey."""
-    grey = np.asarray(image, "float32").mean(axis=-1)
-    axis.imshow(grey, cmap="gray", vmin=0, vmax=255)
-    drawn = axis.imshow(values, cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.7)
+    axis.imshow(as_grey(image), cmap="gray", vmin=0, vmax=255)
+    axis.imshow(values, cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.7)
     axis.set_title(title, fontsize=10)
     axis.set_axis_off()
-    return drawn
 
 
-def clipped_heat(heat):
-    """A heat map with its 99th percentile at 1, since a corner often takes most of it.
+def add_legend(figure, truth=False):
+    """The one legend of a figure, below it."""
+    entries = [Patch(facecolor=ORANGE, edgecolor="black", label="found")]
+    if truth:
+        line = Line2D([], [], color="white", linestyle="dashed", linewidth=1.5)
+        line.set(path_effects=BORDER, label="ground truth")
+        entries.append(line)
+    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries), frameon=False)
 
-    Where fewer than a hundredth of the positions have any attention that percentile is 0, and the
-    largest value is 1 instead.
+
+def add_bar(figure, axes, colours):
+    """A colour bar from 0 to 1 beside a column of pictures."""
+    figure.colorbar(ScalarMappable(cmap=colours), ax=axes, shrink=0.6, ticks=(0, 1))
+
+
+def draw_importance(axis, words):
+    """A bar per word, from the first at the top: how much the answer changes without it.
+
+    Args:
+        axis: to draw on.
+        words: list of `WordImportance`.
     """
-    top = np.percentile(heat, 99) or heat.max()
-    return np.clip(heat / top, 0, 1) if top > 0 else np.zeros_like(heat)
+    places = range(len(words))
+    axis.barh(places, [word.change for word in words], color=ORANGE, edgecolor="black")
+    axis.set_yticks(
+        places, [plain(word.word) for word in words], fontsize=9 if len(words) < 12 else 7
+    )
+    axis.set_ylim(max(len(words), FEWEST_BARS) - 0.5, -0.5)
+    axis.set_xlim(0, 1)
+    axis.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    axis.set_title("change of the answer\nwithout the word", fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def draw_word_attention(axis, tokens, attention, levels):
     """The matrix of Fig. 4: levels down, words across, the share of attention in each cell."""
     image = axis.imshow(attention, cmap=MAP_COLOURS, vmin=0, aspect="auto")
     axis.set_yticks(range(len(levels)), levels, fontsize=9)
-    axis.set_xticks(range(len(tokens)), tokens, rotation=40, ha="right", fontsize=9)
-    axis.set_title("word attention", fontsize=10)
+    labels = [plain(token) for token in tokens]
+    axis.set_xticks(range(len(tokens)), labels, rotation=40, ha="right", fontsize=9)
+    axis.set_title("Fig. 4: word attention", fontsize=10)
     if len(tokens) <= 10:
         for (level, word), share in np.ndenumerate(attention):
             dark = share < 0.6 * attention.max()
@@ -94,9 +168,13 @@ def draw_word_attention(axis, tokens, attention, levels):
 def quoted(expression):
     """An expression as a title, wrapped and in quotation marks."""
     # Matplotlib's own wrapping takes no room, so the rows would overlap.
-    lines = textwrap.fill(f"“{expression}”", WIDTH)
+    return plain(textwrap.fill(f"“{expression}”", WIDTH))
+
+
+def plain(text):
+    """A text that Matplotlib shows as it is."""
     # People write dollar signs; between two of them Matplotlib would read a formula.
-    return lines.replace("$", r"\$")
+    return text.replace("$", r"\$")
 
 
 def iou(found, true):

@@ -1,4 +1,4 @@
-"""What a CMSA model did with an expression, beyond its answer: the material of Figs. 4 and 5."""
+"""What a model did with an expression, beyond its answer: word by word, and in Figs. 4 and 5."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,29 @@ import keras
 import numpy as np
 
 from keras_cmsa.evaluation.crf import MaskRule
+from keras_cmsa.evaluation.word_importance import WordImportance, explain_words
 from keras_cmsa.inference.prediction import Prediction, as_heat
-from keras_cmsa.layers import CrossModalSelfAttention, GatedMultiLevelFusion
-from keras_cmsa.models.inputs_and_outputs import mask_logits
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.layers import CrossModalSelfAttention, FromRows, GatedMultiLevelFusion
+from keras_cmsa.models.cmsa import with_attention
 from keras_cmsa.preprocessing.reading import to_pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """What Figs. 4 and 5 show of a CMSA network and one expression.
+
+    Attributes:
+        levels: names of the levels of its attention, such as `"Res3"`.
+        last_level: `(H, W)` bool, the mask from the last level alone, under the explainer's rule.
+        last_level_by: where that comes from, in words.
+        strongest_channel: `(H, W)` float32 in 0..1, the fused map's channel with the highest peak.
+    """
+
+    levels: list
+    last_level: np.ndarray
+    last_level_by: str
+    strongest_channel: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,22 +38,18 @@ class Explanation:
     Attributes:
         prediction: `Prediction`.
         found: `(H, W)` bool, the mask under the rule of the explainer.
-        levels: names of the levels of its attention, such as `"Res3"`.
-        last_level: `(H, W)` bool, the mask from the last level alone, under the same rule.
-        last_level_by: where that comes from, in words.
-        strongest_channel: `(H, W)` float32 in 0..1, the fused map's channel with the highest peak.
+        words: list of `WordImportance`, in the order of the words.
+        inside: `Inside`, or `None` for a system without its parts.
     """
 
     prediction: Prediction
     found: np.ndarray
-    levels: list
-    last_level: np.ndarray
-    last_level_by: str
-    strongest_channel: np.ndarray
+    words: list[WordImportance]
+    inside: Inside | None
 
 
 class Explainer:
-    """Looks inside a model with self-attention at several levels and gated fusion.
+    """Explains a model's answers.
 
     Args:
         predictor: its `Predictor`.
@@ -43,65 +58,67 @@ class Explainer:
         rule: `MaskRule` of the masks; `None`: strict.
 
     Raises:
-        ValueError: if the model has no such parts.
+        ValueError: if `single_level` is given and the model has no levels.
     """
 
     def __init__(self, predictor, single_level=None, rule=None):
-        self.predictor = predictor
         self.single_level = single_level
         self.rule = rule or MaskRule()
-        self.inner = inner_model(predictor.model)
+        self.looks_inside = single_level is not None or can_look_inside(predictor.model)
+        self.predictor = predictor
+        if self.looks_inside:
+            inner = inner_model(predictor.model)
+            self.predictor = Predictor(inner, predictor.preprocessor, config=predictor.config)
 
     def __call__(self, image, expressions):
         """List of `Explanation` for an image, as `Predictor` takes it, and a list of `str`."""
-        pixels, predictor = to_pixels(image), self.predictor
-        preprocessor, size = predictor.preprocessor, pixels.shape[:2]
-        predictions = predictor(pixels, expressions)
-        alone = self.single_level(pixels, expressions) if self.single_level else None
-        square, words = preprocessor.image(pixels)[None], predictor.encode(expressions)
-        explanations = []
-        for i, prediction in enumerate(predictions):
-            # One by one, since the fused maps of many sentences are large.
-            outputs = self.inner.predict_on_batch(
-                {"image": square, "words": words[None, i : i + 1]}
-            )
-            if alone:
-                logits, by = alone[i].logits, f"the model {self.single_level.model.name}"
-                last_level = self.rule(pixels, logits, alone[i].preprocessor)
-            else:
-                logits, by = (
-                    np.asarray(outputs["last_level"])[0, 0, ..., 0],
-                    "its part of the fusion",
-                )
-                last_level = self.rule(pixels, logits, preprocessor)
-            channel = strongest_channel(np.asarray(outputs["fused"])[0].astype("float32"))
-            explanation = Explanation(
-                prediction,
-                self.rule(pixels, prediction.logits, preprocessor),
-                predictor.levels,
-                last_level,
-                by,
-                as_heat(preprocessor.undo(channel, size)),
-            )
-            explanations.append(explanation)
-        return explanations
+        pixels, ids = to_pixels(image), self.predictor.encode(expressions)
+        return [self._explain(pixels, *pair) for pair in zip(expressions, ids, strict=True)]
+
+    def _explain(self, pixels, expression, ids):
+        outputs, words = explain_words(self.predictor, pixels, expression, ids)
+        prediction = self.predictor.prediction(expression, pixels.shape[:2], outputs)
+        found = self.rule(pixels, prediction.logits, prediction.preprocessor)
+        inside = self._inside(pixels, prediction, outputs) if self.looks_inside else None
+        return Explanation(prediction, found, words, inside)
+
+    def _inside(self, pixels, prediction, outputs):
+        preprocessor = prediction.preprocessor
+        logits, by = outputs["last_level"][..., 0], "its part of the fusion"
+        if self.single_level:
+            alone = self.single_level(pixels, prediction.expression)
+            logits, by = alone.logits, f"the model {self.single_level.model.name}"
+            preprocessor = alone.preprocessor
+        channel = strongest_channel(outputs["fused"].astype("float32"))
+        return Inside(
+            self.predictor.levels,
+            self.rule(pixels, logits, preprocessor),
+            by,
+            as_heat(prediction.preprocessor.undo(channel, pixels.shape[:2])),
+        )
 
 
 def inner_model(model):
-    """The model, sharing its weights, with outputs `fused` and `last_level`.
+    """`with_attention(model)` with further outputs, `fused` and `last_level`.
 
-    `fused` is the map of Eq. 6, `(B K, h, w, F)`; `last_level` the logits `(B, K, S, S, 1)` that
+    `fused` is the map of Eq. 6, `(B, K, h, w, F)`; `last_level` the logits `(B, K, S, S, 1)` that
     the score layer gives for F_o of the last level alone.
     """
-    if not can_explain(model):
+    if not can_look_inside(model):
         raise ValueError(
             "Figs. 4 and 5 look into self-attention at several levels with gated fusion, as "
             f"build_cmsa makes it. Received: {model.name!r}, which has none"
         )
     (fusion,) = (layer for layer in model.layers if isinstance(layer, GatedMultiLevelFusion))
     fused, levels = WithLevels(fusion)(fusion.input)
-    last_level = mask_logits(model.get_layer("score")(levels[-1]), model.input)
-    return keras.Model(model.input, {"fused": fused, "last_level": last_level})
+    score, enlarge, logits = map(model.get_layer, ("score", "enlarge", "logits"))
+    words = model.input["words"]
+    outputs = {
+        **with_attention(model).output,
+        "fused": FromRows(name="fused")(fused, words),
+        "last_level": logits(enlarge(score(levels[-1])), words),
+    }
+    return keras.Model(model.input, outputs, name=model.name)
 
 
 class WithLevels(keras.layers.Layer):
@@ -118,14 +135,14 @@ class WithLevels(keras.layers.Layer):
         return self.fusion(levels, return_levels=True)
 
 
-def can_explain(model):
+def can_look_inside(model):
     """Whether a model has what Figs. 4 and 5 show."""
     kinds = [type(layer) for layer in model.layers]
     names = {layer.name for layer in model.layers}
     return (
         CrossModalSelfAttention in kinds
         and kinds.count(GatedMultiLevelFusion) == 1
-        and {"score", "logits"} <= names
+        and {"score", "enlarge", "logits"} <= names
     )
 
 

@@ -16,7 +16,7 @@ from keras_cmsa.preprocessing.reading import to_pixels
 from keras_cmsa.preprocessing.text import MAX_WORDS_FACTOR
 
 # Expressions about one image that go through the model together.
-EXPRESSIONS_AT_ONCE = 8
+EXPRESSIONS_AT_ONCE = 16
 
 
 class Predictor:
@@ -126,20 +126,51 @@ class Predictor:
                 )
         return vocabulary.encode(expressions)
 
+    def outputs(self, pixels, words):
+        """What the model gives for word ids about one image.
+
+        Args:
+            pixels: `(H, W, 3)` uint8.
+            words: `(K, N)` int32, as `encode` gives them.
+
+        Returns:
+            List of K dicts with `logits` `(S, S, 1)` and, where the system has them,
+            `word_attention` `(L, N)` and `position_attention` `(L, S / 8, S / 8)`.
+        """
+        return self._run(self.maps([pixels]), [words])[0]
+
+    def prediction(self, expression, size, outputs):
+        """The `Prediction` of an expression about an image of `size` `(H, W)` from its `outputs`."""
+        tokens = self.preprocessor.vocabulary.tokens(expression)
+        logits = outputs["logits"][..., 0]
+        word_attention = outputs.get("word_attention")
+        return Prediction(
+            expression,
+            tokens,
+            logits,
+            to_mask(logits, size, self.preprocessor),
+            None if word_attention is None else word_attention[:, : len(tokens)],
+            outputs.get("position_attention"),
+            self.preprocessor,
+        )
+
     def _predict_batch(self, batch):
         asked = [as_list(expression) for _, expression in batch]
         words = [self.encode(expressions) for expressions in asked]
         pixels = [to_pixels(image) for image, _ in batch]
-        rows = self._run(self._maps(pixels), words)
+        rows = self._run(self.maps(pixels), words)
         for (_, expression), expressions, image, row in zip(batch, asked, pixels, rows):
             predictions = [
-                self._prediction(e, image.shape[:2], outputs)
-                for e, outputs in zip(expressions, row)
+                self.prediction(e, image.shape[:2], outputs) for e, outputs in zip(expressions, row)
             ]
             yield predictions[0] if isinstance(expression, str) else predictions
 
-    def _maps(self, pixels):
-        """The backbone's maps of images; those of an image that was the last one are kept."""
+    def maps(self, pixels):
+        """The backbone's maps of images, arrays `(B, H, W, C)`; those of the last image are kept.
+
+        Args:
+            pixels: list of B arrays `(H, W, 3)` uint8.
+        """
         last, maps = self._last
         if len(pixels) == 1 and last is not None and np.array_equal(pixels[0], last):
             return maps
@@ -165,10 +196,7 @@ class Predictor:
             of_b, row = [x[b : b + 1] for x in maps], []
             for start in range(0, len(of_image), EXPRESSIONS_AT_ONCE):
                 piece = of_image[start : start + EXPRESSIONS_AT_ONCE]
-                # A power of two, since JAX compiles anew for each number of expressions.
-                more = (1 << (len(piece) - 1).bit_length()) - len(piece)
-                padded = np.pad(piece, [(0, more), (0, 0)])
-                row += self._decode(of_b, padded[None])[0][: len(piece)]
+                row += self._decode(of_b, filled_up(piece)[None])[0][: len(piece)]
             rows.append(row)
         return rows
 
@@ -182,19 +210,13 @@ class Predictor:
             for b in range(images)
         ]
 
-    def _prediction(self, expression, size, outputs):
-        tokens = self.preprocessor.vocabulary.tokens(expression)
-        logits = outputs["logits"][..., 0]
-        word_attention = outputs.get("word_attention")
-        return Prediction(
-            expression,
-            tokens,
-            logits,
-            to_mask(logits, size, self.preprocessor),
-            None if word_attention is None else word_attention[:, : len(tokens)],
-            outputs.get("position_attention"),
-            self.preprocessor,
-        )
+
+def filled_up(words):
+    """Word ids `(K, N)`, with rows of padding where JAX would compile for one more K."""
+    if keras.backend.backend() != "jax":
+        return words
+    more = (1 << (len(words) - 1).bit_length()) - len(words)  # to a power of two
+    return np.pad(words, [(0, more), (0, 0)])
 
 
 def as_list(expression):

@@ -21,7 +21,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_cmsa.evaluation.drawing import clipped_heat, overlay
+from keras_cmsa.evaluation.drawing import (
+    MAP_COLOURS,
+    as_grey,
+    outlined_overlay,
+    probability_overlay,
+)
+from keras_cmsa.evaluation.explanations import Explainer
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.extras import require
 
@@ -47,6 +53,10 @@ STYLE = """
 .cmsa-words table {border-collapse: collapse; font-size: .85rem}
 .cmsa-words td, .cmsa-words th {padding: .1rem .35rem !important; text-align: center;
   font-weight: normal; white-space: nowrap; border: 0 !important}
+.cmsa-words .bar {text-align: left; width: 100%; min-width: 6rem}
+.cmsa-words .bar span {display: inline-block; height: .8em; background: rgb(230,159,0);
+  outline: 1px solid currentColor}
+.cmsa-answers summary {cursor: pointer; font-size: .85rem}
 """
 
 
@@ -65,6 +75,7 @@ def build_page(predictor, examples=()):
         ModuleNotFoundError: if the extra `demo` is not installed.
     """
     gr = gradio()
+    explain = Explainer(predictor)
 
     def take(path):
         if not path:
@@ -76,7 +87,7 @@ def build_page(predictor, examples=()):
 
     def answer(photo, text):
         try:
-            return render(predictor, photo, text)
+            return render(explain, photo, text)
         except ValueError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
@@ -129,11 +140,11 @@ def without_path(error, path):
     return str(error).replace(str(path), "The photo")
 
 
-def render(predictor, photo, text):
-    """Renders the predictions for several sentences side by side, as HTML.
+def render(explain, photo, text):
+    """Renders the answers to several sentences side by side, as HTML.
 
     Args:
-        predictor: `Predictor`.
+        explain: `Explainer`.
         photo: `(H, W, 3)` uint8, or `None`.
         text: `str` with one sentence per line.
 
@@ -145,31 +156,49 @@ def render(predictor, photo, text):
         raise ValueError("Drop a photo first.")
     if not 1 <= len(sentences) <= MAX_SENTENCES:
         raise ValueError(f"Write 1 to {MAX_SENTENCES} sentences, each on a line of its own.")
-    predictions = predictor(photo, sentences)
-    sections = "".join(render_answer(photo, prediction) for prediction in predictions)
+    sections = "".join(render_answer(photo, answer) for answer in explain(photo, sentences))
     return f"<style>{STYLE}</style><div class='cmsa-answers'>{sections}</div>"
 
 
-def render_answer(photo, prediction):
-    """Renders one prediction as HTML: mask, attention to words and heat map."""
+def render_answer(photo, explanation):
+    """Renders one answer as HTML: mask, importance of the words, probability, Figs. 4 and 5."""
+    prediction = explanation.prediction
     sentence = html.escape(prediction.expression)
     found = f"score {prediction.score:.2f}" if prediction.box else "nothing found"
+    probabilities = probability_overlay(photo, prediction.probabilities)
     parts = [
         f"<h3>{sentence}</h3>",
-        picture(overlay(photo, prediction.mask), "mask", f"Found: {sentence}", found),
+        picture(outlined_overlay(photo, explanation.found), "mask", f"Found: {sentence}", found),
+        importance_table(explanation.words),
+        picture(probabilities, "probability", f"Probability: {sentence}", "probability"),
     ]
-    if prediction.word_attention is not None:
-        parts.append(words_table(prediction))
-        heat = clipped_heat(prediction.heat_map())
-        parts.append(
+    if explanation.inside:
+        channel = heat_picture(photo, explanation.inside.strongest_channel)
+        parts += [
+            "<details><summary>Figs. 4 and 5 of the paper</summary>",
+            words_table(prediction, explanation.inside.levels),
             picture(
-                heat_picture(photo, heat),
-                "heat",
-                f"Where the model looked: {sentence}",
-                "where the model looked, from blue (little) to yellow (much)",
-            )
-        )
+                channel,
+                "channel",
+                f"Strongest channel: {sentence}",
+                "Fig. 5: strongest channel of the fused map, from blue (low) to yellow (high)",
+            ),
+            "</details>",
+        ]
     return f"<section>{''.join(parts)}</section>"
+
+
+def importance_table(words):
+    """The importance of each word as HTML: a row with a bar per word."""
+    rows = "".join(
+        f"<tr><th>{html.escape(word.word)}</th><td>{100 * word.change:.0f}</td>"
+        f"<td class='bar'><span style='width:{100 * word.change:.0f}%'></span></td></tr>"
+        for word in words
+    )
+    return (
+        "<div class='cmsa-words'><table class='importance'>"
+        f"<caption>change of the answer without the word, %</caption>{rows}</table></div>"
+    )
 
 
 def picture(pixels, kind, alternative, caption):
@@ -183,30 +212,30 @@ def picture(pixels, kind, alternative, caption):
     )
 
 
-def words_table(prediction):
+def words_table(prediction, levels):
     """The matrix of Fig. 4 as HTML: rows of levels, columns of words, darker for more attention."""
     head = "".join(f"<th>{html.escape(token)}</th>" for token in prediction.tokens)
     top = prediction.word_attention.max()
     rows = []
-    for number, shares in enumerate(prediction.word_attention, start=1):
+    for level, shares in zip(levels, prediction.word_attention):
         cells = "".join(
             f"<td style='background:rgba(0,114,178,{share / top:.2f});"
             f"color:{'white' if share > top / 2 else 'inherit'}'>{100 * share:.0f}</td>"
             for share in shares
         )
-        rows.append(f"<tr><th>level {number}</th>{cells}</tr>")
+        rows.append(f"<tr><th>{level}</th>{cells}</tr>")
     return (
-        "<div class='cmsa-words'><table><caption>attention to words, %</caption>"
+        "<div class='cmsa-words'><table><caption>Fig. 4: attention to words, %</caption>"
         f"<tr><th></th>{head}</tr>{''.join(rows)}</table></div>"
     )
 
 
 def heat_picture(photo, heat):
-    """Draws a map `(H, W)` of 0..1 in cividis over the grey photo: `(H, W, 3)` uint8."""
+    """Draws a map `(H, W)` of 0..1 over the grey photo: `(H, W, 3)` uint8."""
     from matplotlib import colormaps
 
-    grey = photo.mean(axis=-1, keepdims=True)
-    coloured = 255 * colormaps["cividis"](heat)[..., :3]
+    grey = as_grey(photo)[..., None]
+    coloured = 255 * colormaps[MAP_COLOURS](heat)[..., :3]
     return (0.35 * grey + 0.65 * coloured).round().astype("uint8")
 
 

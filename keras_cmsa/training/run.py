@@ -13,9 +13,8 @@ from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.shards.read import only_table
 from keras_cmsa.data.sources import read_records
-from keras_cmsa.evaluation.drawing import write_figure
 from keras_cmsa.evaluation.evaluate import evaluate
-from keras_cmsa.evaluation.figures import examples_figure, write_figures
+from keras_cmsa.evaluation.figures import write_figures
 from keras_cmsa.evaluation.report import print_metrics
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
 from keras_cmsa.inference.predictor import Predictor
@@ -42,7 +41,6 @@ from keras_cmsa.training.pretraining import pretrain
 
 BACKBONE = "backbone.keras"
 PROFILE = "strict"
-EXAMPLES = 6  # expressions of each split that are drawn
 HELD_OUT = ("val", "testA", "testB", "testC", "test")
 PUBLISHED = {
     "dilated_resnet101": dilated_resnet101,
@@ -268,9 +266,6 @@ def report(run_dir, records):
     config["metrics"] = metrics_of(scores, PROFILE, config["starting_weights"])
     write_scores(run_dir, scores)
     write_config(run_dir, config)
-    for split, found in records.items():
-        stride = max(1, len(found) // EXAMPLES)
-        figure = examples_figure(predictor, found[::stride][:EXAMPLES])
-        write_figure(run_dir / f"examples_{split}.png", figure)
-        write_figures(run_dir, split, predictor, scores[split])
+    for split, found in scores.items():
+        write_figures(run_dir, split, predictor, found)
     print_metrics(config["metrics"], run_dir / CONFIG)

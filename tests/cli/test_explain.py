@@ -1,4 +1,4 @@
-"""`keras-cmsa explain`: the two figures of what a model looked at."""
+"""`keras-cmsa explain`: the figures of what a model answered, and why."""
 
 import numpy as np
 import pytest
@@ -38,53 +38,45 @@ def test_the_figures_are_those_of_the_explanations(
 
     out = tmp_path / "figures"
     assert run("explain", photo_path, *EXPRESSIONS, "--model", preset, "-o", out) == 0
-    assert capsys.readouterr().out == f"{out / 'words.png'}\n{out / 'places.png'}\n"
-    assert set(figures) == {"words.png", "places.png"}
+    assert capsys.readouterr().out == f"{out / 'explanation.png'}\n{out / 'paper.png'}\n"
+    assert set(figures) == {"explanation.png", "paper.png"}
     check_files(out, figures)
-    words, places = figures["words.png"].axes, figures["places.png"].axes
+    answers, paper = figures["explanation.png"].axes, figures["paper.png"].axes
     for i, wanted in enumerate(Explainer(predictor)(photo, list(EXPRESSIONS))):
-        image, matrix, last, found = words[4 * i : 4 * i + 4]
+        image, found, _, words = answers[4 * i : 4 * i + 4]
         assert image.get_title() == f"“{EXPRESSIONS[i]}”"
         np.testing.assert_array_equal(shown(image), photo)
-        np.testing.assert_allclose(shown(matrix), wanted.prediction.word_attention, atol=1e-6)
-        np.testing.assert_array_equal(shown(last), overlay(photo, wanted.last_level))
-        np.testing.assert_array_equal(shown(found), overlay(photo, wanted.prediction.mask))
+        np.testing.assert_array_equal(shown(found), overlay(photo, wanted.found))
         assert f"score {wanted.prediction.score:.2f}" in found.get_title()
-        np.testing.assert_array_equal(shown(places[3 * i]), overlay(photo, wanted.found))
+        bars = [bar.get_width() for bar in words.patches]
+        np.testing.assert_allclose(bars, [word.change for word in wanted.words], atol=1e-6)
+        _, matrix, last, _ = paper[4 * i : 4 * i + 4]
+        np.testing.assert_allclose(shown(matrix), wanted.prediction.word_attention, atol=1e-6)
+        np.testing.assert_array_equal(shown(last), overlay(photo, wanted.inside.last_level))
 
 
+@pytest.mark.parametrize("clear", [False, True])
 def test_ground_truth_and_a_model_of_the_last_level(
-    models_kept, preset, predictor, photo, photo_path, tmp_path, figures
+    models_kept, preset, predictor, photo, photo_path, tmp_path, figures, clear
 ):
-    from keras_cmsa.evaluation.drawing import TRUE, overlay
+    """The ground truth is white on black, or what is not clear."""
+    from keras_cmsa.evaluation.drawing import overlay
 
-    truth = np.zeros((31, 47), "uint8")
-    truth[:, :20] = 255
+    inside = np.zeros((31, 47), bool)
+    inside[:, :20] = True
+    truth = 255 * inside.astype("uint8")
+    if clear:
+        truth = np.dstack([np.full((31, 47, 3), 255, "uint8"), truth])
     Image.fromarray(truth).save(tmp_path / "true.png")
     asked = ["explain", photo_path, "red box", "--model", preset, "-o", tmp_path / "figures"]
     assert run(*asked, "--truth", tmp_path / "true.png", "--single-level", preset) == 0
-    _, _, last, found, true = figures["words.png"].axes[:5]
+    found = figures["explanation.png"].axes[1]
     mask = predictor(photo, "red box").mask
-    iou = np.sum(mask & (truth > 0)) / np.sum(mask | (truth > 0))
-    assert f"IoU {iou:.2f}" in found.get_title()
+    iou = np.sum(mask & inside) / np.sum(mask | inside)
+    assert f"IoU {iou:.2f}" in found.get_title() and len(found.collections) == 2
+    last = figures["paper.png"].axes[2]
     assert "the model cmsa" in last.get_title()
     np.testing.assert_array_equal(shown(last), overlay(photo, mask))
-    np.testing.assert_array_equal(shown(true), overlay(photo, truth > 0, TRUE))
-
-
-def test_ground_truth_that_is_clear_outside(
-    models_kept, preset, predictor, photo, photo_path, tmp_path, figures
-):
-    from keras_cmsa.evaluation.drawing import TRUE, overlay
-
-    truth = np.zeros((31, 47, 4), "uint8")
-    truth[..., :3] = 255
-    truth[:, :20, 3] = 255
-    Image.fromarray(truth).save(tmp_path / "true.png")
-    asked = ["explain", photo_path, "red box", "--model", preset, "-o", tmp_path / "figures"]
-    assert run(*asked, "--truth", tmp_path / "true.png") == 0
-    wanted = overlay(photo, truth[..., 3] > 0, TRUE)
-    np.testing.assert_array_equal(shown(figures["words.png"].axes[4]), wanted)
 
 
 def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path):

@@ -5,29 +5,60 @@ import pytest
 from PIL import Image
 
 from keras_cmsa.evaluation import drawing
+from keras_cmsa.evaluation.word_importance import WordImportance
 
 
 def test_overlay():
-    painted = drawing.overlay(
-        np.full((2, 2, 3), 100, "uint8"), np.eye(2, dtype=bool), (200, 0, 100), 0.5
-    )
+    painted = drawing.overlay(np.full((2, 2, 3), 100, "uint8"), np.eye(2, dtype=bool))
     assert painted.dtype == np.uint8
-    assert painted.tolist() == [
-        [[150, 50, 100], [75, 75, 75]],
-        [[75, 75, 75], [150, 50, 100]],
+    assert painted.tolist() == [  # the orange is (230, 159, 0)
+        [[165, 130, 50], [85, 85, 85]],
+        [[85, 85, 85], [165, 130, 50]],
     ]
+
+
+def test_an_outline_in_pixels_is_black_outside_and_white_inside():
+    image = np.full((9, 9, 3), 100, "uint8")
+    mask = np.zeros((9, 9), bool)
+    mask[2:7, 2:7] = True
+    painted = drawing.outlined_overlay(image, mask)
+    ring, inner = np.zeros((9, 9), bool), np.zeros((9, 9), bool)
+    ring[1:8, 1:8], inner[3:6, 3:6] = True, True
+    assert (painted[ring & ~mask] == 0).all() and (painted[mask & ~inner] == 255).all()
+    elsewhere = inner | ~ring
+    np.testing.assert_array_equal(painted[elsewhere], drawing.overlay(image, mask)[elsewhere])
+
+
+def test_a_probability_goes_from_the_grey_photo_to_orange():
+    image = np.full((1, 3, 3), (30, 60, 90), "uint8")
+    painted = drawing.probability_overlay(image, np.array([[0, 0.5, 1]]))
+    np.testing.assert_array_equal(painted[0, 0], [60, 60, 60])
+    np.testing.assert_allclose(painted[0, 2], 0.9 * np.array(drawing.FOUND) + 6, atol=1)
+    np.testing.assert_allclose(painted[0, 1], 0.45 * np.array(drawing.FOUND) + 33, atol=1)
 
 
 def test_a_mask_has_an_outline_where_it_has_an_edge():
     image = np.full((8, 8, 3), 100, "uint8")
-    for mask, lines in ((np.eye(8) > 0, 1), (np.zeros((8, 8)) > 0, 0), (np.ones((8, 8)) > 0, 0)):
+    some, none, every = np.eye(8) > 0, np.zeros((8, 8)) > 0, np.ones((8, 8)) > 0
+    for mask, truth, lines in (
+        (some, None, 1), (none, None, 0), (every, None, 0), (some, some, 2), (none, some, 1)
+    ):  # fmt: skip
         figure = drawing.grid(1, 1, (1,))
-        drawing.show_mask(figure.axes[0], image, mask, "title", drawing.TRUE)
+        drawing.show_found(figure.axes[0], image, mask, "title", truth)
         (picture,) = figure.axes[0].images
-        np.testing.assert_array_equal(
-            picture.get_array(), drawing.overlay(image, mask, drawing.TRUE)
-        )
+        np.testing.assert_array_equal(picture.get_array(), drawing.overlay(image, mask))
         assert len(figure.axes[0].collections) == lines
+
+
+def test_importance_is_a_bar_for_each_word_from_the_first_at_the_top():
+    words = [WordImportance("cheap", 0.25, 0.5), WordImportance("$box$", 1.0, 0.0)]
+    figure = drawing.grid(1, 1, (1,))
+    axis = figure.axes[0]
+    drawing.draw_importance(axis, words)
+    assert [bar.get_width() for bar in axis.patches] == [0.25, 1.0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["cheap", r"\$box\$"]
+    bottom, top = axis.get_ylim()
+    assert bottom > top and axis.get_xlim() == (0, 1)
 
 
 def test_iou():
@@ -36,13 +67,6 @@ def test_iou():
     one[0] = True
     other[0, :2] = other[1, 0] = True
     assert drawing.iou(one, other) == 2 / 5
-
-
-def test_a_heat_map_is_cut_at_its_99th_percentile():
-    heat = np.ones((20, 20))
-    heat[0, 0] = 1000
-    clipped = drawing.clipped_heat(heat)
-    assert clipped.max() == clipped.min() == 1
 
 
 @pytest.mark.parametrize("text", [r"the $\box$ on_the ^left $ {", "costs $5 to $9", "ünïcode “x”"])
@@ -93,12 +117,3 @@ def test_figures_are_whole_or_not_there(tmp_path, monkeypatch):
         drawing.write_figure(tmp_path / "figure.png", figure)
     assert (tmp_path / "figure.png").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["figure.png"]
-
-
-def test_peaked_attention_keeps_its_peak():
-    """Fewer than a hundredth of the positions have any: the percentile is 0 and divides nothing."""
-    heat = np.zeros((20, 20), "float32")
-    np.testing.assert_array_equal(drawing.clipped_heat(heat), heat)
-    heat[3, 4], heat[5, 6] = 0.5, 0.25
-    clipped = drawing.clipped_heat(heat)
-    assert clipped[3, 4] == 1 and clipped[5, 6] == 0.5 and clipped.sum() == 1.5

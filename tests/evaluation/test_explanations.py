@@ -42,13 +42,13 @@ def test_the_last_level_alone_and_the_strongest_channel(predictor, photo, profil
     for explanation, sentence in zip(explanations, SENTENCES, strict=True):
         fused, logits = level_logits(predictor, photo, sentence)
         last_level = to_mask(logits, SIZE, preprocessor, profile)
-        np.testing.assert_array_equal(explanation.last_level, last_level)
+        np.testing.assert_array_equal(explanation.inside.last_level, last_level)
         found = to_mask(explanation.prediction.logits, SIZE, preprocessor, profile)
         np.testing.assert_array_equal(explanation.found, found)
-        assert explanation.levels == ["Res3", "Res4", "Res5"]
+        assert explanation.inside.levels == ["Res3", "Res4", "Res5"]
         peaks = fused.reshape(-1, fused.shape[-1]).max(axis=0)
         strongest = fused[..., np.argmax(peaks)]
-        heat = explanation.strongest_channel
+        heat = explanation.inside.strongest_channel
         assert heat.shape == SIZE and heat.max() == 1
         top, left = np.unravel_index(np.argmax(heat), heat.shape)
         # The image fills rows 2 to 14 of the 16; each of the 2 x 2 cells covers 8.
@@ -58,19 +58,21 @@ def test_the_last_level_alone_and_the_strongest_channel(predictor, photo, profil
 
 def test_the_last_level_from_a_model_of_its_own(predictor, photo):
     for explanation in explained(predictor, photo, single_level=predictor):
-        np.testing.assert_array_equal(explanation.last_level, explanation.prediction.mask)
-        assert explanation.last_level_by == "the model cmsa"
+        np.testing.assert_array_equal(explanation.inside.last_level, explanation.prediction.mask)
+        assert explanation.inside.last_level_by == "the model cmsa"
 
 
-def test_a_system_without_such_parts(seeded):
-    from keras_cmsa.evaluation.explanations import can_explain, inner_model
+def test_a_system_without_such_parts(seeded, photo):
+    """It has an answer and words; there is nothing to compare a model of Res5 with."""
+    from keras_cmsa.evaluation.explanations import Explainer
+    from keras_cmsa.inference.predictor import Predictor
 
-    image = seeded.Input((16, 16, 3), name="image")
-    words = seeded.Input((None, 5), dtype="int32", name="words")
-    model = seeded.Model({"image": image, "words": words}, image, name="lstm")
-    assert not can_explain(model)
-    with pytest.raises(ValueError, match="Received: 'lstm'"):
-        inner_model(model)
+    model = tiny.model(levels=("res5",), fusion=lambda levels: levels[0], name="cmsa_w")
+    predictor = Predictor(model, tiny.preprocessor())
+    (explanation,) = Explainer(predictor)(photo, ["red box"])
+    assert explanation.inside is None and [w.word for w in explanation.words] == ["red", "box"]
+    with pytest.raises(ValueError, match="Received: 'cmsa_w'"):
+        Explainer(predictor, single_level=predictor)
 
 
 def test_the_strongest_channel_of_a_known_map():

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from keras_cmsa.evaluation.crf import MaskRule
-from keras_cmsa.evaluation.drawing import FOUND, TRUE, overlay
+from keras_cmsa.evaluation.drawing import overlay, probability_overlay
 from keras_cmsa.evaluation.scores import score_mask
 
 SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
@@ -39,47 +39,52 @@ def iou(one, other):
     return np.sum(one & other) / np.sum(one | other)
 
 
-def test_words_figure(photo, explanations):
-    from keras_cmsa.evaluation.figures import words_figure
+def test_explanations_figure(photo, explanations):
+    from keras_cmsa.evaluation.figures import explanations_figure
 
     truths = [np.broadcast_to(np.arange(32) < 16, (24, 32))] * 2
-    figure = words_figure([photo] * 2, explanations, truths)
+    figure = explanations_figure([photo] * 2, explanations, truths)
     for i, explanation in enumerate(explanations):
-        axes = figure.axes[5 * i : 5 * i + 5]
+        image, found, probable, words = figure.axes[4 * i : 4 * i + 4]
         prediction = explanation.prediction
-        np.testing.assert_array_equal(pictures(axes[0])[0], photo)
-        np.testing.assert_allclose(pictures(axes[1])[0], prediction.word_attention)
-        assert [t.get_text() for t in axes[1].get_xticklabels()] == prediction.tokens
-        assert [t.get_text() for t in axes[1].get_yticklabels()] == ["Res3", "Res4", "Res5"]
-        last_level = overlay(photo, explanation.last_level, FOUND)
-        np.testing.assert_array_equal(pictures(axes[2])[0], last_level)
-        assert "its part of the fusion" in axes[2].get_title()
+        np.testing.assert_array_equal(pictures(image)[0], photo)
+        assert image.get_title().replace("\\", "") == f"“{SENTENCES[i]}”"
         # The mask of the rule, and its IoU; that of the profile strict is another one.
-        found = overlay(photo, explanation.found, FOUND)
-        np.testing.assert_array_equal(pictures(axes[3])[0], found)
+        np.testing.assert_array_equal(pictures(found)[0], overlay(photo, explanation.found))
         assert np.any(explanation.found != prediction.mask)
-        assert f"IoU {iou(explanation.found, truths[i]):.2f}" in axes[3].get_title()
-        np.testing.assert_array_equal(pictures(axes[4])[0], overlay(photo, truths[i], TRUE))
-    without = words_figure([photo] * 2, explanations)
-    titles = [axis.get_title() for axis in without.axes]
-    assert "ground truth" not in titles and any("score" in t or "nothing" in t for t in titles)
+        assert found.get_title() == f"found, IoU {iou(explanation.found, truths[i]):.2f}"
+        painted = probability_overlay(photo, prediction.probabilities)
+        np.testing.assert_array_equal(pictures(probable)[0], painted)
+        assert [t.get_text() for t in words.get_yticklabels()] == prediction.tokens
+        assert [bar.get_width() for bar in words.patches] == [w.change for w in explanation.words]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["found", "ground truth"]
+    without = explanations_figure([photo] * 2, explanations)
+    assert [text.get_text() for text in without.legends[0].get_texts()] == ["found"]
+    titles = [axis.get_title() for axis in without.axes[1:8:4]]
+    assert all("score" in title or "nothing" in title for title in titles)
 
 
-def test_places_figure(photo, explanations):
-    from keras_cmsa.evaluation.figures import places_figure
+def test_paper_figure(photo, explanations):
+    from keras_cmsa.evaluation.figures import paper_figure
 
-    figure = places_figure(photo, explanations)
+    figure = paper_figure([photo] * 2, explanations)
     for i, explanation in enumerate(explanations):
-        axes = figure.axes[3 * i : 3 * i + 3]
-        assert axes[0].get_title().replace("\\", "") == f"“{SENTENCES[i]}”"
-        np.testing.assert_array_equal(pictures(axes[0])[0], overlay(photo, explanation.found))
-        grey, drawn = pictures(axes[1])
+        found, matrix, last, channel = figure.axes[4 * i : 4 * i + 4]
+        prediction, inside = explanation.prediction, explanation.inside
+        np.testing.assert_array_equal(pictures(found)[0], overlay(photo, explanation.found))
+        np.testing.assert_allclose(pictures(matrix)[0], prediction.word_attention)
+        assert [t.get_text() for t in matrix.get_xticklabels()] == prediction.tokens
+        assert [t.get_text() for t in matrix.get_yticklabels()] == [
+            "Res3",
+            "Res4",
+            "Res5",
+        ]
+        np.testing.assert_array_equal(pictures(last)[0], overlay(photo, inside.last_level))
+        assert "its part of the fusion" in last.get_title()
+        grey, drawn = pictures(channel)
         np.testing.assert_allclose(grey, photo.mean(axis=-1), rtol=1e-6)
-        np.testing.assert_array_equal(drawn, explanation.strongest_channel)
-        _, heat = pictures(axes[2])
-        true = explanation.prediction.heat_map()
-        assert np.argmax(true) in np.flatnonzero(heat == 1)
-        np.testing.assert_allclose(heat, np.minimum(true / np.percentile(true, 99), 1))
+        np.testing.assert_array_equal(drawn, inside.strongest_channel)
 
 
 RULES = [
@@ -109,19 +114,19 @@ def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule
         masks[record.ref_id] = mask
     figure = failures_figure(predictor, scores, rule, count=4)
     worst = sorted(scores, key=lambda s: (s.iou, -s.union))[:4]
-    assert len(figure.axes) == 12
+    assert len(figure.axes) == 8
     for i, score in enumerate(worst):
-        image, found, true = figure.axes[3 * i : 3 * i + 3]
+        image, found = figure.axes[2 * i : 2 * i + 2]
         pixels, mask = read_pixels(score.record)
         np.testing.assert_array_equal(pictures(image)[0], pixels)
         assert image.get_title() == f"“{score.record.expression}”"
         (drawn,) = pictures(found)
-        np.testing.assert_array_equal(drawn, overlay(pixels, masks[score.record.ref_id], FOUND))
-        # Read off the picture alone: the found pixels are those that are not merely darkened.
+        np.testing.assert_array_equal(drawn, overlay(pixels, masks[score.record.ref_id]))
+        # Read off the picture alone: the found pixels are those that are not merely darker.
         darkened = overlay(pixels, np.zeros(mask.shape, bool))
         seen = np.any(drawn != darkened, axis=-1)
-        assert found.get_title() == f"prediction, IoU {iou(seen, mask > 0):.2f}"
-        np.testing.assert_array_equal(pictures(true)[0], overlay(pixels, mask > 0, TRUE))
+        assert found.get_title() == f"found, IoU {iou(seen, mask > 0):.2f}"
+        assert len(found.collections) == 2  # the outlines of mask and ground truth
 
 
 def test_the_rules_give_different_pictures(predictor, records):
@@ -131,40 +136,10 @@ def test_the_rules_give_different_pictures(predictor, records):
 
     scores = [score_mask(record, record.mask() > 0) for record in records[:2]]
     drawn = {
-        b"".join(pictures(axis)[0].tobytes() for axis in figure.axes[1::3])
+        b"".join(pictures(axis)[0].tobytes() for axis in figure.axes[1::2])
         for figure in (failures_figure(predictor, scores, rule) for rule in RULES)
     }
     assert len(drawn) == len(RULES)
-
-
-@pytest.mark.parametrize("profile", ["strict", "tf_phrasecut"])
-def test_examples_show_what_evaluation_counts(predictor, records, profile):
-    from keras_cmsa.data.samples import read_pixels
-    from keras_cmsa.evaluation.evaluate import evaluate
-    from keras_cmsa.evaluation.figures import examples_figure
-
-    records = [*records[:2], replace(records[2], expression=r"the $\box$ on_the ^left $ {")]
-    figure = examples_figure(predictor, records, MaskRule(profile))
-    scores = evaluate(predictor.model, predictor.preprocessor, records, profile)
-    for i, score in enumerate(scores):
-        image, true, found, words = figure.axes[4 * i : 4 * i + 4]
-        pixels, mask = read_pixels(score.record)
-        np.testing.assert_array_equal(pictures(image)[0], pixels)
-        np.testing.assert_array_equal(pictures(true)[0], overlay(pixels, mask > 0, TRUE))
-        prediction = predictor(pixels, score.record.expression)
-        drawn = MaskRule(profile)(pixels, prediction.logits, predictor.preprocessor)
-        np.testing.assert_array_equal(pictures(found)[0], overlay(pixels, drawn, FOUND))
-        assert np.sum(drawn & (mask > 0)) == score.intersection
-        assert found.get_title() == f"prediction, IoU {score.iou:.2f}"
-        np.testing.assert_allclose(pictures(words)[0], prediction.word_attention)
-        np.testing.assert_allclose(prediction.word_attention.sum(axis=1), 1, atol=1e-5)
-
-
-def test_examples_of_a_system_without_attention(predictor, records, monkeypatch):
-    from keras_cmsa.evaluation.figures import examples_figure
-
-    monkeypatch.setattr(type(predictor), "levels", [])
-    assert len(examples_figure(predictor, records[:2]).axes) == 6
 
 
 def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch):
@@ -179,21 +154,23 @@ def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch)
     drawn = {}
     write = figures.write_figure
     monkeypatch.setattr(
-        figures, "write_figure", lambda path, f: drawn.update({path.name: f}) or write(path, f)
+        figures,
+        "write_figure",
+        lambda path, f: drawn.update({path.name: f}) or write(path, f),
     )
-    figures.write_figures(tmp_path, "val", predictor, scores, rule, failures=2, examples=3)
-    assert set(drawn) == {f"{kind}_val.png" for kind in ("failures", "words", "places")}
+    figures.write_figures(tmp_path, "val", predictor, scores, rule, failures=3, examples=3)
+    assert set(drawn) == {f"{kind}_val.png" for kind in ("failures", "examples", "paper")}
     assert all((tmp_path / name).stat().st_size > 10_000 for name in drawn)
-    assert len(drawn["failures_val.png"].axes) == 6
-    axes = drawn["words_val.png"].axes[:15]
-    assert [axis.get_title() for axis in axes[::5]] == [
+    assert len(drawn["failures_val.png"].axes) == 8  # two a row, the last empty
+    axes = drawn["examples_val.png"].axes[:12]
+    assert [axis.get_title() for axis in axes[::4]] == [
         f"“{records[i].expression}”" for i in (0, 2, 4)
     ]
-    for axis, i in zip(axes[3::5], (0, 2, 4)):
+    for axis, i in zip(axes[1::4], (0, 2, 4)):
         pixels, _ = read_pixels(records[i])
         logits = predictor(pixels, records[i].expression).logits
         mask = rule(pixels, logits, predictor.preprocessor)
-        np.testing.assert_array_equal(pictures(axis)[0], overlay(pixels, mask, FOUND))
+        np.testing.assert_array_equal(pictures(axis)[0], overlay(pixels, mask))
         assert f"IoU {scores[i].iou:.2f}" in axis.get_title()
-    titles = [axis.get_title() for axis in drawn["places_val.png"].axes[:6:3]]
+    titles = [axis.get_title() for axis in drawn["paper_val.png"].axes[:8:4]]
     assert titles == [f"“{records[i].expression}”" for i in (3, 4)]

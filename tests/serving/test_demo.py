@@ -125,7 +125,7 @@ def drawn(page, kind):
 @pytest.mark.slow
 @needs_browser
 def test_upload_type_and_see_the_predictors_masks(page, predictor, tmp_path):
-    from keras_cmsa.evaluation.drawing import overlay
+    from keras_cmsa.evaluation.drawing import outlined_overlay
 
     pixels = photo()
     Image.fromarray(pixels).save(tmp_path / "photo.png")
@@ -134,15 +134,19 @@ def test_upload_type_and_see_the_predictors_masks(page, predictor, tmp_path):
     page.click("#find")
     masks = drawn(page, "mask")
     expected = predictor(pixels, SENTENCES)
-    assert len(masks) == len(drawn(page, "heat")) == 2
+    assert len(masks) == len(drawn(page, "probability")) == 2
     assert any(0 < prediction.mask.mean() < 1 for prediction in expected)
     for picture, prediction in zip(masks, expected):
-        np.testing.assert_array_equal(picture, overlay(pixels, prediction.mask))
+        np.testing.assert_array_equal(picture, outlined_overlay(pixels, prediction.mask))
     # Written as text, not run as markup.
     assert page.locator("#answers h3").all_text_contents() == SENTENCES
     assert page.locator("#answers h3 b").count() == 0
-    words = page.locator("#answers table").first.locator("tr").first.locator("th")
-    assert words.all_text_contents() == ["", *expected[0].tokens]
+    words = page.locator("#answers table.importance").first.locator("th")
+    assert words.all_text_contents() == expected[0].tokens
+    assert page.locator("#answers details").count() == 2  # Figs. 4 and 5, when asked for
+    assert not page.locator("#answers img.channel").first.is_visible()
+    page.locator("#answers summary").first.click()
+    assert page.locator("#answers img.channel").first.is_visible()
 
 
 @pytest.mark.slow

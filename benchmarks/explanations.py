@@ -1,0 +1,187 @@
+"""Whether the importance of words names the word that counts, and what an explanation costs.
+
+    python benchmarks/explanations.py --model runs/demo         words of RefShapes; the paper's sizes
+    python benchmarks/explanations.py                           the cost alone, random weights
+
+RefShapes know what each expression needs: in "red striped circle", "red" is the one word that
+counts if the image has other striped circles, but no other red circle and no other red striped
+thing. Such expressions are asked of a trained model, and its most important word is compared.
+The cost is the time of `Explainer` on one sentence against `Predictor`, on an image that neither has
+seen. benchmarks/README.md says how it is measured.
+"""
+
+import itertools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import cyclopts
+import keras
+import measure
+import numpy as np
+from model import build
+from predictor import draw_preprocessor, draw_sentences
+from rich.console import Console
+from rich.progress import track
+
+from keras_cmsa.data.ref_shapes.meaning import Judge, Noun
+from keras_cmsa.data.ref_shapes.things import COLOURS, SHAPES
+from keras_cmsa.data.ref_shapes.wording import SYNONYMS
+from keras_cmsa.data.sources import read_records
+from keras_cmsa.evaluation.explanations import Explainer
+from keras_cmsa.evaluation.word_importance import explain_words
+from keras_cmsa.inference.predictor import Predictor
+
+SIZES, TEXTURES = ("big", "small"), ("plain", "striped", "dotted", "checkered")
+VALUES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "texture": TEXTURES}
+# {word: (attribute, value)}; of "with stripes" the last word.
+MEANINGS = {
+    wording.split()[-1]: (attribute, value)
+    for attribute, values in VALUES.items()
+    for value in values
+    for wording in (value, *SYNONYMS.get(value, ()))
+}
+FILLERS = {"the", "a", "one", "thing", "shape", "object", "with"}
+TARGETS = {"hinge_ranks_first": (">=", 0.85), "explanation_per_prediction": ("<=", 2.0)}
+
+
+@cyclopts.Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    model
+        A model that was trained on RefShapes. Without it only the cost is measured.
+    data_dir
+        RefShapes, as `keras-cmsa synthesize` or a training left them.
+    split
+        The split to take expressions from.
+    image_size
+        Side of the network's square input in pixels, for the cost.
+    length
+        Words of the sentence, for the cost.
+    repeats
+        Timed rounds.
+    small
+        Measure the cost of the recipes' small model instead of the paper's.
+    """
+
+    model: str | None = None
+    data_dir: Path = Path("data/ref_shapes")
+    split: str = "val"
+    image_size: int = 320
+    length: int = 12
+    repeats: int = 5
+    small: bool = False
+
+
+USUAL = Options()
+
+
+def hinges(records, annotations):
+    """Expressions that hinge on one word.
+
+    Args:
+        records: list of `Record` of RefShapes.
+        annotations: list of COCO's annotations of RefShapes.
+
+    Yields:
+        `(record, place)`: the place among the words of the only one without which the expression
+        would no longer refer to one thing.
+    """
+    by_image = {
+        image: list(found)
+        for image, found in itertools.groupby(annotations, lambda a: a["image_id"])
+    }
+    for record in records:
+        words = record.expression.split()
+        if not set(words) <= FILLERS | set(MEANINGS):
+            continue
+        of_image = [a for a in by_image[record.image_id] if "attributes" in a]
+        things = [SimpleNamespace(**annotation["attributes"]) for annotation in of_image]
+        judge = Judge(SimpleNamespace(things=things, regions=[], hiding=set()))
+        needed = [
+            place
+            for place, word in enumerate(words)
+            if word in MEANINGS and refers_to(judge, words[:place] + words[place + 1 :]) is None
+        ]
+        one = refers_to(judge, words)
+        if one is not None and len(needed) == 1:
+            assert of_image[one]["segmentation"] == record.segmentation, record.describe()
+            yield record, needed[0]
+
+
+def refers_to(judge, words):
+    """The only thing that some words describe, or None."""
+    return judge.noun(Noun(**dict(MEANINGS[word] for word in words if word in MEANINGS))).the_one()
+
+
+def rank_hinges(predictor, found):
+    """How often the hinge ranks first, and how often a word drawn at random would."""
+    first, chance = [], []
+    for record, place in track(found, "asking"):
+        (ids,) = predictor.encode([record.expression])
+        _, words = explain_words(predictor, record.image(), record.expression, ids)
+        first.append(np.argmax([word.change for word in words]) == place)
+        chance.append(1 / len(words))
+    shares = {"first": float(np.mean(first)), "chance": float(np.mean(chance))}
+    return {"expressions": len(found), **shares}
+
+
+def measure_cost(options):
+    """Timings of an explanation and of a prediction."""
+    keras.utils.set_random_seed(0)
+    model, _ = build(options.image_size, options.small)
+    predictor = Predictor(model, draw_preprocessor(model))
+    (sentence,) = draw_sentences(predictor.preprocessor.vocabulary, 1, options.length)
+    explain, rng = Explainer(predictor), np.random.default_rng(1)
+
+    def photo():
+        return rng.integers(0, 256, (480, 640, 3)).astype("uint8")
+
+    def predicted():
+        predictor(photo(), sentence)
+        return keras.ops.zeros(1)  # all is computed by now; `interleaved` waits for a tensor
+
+    def explained():
+        explain(photo(), [sentence])
+        return keras.ops.zeros(1)
+
+    calls = {"prediction": predicted, "explanation": explained}
+    return measure.summary(measure.interleaved(calls, options.repeats), "prediction")
+
+
+def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/explanations.json")):
+    """Measure explanations; print and write JSON.
+
+    Parameters
+    ----------
+    output
+        The JSON file.
+    """
+    console, values = Console(), {}
+    settings = asdict(options) | {"data_dir": str(options.data_dir)}
+    results = {"environment": measure.environment(), "settings": settings}
+    if options.model:
+        instances = json.loads((options.data_dir / "refcoco/instances.json").read_text())
+        records = read_records(options.data_dir, splits=[options.split])[options.split]
+        found = list(hinges(records, instances["annotations"]))
+        results["hinges"] = rank_hinges(Predictor.from_preset(options.model), found)
+        values["hinge_ranks_first"] = results["hinges"]["first"]
+        console.print(
+            "{expressions} expressions; by chance {chance:.2f}".format(**results["hinges"])
+        )
+    results["timings"] = measure_cost(options)
+    values["explanation_per_prediction"] = results["timings"][1]["ratio"]
+    results["targets"] = measure.check_targets(values, TARGETS)
+    title = f"An explanation of {options.length} words"
+    console.print(measure.timing_table(title, results["timings"]))
+    console.print(measure.target_table(results["targets"]))
+    measure.write_json(output, results)
+
+
+if __name__ == "__main__":
+    cyclopts.run(main)

@@ -1,0 +1,82 @@
+"""The importance of each word: what changes in the answer if the word is left out."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_cmsa.inference.masks import probabilities, to_mask
+from keras_cmsa.preprocessing.fitting import placement
+from keras_cmsa.preprocessing.text import JOINER
+
+
+class WordImportance(NamedTuple):
+    """What leaving out one word of an expression does.
+
+    Attributes:
+        word: the word, as the model saw it.
+        change: 1 minus the sum over pixels of the smaller probability over the sum of the larger
+            one, with and without the word: 0 where nothing changes, 1 where nothing stays. It is
+            the IoU of the two answers without a threshold.
+        iou: IoU of the two masks by the rule of the profile `strict`; 1 where both are empty.
+    """
+
+    word: str
+    change: float
+    iou: float
+
+
+def explain_words(predictor, pixels, expression, ids):
+    """The answer to an expression and the importance of each of its words.
+
+    All sentences, the whole one and one without each word, go through the model together. The
+    answers are compared at the network's size. They are the model's own, so a word that has no
+    importance here has none for the model, in any system.
+
+    Args:
+        predictor: `Predictor`.
+        pixels: `(H, W, 3)` uint8.
+        expression: `str`.
+        ids: its word ids `(N,)` int32, as `predictor.encode` gives them.
+
+    Returns:
+        The outputs of the model for the whole expression, see `Predictor.outputs`, and a list of
+        `WordImportance`, in the order of the words.
+    """
+    preprocessor = predictor.preprocessor
+    words, places = words_of(preprocessor.vocabulary.tokens(expression))
+    sentences = np.stack([ids, *(without(ids, of_word) for of_word in places)])
+    outputs = predictor.outputs(pixels, sentences)
+    logits = [of_sentence["logits"][..., 0] for of_sentence in outputs]
+    *size, _, _ = placement(*pixels.shape[:2], preprocessor.image_size, preprocessor.resizing)
+    found = [probabilities(x, size, preprocessor) for x in logits]
+    masks = [to_mask(x, size, preprocessor) for x in logits]
+    importance = [
+        WordImportance(word, 1 - overlap(found[0], found[i]), overlap(masks[0], masks[i]))
+        for i, word in enumerate(words, 1)
+    ]
+    return outputs[0], importance
+
+
+def words_of(tokens):
+    """The words that tokens make and the places of each one's tokens; pieces make one word."""
+    words, places = [], []
+    for place, token in enumerate(tokens):
+        if token.startswith(JOINER) and words:
+            words[-1] += token.removeprefix(JOINER)
+            places[-1].append(place)
+        else:
+            words.append(token)
+            places.append([place])
+    return words, places
+
+
+def without(ids, places):
+    """Word ids `(N,)` without those at some places; the others move up."""
+    kept = np.delete(ids, places)
+    return np.pad(kept, (0, len(ids) - len(kept)))
+
+
+def overlap(one, other):
+    """Sum of the smaller over sum of the larger values, the IoU of masks; 1 where both are 0."""
+    union = float(np.maximum(one, other).sum())
+    return float(np.minimum(one, other).sum()) / union if union else 1.0
