@@ -96,9 +96,13 @@ def self_gated(levels):
     """The paper's own control (Sec. 4.3): the sum of m^i X^i, each level gated by itself alone.
 
     m^i is that of `GatedMultiLevelFusion`, "directly multiplied by its own features".
+
+    Chosen: a ReLU on X^i, as in `single_level` and the authors' code. All other fusions have a
+    step between X^i and the score that is not linear; here there would only be the gate.
     """
     gated = []
     for number, x in enumerate(levels, 1):
+        x = layers.ReLU(name=f"relu_{number}")(x)
         memory = layers.Conv2D(
             1,
             3,

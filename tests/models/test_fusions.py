@@ -37,7 +37,8 @@ def test_single_level(seeded, rng):
 
 
 def test_self_gated_fusion(seeded, rng):
-    x, value, weights = fused(seeded, rng, self_gated)
+    levels, value, weights = fused(seeded, rng, self_gated)
+    x = [np.maximum(0, level) for level in levels]
     m = [literal.sigmoid(convolved(x[i], weights, f"memory_gate_{i + 1}")) for i in range(3)]
     assert [gate.shape for gate in m] == [(3, 3, 1)] * 3
     tiny.assert_near(value, sum(m[i] * x[i] for i in range(3)))
