@@ -33,7 +33,7 @@ from keras_cmsa.utils.silence import import_keras
 # For two CPU cores: the recipes' small model, with a shorter training. All systems have one backbone,
 # as the paper's have: it learns the classes of the training images' objects and then stays as it is.
 BUDGET = {
-    "steps": 2400,
+    "steps": 4800,
     "steps_per_round": 1200,
     "learning_rate": 3e-3,
     "batch_size": 8,

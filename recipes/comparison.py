@@ -9,6 +9,8 @@ from costs import measure_costs
 from tables import ALL, SETTINGS, write_table
 
 from keras_cmsa.data.leakage import TRAINED_ON
+from keras_cmsa.evaluation.attention import attention_report, learnt_attentions
+from keras_cmsa.evaluation.controls import evaluate_controls, summarize_controls
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
 from keras_cmsa.inference.preset import CONFIG, load_preset, read_config, write_config
@@ -35,7 +37,7 @@ def compare(shared, own, tables, seeds):
     splits = held_out(shared, data.records)
     shared = replace(shared, max_words=longest(shared, data.records[shared.train_on]))
     keep_budget(shared, data)
-    if shared.pretrain_steps:
+    if shared.pretrain_steps and not (Path(shared.run_dir) / run.BACKBONE).exists():
         keras.utils.set_random_seed(0)
         run.make_backbone(shared, data, data.records[shared.train_on])
     # Seed by seed, so that a comparison that is cut short has every system in it.
@@ -105,17 +107,31 @@ def train_and_evaluate(shared, data, splits):
         settings = replace(settings, pretrain_steps=0, backbone_weights=backbone)
     keras.utils.clear_session()
     run.train_system(settings, data, resume=True, verbose=2)
-    report(run_dir, splits, run.starting_weights(shared))
+    report(run_dir, splits, settings.validate_on, run.starting_weights(shared))
 
 
-def report(run_dir, splits, start):
-    """Evaluates the best model of a run; its `config.json` gets the results, which tables read."""
+def report(run_dir, splits, measured_on, start):
+    """Evaluates the best model of a run; its `config.json` gets the results, which tables read.
+
+    Args:
+        run_dir: `Path` of the run.
+        splits: to evaluate, `{split: [Record, ...]}`.
+        measured_on: the split on which the attention is measured.
+        start: the starting weights, in words.
+    """
     model, preprocessor, config = load_preset(run_dir)
     scores = {
         split: evaluate(model, preprocessor, found, run.PROFILE) for split, found in splits.items()
     }
     write_scores(run_dir, scores)
     scores[ALL] = [score for found in scores.values() for score in found]
+    everything = [record for found in splits.values() for record in found]
+    controls = evaluate_controls(model, preprocessor, everything, scores[ALL], run.PROFILE)
+    config["controls"] = summarize_controls(controls, run.PROFILE)
+    if learnt_attentions(model):
+        config["attention"] = attention_report(
+            model, preprocessor, splits[measured_on], run.PROFILE
+        )
     config["starting_weights"] = start
     config["costs"] = measure_costs(model, run_dir)
     config["metrics"] = metrics_of(scores, run.PROFILE, start)

@@ -84,6 +84,9 @@ def summarize_runs(configs, split):
     for kind in metrics["kinds"][ALL]:
         ious = [100 * config["metrics"]["kinds"][ALL][kind]["overall_iou"] for config in configs]
         summary[f"iou: {kind}"] = mean(ious)
+    for control in configs[0]["controls"]:
+        ious = [100 * config["controls"][control]["control"]["overall_iou"] for config in configs]
+        summary[f"control: {control}"] = mean(ious)
     costs = [config["costs"] for config in configs]
     summary |= {name: costs[0][name] for name in ("parameters", "multiply_adds")}
     return summary | {"milliseconds": mean(cost["milliseconds"] for cost in costs)}
@@ -91,7 +94,7 @@ def summarize_runs(configs, split):
 
 def as_markdown(summaries, title, settings):
     """The table with what it means above it."""
-    others = [key for key in summaries[0] if key.startswith(("iou on ", "iou: "))]
+    others = [key for key in summaries[0] if key.startswith(("iou on ", "iou: ", "control: "))]
     measures = [*MEASURES, *others]
     head = ["", "system", "overall IoU", *(m.replace("_iou", " IoU") for m in measures)]
     head += ["M parameters", "G multiply-adds", "ms per image", "paper: IoU on UNC val"]
@@ -99,7 +102,7 @@ def as_markdown(summaries, title, settings):
         f"{title}. " + ", ".join(f"{name} {settings[name]}" for name in NAMED),
         "",
         "IoU and precision in %; with several seeds the mean, and from the lowest to the highest.",
-        f"A kind's overall IoU (iou: ...) is over all held-out splits; the rest is on "
+        f"A kind's overall IoU (iou: ...) and the controls are over all held-out splits; the rest is on "
         f"{settings['validate_on']} unless another split is named.",
         "Multiply-adds, and the median time on the machine of the run, for one image.",
         "The paper's numbers are of other data, sizes and starting weights, and with DenseCRF.",

@@ -156,7 +156,7 @@ def test_the_budget_is_that_of_the_results_page(recipes):
 
     small = ablations.shared_settings(paper_size=False, given={})
     assert (small.image_size, small.word_dim, small.batch_size) == (112, 64, 8)
-    assert (small.steps, small.learning_rate, small.pretrain_steps) == (2400, 3e-3, 1000)
+    assert (small.steps, small.learning_rate, small.pretrain_steps) == (4800, 3e-3, 1000)
     assert small.freeze_backbone and small.dice_weight == 1
     paper = ablations.shared_settings(paper_size=True, given={"steps": 5})
     assert (paper.image_size, paper.steps, paper.backbone) == (320, 5, "dilated_resnet101")
@@ -186,5 +186,5 @@ def test_systems_that_were_published_on_another_backbone_get_it(recipes, shared,
 def test_help_has_every_shared_setting(page, capsys):
     assert page("ablations", help=True) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "[default: 2400; paper size: 100000]" in text
+    assert "[default: 4800; paper size: 100000]" in text
     assert "--exclude-images-of" in text and "--seed " not in text

@@ -34,6 +34,7 @@ def write_run(folder, overall, milliseconds):
             },
             "kinds": {"all held out": {"order": {**numbers, "overall_iou": overall / 4}}},
         },
+        "controls": {"no words": {"control": {**numbers, "overall_iou": overall / 5}}},
         "costs": {"parameters": 2_500_000, "multiply_adds": None, "milliseconds": milliseconds},
     }
     folder.mkdir(parents=True)
@@ -58,6 +59,7 @@ def test_a_table_has_the_means_of_the_runs_beside_the_papers_numbers(tables, tmp
     found = [float(rmi[key]) for key in ("overall_iou", "lowest", "highest", "milliseconds")]
     assert found == pytest.approx([55, 50, 60, 4])
     found = [float(rmi[key]) for key in ("iou on testA", "iou: order", "prec@0.7", "mean_iou")]
+    assert float(rmi["control: no words"]) == pytest.approx(11)
     assert found == pytest.approx([27.5, 13.75, 20, 40])
     assert (rmi["paper_iou_unc_val"], kwa["paper_iou_unc_val"]) == ("45.18", "")
     text = (tmp_path / "table_1.md").read_text()

@@ -1,0 +1,126 @@
+"""What would make the attention matter more: CMSA with one thing changed at a time.
+
+    python recipes/attention_trials.py --seeds 3
+    python recipes/attention_trials.py --trials cmsa cmsa_relu --seeds 3 --steps 9600
+
+Each trial changes one thing that the paper leaves open, or a number that its features make likely to
+matter. All settings but these are those of ablations.py; docs/results.md has the outcome.
+"""
+
+import functools
+import sys
+from dataclasses import replace
+from typing import Annotated
+
+import cyclopts
+import numpy as np
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from keras_cmsa.utils import command_line
+from keras_cmsa.utils.silence import import_keras
+
+RUN_DIR = "runs/attention_trials"
+WIDTH = 256  # of query, key and value in the trial `cmsa_wide`; 64 in the others
+
+
+def with_kernels(build, change):
+    """A builder whose attention kernels begin otherwise.
+
+    Args:
+        build: such as `build_cmsa`.
+        change: function from the name and the value of a weight of the attention, and the number of
+            channels of its visual part, to another value.
+    """
+
+    @functools.wraps(build)
+    def build_changed(*args, **sizes):
+        from keras_cmsa.models.cmsa import attention_layers
+
+        model = build(*args, **sizes)
+        for layer in attention_layers(model):
+            visual = layer.input[0].shape[-1] - 8
+            for weight in layer.weights:
+                weight.assign(change(weight.name, np.array(weight.numpy()), visual))
+        return model
+
+    return build_changed
+
+
+def larger_scores(name, value, visual):
+    """Query and key three times larger, so that scores are nine times."""
+    return value * 3 if name in ("query_kernel", "key_kernel") else value
+
+
+def smaller_coordinates(name, value, visual):
+    """The coordinates, of length 2.4 at a corner, weigh as the visual part, of length 1."""
+    if name.endswith("kernel") and name != "output_kernel":
+        value[visual : visual + 8] /= 2.4
+    return value
+
+
+def trials():
+    """`{name: builder}`; "cmsa" is the published network."""
+    from keras import layers
+
+    from keras_cmsa.models.cmsa import build_cmsa, gated_multi_level
+
+    def after_relu(levels):
+        return gated_multi_level(
+            [layers.ReLU(name=f"relu_{i}")(x) for i, x in enumerate(levels, 1)]
+        )
+
+    return {
+        "cmsa": build_cmsa,
+        "cmsa_relu": functools.partial(build_cmsa, fusion=after_relu),
+        "cmsa_scores": with_kernels(build_cmsa, larger_scores),
+        "cmsa_coordinates": with_kernels(build_cmsa, smaller_coordinates),
+        "cmsa_wide": build_cmsa,
+    }
+
+
+def main(
+    *,
+    trials_: Annotated[
+        list[str] | None, Parameter(name="--trials", consume_multiple=True, negative=())
+    ] = None,
+    seeds: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    steps: Annotated[int, Parameter(validator=Number(gte=1))] = 2400,
+    run_dir: str = RUN_DIR,
+):
+    """Train the trials and write a table of them.
+
+    Parameters
+    ----------
+    trials_
+        Names of some of them: cmsa (the published network), cmsa_relu (a ReLU on X^i), cmsa_scores
+        (query and key kernels three times larger), cmsa_coordinates (kernels of the coordinates
+        smaller), cmsa_wide (attention of width 256). All, unless given.
+    seeds
+        Train each this often, with the seeds 0, 1, ...
+    steps
+        Batches of 8 expressions.
+    run_dir
+        Folder of the runs.
+    """
+    import_keras()
+    from ablations import shared_settings
+    from comparison import compare
+
+    from keras_cmsa.models.systems import SYSTEMS
+
+    there = trials()
+    if unknown := set(trials_ or ()) - set(there):
+        raise ValueError(f"--trials must be among {sorted(there)}. Received: {sorted(unknown)}")
+    # For this process, the trials are systems.
+    SYSTEMS.update(there)
+    given = {"run_dir": run_dir, "steps": steps}
+    shared = replace(shared_settings(paper_size=False, given=given), **given)
+    rows = {name: name for name in trials_ or there}
+    compare(shared, {"cmsa_wide": {"attention_dim": WIDTH}}, {"trials": rows}, seeds)
+
+
+if __name__ == "__main__":
+    app = cyclopts.App()
+    app.default(main)
+    command_line.run(app, sys.argv[1:], sys.argv[0])
