@@ -162,7 +162,7 @@ def test_the_budget_is_that_of_the_results_page(recipes):
     assert (paper.image_size, paper.steps, paper.backbone) == (320, 5, "dilated_resnet101")
     assert not paper.freeze_backbone
     other = ablations.shared_settings(paper_size=False, given={"data_dir": "x"})
-    assert (other.pretrain_steps, other.freeze_backbone, other.steps) == (0, False, 2400)
+    assert (other.pretrain_steps, other.freeze_backbone, other.steps) == (0, False, 4800)
 
 
 def test_systems_that_were_published_on_another_backbone_get_it(recipes, shared, monkeypatch):
