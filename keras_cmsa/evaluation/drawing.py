@@ -120,8 +120,8 @@ def add_legend(figure, truth=False):
 
 
 def add_bar(figure, axes, colours):
-    """A colour bar from 0 to 1 beside a column of pictures."""
-    figure.colorbar(ScalarMappable(cmap=colours), ax=axes, shrink=0.6, ticks=(0, 1))
+    """A colour bar from 0 to 1, as high as a picture, beside a column of them."""
+    figure.colorbar(ScalarMappable(cmap=colours), ax=axes, shrink=0.7 / len(axes), ticks=(0, 1))
 
 
 def draw_importance(axis, words):
