@@ -28,7 +28,7 @@ from rich.table import Table
 
 from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.layers.ops import word_shares
-from keras_cmsa.layers.pair_attention import attend
+from keras_cmsa.layers.pair_attention import attend, rows_at_once
 
 STRIDE = 8  # image pixels per position
 SMALL_SIDE = 10  # of the map on which float64 has memory for the literal form
@@ -67,8 +67,6 @@ class Options:
         Numbers of words to time at this side.
     growth_sides
         Sides of the image in pixels, 8 per position.
-    query_chunk
-        Rows per chunk where the sides are timed with chunks.
     memory
         Also measure memory, each number in a process of its own. Linux.
     """
@@ -82,7 +80,6 @@ class Options:
     growth_repeats: int = 3
     growth_words: tuple[int, ...] = (1, 5, 10, 20, 40)
     growth_sides: tuple[int, ...] = (160, 320, 480, 640)
-    query_chunk: int = 400
     memory: bool = True
 
 
@@ -99,7 +96,7 @@ class Case:
         words: words N.
         width: of query, key and value, d.
         backward: also take the gradient by every part.
-        query_chunk: as in `CrossModalSelfAttention`; for the factorised form.
+        query_chunk: positions per chunk, for the factorised form.
         scores: standard deviation of the scores.
     """
 
@@ -387,8 +384,7 @@ def measure_all(options):
     by_side = [
         replace(usual, side=pixels // STRIDE, query_chunk=chunk)
         for pixels in options.growth_sides
-        for chunk in (None, options.query_chunk)
-        if chunk is None or chunk < (pixels // STRIDE) ** 2
+        for chunk in dict.fromkeys((None, rows_at_once((pixels // STRIDE) ** 2)))
     ]
     results = {
         "environment": measure.environment(),

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_cmsa.layers.ops import word_shares
-from keras_cmsa.layers.pair_attention import attend
+from keras_cmsa.layers.pair_attention import attend, rows_at_once
 
 MODES = ("none", "word", "pixel", "pair", "full")
 
@@ -39,7 +39,9 @@ class CrossModalSelfAttention(keras.layers.Layer):
             differ in both; `"none"` none, so that step 3 is the mean of f_pn. The softmax runs
             over what is kept. With one word or one position, `"pair"` keeps none: vhat is 0.
         query_chunk: number of positions p per chunk. Each chunk is recomputed in the backward pass,
-            so that memory grows with P instead of its square. `None`: all positions at once.
+            so that memory grows with P instead of its square. `"auto"`: all positions at once while
+            their P * P scores take 16 MB for a sentence at most (up to 2,048 positions, images of
+            360 x 360), else chunks of that size. `None`: always all at once.
 
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
@@ -65,7 +67,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
     """
 
     def __init__(
-        self, attention_dim=512, output_dim=None, attention="full", query_chunk=None, **kwargs
+        self, attention_dim=512, output_dim=None, attention="full", query_chunk="auto", **kwargs
     ):
         super().__init__(**kwargs)
         # TensorFlow's XLA cannot differentiate the loop in `word_by_word`; JAX's can. By default
@@ -73,8 +75,13 @@ class CrossModalSelfAttention(keras.layers.Layer):
         self.supports_jit = keras.backend.backend() != "tensorflow"
         if attention not in MODES:
             raise ValueError(f"attention must be one of {MODES}. Received: attention={attention!r}")
-        if query_chunk is not None and query_chunk < 1:
-            raise ValueError(f"query_chunk must be positive. Received: query_chunk={query_chunk}")
+        if query_chunk not in (None, "auto") and not (
+            isinstance(query_chunk, int) and query_chunk > 0
+        ):
+            raise ValueError(
+                'query_chunk must be "auto", a positive integer or None. '
+                f"Received: query_chunk={query_chunk!r}"
+            )
         self.attention_dim = attention_dim
         self.output_dim = output_dim
         self.attention = attention
@@ -121,7 +128,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
                 self._values(flat, words),
                 share,
                 self.attention,
-                self.query_chunk,
+                rows_at_once(height * width) if self.query_chunk == "auto" else self.query_chunk,
             )
             if not self.output_dim:
                 attended = ops.matmul(attended, self.output_kernel)

@@ -14,6 +14,14 @@ from keras_cmsa.layers.ops import MASKED, matmul_transposed, softmax
 # A smaller partition sum is not precise in float32: its largest terms come near the smallest normal
 # number, 1e-38, and its squared inverse, in the gradient, comes near the largest.
 SMALLEST_PARTITION = 1e-15
+# Scores of rows by positions that are held at once for a sentence: 16 MB of them.
+MOST_SCORES = 2**22
+
+
+def rows_at_once(positions):
+    """Positions p per chunk whose scores fit `MOST_SCORES`, in chunks of one size; None for all."""
+    chunks = -(-(positions**2) // MOST_SCORES)
+    return None if chunks == 1 else -(-positions // chunks)
 
 
 def attend(query, key, value, share, attention="full", query_chunk=None):
@@ -25,7 +33,8 @@ def attend(query, key, value, share, attention="full", query_chunk=None):
             to the pair that is attended to.
         value: likewise the parts `(B, P, F)` and `(B, K, N, F)` of v_pn.
         share: `(B, K, N)` float32, see `word_shares`.
-        attention, query_chunk: see `CrossModalSelfAttention`; not `"none"`.
+        attention: see `CrossModalSelfAttention`; not `"none"`.
+        query_chunk: positions p per chunk, each recomputed in the backward pass; `None`: all.
 
     Returns:
         `(B, K, P, F)` in the dtype of `value`; word attention `(B, K, N)`; position attention

@@ -32,7 +32,7 @@ def build_cmsa(
     fusion_dim=500,
     attention="full",
     word_positions=False,
-    query_chunk=None,
+    query_chunk="auto",
     sentence_vector=False,
     levels=LEVELS,
     fusion=gated_multi_level,
@@ -52,7 +52,7 @@ def build_cmsa(
         attention: `"none"`, `"word"`, `"pixel"`, `"pair"` or `"full"` (Table 2).
         word_positions: add to each word a learned vector of its place in the expression. Eq. 1 does
             not, so it cannot tell "circle left of the square" from "square left of the circle".
-        query_chunk: see `CrossModalSelfAttention`; for image sizes at which memory runs out.
+        query_chunk: see `CrossModalSelfAttention`; `"auto"` bounds the memory of large images.
         sentence_vector: replace all words by one vector, the state of an LSTM after the last word
             (CMSA-S).
         levels: the levels to attend and fuse, a subset of `LEVELS`.

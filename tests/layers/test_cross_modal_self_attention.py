@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.layers import CrossModalSelfAttention, MultimodalFeature
-from keras_cmsa.layers.pair_attention import mean_attention
+from keras_cmsa.layers import CrossModalSelfAttention, MultimodalFeature, pair_attention
+from keras_cmsa.layers import cross_modal_self_attention as attention_module
+from keras_cmsa.layers.pair_attention import MOST_SCORES, mean_attention, rows_at_once
 
 pytestmark = pytest.mark.keras
 
@@ -224,5 +225,23 @@ def test_low_precision_stays_close(seeded, rng, mode, policy):
 def test_impossible_arguments_are_named():
     with pytest.raises(ValueError, match=r"attention must be one of .* Received: attention='all'"):
         CrossModalSelfAttention(4, attention="all")
-    with pytest.raises(ValueError, match="query_chunk must be positive"):
-        CrossModalSelfAttention(4, query_chunk=0)
+    for wrong in (0, -1, 2.5, "all"):
+        with pytest.raises(
+            ValueError, match='query_chunk must be "auto", a positive integer or None'
+        ):
+            CrossModalSelfAttention(4, query_chunk=wrong)
+
+
+def test_large_maps_are_taken_in_chunks(seeded, rng, monkeypatch):
+    """The same result to rounding, in as few chunks of one size as the bound allows."""
+    assert rows_at_once(40 * 40) is rows_at_once(2048) is None  # 320 x 320 pixels and more
+    assert rows_at_once(80 * 80) == 640 and 640 * 6400 <= MOST_SCORES
+    visual, words = draw(rng)
+    layer, whole, _, _ = apply_layer(visual, words)
+    assert layer.query_chunk == "auto"
+    taken, attend = [], attention_module.attend
+    monkeypatch.setattr(pair_attention, "MOST_SCORES", (HEIGHT * WIDTH) ** 2 // 3)
+    monkeypatch.setattr(attention_module, "attend", lambda *a: taken.append(a[-1]) or attend(*a))
+    _, in_chunks, _, _ = apply_layer(visual, words, layer=layer)
+    assert taken and set(taken) == {HEIGHT * WIDTH // 3}
+    tiny.assert_near(in_chunks, whole, 1e-6)
