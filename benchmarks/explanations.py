@@ -120,14 +120,16 @@ def refers_to(judge, words):
 
 
 def rank_hinges(predictor, found):
-    """How often the hinge ranks first, and how often a word drawn at random would."""
-    first, chance = [], []
+    """How often the hinge ranks first: by importance, by attention, and by chance."""
+    first = {"first": [], "most attended": [], "chance": []}
     for record, place in track(found, "asking"):
         (ids,) = predictor.encode([record.expression])
-        _, words = explain_words(predictor, record.image(), record.expression, ids)
-        first.append(np.argmax([word.change for word in words]) == place)
-        chance.append(1 / len(words))
-    shares = {"first": float(np.mean(first)), "chance": float(np.mean(chance))}
+        outputs, words = explain_words(predictor, record.image(), record.expression, ids)
+        first["first"].append(np.argmax([word.change for word in words]) == place)
+        first["chance"].append(1 / len(words))
+        if predictor.levels:
+            first["most attended"].append(np.argmax(outputs["word_attention"].mean(0)) == place)
+    shares = {name: float(np.mean(hits)) for name, hits in first.items() if hits}
     return {"expressions": len(found), **shares}
 
 
@@ -171,9 +173,8 @@ def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/expla
         found = list(hinges(records, instances["annotations"]))
         results["hinges"] = rank_hinges(Predictor.from_preset(options.model), found)
         values["hinge_ranks_first"] = results["hinges"]["first"]
-        console.print(
-            "{expressions} expressions; by chance {chance:.2f}".format(**results["hinges"])
-        )
+        for name, share in results["hinges"].items():
+            console.print(f"{name}: {share:.3g}")
     results["timings"] = measure_cost(options)
     values["explanation_per_prediction"] = results["timings"][1]["ratio"]
     results["targets"] = measure.check_targets(values, TARGETS)

@@ -38,6 +38,7 @@ BUDGET = {
     "learning_rate": 3e-3,
     "batch_size": 8,
     "sentences_per_image": 1,
+    "word_dropout": 0.0,  # as in the paper
 }
 # For a GPU, with --paper-size: the paper's settings; two systems were published on another backbone.
 PUBLISHED = {
