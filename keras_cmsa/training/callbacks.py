@@ -62,46 +62,30 @@ class Checkpoint(keras.callbacks.Callback):
 class StopOnNaN(keras.callbacks.Callback):
     """Ends a training whose loss is no longer a number, and names the batch that did it.
 
-    To read a loss is to wait for its step, so an accelerator would idle between steps. The losses
-    are kept unread and looked at together. Keras' loss is a mean over the round, which is no number
-    either from that batch on.
-
     Args:
         batches: the `RecordBatches` of the training.
-        every: steps between two looks.
     """
 
-    def __init__(self, batches, every=25):
+    def __init__(self, batches):
         super().__init__()
         self.batches = batches
-        self.every = every
         self.step = 0
-        self.unread = []
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
-        self.unread.append(logs["loss"])
-        if len(self.unread) >= self.every:
-            self.look()
+        self.check(float(logs["loss"]))
 
     def on_epoch_end(self, epoch, logs=None):
-        self.look()
         # The last update of a round shows in the validation only, which comes before the checkpoint.
-        self.check(float(logs["val_loss"]), self.step)
+        self.check(float(logs["val_loss"]))
 
-    def look(self):
-        losses, self.unread = self.unread, []
-        for step, loss in enumerate(losses, self.step - len(losses) + 1):
-            self.check(float(loss), step)
-
-    def check(self, loss, step):
-        """Raises a `FloatingPointError` if the loss of a step, counted from 1, is no number."""
+    def check(self, loss):
         if np.isfinite(loss):
             return
-        rows = self.batches.rows(step - 1)
+        rows = self.batches.rows(self.step - 1)
         named = "\n  ".join(r.describe() for row in rows for r in self.batches.records_of(row))
         raise FloatingPointError(
-            f"The loss is {loss} at step {self.batches.first_batch + step - 1}. The last "
+            f"The loss is {loss} at step {self.batches.first_batch + self.step - 1}. The last "
             "checkpoint is unharmed; start another run with a lower --learning-rate. The batch "
             f"was:\n  {named}"
         )
