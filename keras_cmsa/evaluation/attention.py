@@ -9,6 +9,7 @@ For each level, alpha (the attention over positions) and beta (over words) of Eq
 
 import contextlib
 import itertools
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -35,7 +36,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def attention_report(model, preprocessor, records, profile="strict", title=None):
+def attention_report(model, preprocessor, records, profile="strict", plain=None, title=None):
     """Measures the attention of a trained model on some records.
 
     Args:
@@ -43,14 +44,15 @@ def attention_report(model, preprocessor, records, profile="strict", title=None)
         preprocessor: the `Preprocessor` of its training.
         records: list of `Record`, such as a split.
         profile: a key of `PROFILES`, for the IoU.
+        plain: the list of `Score` that `evaluate` gave for them; `None`: it is asked.
         title: label of the progress bar; `None` shows none.
 
     Returns:
         List of a dict for each level and each attention that is learnt:
 
         - `level`, such as `"Res5"`; `over`, `"positions"` (alpha) or `"words"` (beta)
-        - `entropy`: mean over pairs (p, n) and sentences, in 0..1; for beta of the sentences
-          with two words or more
+        - `entropy`: mean over pairs (p, n) and sentences, in 0..1, where there is a choice: beta
+          needs two words, and in the mode `"pair"`, which never takes itself, three
         - `change_with_place`: mean distance of the attention of a position p from the mean over p
         - `change_with_sentence`: of two sentences of one image. Of beta, between the words that
           both have
@@ -71,14 +73,16 @@ def attention_report(model, preprocessor, records, profile="strict", title=None)
         )
     sums = measure(model, preprocessor, records, parts, title)
 
-    def iou(label=None):
-        scores = evaluate(model, preprocessor, records, profile, title=title and label)
+    def iou(scores):
         return summarize(scores, profile)["overall_iou"]
 
-    as_trained, rows = iou("as trained"), []
+    def ask(label):
+        return evaluate(model, preprocessor, records, profile, title=title and label)
+
+    as_trained, rows = iou(plain or ask("as trained")), []
     for level, layer, over in parts:
         with uniform(layer, over):
-            without = iou(f"{level}, {over} uniform")
+            without = iou(ask(f"{level}, {over} uniform"))
         means = {name: sums.mean(layer.name, over, name) for name in COLUMNS[2:6]}
         ious = {"overall_iou": as_trained, "overall_iou_uniform": without}
         rows.append({"level": level, "over": over, **means, **ious})
@@ -90,8 +94,14 @@ def learnt_attentions(model):
     return [
         (level, layer, over)
         for level, layer in zip(attention_levels(model), attention_layers(model))
-        for over in LEARNT[layer.attention]
+        for over in learnt(layer)
     ]
+
+
+def learnt(layer):
+    """What a `CrossModalSelfAttention` learns: some of `"positions"` and `"words"`."""
+    has_words = layer.input[1].shape[2] != 1  # CMSA-S has one vector for all words
+    return [over for over in LEARNT[layer.attention] if over == "positions" or has_words]
 
 
 @contextlib.contextmanager
@@ -143,40 +153,57 @@ def measure(model, preprocessor, records, parts, title):
         firsts = {}
         for layer in layers:
             sentences = list(attentions(layer, inputs[layer.name], asked))
-            for over in LEARNT[layer.attention]:
-                found = [(ids, parts_of[over]) for ids, parts_of in sentences]
-                there = other and (other["words"][0], other["firsts"][layer.name, over])
-                collect(sums, (layer.name, over), found, there)
-                firsts[layer.name, over] = found[0][1].mean(axis=0)
+            for over in learnt(layer):
+                name, found = (layer.name, over), [(ids, of[over]) for ids, of in sentences]
+                if other:
+                    elsewhere = found.pop()[1]
+                    if elsewhere.has_choice:
+                        change = distance(elsewhere.mean, other["firsts"][name])
+                        sums.add(*name, "change_with_image", value=change)
+                collect(sums, name, found)
+                firsts[name] = found[0][1].mean
         before = {"image": keys[row[0]], "words": words[:1], "firsts": firsts}
     return sums
 
 
-def collect(sums, name, sentences, there):
+def collect(sums, name, sentences):
     """Adds the measures of the sentences about one image.
 
     Args:
         sums: `Sums`.
         name: the layer and the part.
-        sentences: list of word ids `(n,)` and attention `(n, P, ...)`. The last is that of another
-            image if `there` is given.
-        there: what that one is on its own image: word ids, and its mean over n.
+        sentences: list of word ids `(n,)` and `Attention`.
     """
-    over = name[1]
-    *own, last = sentences if there else [*sentences, None]
-    for _, attention in own:
-        mean = attention.mean(axis=0)  # over n
-        if attention.shape[-1] > 1:
-            sums.add(*name, "entropy", value=entropy(attention).mean())
-            sums.add(*name, "change_with_place", value=distance(mean, mean.mean(axis=0)))
-    for (ids, one), (other_ids, other) in itertools.pairwise(own):
-        one, other = one.mean(axis=0), other.mean(axis=0)
-        if over == "words":
+    for _, attention in sentences:
+        if attention.has_choice:
+            sums.add(*name, "entropy", value=attention.entropy)
+            change = distance(attention.mean, attention.mean.mean(axis=0))
+            sums.add(*name, "change_with_place", value=change)
+    for (ids, one), (other_ids, other) in itertools.pairwise(sentences):
+        if not (one.has_choice and other.has_choice):
+            continue
+        one, other = one.mean, other.mean
+        if name[1] == "words":
             one, other = among_shared(ids, one, other_ids, other)
         if one is not None:
             sums.add(*name, "change_with_sentence", value=distance(one, other))
-    if there and (over == "positions" or last[1].shape[-1] > 1):
-        sums.add(*name, "change_with_image", value=distance(last[1].mean(axis=0), there[1]))
+
+
+class Attention(NamedTuple):
+    """One attention of one sentence.
+
+    Attributes:
+        mean: `(P, C)`, the mean over n of what each position attends to.
+        entropy: the mean over p and n of the entropy, as a share of the largest possible.
+        has_choice: whether there are two things or more to attend to.
+    """
+
+    mean: np.ndarray
+    entropy: float
+    has_choice: bool
+
+
+NOTHING = Attention(np.zeros((1, 1), "float32"), 0.0, False)  # of a pair attention with one word
 
 
 def attentions(layer, inputs, words):
@@ -189,8 +216,8 @@ def attentions(layer, inputs, words):
         words: `(K, N)` word ids.
 
     Yields:
-        Word ids `(n,)` without padding, and `{"positions": alpha (n, P, P), "words": beta (n, P,
-        n)}` float32; the last axis is the one that is attended to.
+        Word ids `(n,)` without padding, and `{"positions": alpha, "words": beta}`, an `Attention`
+        each.
     """
     positions, vectors, is_word = map(np.asarray, inputs)
     flat = positions.reshape(1, -1, positions.shape[-1])
@@ -202,13 +229,40 @@ def attentions(layer, inputs, words):
     is_pair = layer.attention == "pair"
     for k, there in enumerate(is_word[0]):
         key_words, query_words = key[1][k, there], query[1][k, there]  # (n, d)
-        alpha = over_positions + (key_words @ query[0].T)[:, None]
-        beta = key[0] @ query_words.T + (key_words @ query_words.T)[:, None]
-        if is_pair:
-            alpha[:, np.eye(alpha.shape[-1], dtype=bool)] = -np.inf
-            if beta.shape[-1] > 1:
-                beta[np.arange(len(beta)), :, np.arange(len(beta))] = -np.inf
-        yield (words[k, : len(there)][there], {"positions": softmax(alpha), "words": softmax(beta)})
+        over_words = key[0] @ query_words.T  # (P, n)
+        alpha = (over_positions + of_word @ query[0].T for of_word in key_words)
+        beta = (over_words + of_word @ query_words.T for of_word in key_words)
+        # In the mode "pair", a position and a word never attend to themselves.
+        itself = (np.eye(flat.shape[1]) > 0)[None] if is_pair else None  # (1, P, P)
+        own_word = (np.eye(len(key_words)) > 0)[:, None] if is_pair else None  # (n, 1, n)
+        yield (
+            words[k, : len(there)][there],
+            {"positions": averaged(alpha, itself), "words": averaged(beta, own_word)}
+            if not is_pair or len(key_words) > 1
+            else dict.fromkeys(("positions", "words"), NOTHING),
+        )
+
+
+def averaged(scores, left_out=None):
+    """The `Attention` of scores `(P, C)`, one for each n.
+
+    Args:
+        scores: iterable over n, so that one of them is held at a time.
+        left_out: `(n, P, C)` bool, or with 1 in the place of n or P: one entry of each row that is
+            not attended to; `None`: none.
+    """
+    total, choices, entropies = 0.0, 0, []
+    for n, of_n in enumerate(scores):
+        choices = of_n.shape[-1]
+        if left_out is not None:
+            of_n = np.where(left_out[n % len(left_out)], -np.inf, of_n)
+            choices -= 1
+        shares = softmax(of_n)
+        total = total + shares
+        if choices > 1:
+            entropies.append(entropy(shares, choices).mean())
+    mean = total / (n + 1)
+    return Attention(mean, float(np.mean(entropies)) if entropies else 0.0, choices > 1)
 
 
 def softmax(scores):
@@ -216,10 +270,10 @@ def softmax(scores):
     return scores / scores.sum(axis=-1, keepdims=True)
 
 
-def entropy(shares):
-    """The entropy over the last axis as a share of the largest possible: 0..1."""
+def entropy(shares, choices):
+    """The entropy over the last axis as a share of the largest among that many choices: 0..1."""
     logs = np.log(np.maximum(shares, np.finfo("float32").tiny))
-    return -(shares * logs).sum(axis=-1) / np.log(shares.shape[-1])
+    return -(shares * logs).sum(axis=-1) / np.log(choices)
 
 
 def distance(one, other):

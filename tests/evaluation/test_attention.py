@@ -43,14 +43,46 @@ def test_alpha_and_beta_are_the_marginals_of_all_pairs(seeded, mode):
     for k, (ids, parts) in enumerate(found):
         np.testing.assert_array_equal(ids, words[k][words[k] > 0])
         each = pairs(layer, positions[0], vectors[0, k, : len(ids)].astype("float64"))
-        np.testing.assert_allclose(parts["positions"], each.sum(axis=2), atol=1e-5)
-        np.testing.assert_allclose(parts["words"], each.sum(axis=3), atol=1e-5)
+        for over, wanted in (("positions", each.sum(axis=2)), ("words", each.sum(axis=3))):
+            np.testing.assert_allclose(parts[over].mean, wanted.mean(axis=0), atol=1e-5)
+            choices = wanted.shape[-1] - (mode == "pair")
+            assert parts[over].entropy == pytest.approx(entropy(wanted, choices).mean(), abs=1e-5)
+            assert parts[over].has_choice
+
+
+def test_the_entropy_of_an_average_is_1_whatever_is_left_out():
+    from keras_cmsa.evaluation.attention import averaged
+
+    for left_out in (None, (np.eye(4) > 0)[None]):
+        found = averaged([np.zeros((4, 4), "float32")] * 2, left_out)
+        assert found.entropy == pytest.approx(1) and found.has_choice
+    assert not averaged([np.zeros((3, 1), "float32")]).has_choice
+    one_other = averaged([np.zeros((3, 2), "float32")] * 2, (np.eye(2) > 0)[:, None])
+    assert not one_other.has_choice
+    np.testing.assert_allclose(one_other.mean, 0.5)
+
+
+def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
+    from dataclasses import replace
+
+    from keras_cmsa.evaluation.attention import attention_report
+
+    records = [replace(r, expression="box") for r in records]
+    rows = attention_report(tiny.model(attention="pair"), tiny.preprocessor(), records)
+    assert {row["entropy"] for row in rows} == {None}
+
+
+def test_one_vector_for_all_words_is_no_choice(seeded):
+    from keras_cmsa.evaluation.attention import learnt_attentions
+
+    model = tiny.model(sentence_vector=True)
+    assert {over for _, _, over in learnt_attentions(model)} == {"positions"}
 
 
 def test_the_measures_of_known_attentions():
-    np.testing.assert_allclose(entropy(np.full((2, 4), 0.25)), 1, rtol=1e-6)
-    np.testing.assert_allclose(entropy(np.eye(4)), 0, atol=1e-6)
-    np.testing.assert_allclose(entropy(np.array([0.5, 0.5, 0, 0])), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(entropy(np.full((2, 4), 0.25), 4), 1, rtol=1e-6)
+    np.testing.assert_allclose(entropy(np.eye(4), 4), 0, atol=1e-6)
+    np.testing.assert_allclose(entropy(np.array([0.5, 0.5, 0, 0]), 4), 0.5, rtol=1e-6)
     assert distance(np.eye(2), np.eye(2)) == 0
     assert distance(np.eye(2), np.eye(2)[::-1]) == 1
     assert distance(np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]])) == 0.5
@@ -94,7 +126,7 @@ def test_the_report_is_the_mean_over_the_split(predictor, records):
         each = pairs(layer, positions[0], words[0, 0][is_word[0, 0]].astype("float64"))
         attention[r.image_id, r.expression] = each.sum(axis=2)
     (row,) = (r for r in rows if (r["level"], r["over"]) == ("Res5", "positions"))
-    wanted = np.mean([entropy(alpha).mean() for alpha in attention.values()])
+    wanted = np.mean([entropy(alpha, alpha.shape[-1]).mean() for alpha in attention.values()])
     assert row["entropy"] == pytest.approx(wanted, abs=1e-5)
     of_image = {}
     for r in sorted(records, key=lambda r: (r.image_id, r.sentence_id)):
