@@ -77,6 +77,8 @@ class RecordBatches(keras.utils.PyDataset):
         self.records = records
         self.preprocessor = preprocessor
         vocabulary = preprocessor.vocabulary
+        if words is not None and augmentation:
+            raise ValueError("wanted words or an augmentation, which mirrors them. Received: both")
         if words is None:
             words = vocabulary.encode([record.expression for record in records])
         self.words = with_no_words(words)
@@ -128,7 +130,8 @@ class RecordBatches(keras.utils.PyDataset):
         if not self.word_dropout:
             return words
         seed = [self.order.seed or 0, WORD_DROPOUT, self.first_batch + number]
-        return drop_words(words, self.word_dropout, np.random.default_rng(seed))
+        continues = self.preprocessor.vocabulary.continues
+        return drop_words(words, continues, self.word_dropout, np.random.default_rng(seed))
 
     def rows(self, number):
         """The rows of a batch: `(B, K)` indices of records, or their number at no record."""
@@ -161,15 +164,19 @@ def with_no_words(words):
     return np.pad(words, [(0, 1), (0, 0)])
 
 
-def drop_words(words, rate, random):
+def drop_words(words, continues, rate, random):
     """Leaves words out at random; those behind move up.
 
     Args:
         words: `(..., N)` int32, 0 at padding, which stands on the right.
+        continues: which ids continue a word and go with it, see `Vocabulary.continues`.
         rate: probability of each word. A sentence that would lose all its words keeps them.
         random: NumPy `Generator`.
     """
-    kept = (words > 0) & (random.random(words.shape) >= rate)
+    drawn = random.random(words.shape)
+    starts = np.where(continues[words], 0, np.arange(words.shape[-1]))
+    first = np.maximum.accumulate(starts, axis=-1)  # the place where the word of each place begins
+    kept = (words > 0) & (np.take_along_axis(drawn, first, axis=-1) >= rate)
     kept |= (words > 0) & ~kept.any(axis=-1, keepdims=True)
     order = np.argsort(~kept, axis=-1, kind="stable")
     return np.take_along_axis(np.where(kept, words, 0), order, axis=-1)

@@ -44,17 +44,17 @@ def evaluate_controls(model, preprocessor, records, plain, profile="strict", see
         - shuffled words: a random order that is another, for sentences that have one
         - another object's sentence: a random sentence about another object of the image, where
           there is one
-        - no words: padding alone
+        - no words: padding alone, which a network reads as one word that it never learned
         - largest object, centre object: the ground truth of that object among those of the image
-          which the records refer to, whatever was asked. The centre object is the one whose centre
-          is nearest to the image's.
+          which the records refer to, whatever was asked, where there are two or more. The centre
+          object is the one whose centre is nearest to the image's.
 
     Raises:
         ValueError: as `evaluate`.
     """
     words = preprocessor.vocabulary.encode([record.expression for record in records])
     asked = {
-        SHUFFLED: shuffled(words, np.random.default_rng(seed)),
+        SHUFFLED: shuffled(words, preprocessor.vocabulary.continues, np.random.default_rng(seed)),
         OTHER: others(words, records, np.random.default_rng(seed)),
         SILENT: np.zeros_like(words),
     }
@@ -69,9 +69,7 @@ def evaluate_controls(model, preprocessor, records, plain, profile="strict", see
             else []
         )
         controls[name] = Control([plain[i] for i in applies], scores)
-    for name, scores in fixed_answers(records).items():
-        controls[name] = Control(plain, scores)
-    return controls
+    return controls | fixed_answers(records, plain)
 
 
 def summarize_controls(controls, profile="strict"):
@@ -100,14 +98,24 @@ def summarize_controls(controls, profile="strict"):
     return summaries
 
 
-def shuffled(words, random):
-    """Word ids `(n, N)` with those of each sentence in another order, if it has one."""
+def shuffled(words, continues, random):
+    """Word ids `(n, N)` with the words of each sentence in another order, if it has one.
+
+    Args:
+        words: `(n, N)` int32, 0 at padding.
+        continues: which ids continue a word and go where it goes, see `Vocabulary.continues`.
+        random: NumPy `Generator`.
+    """
     result = words.copy()
     for row in result:
         places = np.flatnonzero(row)
-        before = row[places]
-        while len(np.unique(before)) > 1 and np.array_equal(row[places], before):
-            row[places] = random.permutation(before)
+        before = row[places].copy()
+        groups = np.split(before, np.flatnonzero(~continues[before])[1:])
+        if len({tuple(group) for group in groups}) < 2:
+            continue
+        while np.array_equal(row[places], before):
+            order = random.permutation(len(groups))
+            row[places] = np.concatenate([groups[k] for k in order])
     return result
 
 
@@ -128,20 +136,24 @@ def others(words, records, random):
     return result
 
 
-def fixed_answers(records):
-    """The scores of the largest and of the centre object: `{name: [Score, ...]}`."""
-    masks, by_image = {}, {}
-    for image, record in zip(images_of(records), records):
-        if (image, record.ref_id) not in masks:
-            masks[image, record.ref_id] = record.mask().astype(bool)
-            by_image.setdefault(image, []).append(masks[image, record.ref_id])
-    largest = {image: max(found, key=np.sum) for image, found in by_image.items()}
-    centre = {image: min(found, key=off_centre) for image, found in by_image.items()}
+def fixed_answers(records, plain):
+    """The largest and the centre object: `{name: Control}`."""
+    by_image = {}
+    for i, image in enumerate(images_of(records)):
+        by_image.setdefault(image, []).append(i)
+    found = {LARGEST: {}, CENTRE: {}}
+    for of_image in by_image.values():
+        # The masks of one image at a time: those of a split would fill the memory.
+        refs = {records[i].ref_id: records[i] for i in of_image}
+        if len(refs) < 2:
+            continue
+        masks = [record.mask().astype(bool) for record in refs.values()]
+        answers = {LARGEST: max(masks, key=np.sum), CENTRE: min(masks, key=off_centre)}
+        for name, answer in answers.items():
+            found[name] |= {i: score_mask(records[i], answer) for i in of_image}
     return {
-        name: [
-            score_mask(record, answers[image]) for image, record in zip(images_of(records), records)
-        ]
-        for name, answers in ((LARGEST, largest), (CENTRE, centre))
+        name: Control([plain[i] for i in sorted(scores)], [scores[i] for i in sorted(scores)])
+        for name, scores in found.items()
     }
 
 

@@ -199,6 +199,11 @@ class Vocabulary:
     def __eq__(self, other):
         return type(other) is type(self) and self.words == other.words
 
+    @property
+    def continues(self):
+        """Which ids continue the word before them, as pieces of words do: `(len(self),)` bool."""
+        return np.array([word.startswith(JOINER) for word in self.words])
+
     def split(self, expression):
         """All words of an expression; a word that is not in the vocabulary becomes `[UNK]`."""
         return [x if x in self._id_of else self.unknown for x in self.split_words(expression)]

@@ -83,7 +83,8 @@ def test_words_left_out(rate):
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 8, (400, 5, 1))
     words = np.where(np.arange(7) < lengths, np.arange(1, 8), 0)
-    found = pipeline.drop_words(words, rate, np.random.default_rng(1))
+    no_pieces = np.zeros(8, bool)
+    found = pipeline.drop_words(words, no_pieces, rate, np.random.default_rng(1))
     kept = (found > 0).sum(axis=-1)
     assert kept.min() >= 1
     assert (np.diff(np.where(found > 0, found, 99)) >= 0).all()  # in order, padding on the right
@@ -94,6 +95,18 @@ def test_words_left_out(rate):
         assert kept[lengths[..., 0] == n].mean() == pytest.approx(wanted, abs=0.25)
     if rate == 0:
         np.testing.assert_array_equal(found, words)
+
+
+def test_the_pieces_of_a_word_are_left_out_together():
+    continues = np.array([False, False, True, False])
+    words = np.tile([[1, 2, 2, 3, 1, 0]], (200, 1))  # two words of one piece, one of three
+    found = pipeline.drop_words(words, continues, 0.5, np.random.default_rng(0))
+    whole = {(1, 2, 2), (3,), (1,)}
+    for row in found:
+        row = row[row > 0]
+        groups = np.split(row, np.flatnonzero(~continues[row])[1:])
+        assert {tuple(group) for group in groups} <= whole
+    assert len(np.unique(found, axis=0)) == 7  # every choice but none
 
 
 def test_left_out_words_follow_from_seed_and_batch(grouped):

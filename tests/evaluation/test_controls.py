@@ -62,6 +62,7 @@ def test_controls_of_a_model_that_obeys_the_first_word(obeys_the_first_word, rec
     # The other object's sentence finds the other object.
     assert found["another object's sentence"] == [(r, 0) for r in records[:3]]
     assert found["no words"] == [(r, 0) for r in records]
+    assert found["largest object"] == [(records[0], 1), (records[1], 1), (records[2], 0)]
     for control in controls.values():
         assert [s.record for s in control.plain] == [s.record for s in control.control]
         assert {s.iou for s in control.plain} == {1}
@@ -77,10 +78,11 @@ def test_fixed_answers(tmp_path):
         tiny.record(tmp_path / "image.png", mask, "it", number)
         for number, mask in enumerate((large, small))
     ]
-    answers = fixed_answers(records)
+    answers = fixed_answers(records, ["first", "second"])
     shared, union = 2 * 2, 10 * 20 + 4 * 6 - 2 * 2
-    assert [s.iou for s in answers["largest object"]] == [1, shared / union]
-    assert [s.iou for s in answers["centre object"]] == [shared / union, 1]
+    assert answers["largest object"].plain == ["first", "second"]
+    assert [s.iou for s in answers["largest object"].control] == [1, shared / union]
+    assert [s.iou for s in answers["centre object"].control] == [shared / union, 1]
 
 
 def test_shuffled_words_are_the_same_words_in_another_order():
@@ -88,11 +90,20 @@ def test_shuffled_words_are_the_same_words_in_another_order():
 
     words = np.array([[2, 3, 0], [2, 2, 0], [4, 0, 0], [5, 6, 7], [3, 3, 4]], "int32")
     for seed in range(5):
-        found = shuffled(words, np.random.default_rng(seed))
+        found = shuffled(words, np.zeros(8, bool), np.random.default_rng(seed))
         np.testing.assert_array_equal(np.sort(found), np.sort(words))
         np.testing.assert_array_equal(found > 0, words > 0)
         changed = (found != words).any(axis=1)
         np.testing.assert_array_equal(changed, [True, False, False, True, True])
+
+
+def test_pieces_stay_with_their_word():
+    from keras_cmsa.evaluation.controls import shuffled
+
+    continues = np.arange(6) > 3
+    words = np.array([[1, 4, 5, 2, 0], [1, 4, 0, 0, 0], [1, 4, 1, 4, 0]], "int32")
+    found = shuffled(words, continues, np.random.default_rng(0))
+    np.testing.assert_array_equal(found, [[2, 1, 4, 5, 0], *words[1:]])
 
 
 def test_the_summary_has_both_numbers_and_kinds(obeys_the_first_word, records):
@@ -105,4 +116,4 @@ def test_the_summary_has_both_numbers_and_kinds(obeys_the_first_word, records):
     assert shuffled["control"]["samples"] == 2
     assert shuffled["kinds"]["place"] == {k: shuffled[k] for k in ("plain", "control")}
     alone = summarize_controls(controls_of(obeys_the_first_word, records[3:]))
-    assert set(alone) == {"no words", "largest object", "centre object"}
+    assert set(alone) == {"no words"}  # the only object of its image
