@@ -127,7 +127,7 @@ def rank_hinges(predictor, found):
         outputs, words = explain_words(predictor, record.image(), record.expression, ids)
         first["first"].append(np.argmax([word.change for word in words]) == place)
         first["chance"].append(1 / len(words))
-        if predictor.levels:
+        if predictor.levels and outputs["word_attention"].shape[-1] == len(ids):
             first["most attended"].append(np.argmax(outputs["word_attention"].mean(0)) == place)
     shares = {name: float(np.mean(hits)) for name, hits in first.items() if hits}
     return {"expressions": len(found), **shares}
@@ -171,6 +171,8 @@ def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/expla
         instances = json.loads((options.data_dir / "refcoco/instances.json").read_text())
         records = read_records(options.data_dir, splits=[options.split])[options.split]
         found = list(hinges(records, instances["annotations"]))
+        if not found:
+            raise SystemExit(f"{options.data_dir}, {options.split}: no expression hinges on a word")
         results["hinges"] = rank_hinges(Predictor.from_preset(options.model), found)
         values["hinge_ranks_first"] = results["hinges"]["first"]
         for name, share in results["hinges"].items():

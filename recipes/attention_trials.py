@@ -4,7 +4,8 @@
     python recipes/attention_trials.py --trials cmsa cmsa_relu --seeds 3 --steps 9600
 
 Each trial changes one thing that the paper leaves open, or a number that its features make likely to
-matter. All settings but these are those of ablations.py; docs/results.md has the outcome.
+matter. All other settings but the number of steps are those of ablations.py; docs/results.md has the
+outcome.
 """
 
 import functools

@@ -130,7 +130,7 @@ def report(run_dir, splits, measured_on, start):
     config["controls"] = summarize_controls(controls, run.PROFILE)
     if learnt_attentions(model):
         config["attention"] = attention_report(
-            model, preprocessor, splits[measured_on], run.PROFILE
+            model, preprocessor, splits[measured_on], run.PROFILE, scores[measured_on]
         )
     config["starting_weights"] = start
     config["costs"] = measure_costs(model, run_dir)

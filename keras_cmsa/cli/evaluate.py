@@ -80,8 +80,8 @@ def evaluate(
     predictor = Predictor.from_preset(model)
     if attention and not learnt_attentions(predictor.model):
         raise ValueError(
-            "--attention measures cross-modal self-attention that is learnt. "
-            f"Received: a model of the system {predictor.model.name}, which has none"
+            "--attention wants the preset of a system that learns cross-modal self-attention. "
+            f"Received: {model}, of the system {predictor.config['system']}"
         )
     asked = {name: records[name][:limit] for name in splits}
     scores = score(predictor, asked, profile, crf, progress=not json)
@@ -90,7 +90,9 @@ def evaluate(
     if controls:
         metrics["controls"] = score_controls(predictor, asked, scores, profile, progress=not json)
     if attention:
-        metrics["attention"] = measure_attention(predictor, asked, profile, progress=not json)
+        metrics["attention"] = measure_attention(
+            predictor, asked, scores, profile, progress=not json
+        )
     write_scores(output, scores)
     with replaced(output / METRICS) as file:
         json_module.dump(metrics, file, indent=1)
@@ -133,13 +135,13 @@ def score_controls(predictor, records, scores, profile, progress):
     return found
 
 
-def measure_attention(predictor, records, profile, progress):
+def measure_attention(predictor, records, scores, profile, progress):
     """`{split: rows}` of the attention report."""
     from keras_cmsa.evaluation.attention import attention_report
 
     model = predictor.model, predictor.preprocessor
     return {
-        name: attention_report(*model, asked, profile, name if progress else None)
+        name: attention_report(*model, asked, profile, scores[name], name if progress else None)
         for name, asked in records.items()
     }
 

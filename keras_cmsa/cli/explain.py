@@ -1,4 +1,4 @@
-"""`keras-cmsa explain`: figures of what a model looked at."""
+"""`keras-cmsa explain`: figures of what a model answered, and why."""
 
 from pathlib import Path
 from typing import Annotated

@@ -127,17 +127,21 @@ def add_bar(figure, axes, colours):
 def draw_importance(axis, words):
     """A bar per word, from the first at the top: how much the answer changes without it.
 
+    Behind it stands the IoU of the masks with and without the word.
+
     Args:
         axis: to draw on.
         words: list of `WordImportance`.
     """
     places = range(len(words))
-    axis.barh(places, [word.change for word in words], color=ORANGE, edgecolor="black")
+    bars = axis.barh(places, [word.change for word in words], color=ORANGE, edgecolor="black")
+    axis.bar_label(bars, [f"IoU {word.iou:.2f}" for word in words], padding=3, fontsize=7)
     axis.set_yticks(
         places, [plain(word.word) for word in words], fontsize=9 if len(words) < 12 else 7
     )
     axis.set_ylim(max(len(words), FEWEST_BARS) - 0.5, -0.5)
-    axis.set_xlim(0, 1)
+    axis.set_xlim(0, 1.2)  # with room for what stands behind the longest bar
+    axis.set_xticks((0, 0.5, 1))
     axis.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axis.set_title("change of the answer\nwithout the word", fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
@@ -175,12 +179,6 @@ def plain(text):
     """A text that Matplotlib shows as it is."""
     # People write dollar signs; between two of them Matplotlib would read a formula.
     return text.replace("$", r"\$")
-
-
-def iou(found, true):
-    """IoU of two masks `(H, W)` bool; 1 where both are empty."""
-    union = np.sum(found | true)
-    return np.sum(found & true) / union if union else 1.0
 
 
 def write_figure(path, figure):

@@ -4,9 +4,9 @@ Each function gives a Matplotlib figure; `write_figure` makes a PNG of it. What 
 the mask whose IoU stands above it.
 """
 
-from itertools import groupby
 from pathlib import Path
 
+from keras_cmsa.data.record import images_of
 from keras_cmsa.data.samples import read_pixels
 from keras_cmsa.evaluation.crf import MaskRule
 from keras_cmsa.evaluation.drawing import (
@@ -17,7 +17,6 @@ from keras_cmsa.evaluation.drawing import (
     draw_importance,
     draw_word_attention,
     grid,
-    iou,
     quoted,
     rows_of,
     show,
@@ -27,6 +26,7 @@ from keras_cmsa.evaluation.drawing import (
     write_figure,
 )
 from keras_cmsa.evaluation.explanations import Explainer
+from keras_cmsa.evaluation.scores import overlap
 
 
 def explanations_figure(images, explanations, truths=None):
@@ -79,7 +79,7 @@ def paper_figure(images, explanations, truths=None):
 def result(explanation, truth):
     """What stands above a mask: its IoU, or its score where there is no ground truth."""
     if truth is not None:
-        return f"found, IoU {iou(explanation.found, truth):.2f}"
+        return f"found, IoU {overlap(explanation.found, truth):.2f}"
     prediction = explanation.prediction
     return f"found, score {prediction.score:.2f}" if prediction.box else "nothing found"
 
@@ -132,8 +132,10 @@ def write_figures(folder, name, predictor, scores, rule=None, failures=8, exampl
     figure = explanations_figure(*explained(explain, records[:: -(-len(records) // examples)]))
     write_figure(folder / f"examples_{name}.png", figure)
     if explain.looks_inside:
-        by_image = [list(group) for _, group in groupby(records, lambda record: record.image_path)]
-        most = max(by_image, key=len)[:examples]
+        by_image = {}
+        for image, record in zip(images_of(records), records, strict=True):
+            by_image.setdefault(image, []).append(record)
+        most = max(by_image.values(), key=len)[:examples]
         write_figure(folder / f"paper_{name}.png", paper_figure(*explained(explain, most)))
 
 

@@ -36,8 +36,8 @@ def print_controls(controls):
     """
     table = Table(title="Controls: overall IoU without the sentence's help")
     for name, justify in (
-        ("split", "left"), ("control", "left"), ("count", "right"), ("asked", "right"),
-        ("control", "right"), ("difference", "right"),
+        ("split", "left"), ("control", "left"), ("count", "right"), ("as it is", "right"),
+        ("under it", "right"), ("difference", "right"),
     ):  # fmt: skip
         table.add_column(name, justify=justify)
     for split, of_split in controls.items():

@@ -28,6 +28,12 @@ class Score:
         return self.intersection / self.union if self.union else 1.0
 
 
+def overlap(one, other):
+    """Sum of the smaller over sum of the larger values, the IoU of masks; 1 where all are 0."""
+    union = float(np.maximum(one, other).sum())
+    return float(np.minimum(one, other).sum()) / union if union else 1.0
+
+
 def score_mask(record, found):
     """The `Score` of one record's mask `(H, W)` bool, at the size of the original image."""
     true = record.mask().astype(bool)

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_cmsa.evaluation.scores import overlap
 from keras_cmsa.inference.masks import probabilities, to_mask
-from keras_cmsa.preprocessing.fitting import placement
 from keras_cmsa.preprocessing.text import JOINER
 
 
@@ -30,7 +30,11 @@ def explain_words(predictor, pixels, expression, ids):
 
     All sentences, the whole one and one without each word, go through the model together. The
     answers are compared at the network's size. They are the model's own, so a word that has no
-    importance here has none for the model, in any system.
+    importance here has none for the model, in any system. Without its only word an expression is
+    padding alone, which a network reads as one word that it never learned.
+
+    A model that never met a part of an expression may find nothing for "the red", and the noun then
+    seems to matter most. Training with `word_dropout` shows it such parts.
 
     Args:
         predictor: `Predictor`.
@@ -47,7 +51,7 @@ def explain_words(predictor, pixels, expression, ids):
     sentences = np.stack([ids, *(without(ids, of_word) for of_word in places)])
     outputs = predictor.outputs(pixels, sentences)
     logits = [of_sentence["logits"][..., 0] for of_sentence in outputs]
-    *size, _, _ = placement(*pixels.shape[:2], preprocessor.image_size, preprocessor.resizing)
+    *size, _, _ = preprocessor.placement(*pixels.shape[:2])
     found = [probabilities(x, size, preprocessor) for x in logits]
     masks = [to_mask(x, size, preprocessor) for x in logits]
     importance = [
@@ -74,9 +78,3 @@ def without(ids, places):
     """Word ids `(N,)` without those at some places; the others move up."""
     kept = np.delete(ids, places)
     return np.pad(kept, (0, len(ids) - len(kept)))
-
-
-def overlap(one, other):
-    """Sum of the smaller over sum of the larger values, the IoU of masks; 1 where both are 0."""
-    union = float(np.maximum(one, other).sum())
-    return float(np.minimum(one, other).sum()) / union if union else 1.0

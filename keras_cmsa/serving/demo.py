@@ -191,7 +191,8 @@ def render_answer(photo, explanation):
 def importance_table(words):
     """The importance of each word as HTML: a row with a bar per word."""
     rows = "".join(
-        f"<tr><th>{html.escape(word.word)}</th><td>{100 * word.change:.0f}</td>"
+        f"<tr title='IoU of the masks with and without it: {word.iou:.2f}'>"
+        f"<th>{html.escape(word.word)}</th><td>{100 * word.change:.0f}</td>"
         f"<td class='bar'><span style='width:{100 * word.change:.0f}%'></span></td></tr>"
         for word in words
     )
@@ -215,7 +216,7 @@ def picture(pixels, kind, alternative, caption):
 def words_table(prediction, levels):
     """The matrix of Fig. 4 as HTML: rows of levels, columns of words, darker for more attention."""
     head = "".join(f"<th>{html.escape(token)}</th>" for token in prediction.tokens)
-    top = prediction.word_attention.max()
+    top = prediction.word_attention.max() or 1.0
     rows = []
     for level, shares in zip(levels, prediction.word_attention):
         cells = "".join(

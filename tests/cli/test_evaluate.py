@@ -75,29 +75,14 @@ def test_controls_and_the_attention(capsys, models_kept, preset, predictor, root
     from keras_cmsa.data.readers.refer import read_refer
     from keras_cmsa.evaluation.attention import attention_report
 
-    asked = [
-        "evaluate",
-        root,
-        "--model",
-        preset,
-        "-o",
-        tmp_path / "out",
-        "--split",
-        "val",
-    ]
+    asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out", "--split", "val"]
     assert run(*asked, "--controls", "--attention") == 0
     printed = capsys.readouterr().out
     assert "no words" in printed and "Res5" in printed
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     controls = metrics["controls"]["val"]
-    # Each tiny image has one object, so there is no other to ask for.
-    assert set(controls) == {
-        "shuffled words",
-        "no words",
-        "largest object",
-        "centre object",
-    }
-    assert controls["largest object"]["control"]["overall_iou"] == 1
+    # Each tiny image has one object, so there is no other to ask for or to choose.
+    assert set(controls) == {"shuffled words", "no words"}
     assert controls["no words"]["plain"] == metrics["splits"]["val"]
     records = read_refer(root, "refcoco", "unc")["val"]
     rows = attention_report(predictor.model, predictor.preprocessor, records)
@@ -113,7 +98,7 @@ def test_a_model_without_attention_is_refused_before_the_work(
 
     monkeypatch.setattr(attention, "learnt_attentions", lambda model: [])
     asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out", "--attention"]
-    assert "a model of the system cmsa, which has none" in refused(capsys, *asked)
+    assert "wants the preset of a system that learns cross-modal" in refused(capsys, *asked)
     assert not (tmp_path / "out").exists()
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.evaluation.word_importance import overlap, without, words_of
+from keras_cmsa.evaluation.scores import overlap
+from keras_cmsa.evaluation.word_importance import without, words_of
 
 SIZE = (2 * tiny.SIZE, tiny.SIZE)  # on the square it is half as wide as high
 
@@ -57,3 +58,5 @@ def test_the_pieces_of_a_word_are_left_out_together():
 def test_overlap():
     assert overlap(np.array([1.0, 0.5]), np.array([0.5, 0.5])) == pytest.approx(1 / 1.5)
     assert overlap(np.zeros(3), np.zeros(3)) == 1
+    one, other = np.array([1, 1, 1, 0]) > 0, np.array([0, 1, 1, 1]) > 0
+    assert overlap(one, other) == 2 / 4
