@@ -8,8 +8,9 @@
 
 Paper: overall IoU on UNC val in paper_tables.py; the tables have it in a column of its own, since it
 is of photos, of COCO-trained DeepLab weights and with DenseCRF. What two CPU cores find on RefShapes
-is in docs/results.md: CMSA 64.27 on val. The paper's sizes have not been run in full yet.
-Cost: two to four minutes a system on two CPU cores, DMN 29, and 51 for all with two processes.
+is in docs/results.md: CMSA 67.1 on val. The paper's sizes have not been run in full yet.
+Cost: seven to eleven minutes a system with its controls, one thread on one of two CPU cores; DMN takes
+ten times as long.
 
 --run-dir gets a preset per system and seed, and table_<n>.md, .csv and .png. A system that an earlier
 call has trained is not trained again and one under way is resumed, so tables share their systems and a
