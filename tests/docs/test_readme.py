@@ -18,7 +18,7 @@ def test_what_to_do_after_make_demo(run_examples, place):
     assert names["mask"].dtype == bool
     left = (
         "found.png",
-        "figures/words.png",
+        "figures/explanation.png",
         "results/metrics.json",
         "saved_models/cmsa/1/README.md",
     )

@@ -115,7 +115,7 @@ def test_unc(counts, samples, tmp_path):
     wanted = {"val": 21, "testA": 12, "testB": 26}
     assert counts("train_unc", data_dir=samples / "refer", system="cmsa_ordered") == wanted
     for split in wanted:
-        for kind in ("examples", "failures", "words", "places"):
+        for kind in ("examples", "failures", "paper"):
             assert is_picture(tmp_path / "run" / f"{kind}_{split}.png")
 
 
