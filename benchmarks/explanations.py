@@ -26,15 +26,14 @@ from rich.console import Console
 from rich.progress import track
 
 from keras_cmsa.data.ref_shapes.meaning import Judge, Noun
-from keras_cmsa.data.ref_shapes.things import COLOURS, SHAPES
+from keras_cmsa.data.ref_shapes.things import COLOURS, SHAPES, TEXTURES
 from keras_cmsa.data.ref_shapes.wording import SYNONYMS
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation.explanations import Explainer
 from keras_cmsa.evaluation.word_importance import explain_words
 from keras_cmsa.inference.predictor import Predictor
 
-SIZES, TEXTURES = ("big", "small"), ("plain", "striped", "dotted", "checkered")
-VALUES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "texture": TEXTURES}
+VALUES = {"shape": SHAPES, "colour": COLOURS, "size": ("big", "small"), "texture": TEXTURES}
 # {word: (attribute, value)}; of "with stripes" the last word.
 MEANINGS = {
     wording.split()[-1]: (attribute, value)
@@ -42,7 +41,7 @@ MEANINGS = {
     for value in values
     for wording in (value, *SYNONYMS.get(value, ()))
 }
-FILLERS = {"the", "a", "one", "thing", "shape", "object", "with"}
+FILLERS = {"the", "a", "with", *SYNONYMS[None]}  # None is the noun that names no shape
 TARGETS = {"hinge_ranks_first": (">=", 0.85), "explanation_per_prediction": ("<=", 2.0)}
 
 

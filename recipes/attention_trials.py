@@ -10,7 +10,6 @@ outcome.
 
 import functools
 import sys
-from dataclasses import replace
 from typing import Annotated
 
 import cyclopts
@@ -115,8 +114,7 @@ def main(
         raise ValueError(f"--trials must be among {sorted(there)}. Received: {sorted(unknown)}")
     # For this process, the trials are systems.
     SYSTEMS.update(there)
-    given = {"run_dir": run_dir, "steps": steps}
-    shared = replace(shared_settings(paper_size=False, given=given), **given)
+    shared = shared_settings(paper_size=False, given={"run_dir": run_dir, "steps": steps})
     rows = {name: name for name in trials_ or there}
     compare(shared, {"cmsa_wide": {"attention_dim": WIDTH}}, {"trials": rows}, seeds)
 

@@ -65,11 +65,7 @@ def evaluate(
     import_keras()
     from keras_cmsa.data.sources import read_records
     from keras_cmsa.evaluation.attention import learnt_attentions
-    from keras_cmsa.evaluation.report import (
-        print_attention,
-        print_controls,
-        print_metrics,
-    )
+    from keras_cmsa.evaluation.report import print_attention, print_controls, print_metrics
     from keras_cmsa.evaluation.scores import metrics_of, write_scores
     from keras_cmsa.inference.predictor import Predictor
 

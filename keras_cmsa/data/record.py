@@ -76,6 +76,14 @@ def images_of(records):
     return [(record.image_path, record.height, record.width) for record in records]
 
 
+def by_image(records):
+    """The indices of the records of each image: list of lists, images as they first come."""
+    indices = {}
+    for i, image in enumerate(images_of(records)):
+        indices.setdefault(image, []).append(i)
+    return list(indices.values())
+
+
 def count(records):
     """Counts `(refs, sentences, images)`, as the papers do. A record is a sentence."""
     refs = {record.ref_id for record in records}

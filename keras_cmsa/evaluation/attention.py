@@ -7,6 +7,7 @@ For each level, alpha (the attention over positions) and beta (over words) of Eq
 - use: what the model loses if this attention alone becomes an average
 """
 
+import collections
 import contextlib
 import itertools
 from typing import NamedTuple
@@ -30,10 +31,7 @@ LEARNT = {
     "pair": ("positions", "words"),
     "full": ("positions", "words"),
 }
-COLUMNS = (
-    "level", "over", "entropy", "change_with_place", "change_with_sentence", "change_with_image",
-    "overall_iou", "overall_iou_uniform",
-)  # fmt: skip
+MEASURES = ("entropy", "change_with_place", "change_with_sentence", "change_with_image")
 
 
 def attention_report(model, preprocessor, records, profile="strict", plain=None, title=None):
@@ -71,7 +69,7 @@ def attention_report(model, preprocessor, records, profile="strict", plain=None,
             "An attention report is of cross-modal self-attention that is learnt, as build_cmsa "
             f"makes it. Received: {model.name!r}, which has none"
         )
-    sums = measure(model, preprocessor, records, parts, title)
+    measured = measure(model, preprocessor, records, parts, title)
 
     def iou(scores):
         return summarize(scores, profile)["overall_iou"]
@@ -83,7 +81,8 @@ def attention_report(model, preprocessor, records, profile="strict", plain=None,
     for level, layer, over in parts:
         with uniform(layer, over):
             without = iou(ask(f"{level}, {over} uniform"))
-        means = {name: sums.mean(layer.name, over, name) for name in COLUMNS[2:6]}
+        found = {name: measured[layer.name, over, name] for name in MEASURES}
+        means = {name: float(np.mean(x)) if x else None for name, x in found.items()}
         ious = {"overall_iou": as_trained, "overall_iou_uniform": without}
         rows.append({"level": level, "over": over, **means, **ious})
     return rows
@@ -122,26 +121,12 @@ def uniform(layer, over):
         layer.query_kernel.assign(kernel)
 
 
-class Sums:
-    """Running means by name."""
-
-    def __init__(self):
-        self.values = {}
-
-    def add(self, *name, value):
-        self.values.setdefault(name, []).append(float(value))
-
-    def mean(self, *name):
-        values = self.values.get(name)
-        return float(np.mean(values)) if values else None
-
-
 def measure(model, preprocessor, records, parts, title):
-    """The `Sums` of entropies and changes, by layer, part and measure."""
+    """Lists of entropies and changes by layer, part and measure, a `defaultdict`."""
     batches = RecordBatches(records, preprocessor, 1, PER_IMAGE)
     layers = list({layer.name: layer for _, layer, _ in parts}.values())
     features = keras.Model(model.input, {layer.name: layer.input for layer in layers})
-    keys, sums, before = images_of(records), Sums(), None
+    keys, measured, before = images_of(records), collections.defaultdict(list), None
     numbers = range(len(batches))
     for number in track(numbers, "measuring the attention") if title else numbers:
         (row,), image = batches.rows(number), batches[number][0]["image"]
@@ -159,26 +144,26 @@ def measure(model, preprocessor, records, parts, title):
                     elsewhere = found.pop()[1]
                     if elsewhere.has_choice:
                         change = distance(elsewhere.mean, other["firsts"][name])
-                        sums.add(*name, "change_with_image", value=change)
-                collect(sums, name, found)
+                        measured[*name, "change_with_image"].append(change)
+                collect(measured, name, found)
                 firsts[name] = found[0][1].mean
         before = {"image": keys[row[0]], "words": words[:1], "firsts": firsts}
-    return sums
+    return measured
 
 
-def collect(sums, name, sentences):
+def collect(measured, name, sentences):
     """Adds the measures of the sentences about one image.
 
     Args:
-        sums: `Sums`.
+        measured: as `measure` returns it.
         name: the layer and the part.
         sentences: list of word ids `(n,)` and `Attention`.
     """
     for _, attention in sentences:
         if attention.has_choice:
-            sums.add(*name, "entropy", value=attention.entropy)
+            measured[*name, "entropy"].append(attention.entropy)
             change = distance(attention.mean, attention.mean.mean(axis=0))
-            sums.add(*name, "change_with_place", value=change)
+            measured[*name, "change_with_place"].append(change)
     for (ids, one), (other_ids, other) in itertools.pairwise(sentences):
         if not (one.has_choice and other.has_choice):
             continue
@@ -186,7 +171,7 @@ def collect(sums, name, sentences):
         if name[1] == "words":
             one, other = among_shared(ids, one, other_ids, other)
         if one is not None:
-            sums.add(*name, "change_with_sentence", value=distance(one, other))
+            measured[*name, "change_with_sentence"].append(distance(one, other))
 
 
 class Attention(NamedTuple):

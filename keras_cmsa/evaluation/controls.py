@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_cmsa.data.record import images_of
+from keras_cmsa.data.record import by_image
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import score_mask, summarize, summarize_by_kind
 
 SHUFFLED, OTHER, SILENT = "shuffled words", "another object's sentence", "no words"
 LARGEST, CENTRE = "largest object", "centre object"
-CONTROLS = (SHUFFLED, OTHER, SILENT, LARGEST, CENTRE)
 
 
 class Control(NamedTuple):
@@ -39,7 +38,7 @@ def evaluate_controls(model, preprocessor, records, plain, profile="strict", see
         seed: of the order of shuffled words.
 
     Returns:
-        `{name: Control}`, the names being `CONTROLS`:
+        `{name: Control}`, by these names:
 
         - shuffled words: a random order that is another, for sentences that have one
         - another object's sentence: a random sentence about another object of the image, where
@@ -54,7 +53,7 @@ def evaluate_controls(model, preprocessor, records, plain, profile="strict", see
     """
     words = preprocessor.vocabulary.encode([record.expression for record in records])
     asked = {
-        SHUFFLED: shuffled(words, preprocessor.vocabulary.continues, np.random.default_rng(seed)),
+        SHUFFLED: shuffled(words, preprocessor.vocabulary, np.random.default_rng(seed)),
         OTHER: others(words, records, np.random.default_rng(seed)),
         SILENT: np.zeros_like(words),
     }
@@ -98,24 +97,22 @@ def summarize_controls(controls, profile="strict"):
     return summaries
 
 
-def shuffled(words, continues, random):
+def shuffled(words, vocabulary, random):
     """Word ids `(n, N)` with the words of each sentence in another order, if it has one.
 
     Args:
         words: `(n, N)` int32, 0 at padding.
-        continues: which ids continue a word and go where it goes, see `Vocabulary.continues`.
+        vocabulary: its `Vocabulary`, which knows the pieces of a word.
         random: NumPy `Generator`.
     """
     result = words.copy()
-    for row in result:
-        places = np.flatnonzero(row)
-        before = row[places].copy()
-        groups = np.split(before, np.flatnonzero(~continues[before])[1:])
+    for row, before in zip(result, words):
+        groups = [before[places] for places in vocabulary.word_places(before)]
         if len({tuple(group) for group in groups}) < 2:
             continue
-        while np.array_equal(row[places], before):
+        while np.array_equal(row, before):
             order = random.permutation(len(groups))
-            row[places] = np.concatenate([groups[k] for k in order])
+            row[before > 0] = np.concatenate([groups[k] for k in order])
     return result
 
 
@@ -124,11 +121,8 @@ def others(words, records, random):
 
     Where the image has no other object in the records, the record keeps its own sentence.
     """
-    by_image = {}
-    for i, image in enumerate(images_of(records)):
-        by_image.setdefault(image, []).append(i)
     result = words.copy()
-    for of_image in by_image.values():
+    for of_image in by_image(records):
         for i in of_image:
             refs = [j for j in of_image if records[j].ref_id != records[i].ref_id]
             if refs:
@@ -138,11 +132,8 @@ def others(words, records, random):
 
 def fixed_answers(records, plain):
     """The largest and the centre object: `{name: Control}`."""
-    by_image = {}
-    for i, image in enumerate(images_of(records)):
-        by_image.setdefault(image, []).append(i)
     found = {LARGEST: {}, CENTRE: {}}
-    for of_image in by_image.values():
+    for of_image in by_image(records):
         # The masks of one image at a time: those of a split would fill the memory.
         refs = {records[i].ref_id: records[i] for i in of_image}
         if len(refs) < 2:

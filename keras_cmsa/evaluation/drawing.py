@@ -32,13 +32,13 @@ BORDER = [Stroke(linewidth=3, foreground="black"), Normal()]
 TRUTH_LINE = {"colors": "white", "linewidths": 1.5, "linestyles": "dashed"}
 
 
-def overlay(image, mask, strength=0.5):
+def overlay(image, mask):
     """Paints a mask onto an image: `(H, W, 3)` uint8 and `(H, W)` bool to `(H, W, 3)` uint8.
 
     The rest of the image is slightly darker, no more.
     """
     painted = image.astype("float32")
-    painted[mask] += strength * (np.array(FOUND, "float32") - painted[mask])
+    painted[mask] += 0.5 * (np.array(FOUND, "float32") - painted[mask])
     painted[~mask] *= 0.85
     return painted.round().astype("uint8")
 

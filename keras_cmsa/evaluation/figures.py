@@ -6,7 +6,7 @@ the mask whose IoU stands above it.
 
 from pathlib import Path
 
-from keras_cmsa.data.record import images_of
+from keras_cmsa.data.record import by_image
 from keras_cmsa.data.samples import read_pixels
 from keras_cmsa.evaluation.crf import MaskRule
 from keras_cmsa.evaluation.drawing import (
@@ -132,10 +132,7 @@ def write_figures(folder, name, predictor, scores, rule=None, failures=8, exampl
     figure = explanations_figure(*explained(explain, records[:: -(-len(records) // examples)]))
     write_figure(folder / f"examples_{name}.png", figure)
     if explain.looks_inside:
-        by_image = {}
-        for image, record in zip(images_of(records), records, strict=True):
-            by_image.setdefault(image, []).append(record)
-        most = max(by_image.values(), key=len)[:examples]
+        most = [records[i] for i in max(by_image(records), key=len)[:examples]]
         write_figure(folder / f"paper_{name}.png", paper_figure(*explained(explain, most)))
 
 

@@ -47,7 +47,8 @@ def explain_words(predictor, pixels, expression, ids):
         `WordImportance`, in the order of the words.
     """
     preprocessor = predictor.preprocessor
-    words, places = words_of(preprocessor.vocabulary.tokens(expression))
+    tokens = preprocessor.vocabulary.tokens(expression)
+    places = preprocessor.vocabulary.word_places(ids)
     sentences = np.stack([ids, *(without(ids, of_word) for of_word in places)])
     outputs = predictor.outputs(pixels, sentences)
     logits = [of_sentence["logits"][..., 0] for of_sentence in outputs]
@@ -55,23 +56,14 @@ def explain_words(predictor, pixels, expression, ids):
     found = [probabilities(x, size, preprocessor) for x in logits]
     masks = [to_mask(x, size, preprocessor) for x in logits]
     importance = [
-        WordImportance(word, 1 - overlap(found[0], found[i]), overlap(masks[0], masks[i]))
-        for i, word in enumerate(words, 1)
+        WordImportance(
+            "".join(tokens[place].removeprefix(JOINER) for place in of_word),
+            1 - overlap(found[0], found[i]),
+            overlap(masks[0], masks[i]),
+        )
+        for i, of_word in enumerate(places, 1)
     ]
     return outputs[0], importance
-
-
-def words_of(tokens):
-    """The words that tokens make and the places of each one's tokens; pieces make one word."""
-    words, places = [], []
-    for place, token in enumerate(tokens):
-        if token.startswith(JOINER) and words:
-            words[-1] += token.removeprefix(JOINER)
-            places[-1].append(place)
-        else:
-            words.append(token)
-            places.append([place])
-    return words, places
 
 
 def without(ids, places):

@@ -204,6 +204,12 @@ class Vocabulary:
         """Which ids continue the word before them, as pieces of words do: `(len(self),)` bool."""
         return np.array([word.startswith(JOINER) for word in self.words])
 
+    def word_places(self, ids):
+        """The places of each word among ids `(N,)`: list of arrays, several places for pieces."""
+        places = np.flatnonzero(ids)
+        begins = np.flatnonzero(~self.continues[ids[places]])
+        return np.split(places, begins[1:])
+
     def split(self, expression):
         """All words of an expression; a word that is not in the vocabulary becomes `[UNK]`."""
         return [x if x in self._id_of else self.unknown for x in self.split_words(expression)]

@@ -90,7 +90,7 @@ def test_shuffled_words_are_the_same_words_in_another_order():
 
     words = np.array([[2, 3, 0], [2, 2, 0], [4, 0, 0], [5, 6, 7], [3, 3, 4]], "int32")
     for seed in range(5):
-        found = shuffled(words, np.zeros(8, bool), np.random.default_rng(seed))
+        found = shuffled(words, tiny.vocabulary(), np.random.default_rng(seed))
         np.testing.assert_array_equal(np.sort(found), np.sort(words))
         np.testing.assert_array_equal(found > 0, words > 0)
         changed = (found != words).any(axis=1)
@@ -99,11 +99,12 @@ def test_shuffled_words_are_the_same_words_in_another_order():
 
 def test_pieces_stay_with_their_word():
     from keras_cmsa.evaluation.controls import shuffled
+    from keras_cmsa.preprocessing.text import WordPieces
 
-    continues = np.arange(6) > 3
-    words = np.array([[1, 4, 5, 2, 0], [1, 4, 0, 0, 0], [1, 4, 1, 4, 0]], "int32")
-    found = shuffled(words, continues, np.random.default_rng(0))
-    np.testing.assert_array_equal(found, [[2, 1, 4, 5, 0], *words[1:]])
+    vocabulary = WordPieces(["the", "ze", "##bra", "##s"])  # ids from 2 on
+    words = np.array([[3, 4, 5, 2, 0], [3, 4, 0, 0, 0], [3, 4, 3, 4, 0]], "int32")
+    found = shuffled(words, vocabulary, np.random.default_rng(0))
+    np.testing.assert_array_equal(found, [[2, 3, 4, 5, 0], *words[1:]])
 
 
 def test_the_summary_has_both_numbers_and_kinds(obeys_the_first_word, records):

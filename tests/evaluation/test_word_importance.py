@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from keras_cmsa.evaluation.scores import overlap
-from keras_cmsa.evaluation.word_importance import without, words_of
+from keras_cmsa.evaluation.word_importance import without
 
 SIZE = (2 * tiny.SIZE, tiny.SIZE)  # on the square it is half as wide as high
 
@@ -48,11 +48,18 @@ def test_one_word_is_compared_with_none(predictor, photo):
     assert word.word == "left" and 0 < word.change <= 1
 
 
-def test_the_pieces_of_a_word_are_left_out_together():
-    words, places = words_of(["the", "ze", "##bra", "##s", "on"])
-    assert words == ["the", "zebras", "on"] and places == [[0], [1, 2, 3], [4]]
-    ids = np.array([5, 6, 7, 8, 9, 0])
-    np.testing.assert_array_equal(without(ids, places[1]), [5, 9, 0, 0, 0, 0])
+def test_the_pieces_of_a_word_are_left_out_together(seeded, photo):
+    from keras_cmsa.inference.predictor import Predictor
+    from keras_cmsa.preprocessing.preprocessor import Preprocessor
+    from keras_cmsa.preprocessing.text import WordPieces
+
+    vocabulary = WordPieces(["the", "ze", "##bra", "##s", "on"], max_words=tiny.WORDS)
+    predictor = Predictor(tiny.model(len(vocabulary)), Preprocessor(vocabulary, tiny.SIZE))
+    (ids,) = vocabulary.encode(["the zebras on"])
+    assert [places.tolist() for places in vocabulary.word_places(ids)] == [[0], [1, 2, 3], [4]]
+    np.testing.assert_array_equal(without(ids, [1, 2, 3]), [2, 6, 0, 0, 0])
+    _, importance = explained(predictor, photo, "the zebras on")
+    assert [word.word for word in importance] == ["the", "zebras", "on"]
 
 
 def test_overlap():
