@@ -47,6 +47,9 @@ class RecordBatches(keras.utils.PyDataset):
         workers: number of threads that prepare batches ahead when batches are read in order.
         words: `(n, N)` int32, what is asked about each record instead of its expression; without
             augmentation only.
+        part: `(index, number)`: give part `index` of each batch, whose rows `number` processes share
+            equally. The last batch of a pass is then filled up with rows of weight 0. `None` gives
+            whole batches.
 
     Raises:
         ValueError: if there are no records or a record's expression has no word. Later, when a
@@ -66,6 +69,7 @@ class RecordBatches(keras.utils.PyDataset):
         word_dropout=0.0,
         workers=2,
         words=None,
+        part=None,
     ):
         # Keras' own threads stay off: `model.fit` restarts them at batch 0 in every epoch, and
         # drops the batch that it reads to build the model.
@@ -88,6 +92,7 @@ class RecordBatches(keras.utils.PyDataset):
         self.first_batch = first_batch
         self.augmentation = augmentation
         self.word_dropout = word_dropout
+        self.part = part
         self.mirrored_words, self.can_flip = self.words, np.zeros(len(records) + 1, bool)
         if augmentation:
             self.mirrored_words, self.can_flip = mirror_words(records, self.words, vocabulary)
@@ -107,19 +112,33 @@ class RecordBatches(keras.utils.PyDataset):
         return self.pending.pop(number).result()
 
     def load(self, number):
-        """Reads the rows of a batch and makes the batch."""
-        rows, flips = self.rows(number), self.flips(number)
+        """Reads the rows of a batch, or of this process' part of it, and makes the batch."""
+        rows = self.shared(self.rows(number), filler=len(self.records))
+        flips, words = self.shared(self.flips(number)), self.shared(self.words_of(number))
         images, masks = (np.stack(arrays) for arrays in zip(*map(self.read_row, rows)))
         for pixels in (images, masks):
             pixels[flips] = pixels[flips, :, ::-1]
         if self.augmentation:
             images, masks = map(np.asarray, self.augmentation(images, masks))
         masks = np.moveaxis(masks, -1, 1)[..., None]
-        return {"image": images, "words": self.words_of(number)}, masks, self.weights(rows)
+        return {"image": images, "words": words}, masks, self.weights(rows)
+
+    def shared(self, of_batch, filler=0):
+        """This process' part of an array over the rows of a batch, which `filler` fills up."""
+        if self.part is None:
+            return of_batch
+        index, number = self.part
+        share = self.batch_size // number
+        missing = [(0, self.batch_size - len(of_batch)), *[(0, 0)] * (of_batch.ndim - 1)]
+        full = np.pad(of_batch, missing, constant_values=filler)
+        return full[index * share : (index + 1) * share]
 
     def read_row(self, row):
         """The image `(S, S, 3)` of a row and its masks `(S, S, K)`, 0 where it has no sample."""
         records = self.records_of(row)
+        if not records:
+            side = self.preprocessor.image_size
+            return np.zeros((side, side, 3), "float32"), np.zeros((side, side, len(row)), "float32")
         image, masks = read_row(records, self.preprocessor)
         return image, np.pad(masks, [(0, 0), (0, 0), (0, len(row) - len(records))])
 

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 
+import keras
 import numpy as np
 import pytest
 import tiny
@@ -49,6 +50,29 @@ def test_batches_resume_anywhere(grouped, per_image):
     for first in (1, 4, 8):
         rest = batches_of(grouped, batches=9 - first, first_batch=first, **options)
         tiny.assert_same_batches([*rest], [whole[i] for i in range(first, 9)])
+
+
+def test_processes_share_batches(grouped):
+    """Their parts together are the batches of one process; the last of a pass is filled up."""
+    options = {"per_image": 2, "seed": 5, "batches": 7, "word_dropout": 0.3}
+    parts = [batches_of(grouped, part=(index, 2), **options) for index in range(2)]
+    for whole, *of_parts in zip(batches_of(grouped, **options), *parts):
+        tiny.assert_same_batches([together(of_parts)], [whole])
+
+    grouped = grouped[:17]  # ten rows
+    whole = [*batches_of(grouped, per_image=2)]
+    parts = [batches_of(grouped, per_image=2, part=(index, 4)) for index in range(4)]
+    filled = [together(of_parts) for of_parts in zip(*parts)]
+    tiny.assert_same_batches(filled[:-1], whole[:-1])
+    rows = len(whole[-1][2])
+    assert 0 < rows < BATCH
+    tiny.assert_same_batches([keras.tree.map_structure(lambda x: x[:rows], filled[-1])], whole[-1:])
+    for filler in keras.tree.flatten(filled[-1]):
+        assert len(filler) == BATCH and not filler[rows:].any()
+
+
+def together(parts):
+    return keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 # --- contents
