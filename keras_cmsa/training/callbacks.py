@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_cmsa.inference.masks import sigmoid
 from keras_cmsa.inference.preset import MODEL, save_model
+from keras_cmsa.training.distribution import by_itself, is_lead
 from keras_cmsa.utils.files import replaced
 
 PROGRESS = "checkpoint/progress.json"
@@ -43,6 +44,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.best = progress["best"]
         return progress["rounds"]
 
+    @by_itself()
     def on_epoch_end(self, epoch, logs=None):
         # Before the model: a kill in the first round then leaves a run, not somebody's model.
         self.folder.mkdir(exist_ok=True)
@@ -94,6 +96,8 @@ class StopOnNaN(keras.callbacks.Callback):
 class History(keras.callbacks.Callback):
     """One line of measures per round in a CSV; on resuming, lines of later rounds are dropped.
 
+    Of several processes all compute the learning rate, and the first writes.
+
     Args:
         path: `Path` of the file.
         first_round: number of rounds done before.
@@ -110,6 +114,8 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         rate = self.model.optimizer.learning_rate
         self.rows.append({"round": epoch + 1, "learning_rate": float(rate), **logs})
+        if not is_lead():
+            return
         with replaced(self.path) as file:
             writer = csv.DictWriter(file, self.rows[-1])
             writer.writeheader()

@@ -20,6 +20,7 @@ from keras_cmsa.inference.preset import (
     write_config,
 )
 from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensorboard
+from keras_cmsa.training.distribution import is_lead, this_part
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
 from keras_cmsa.utils.locks import alone
@@ -64,7 +65,8 @@ def train(
 
     The training is cut into rounds (Keras' epochs): after each the model is validated and the
     whole state saved, so a kill loses the current round and no more. What a batch holds follows
-    from its number, so a resumed run sees what an uninterrupted one would have seen.
+    from its number, so a resumed run sees what an uninterrupted one would have seen. Of several
+    processes (see `devices`) the first alone prints and writes.
 
     Args:
         model: compiled, see `compile_model`.
@@ -92,23 +94,26 @@ def train(
     check_run_dir(run_dir, resume)
     run_dir.mkdir(parents=True, exist_ok=True)
     config = config_of_run(model, preprocessor, training, validation, settings, known or {})
-    with alone(run_dir / ".lock", f"another training works in {run_dir}"):
+    taken = f"another training works in {run_dir}"
+    with alone(run_dir / ".lock", taken) if is_lead() else contextlib.nullcontext():
         checkpoint = Checkpoint(run_dir)
         first_round = 0
         if checkpoint.exists():
             check_same_run(read_config(run_dir), config, run_dir)
             first_round = checkpoint.restore(model)
             step = min(first_round * settings.steps_per_round, settings.steps)
-            print(
-                f"Resuming {run_dir} at step {step} (round {first_round}), "
-                f"best {checkpoint.monitor} so far {checkpoint.best:.4f}"
-            )
-        elif resume:
+            if is_lead():
+                print(
+                    f"Resuming {run_dir} at step {step} (round {first_round}), "
+                    f"best {checkpoint.monitor} so far {checkpoint.best:.4f}"
+                )
+        elif resume and is_lead():
             print(f"Nothing to resume in {run_dir}: starting at step 0")
         if first_round * settings.steps_per_round < settings.steps:
-            # Written before the first step and together, since one means nothing without the other.
-            preprocessor.vocabulary.save(run_dir / VOCABULARY)
-            write_config(run_dir, config)
+            if is_lead():
+                # Before the first step and together, since one means nothing without the other.
+                preprocessor.vocabulary.save(run_dir / VOCABULARY)
+                write_config(run_dir, config)
             fit(
                 model,
                 preprocessor,
@@ -123,7 +128,7 @@ def train(
 
 def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose):
     """The rounds that are still to be done; `records` are those of training and validation."""
-    first_step = first_round * settings.steps_per_round
+    first_step, part = first_round * settings.steps_per_round, this_part()
     batches = RecordBatches(
         records[0],
         preprocessor,
@@ -134,11 +139,18 @@ def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose
         first_batch=first_step,
         augmentation=Augmentation(seed=settings.seed) if settings.augment else None,
         word_dropout=settings.word_dropout,
+        part=part,
     )
     held_out = RecordBatches(
-        records[1], preprocessor, settings.batch_size, settings.sentences_per_image
+        records[1], preprocessor, settings.batch_size, settings.sentences_per_image, part=part
     )
     run_dir = checkpoint.run_dir
+    callbacks = [StopOnNaN(batches), History(run_dir / "history.csv", first_round)]
+    if not part or part[1] == 1:
+        # It computes with the model, in which all processes would have to take part.
+        callbacks += tensorboard(run_dir / "tensorboard", held_out)
+    if is_lead():
+        callbacks.append(checkpoint)
     with warnings.catch_warnings(), plain_faults(batches, held_out):
         # The last round may be shorter than the others.
         warnings.filterwarnings("ignore", "Your input ran out of data")
@@ -149,13 +161,8 @@ def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose
             epochs=-(-settings.steps // settings.steps_per_round),
             steps_per_epoch=min(settings.steps, settings.steps_per_round),
             shuffle=False,  # RecordBatches shuffles samples; this would shuffle batches
-            callbacks=[
-                StopOnNaN(batches),
-                History(run_dir / "history.csv", first_round),
-                *tensorboard(run_dir / "tensorboard", held_out),
-                checkpoint,
-            ],
-            verbose=verbose,
+            callbacks=callbacks,
+            verbose=verbose if is_lead() else 0,
         )
 
 

@@ -15,6 +15,7 @@ from keras_cmsa.data.objects import class_map
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.training.distribution import check_divides, this_part
 
 ENLARGEMENT = 4  # of the scores: from stride 8 to stride 2
 
@@ -48,8 +49,10 @@ def pretrain(
         verbose: as in `keras.Model.fit`.
 
     Raises:
-        ValueError: if no image has objects, or an image cannot be read.
+        ValueError: if no image has objects, an image cannot be read, or the devices of the training
+            cannot share a batch equally.
     """
+    check_divides(batch_size, "the batch of the pretraining, --pretrain-steps,")
     images, classes = objects
     images = [image for image in images if image.objects]
     if not images:
@@ -76,24 +79,30 @@ def pretrain(
         read_sample, size=size, stride=size // logits[0].shape[1], resizing=resizing
     )
     order = RowOrder(range(len(images)), seed=seed)
-    batches = ClassBatches(images, sample, order, len(logits), batch_size, steps)
+    batches = ClassBatches(images, sample, order, len(logits), batch_size, steps, this_part())
     model.fit(batches, shuffle=False, verbose=verbose)
 
 
 class ClassBatches(keras.utils.PyDataset):
-    """Batches of images `(B, S, S, 3)` and a tuple with the same class maps for each level."""
+    """Batches of images `(B, S, S, 3)` and a tuple with the same class maps for each level.
 
-    def __init__(self, images, sample, order, levels, batch_size, batches):
+    `part` is as in `RecordBatches`.
+    """
+
+    def __init__(self, images, sample, order, levels, batch_size, batches, part=None):
         super().__init__(workers=2, max_queue_size=8)
         self.images, self.sample, self.order = images, sample, order
         self.levels, self.batch_size, self.batches = levels, batch_size, batches
+        self.index, self.share = 0, batch_size
+        if part:
+            self.index, self.share = part[0], batch_size // part[1]
 
     def __len__(self):
         return self.batches
 
     def __getitem__(self, number):
-        start = number * self.batch_size
-        places = self.order[start : start + self.batch_size][:, 0]
+        start = number * self.batch_size + self.index * self.share
+        places = self.order[start : start + self.share][:, 0]
         pixels, classes = zip(*(self.sample(self.images[i]) for i in places))
         return np.stack(pixels), (np.stack(classes),) * self.levels
 

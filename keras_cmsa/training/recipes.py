@@ -10,6 +10,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
+from keras_cmsa.training.devices import ONE, Devices
 from keras_cmsa.training.settings import RECIPES, Settings, help_of, recipe_settings
 from keras_cmsa.utils import command_line
 from keras_cmsa.utils.silence import import_keras
@@ -48,13 +49,14 @@ def add_command(recipe):
         small: Annotated[bool, switch("The small model for two CPU cores.")] = False,
         resume: Annotated[bool, switch("Resume the run in --run-dir.")] = False,
         given: Annotated[flags, Parameter(name="*")] = nothing,
+        devices: Annotated[Devices, Parameter(name="*")] = ONE,
     ):
         import_keras()
         named = {name: value for name, value in vars(given).items() if value is not None}
         settings = recipe_settings(recipe, small, **named)
         from keras_cmsa.training.run import run_training
 
-        run_training(settings, resume)
+        run_training(settings, resume, devices)
 
     command.__doc__ = (
         f"{TITLES[recipe]}\n\nTrain, pick the best round on a held-out split, evaluate every split "

@@ -36,6 +36,8 @@ from keras_cmsa.models.systems import build_system
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.text import Vocabulary, WordPieces
 from keras_cmsa.training.callbacks import Checkpoint
+from keras_cmsa.training.devices import ONE
+from keras_cmsa.training.distribution import is_lead, together
 from keras_cmsa.training.loop import check_run_dir, compile_model, counts, train
 from keras_cmsa.training.pretraining import pretrain
 
@@ -49,12 +51,13 @@ PUBLISHED = {
 }
 
 
-def run_training(settings, resume=False):
+def run_training(settings, resume=False, devices=ONE):
     """Trains from settings, picks the best round on a held-out split, and evaluates every split.
 
     Args:
         settings: `Settings`.
         resume: resume the run in `run_dir`.
+        devices: `Devices` to train on. The first process evaluates, on one device.
 
     Returns:
         `Path` of the run, a preset with its records beside it.
@@ -62,14 +65,19 @@ def run_training(settings, resume=False):
     Raises:
         FileExistsError, FileNotFoundError, FloatingPointError, ValueError: as `train`, or if the
             data cannot be read or have not the splits that the settings name.
+        ConnectionError, ModuleNotFoundError, ValueError: as `together`.
     """
     check_run_dir(settings.run_dir, resume)
-    data = read_data(settings)
-    train_system(settings, data, resume)
-    splits = [s for s in data.records if s in {settings.validate_on, *HELD_OUT}]
-    report(
-        settings.run_dir, {split: data.records[split] for split in splits if data.records[split]}
-    )
+    with together(devices, settings.batch_size):
+        data = read_data(settings)
+        train_system(settings, data, resume)
+        reports = is_lead()
+    if reports:
+        splits = [s for s in data.records if s in {settings.validate_on, *HELD_OUT}]
+        report(
+            settings.run_dir,
+            {split: data.records[split] for split in splits if data.records[split]},
+        )
     return Path(settings.run_dir)
 
 
@@ -232,8 +240,9 @@ def pretrained_backbone(settings, data, records):
         return backbone  # the checkpoint has its weights
     objects = read_objects(data.root, data.dataset, records)
     pretrain(backbone, objects, settings.pretrain_steps, settings.resizing, seed=settings.seed)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    save_model(backbone, run_dir / BACKBONE)
+    if is_lead():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        save_model(backbone, run_dir / BACKBONE)
     return backbone
 
 

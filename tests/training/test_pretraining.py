@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from keras_cmsa.data.objects import ImageObjects
-from keras_cmsa.training.pretraining import pretrain
+from keras_cmsa.data.order import RowOrder
+from keras_cmsa.training.pretraining import ClassBatches, pretrain
 
 
 def rectangle(left, top, right, bottom):
@@ -51,3 +52,14 @@ def test_a_backbone_learns_the_classes(tmp_path):
 def test_without_objects_there_is_nothing_to_learn():
     with pytest.raises(ValueError, match="images with annotated objects"):
         pretrain(backbone_of_two_levels(), ([ImageObjects("x.jpg", 8, 8, [])], 2), steps=1)
+
+
+def test_processes_share_the_batches():
+    def sample(image):
+        return np.full((2, 2, 3), image), np.full((1, 1), image)
+
+    given = range(10), sample, RowOrder(range(10), seed=1), 2, 4, 5
+    wholes, *parts = ClassBatches(*given), *(ClassBatches(*given, (i, 2)) for i in range(2))
+    for whole, *of_parts in zip(wholes, *parts, strict=True):
+        joined = keras.tree.map_structure(lambda *arrays: np.concatenate(arrays), *of_parts)
+        keras.tree.map_structure(np.testing.assert_array_equal, joined, whole)
