@@ -7,9 +7,17 @@ LINT := --line-length 100 --target-version py311
 # Named, since what ruff takes by default changes; quotes and dashes are prose, zip is checked by eye.
 RULES := --select E4,E7,E9,F,I,B,UP,RUF --ignore RUF001,RUF002,RUF003,RUF043,B905
 
-# PyTorch has an environment of its own, without TensorFlow. This version has a CPU build.
+# PyTorch has an environment of its own, without TensorFlow. This version has a CPU build; it is also
+# the lowest that setup.cfg allows, so that test-torch tests that minimum.
 TORCH := torch==2.13.0
 TORCH_VENV := .venv-torch
+
+# All other minimums of setup.cfg at once, in an environment of their own, and what is tested there:
+# the layers, models and losses, a run, a SavedModel, images read, the command line, TFDS and the hubs.
+LOWEST_VENV := .venv-lowest
+LOWEST := $(addprefix tests/,test_imports.py layers models/test_cmsa.py models/test_same_numbers.py \
+  training/test_loop.py export/test_saved_model.py preprocessing/test_reading.py \
+  cli/test_main.py cli/test_train.py data/refer_segmentation inference/test_hub.py)
 
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
@@ -18,7 +26,7 @@ MODEL := -m "keras and not slow and not table"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-long test-table test-jax test-torch lint format docs clean
+.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest lint format docs clean
 
 # uv if it is there (seconds), pip otherwise (a minute or two).
 $(VENV)/.installed: setup.cfg pyproject.toml
@@ -36,6 +44,14 @@ $(TORCH_VENV)/.installed: setup.cfg pyproject.toml
 	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q '$(TORCH)' -e '.[modeltest]'
 	@touch $@
 
+# `name>=minimum` becomes the constraint `name==minimum`; pip fails where minimums exclude each other.
+$(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST_VENV)
+	sed -nE 's/^    ([A-Za-z0-9._-]+)(\[.*\])?>=([0-9.]+).*/\1==\3/p' setup.cfg >$(LOWEST_VENV)/lowest.txt
+	$(LOWEST_VENV)/bin/python -m pip install --disable-pip-version-check -q \
+	  --constraint $(LOWEST_VENV)/lowest.txt -e '.[tensorflow,jax,test]'
+	@touch $@
+
 demo: $(VENV)/.installed
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
@@ -44,8 +60,9 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "keras and $(QUICK)"
 	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and $(QUICK)"
 
-# All on TensorFlow but test-table, and the model's quick tests on JAX and PyTorch: half an hour.
-test-all: test test-long test-jax test-torch
+# All on TensorFlow but test-table, the model's quick tests on JAX and PyTorch, and a choice of tests
+# on the lowest versions: some forty minutes.
+test-all: test test-long test-jax test-torch test-lowest
 
 # What `make test` leaves out.
 test-long: $(VENV)/.installed
@@ -61,6 +78,10 @@ test-jax: $(VENV)/.installed
 test-torch: $(TORCH_VENV)/.installed
 	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python -m pytest $(PARALLEL) $(MODEL)
 
+# Minutes, on TensorFlow.
+test-lowest: $(LOWEST_VENV)/.installed
+	$(LOWEST_VENV)/bin/python -m pytest $(PARALLEL) -m "$(QUICK)" $(LOWEST)
+
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .
 	$(RUFF) format $(LINT) --check .
@@ -74,4 +95,4 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) build site *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) build site *.egg-info .pytest_cache .ruff_cache
