@@ -13,9 +13,9 @@ TORCH := torch==2.13.0
 TORCH_VENV := .venv-torch
 
 # All other minimums of setup.cfg at once, in an environment of their own, and what is tested there:
-# the layers, models and losses, a run, a SavedModel, images read, the command line, TFDS and the hubs.
+# the model, a run, a SavedModel, images read, the command line, TFDS and the hubs.
 LOWEST_VENV := .venv-lowest
-LOWEST := $(addprefix tests/,test_imports.py layers models/test_cmsa.py models/test_same_numbers.py \
+LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py \
   training/test_loop.py export/test_saved_model.py preprocessing/test_reading.py \
   cli/test_main.py cli/test_train.py data/refer_segmentation inference/test_hub.py)
 
