@@ -1,6 +1,5 @@
 """`keras-cmsa segment --csv`: a table of images and expressions, and what was found for each."""
 
-import hashlib
 import json
 import sys
 import warnings
@@ -9,16 +8,14 @@ from functools import partial
 from rich.console import Console
 from rich.progress import Progress
 
+from keras_cmsa.inference.pairs import by_image, digest_of, path_of, read_pairs
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.inference.preset import MODEL, folder_of
-from keras_cmsa.inference.saved_model import is_saved_model
+from keras_cmsa.inference.preset import folder_of
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.csv_files import read_rows, without_formulas, write_rows
 from keras_cmsa.utils.files import replaced, write_png
-from keras_cmsa.utils.names import path_inside
 
 COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
-FINGERPRINT = "fingerprint.pb"
 RESULTS, MADE_BY = "results.csv", "made_by.json"
 
 
@@ -53,7 +50,7 @@ def segment_table(table, folder, model, outside=False):
         ):
             task = progress.add_task("segmenting", total=len(todo))
             for image, group in by_image(todo).items():
-                path = partial(path_of, table, image, outside)
+                path = partial(path_of, table.parent, image, table, outside)
                 for result in segment_rows(predictor, path, group, folder):
                     write_rows(file, [cells(result)])
                     file.flush()
@@ -70,41 +67,9 @@ def segment_table(table, folder, model, outside=False):
         raise ValueError(f"no row of {table} could be segmented")
 
 
-def by_image(rows):
-    """Rows of one image together, wherever they stand: dict from image to its rows."""
-    groups = {}
-    for row in rows:
-        groups.setdefault(row["image"], []).append(row)
-    return groups
-
-
-def read_pairs(table):
-    """The rows of a table: `[{row, image, expression}, ...]`, row 1 the first under the head."""
-    pairs = read_rows(table, ("image", "expression"))
-    if not pairs:
-        raise ValueError(f"{table} has no rows")
-    return [
-        {"row": row, "image": pair["image"], "expression": pair["expression"]}
-        for row, (_, pair) in enumerate(pairs, start=1)
-    ]
-
-
-def path_of(table, image, outside):
-    """The path of a row's image: in the table's folder, unless others are allowed."""
-    if outside:
-        return table.parent / image.strip()
-    try:
-        return path_inside(table.parent, image, table)
-    except ValueError as error:
-        raise ValueError(f"{error}. --outside takes others too") from None
-
-
 def check_model(folder, model):
     """A folder holds the results of one model."""
-    # TensorFlow writes a fingerprint of graph and weights beside the graph.
-    path = model / (FINGERPRINT if is_saved_model(model) else MODEL)
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    path, digest = digest_of(model)
     note = folder / MADE_BY
     if note.exists():
         try:

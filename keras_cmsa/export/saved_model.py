@@ -15,6 +15,7 @@ from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
 
+LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -166,5 +167,5 @@ def export_facts(path, options):
         "Masks by the profile": options.profile,
         "Weights stored as": options.dtype,
         "Batch normalisation folded into convolutions": options.fold_norms,
-        "Largest image in pixels": options.max_pixels,
+        LARGEST_IMAGE: options.max_pixels,
     }

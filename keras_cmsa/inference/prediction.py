@@ -49,10 +49,7 @@ class Prediction:
 
         `None` where the mask is empty.
         """
-        if not self.mask.any():
-            return None
-        rows, columns = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
-        return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+        return box_of(self.mask)
 
     @property
     def run_lengths(self):
@@ -73,6 +70,14 @@ class Prediction:
         maps = self.position_attention
         heat = maps.mean(axis=0) if level is None else maps[level]
         return as_heat(self.preprocessor.undo(heat, self.mask.shape))
+
+
+def box_of(mask):
+    """The box around a mask `(H, W)` bool, as `Prediction.box` has it."""
+    if not mask.any():
+        return None
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def as_heat(over_image):

@@ -13,7 +13,6 @@ from keras_cmsa.inference.preset import load_preset, save_preset
 from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor, split_at_maps
 from keras_cmsa.preprocessing.reading import to_pixels
-from keras_cmsa.preprocessing.text import MAX_WORDS_FACTOR
 
 # Expressions about one image that go through the model together.
 EXPRESSIONS_AT_ONCE = 16
@@ -112,12 +111,7 @@ class Predictor:
         """Word ids of a list of `str`, `(B, N)` int32, with the errors and warnings of `__call__`."""
         vocabulary, longest = self.preprocessor.vocabulary, self.preprocessor.max_words
         for expression in expressions:
-            count = len(vocabulary.split(expression))
-            if count > MAX_WORDS_FACTOR * longest:
-                raise ValueError(
-                    f"An expression names one thing in a few words; this model takes {longest}. "
-                    f"Received: {count} words, {expression[:40]!r}..."
-                )
+            count = vocabulary.checked_count(expression)
             if count > longest:
                 warnings.warn(
                     f"The model takes {longest} words; the last {count - longest} of "

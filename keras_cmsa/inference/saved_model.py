@@ -1,5 +1,6 @@
 """Exported versions as Keras models, for the predictor."""
 
+import contextlib
 from pathlib import Path
 
 import keras
@@ -35,15 +36,9 @@ def load_saved_model(path, config):
     path = Path(path)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"{path} is a SavedModel, which needs KERAS_BACKEND=tensorflow")
-    import tensorflow as tf
-
     settings = config["preprocessor"]
-    if settings.get("tokenizer") == "wordpiece":
-        # Registers its operations.
-        require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")
-    try:
-        with silenced():
-            loaded = tf.saved_model.load(str(path))
+    loaded = load_graph(path, config)
+    with _loading(path):
         tensors = loaded.signatures["tensors"]
         size, max_words = settings["image_size"], settings["max_words"]
         inputs = {
@@ -51,6 +46,27 @@ def load_saved_model(path, config):
             "words": keras.Input((None, max_words), dtype="int32", name="words"),
         }
         return keras.Model(inputs, Signature(tensors, loaded)(inputs), name=config["system"])
+
+
+def load_graph(path, config):
+    """A version as TensorFlow loads it, whatever backend Keras has: its `signatures` need no Keras.
+
+    Args, raises: as in `load_saved_model`.
+    """
+    import tensorflow as tf
+
+    if config["preprocessor"].get("tokenizer") == "wordpiece":
+        # Registers its operations.
+        require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")
+    with _loading(path), silenced():
+        return tf.saved_model.load(str(path))
+
+
+@contextlib.contextmanager
+def _loading(path):
+    """Makes a `ValueError` that names the folder of any error of TensorFlow."""
+    try:
+        yield
     # TensorFlow's errors of a damaged file have no common base below Exception.
     except Exception as error:
         reason = str(error).strip().split("\n")[0]

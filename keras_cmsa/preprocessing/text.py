@@ -222,6 +222,21 @@ class Vocabulary:
         """The words that the model sees: the first `max_words` words of `split`."""
         return self.split(expression)[: self.max_words]
 
+    def checked_count(self, expression):
+        """The number of words of an expression.
+
+        Raises:
+            ValueError: if it is a whole text, more than `MAX_WORDS_FACTOR` times what the model
+                takes.
+        """
+        count = len(self.split(expression))
+        if count > MAX_WORDS_FACTOR * self.max_words:
+            raise ValueError(
+                f"An expression names one thing in a few words; this model takes "
+                f"{self.max_words}. Received: {count} words, {expression[:40]!r}..."
+            )
+        return count
+
     def encode(self, expressions):
         """Turns expressions into word ids.
 

@@ -33,7 +33,11 @@ def read_rows(path, columns, torn=False):
             columns; names the line.
     """
     with open(path, "rb") as file:
-        content = file.read()
+        return rows_of(file.read(), path, columns, torn)
+
+
+def rows_of(content, path, columns, torn=False):
+    """`read_rows` of the bytes of a file; `path` is its name in errors."""
     if torn:
         content = content[: content.rfind(b"\n") + 1]
     located_cells = _cells(as_text(content, path, WHAT_TO_DO), path)
