@@ -32,10 +32,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 $(VENV)/.installed: setup.cfg pyproject.toml
 	@if command -v uv >/dev/null; then \
 	  uv venv --clear --python $(PYTHON) $(VENV) && \
-	  uv pip install --python $(BIN)/python -e '.[tensorflow,jax,test]'; \
+	  uv pip install --python $(BIN)/python -e '.[tensorflow,jax,beam,test]'; \
 	else \
 	  $(PYTHON) -m venv --clear $(VENV) && \
-	  $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[tensorflow,jax,test]'; \
+	  $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[tensorflow,jax,beam,test]'; \
 	fi
 	@touch $@
 
