@@ -11,7 +11,8 @@ parts, float32, batch 1:
     plain           self-attention over the P positions alone: no words, P x P scores
     word by word    `attend` with scores whose exponentials leave the range of float32
 
-benchmarks/README.md says how it is measured.
+Then the memory of one level, the whole layer with its gradient, as the map grows: with
+`--no-forms --empty-growth-words --empty-growth-sides` that alone. benchmarks/README.md says how it is measured.
 """
 
 import statistics
@@ -31,6 +32,7 @@ from keras_cmsa.layers.ops import word_shares
 from keras_cmsa.layers.pair_attention import attend, rows_at_once
 
 STRIDE = 8  # image pixels per position
+FUSION_DIM = 500  # channels of the level's reduced map
 SMALL_SIDE = 10  # of the map on which float64 has memory for the literal form
 # Standard deviation of a score. The second underflows in every row.
 USUAL_SCORES, EXTREME_SCORES = 1.0, 100.0
@@ -39,6 +41,8 @@ TARGETS = {
     "forward_over_plain": ("<=", 1.1),
     "forward_backward_over_plain": ("<=", 1.2),
     "memory_below_literal": (">=", 40),
+    "level_gigabytes": ("<=", 6),
+    "level_bytes_per_position": ("<=", 1.2),
 }
 
 
@@ -67,6 +71,10 @@ class Options:
         Numbers of words to time at this side.
     growth_sides
         Sides of the image in pixels, 8 per position.
+    level_sides
+        Sides of the image at which to weigh one level with its gradient.
+    forms
+        Compare the forms and the layers.
     memory
         Also measure memory, each number in a process of its own. Linux.
     """
@@ -80,6 +88,8 @@ class Options:
     growth_repeats: int = 3
     growth_words: tuple[int, ...] = (1, 5, 10, 20, 40)
     growth_sides: tuple[int, ...] = (160, 320, 480, 640)
+    level_sides: tuple[int, ...] = (320, 480, 640)
+    forms: bool = True
     memory: bool = True
 
 
@@ -98,6 +108,7 @@ class Case:
         backward: also take the gradient by every part.
         query_chunk: positions per chunk, for the factorised form.
         scores: standard deviation of the scores.
+        dtype: of the parts.
     """
 
     form: str
@@ -107,26 +118,27 @@ class Case:
     backward: bool = False
     query_chunk: int | None = None
     scores: float = USUAL_SCORES
+    dtype: str = "float32"
 
-    def call(self):
+    def call(self, torch_compile=False):
         """A callable without arguments, compiled but not run."""
-        parts = draw_parts(self.side**2, self.words, self.width, self.scores)
+        parts = draw_parts(self.side**2, self.words, self.width, self.scores, dtype=self.dtype)
         function = FORMS[self.form]
         if self.query_chunk is not None:
             function = partial(function, query_chunk=self.query_chunk)
-        run = measure.compiled(
-            measure.with_gradient(function) if self.backward else function, parts
-        )
+        if self.backward:
+            function = measure.with_gradient(function)
+        run = measure.compiled(function, parts, torch_compile)
         return lambda: run(*parts)
 
 
-def draw_parts(positions, words, width, scores=USUAL_SCORES, seed=0):
+def draw_parts(positions, words, width, scores=USUAL_SCORES, seed=0, dtype="float32"):
     """Query, key and value: pairs of a position part `(1, P, d)` and a word part `(1, N, d)`."""
     rng = np.random.default_rng(seed)
 
     def draw(scale):
         return [
-            ops.convert_to_tensor(scale * rng.normal(size=(1, count, width)), "float32")
+            ops.convert_to_tensor(scale * rng.normal(size=(1, count, width)), dtype)
             for count in (positions, words)
         ]
 
@@ -143,14 +155,32 @@ def factorised(query, key, value, query_chunk=None):
 
 def literal(query, key, value, softmax=ops.softmax, xp=ops):
     """Eqs. 2-3 as they stand, `(1, P, d)`; `xp` is `keras.ops` or `numpy`."""
+    query, key, joint = (all_pairs(*parts, xp) for parts in (query, key, value))
+    weights = softmax(xp.matmul(key, xp.swapaxes(query, -1, -2)))  # (1, N P, N P)
+    return mean_over_words(xp.matmul(weights, joint), value, xp)
 
-    def join(positions, words):
-        joined = positions[:, None] + words[:, :, None]  # (1, N, P, d)
-        return xp.reshape(joined, (1, -1, joined.shape[-1]))
 
-    weights = softmax(xp.matmul(join(*key), xp.swapaxes(join(*query), -1, -2)))  # (1, N P, N P)
-    attended = xp.matmul(weights, join(*value))
-    shape = (1, key[1].shape[1], *key[0].shape[1:])
+def fused(query, key, value):
+    """The literal form as a user of the backend would write it: its own attention, on N P tokens.
+
+    It is `torch.nn.functional.scaled_dot_product_attention` or `jax.nn.dot_product_attention`.
+    TensorFlow has none of its own, so that Keras multiplies there as `literal` does.
+    """
+    # As in Eq. 3 the key belongs to the pair that attends, and no score is scaled.
+    key, query, joint = (all_pairs(*parts)[:, :, None] for parts in (key, query, value))
+    attended = ops.dot_product_attention(key, query, joint, scale=1.0)  # (1, N P, 1, d)
+    return mean_over_words(attended, value)
+
+
+def all_pairs(positions, words, xp=ops):
+    """The sums of both parts as N P tokens in a row: `(1, P, d)`, `(1, N, d)` to `(1, N P, d)`."""
+    joined = positions[:, None] + words[:, :, None]  # (1, N, P, d)
+    return xp.reshape(joined, (1, -1, joined.shape[-1]))
+
+
+def mean_over_words(attended, value, xp=ops):
+    positions, words = value
+    shape = (1, words.shape[1], *positions.shape[1:])
     return xp.mean(xp.reshape(attended, shape), axis=1)
 
 
@@ -160,7 +190,7 @@ def plain(query, key, value):
     return ops.matmul(weights, value[0])
 
 
-FORMS = {"factorised": factorised, "literal": literal, "plain": plain}
+FORMS = {"factorised": factorised, "literal": literal, "fused": fused, "plain": plain}
 
 
 def numpy_softmax(scores):
@@ -230,25 +260,10 @@ def compare_layers(options):
     The second projects features `(1, P, Cv + 8 + Cl)` by kernels of the same shapes and ends in the
     same output product and residual. Gradients are those of inputs and kernels.
     """
-    side, words = options.side, options.words
-    visual_dim, word_dim = options.visual_dim, options.word_dim
-    rng = np.random.default_rng(0)
-    layer = CrossModalSelfAttention(options.width)
-    inputs = (
-        draw_units(rng, 1, side, side, visual_dim + 8),
-        draw_units(rng, 1, words, word_dim),
-    )
-    features = draw_units(rng, 1, side**2, visual_dim + 8 + word_dim)
-    layer.build(*(part.shape for part in inputs))
-    kernels = [ops.convert_to_tensor(weight) for weight in layer.weights]
-
-    def whole_layer(kernels, *inputs):
-        return layer.stateless_call(kernels, [], *inputs)[0]
-
-    forms = {
-        "plain layer": (plain_layer, (kernels, features)),
-        "layer": (whole_layer, (kernels, *inputs)),
-    }
+    layer, arguments = draw_level(options, options.side)
+    channels = options.visual_dim + 8 + options.word_dim
+    features = draw_units(np.random.default_rng(1), 1, options.side**2, channels)
+    forms = {"plain layer": (plain_layer, (arguments[0], features)), "layer": (layer, arguments)}
     passes = {"forward": lambda form: form, "forward_backward": measure.with_gradient}
     results = {}
     for name, prepare in passes.items():
@@ -258,6 +273,23 @@ def compare_layers(options):
         }
         results[name] = measure.summary(measure.interleaved(calls, options.repeats), "plain layer")
     return results
+
+
+def draw_level(options, side, output_dim=None):
+    """The layer as a function, and its arguments: kernels, position and word parts of a feature."""
+    rng = np.random.default_rng(0)
+    layer = CrossModalSelfAttention(options.width, output_dim)
+    inputs = (
+        draw_units(rng, 1, side, side, options.visual_dim + 8),
+        draw_units(rng, 1, options.words, options.word_dim),
+    )
+    layer.build(*(part.shape for part in inputs))
+    kernels = [ops.convert_to_tensor(weight) for weight in layer.weights]
+
+    def whole_layer(kernels, *inputs):
+        return layer.stateless_call(kernels, [], *inputs)[0]
+
+    return whole_layer, (kernels, *inputs)
 
 
 def draw_units(rng, *shape):
@@ -289,6 +321,33 @@ def compare_memory(usual):
         }
         for name, names in forms.items()
     }
+
+
+def memory_of_level(side, options):
+    """Peak resident bytes, as `memory_of`, of one level of the model with its gradient."""
+
+    def call(side):
+        level, arguments = draw_level(options, side, FUSION_DIM)
+        return partial(measure.compiled(measure.with_gradient(level), arguments), *arguments)
+
+    call(4)()
+    return measure.peak_memory(call(side))[0]
+
+
+def level_memory(options):
+    """How the memory of one level grows: a dict per side, each of a fresh process."""
+    rows = []
+    for pixels in options.level_sides:
+        side = pixels // STRIDE
+        peak = measure.in_fresh_process(memory_of_level, side, options)
+        rows.append({
+            "image_side": pixels,
+            "positions": side**2,
+            "query_chunk": rows_at_once(side**2),
+            "bytes": peak,
+            "bytes_per_position": peak / side**2,
+        })  # fmt: skip
+    return rows
 
 
 def growth(cases, repeats, memory):
@@ -323,16 +382,24 @@ def growth(cases, repeats, memory):
 
 
 def target_values(results):
-    """What `TARGETS` are about; without memory where none was measured."""
-    forward = {row["name"]: row for row in results["forms"]["forward"]}
-    backward = {row["name"]: row for row in results["forms"]["forward_backward"]}
-    values = {
-        "forward_times_faster_than_literal": (
-            forward["literal"]["seconds"] / forward["factorised"]["seconds"]
-        ),
-        "forward_over_plain": forward["factorised"]["ratio"],
-        "forward_backward_over_plain": backward["factorised"]["ratio"],
-    }
+    """What `TARGETS` are about, as far as it was measured."""
+    values = {}
+    if results["forms"]:
+        forward = {row["name"]: row for row in results["forms"]["forward"]}
+        backward = {row["name"]: row for row in results["forms"]["forward_backward"]}
+        values |= {
+            "forward_times_faster_than_literal": (
+                forward["literal"]["seconds"] / forward["factorised"]["seconds"]
+            ),
+            "forward_over_plain": forward["factorised"]["ratio"],
+            "forward_backward_over_plain": backward["factorised"]["ratio"],
+        }
+    if results["level"]:
+        first, last = results["level"][0], results["level"][-1]
+        values["level_gigabytes"] = last["bytes"] / 1e9
+        values["level_bytes_per_position"] = (
+            last["bytes_per_position"] / first["bytes_per_position"]
+        )
     if results["memory"]:
         peaks = results["memory"]["forward"]
         values["memory_below_literal"] = peaks["literal"] / peaks["factorised"]
@@ -364,16 +431,34 @@ def growth_table(title, rows):
     return table
 
 
+def level_table(rows):
+    table = Table(
+        "image side", "P", "query_chunk", "peak MB", "kB per position",
+        title="One level with its gradient",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            *(str(row[key]) for key in ("image_side", "positions", "query_chunk")),
+            f"{row['bytes'] / measure.MEGABYTE:.0f}",
+            f"{row['bytes_per_position'] / 1e3:.0f}",
+        )
+    return table
+
+
 def show(results, console):
     for scope in ("forms", "layers"):
-        for name in ("forward", "forward_backward"):
-            console.print(measure.timing_table(f"{scope}: {name}", results[scope][name]))
+        for name, rows in (results[scope] or {}).items():
+            if name != "agreement":
+                console.print(measure.timing_table(f"{scope}: {name}", rows))
+    if results["level"]:
+        console.print(level_table(results["level"]))
     if results["memory"]:
         console.print(memory_table(results["memory"]))
     for name, rows in results["growth"].items():
         console.print(growth_table(f"Growth with {name}", rows))
-    for name, error in results["forms"]["agreement"].items():
-        console.print(f"factorised float32 against {name}: relative error {error:.1e}")
+    if results["forms"]:
+        for name, error in results["forms"]["agreement"].items():
+            console.print(f"factorised float32 against {name}: relative error {error:.1e}")
     console.print(measure.target_table(results["targets"]))
 
 
@@ -389,9 +474,10 @@ def measure_all(options):
     results = {
         "environment": measure.environment(),
         "settings": asdict(options),
-        "forms": compare_forms(usual, options.repeats),
-        "layers": compare_layers(options),
-        "memory": compare_memory(usual) if options.memory else None,
+        "forms": compare_forms(usual, options.repeats) if options.forms else None,
+        "layers": compare_layers(options) if options.forms else None,
+        "memory": compare_memory(usual) if options.memory and options.forms else None,
+        "level": level_memory(options) if options.memory else [],
         "growth": {
             "words": growth(by_words, options.growth_repeats, options.memory),
             "image side": growth(by_side, options.growth_repeats, options.memory),

@@ -7,8 +7,11 @@ import platform
 import re
 import statistics
 import time
+from collections import namedtuple
 from concurrent.futures import ProcessPoolExecutor
+from datetime import date
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -16,20 +19,26 @@ from keras import ops, tree
 from rich.table import Table
 
 MEGABYTE = 1e6
+# What the backends call it when memory runs out.
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "OOM when", "can't allocate memory")
+Memory = namedtuple("Memory", ["now", "peak", "limit"])
 
 
-def compiled(function, arguments):
+def compiled(function, arguments, torch_compile=False):
     """`function`, compiled for `arguments` by the backend's own means, but not run yet.
+
+    PyTorch runs a function as it stands, operation by operation, unless asked to compile it.
 
     Args:
         function: of nests of tensors to a tensor or a nest of them.
         arguments: tuple of nests of tensors.
+        torch_compile: on PyTorch, compile by `torch.compile`, which happens in the first call.
 
     Returns:
         A callable of the same arguments.
 
     Raises:
-        ValueError: if the Keras backend is neither TensorFlow nor JAX.
+        ValueError: if the Keras backend is none of TensorFlow, JAX and PyTorch.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -42,8 +51,12 @@ def compiled(function, arguments):
         import jax
 
         return jax.jit(function).lower(*arguments).compile()
+    if backend == "torch":
+        import torch
+
+        return torch.no_grad()(torch.compile(function) if torch_compile else function)
     raise ValueError(
-        f"The benchmarks run on KERAS_BACKEND=tensorflow or jax. Received: {backend!r}"
+        f"The benchmarks run on KERAS_BACKEND=tensorflow, jax or torch. Received: {backend!r}"
     )
 
 
@@ -57,8 +70,7 @@ def with_gradient(function):
 
     Returns:
         A function of the same arguments to the list of gradients by each of their tensors; on
-        TensorFlow `None` for a tensor that the output does not depend on. For TensorFlow and JAX, as
-        `compiled`.
+        TensorFlow and PyTorch `None` for a tensor that the output does not depend on.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -68,7 +80,20 @@ def with_gradient(function):
             with tf.GradientTape() as tape:
                 tape.watch(leaves)
                 loss = ops.mean(ops.square(function(*arguments)))
-            return tape.gradient(loss, leaves)
+            found = tape.gradient(loss, leaves)
+            # Of an embedding there are only the rows that were looked up.
+            return [x.values if isinstance(x, tf.IndexedSlices) else x for x in found]
+
+        return gradient
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        @torch.enable_grad()
+        def gradient(*arguments):
+            arguments = tree.map_structure(lambda x: x.detach().requires_grad_(), arguments)
+            loss = ops.mean(ops.square(function(*arguments)))
+            return list(torch.autograd.grad(loss, tree.flatten(arguments), allow_unused=True))
 
         return gradient
 
@@ -133,30 +158,105 @@ def summary(times, base):
     ]
 
 
-def in_fresh_process(function, *arguments):
-    """`function(*arguments)` in a new process that has imported Keras and done nothing yet."""
-    # Each is forked from one server that has the imports behind it: they take seconds, start no
-    # thread and allocate nothing that counts.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["keras"])
+def in_fresh_process(function, *arguments, start="forkserver"):
+    """`function(*arguments)` in a new process that has imported Keras and done nothing yet.
+
+    Args:
+        start: `"forkserver"`, or `"spawn"`, which an accelerator needs: its driver does not work in
+            a process that is forked.
+    """
+    context = multiprocessing.get_context(start)
+    if start == "forkserver":
+        # Each is forked from one server that has the imports behind it: they take seconds, start no
+        # thread and allocate nothing that counts.
+        context.set_forkserver_preload(["keras"])
     with ProcessPoolExecutor(1, mp_context=context) as executor:
         return executor.submit(function, *arguments).result()
 
 
 def peak_memory(call):
-    """Peak resident memory of this process during a call, in bytes (Linux).
+    """Peak memory of this process during a call, in bytes: the accelerator's, or else resident.
 
-    Meaningful for the first call in a fresh process: TensorFlow keeps what it once took. It then
-    counts the optimisation of the graph as well.
+    Meaningful for the first call in a fresh process: TensorFlow keeps what it once took, and the
+    peak of an accelerator is that since the start. The resident peak counts the optimisation of the
+    graph as well. It is read from Linux' /proc.
 
     Returns:
-        `(above, total)`: the peak less what was resident just before the call, and the peak.
+        `(above, total)`: the peak less what was taken just before the call, and the peak.
     """
+    before = device_memory()
+    if before:
+        wait_for(call())
+        peak = device_memory().peak
+        return peak - before.now, peak
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = resident("VmRSS")
     wait_for(call())
     peak = resident("VmHWM")
     return peak - before, peak
+
+
+def device_memory():
+    """`Memory` of the accelerator in bytes, by the backend's own count; None on a CPU."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        found = jax.local_devices()[0].memory_stats()
+        keys = "bytes_in_use", "peak_bytes_in_use", "bytes_limit"
+        return Memory(*map(found.get, keys)) if found else None
+    if backend == "torch":
+        import torch
+
+        if not torch.cuda.is_available():
+            return None
+        limit = torch.cuda.get_device_properties(0).total_memory
+        return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated(), limit)
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return None
+    found = tf.config.experimental.get_memory_info("GPU:0")
+    # TensorFlow does not tell how much there is.
+    return Memory(found["current"], found["peak"], float("inf"))
+
+
+def memory_limit():
+    """Bytes that a new process may take: of the accelerator, or else of main memory (Linux)."""
+    device = device_memory()
+    if device:
+        return device.limit
+    available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    return int(available.group(1)) * 1024
+
+
+def is_out_of_memory(error):
+    """Whether an exception of the backend says that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def chip():
+    """The name of the accelerator, or else of the processor."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        device = jax.local_devices()[0]
+        if device.platform != "cpu":
+            return device.device_kind
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return torch.cuda.get_device_name(0)
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        for device in tf.config.list_physical_devices("GPU"):
+            return tf.config.experimental.get_device_details(device)["device_name"]
+    cpus = Path("/proc/cpuinfo")  # Linux
+    named = cpus.exists() and re.search(r"model name\s*: (.+)", cpus.read_text())
+    return named.group(1) if named else platform.machine()
 
 
 def resident(field):
@@ -207,9 +307,13 @@ def target_table(targets):
 
 
 def environment():
-    """What a result depends on besides the code: dict of backend, versions and CPU cores."""
+    """What a result depends on besides the code: dict of date, chip, backend, versions and cores."""
+    backend = keras.backend.backend()
     return {
-        "backend": keras.backend.backend(),
+        "date": date.today().isoformat(),
+        "chip": chip(),
+        "backend": backend,
+        backend: version(backend),
         "keras": keras.__version__,
         "python": platform.python_version(),
         "cpu_cores": len(os.sched_getaffinity(0)),

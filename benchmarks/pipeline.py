@@ -6,6 +6,11 @@
 Photos are made up: smooth noise as JPEG of 640 x 480 pixels, each with `--sentences` expressions. The
 floor is what TensorFlow needs to decode and resize the same JPEG bytes from memory, without masks,
 words, shards or order. Rounds of both take turns, so that what else the machine does falls on both.
+
+Then rows of an image with `--row-sentences` expressions and their masks, as training takes them,
+against what an accelerator would take by arithmetic: the multiply-adds of a training step of the
+paper-size model for such a row, counted by parts.py (needs JAX), at a share of the peak that a data
+sheet gives.
 """
 
 import itertools
@@ -22,6 +27,7 @@ from pathlib import Path
 import cyclopts
 import measure
 import numpy as np
+import parts
 import tensorflow as tf
 from PIL import Image
 from rich.console import Console
@@ -39,6 +45,9 @@ from keras_cmsa.preprocessing.text import Vocabulary
 
 HEIGHT, WIDTH = 480, 640
 QUALITY = 90
+# NVIDIA H100 SXM data sheet: 1,979 TFLOP/s in bfloat16 with sparsity, half of it dense. What a
+# training reaches of it is an assumption: 30 to 40 % are usual for large products.
+ACCELERATOR_FLOPS, UTILISATION = 989e12, (0.3, 0.4)
 TARGETS = {
     "pipeline_over_floor_per_core": (">=", 0.6),
     "memory_growth_mb": ("<=", 100),
@@ -61,6 +70,8 @@ class Options:
         Side of the network's input in pixels.
     batch_size
         Expressions per batch.
+    row_sentences
+        Expressions per row of the batches that training takes; as many per photo.
     rounds
         Rounds of the floor and the pipeline in turn; a round is every sentence once.
     long_passes
@@ -73,6 +84,7 @@ class Options:
     sentences: int = 3
     image_size: int = 320
     batch_size: int = 16
+    row_sentences: int = 4
     rounds: int = 5
     long_passes: int = 5
     scenes: int = 2400
@@ -124,6 +136,7 @@ def measure_all(folder, options):
         "seconds_to_first_batch": first,
         "rates": take_turns(calls, options.rounds, len(records)),
         "memory": watch_memory(stream, options.long_passes),
+        "feeding": measure_feeding(folder, paths, options),
         "ref_shapes": measure_ref_shapes(folder, options.scenes),
     }
     return results | {"targets": measure.check_targets(target_values(results), TARGETS)}
@@ -182,6 +195,36 @@ def floor(contents, image_size, batch_size):
     dataset = tf.data.Dataset.from_tensor_slices(contents)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def measure_feeding(folder, paths, options):
+    """Rows a second of a core, and how many cores feed an accelerator at each utilisation."""
+    count = options.row_sentences
+    made = {"train": make_records(paths, count)}
+    root = folder / "rows"
+    prepare(made, config_of(folder, "refcoco", "unc"), root)
+    records = read_shards(root)["train"]
+    preprocessor = Preprocessor(
+        Vocabulary.build([record.expression for record in records]), options.image_size
+    )
+    batches = partial(RecordBatches, records, preprocessor, options.batch_size, count, seed=0)
+    calls = {"rows": lambda: exhaust(tf_dataset(batches()))}
+    rates = take_turns(calls, options.rounds, len(paths))["rows"]
+    work = step_multiply_adds(options.image_size, count)
+    wanted = [ACCELERATOR_FLOPS * share / (2 * work) for share in UTILISATION]
+    return {
+        "rows_per_second": rates["per_second"],
+        "rows_per_core_second": rates["per_core_second"],
+        "multiply_adds_per_row": work,
+        "utilisation": UTILISATION,
+        "rows_wanted_per_second": wanted,
+        "cores": [rate / rates["per_core_second"] for rate in wanted],
+    }
+
+
+def step_multiply_adds(image_size, sentences):
+    """Multiply-adds of a training step of the paper-size model for an image and its sentences."""
+    return parts.multiply_adds(image_size, sentences, small=False)["forward_backward"][parts.WHOLE]
 
 
 def exhaust(dataset):
@@ -277,6 +320,19 @@ def show(results):
         f"{results['seconds_to_first_batch']:.2f} s; memory after each pass, MB: "
         f"{', '.join(f'{m:.0f}' for m in results['memory']['megabytes_after_pass'])}"
     )
+    feeding = results["feeding"]
+    console.print(
+        f"{feeding['rows_per_core_second']:.1f} rows of {results['settings']['row_sentences']} "
+        f"expressions per second of a core; a training step takes "
+        f"{feeding['multiply_adds_per_row'] / 1e9:.0f} G multiply-adds a row"
+    )
+    for share, wanted, cores in zip(
+        *(feeding[key] for key in ("utilisation", "rows_wanted_per_second", "cores"))
+    ):
+        console.print(
+            f"at {share:.0%} of {ACCELERATOR_FLOPS / 1e12:.0f} TFLOP/s an accelerator takes "
+            f"{wanted:.0f} rows a second: {cores:.1f} cores feed it"
+        )
     shapes = results["ref_shapes"]
     console.print(
         f"{shapes['scenes']} scenes drawn in {shapes['seconds_drawing']:.1f} s, "

@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_cmsa.export.folding import fold_batch_norms
 from keras_cmsa.export.saved_model import check_exportable
+from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.models.cmsa import with_all_outputs
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
@@ -87,8 +88,9 @@ def export(model, preprocessor, path, fold_norms, form):
 
 def convert(model, path, form):
     """Writes a model in a form of `FORMS`, unseen."""
-    # The interpreter of LiteRT has no operations for the loop of an LSTM.
-    loops = [(layer, layer.unroll) for layer in lstms(model)] if form == "litert" else []
+    # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
+    kinds = {"onnx": CrossModalSelfAttention, "litert": (CrossModalSelfAttention, layers.LSTM)}
+    loops = [(layer, layer.unroll) for layer in layers_of(model, kinds[form])]
     try:
         for layer, _ in loops:
             layer.unroll = True
@@ -99,12 +101,12 @@ def convert(model, path, form):
             layer.unroll = unroll
 
 
-def lstms(model):
-    """Yields the LSTMs of a model and of the models in it."""
+def layers_of(model, kinds):
+    """Yields the layers of some kinds in a model and in the models in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from lstms(layer)
-        elif isinstance(layer, layers.LSTM):
+            yield from layers_of(layer, kinds)
+        elif isinstance(layer, kinds):
             yield layer
 
 

@@ -38,10 +38,11 @@ class CrossModalSelfAttention(keras.layers.Layer):
             same position (p' = p); `"pixel"` those of the same word (n' = n); `"pair"` those that
             differ in both; `"none"` none, so that step 3 is the mean of f_pn. The softmax runs
             over what is kept. With one word or one position, `"pair"` keeps none: vhat is 0.
-        query_chunk: number of positions p per chunk. Each chunk is recomputed in the backward pass,
-            so that memory grows with P instead of its square. `"auto"`: all positions at once while
-            their P * P scores take 16 MB for a sentence at most (up to 2,048 positions, images of
-            360 x 360), else chunks of that size. `None`: always all at once.
+        query_chunk: number of positions p per chunk. One chunk is taken after the other, and each
+            recomputed in the backward pass, so that memory grows with P instead of its square.
+            `"auto"`: all positions at once while their P * P scores take 16 MB for a sentence at
+            most (up to 2,048 positions, images of 360 x 360), else chunks of that size. `None`:
+            always all at once.
 
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
@@ -86,6 +87,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         self.output_dim = output_dim
         self.attention = attention
         self.query_chunk = query_chunk
+        self.unroll = False  # the loop over chunks, for formats that have none
 
     def build(self, positions_shape, words_shape):
         if len(positions_shape) != 4 or None in positions_shape[1:3]:
@@ -129,6 +131,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
                 share,
                 self.attention,
                 rows_at_once(height * width) if self.query_chunk == "auto" else self.query_chunk,
+                self.unroll,
             )
             if not self.output_dim:
                 attended = ops.matmul(attended, self.output_kernel)

@@ -24,7 +24,7 @@ def rows_at_once(positions):
     return None if chunks == 1 else -(-positions // chunks)
 
 
-def attend(query, key, value, share, attention="full", query_chunk=None):
+def attend(query, key, value, share, attention="full", query_chunk=None, unroll=False):
     """The mean over n of vhat_pn (Eqs. 2-3), with the word and the position attention.
 
     Args:
@@ -35,6 +35,7 @@ def attend(query, key, value, share, attention="full", query_chunk=None):
         share: `(B, K, N)` float32, see `word_shares`.
         attention: see `CrossModalSelfAttention`; not `"none"`.
         query_chunk: positions p per chunk, each recomputed in the backward pass; `None`: all.
+        unroll: make each chunk a part of the graph of its own instead of a loop over them.
 
     Returns:
         `(B, K, P, F)` in the dtype of `value`; word attention `(B, K, N)`; position attention
@@ -57,14 +58,49 @@ def attend(query, key, value, share, attention="full", query_chunk=None):
         )
         return from_positions + from_words, word_attention, position_attention
 
-    if query_chunk is None:
+    # Attention to words alone has no scores of positions by positions.
+    if query_chunk is None or query_chunk >= count or attention == "word":
         return attend_rows(key_positions)
+
+    whole = 0 if unroll else count // query_chunk * query_chunk
     pieces = [
         attend_rows(key_positions[:, start : start + query_chunk], start, keras.remat)
-        for start in range(0, count, query_chunk)
+        for start in range(whole, count, query_chunk)
     ]
+    if whole:
+        shape = (*ops.shape(share)[:2], query_chunk, value_positions.shape[-1])
+        zeros = ops.zeros(shape, value_positions.dtype), ops.zeros_like(share)
+        zeros = *zeros, ops.zeros((*shape[:2], count), "float32")
+        attend_chunk = functools.partial(attend_rows, wrap=keras.remat)
+        pieces.insert(0, in_turn(attend_chunk, key_positions[:, :whole], zeros))
     attended, word_attention, position_attention = zip(*pieces)
     return ops.concatenate(attended, axis=2), sum(word_attention), sum(position_attention)
+
+
+def in_turn(attend_chunk, key_positions, zeros):
+    """What `attend` returns, of one chunk after the other.
+
+    Chunks that each are a part of the graph of their own may all be in memory at once.
+
+    Args:
+        attend_chunk: function of the rows of a chunk and the number of the first.
+        key_positions: `(B, P, d)`, P a multiple of the R rows of a chunk.
+        zeros: of the shapes that the function returns, the first `(B, K, R, F)`.
+    """
+    count, width = key_positions.shape[1:]
+    batch, sentences, rows, channels = ops.shape(zeros[0])
+    chunks = ops.reshape(key_positions, (-1, count // rows, rows, width))
+    chunks = ops.transpose(chunks, (1, 0, 2, 3))  # (P / R, B, R, d)
+
+    # Keras' scan on TensorFlow keeps only what has the shape of what is carried along.
+    def step(_, chunk):
+        outputs = attend_chunk(*chunk)
+        return outputs, outputs
+
+    _, outputs = ops.scan(step, zeros, (chunks, ops.arange(0, count, rows)))
+    attended = ops.transpose(outputs[0], (1, 2, 0, 3, 4))  # (B, K, P / R, R, F)
+    attended = ops.reshape(attended, (batch, sentences, count, channels))
+    return attended, *(ops.sum(x, axis=0) for x in outputs[1:])
 
 
 def attend_positions(
@@ -91,7 +127,7 @@ def attend_positions(
         return own, each * ops.ones((positions,), "float32") * (rows / positions**2)
     scores = matmul_transposed(key_rows, query_positions)  # (B, R, P)
     if attention == "pair":
-        is_same = ops.arange(start, start + rows)[:, None] == ops.arange(positions)[None]
+        is_same = (start + ops.arange(rows))[:, None] == ops.arange(positions)[None]
         scores = ops.where(is_same[None], MASKED, scores)
     word_scores = matmul_transposed(words_in_a_row(key_words), query_positions)  # (B, K N, P)
     word_scores = ops.reshape(word_scores, (*ops.shape(share), positions))

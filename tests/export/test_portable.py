@@ -122,6 +122,20 @@ def test_scores_of_any_range(predictor, tmp_path, form):
     assert tiny.to_numpy(wanted["word_attention"]).max() > 0.3
 
 
+@pytest.mark.slow
+def test_chunks_of_a_large_map_need_no_loop(seeded, rng, tmp_path, form):
+    """Neither form has what a loop over them needs; the model itself keeps it."""
+    from keras_cmsa import Preprocessor
+    from keras_cmsa.models.cmsa import attention_layers
+
+    model = tiny.shaken(tiny.model(query_chunk=3), rng)  # of four positions
+    write, runner = writer_and_runner(form)
+    path = tmp_path / f"chunks{FORMS[form]}"
+    write(model, Preprocessor(tiny.vocabulary(), tiny.SIZE), path)
+    check(model, runner(path, inputs_of(2)), inputs_of(2), 1e-4)
+    assert not any(layer.unroll for layer in attention_layers(model))
+
+
 @pytest.mark.parametrize("error", [0.5, float("nan")])
 def test_what_computes_something_else_is_not_kept(predictor, tmp_path, form, monkeypatch, error):
     """Without the conversion itself, which takes seconds and is run above."""

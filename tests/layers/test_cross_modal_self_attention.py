@@ -241,7 +241,32 @@ def test_large_maps_are_taken_in_chunks(seeded, rng, monkeypatch):
     assert layer.query_chunk == "auto"
     taken, attend = [], attention_module.attend
     monkeypatch.setattr(pair_attention, "MOST_SCORES", (HEIGHT * WIDTH) ** 2 // 3)
-    monkeypatch.setattr(attention_module, "attend", lambda *a: taken.append(a[-1]) or attend(*a))
+    monkeypatch.setattr(attention_module, "attend", lambda *a: taken.append(a[-2]) or attend(*a))
     _, in_chunks, _, _ = apply_layer(visual, words, layer=layer)
     assert taken and set(taken) == {HEIGHT * WIDTH // 3}
     tiny.assert_near(in_chunks, whole, 1e-6)
+
+
+@pytest.mark.parametrize("query_chunk", [4, 5])
+@pytest.mark.parametrize("mode", ["pixel", "pair", "full"])
+def test_chunks_change_neither_result_nor_gradient(seeded, rng, mode, query_chunk):
+    """With chunks that divide the positions and with a rest; by inputs and weights."""
+    visual, words = draw(rng)
+    layer, *_ = apply_layer(visual, words, attention=mode, output_dim=OUTPUT)
+    weights = [tiny.to_numpy(weight) for weight in layer.weights]
+    feature = [tiny.to_numpy(part) for part in MultimodalFeature()(visual, words)]
+
+    def output(positions, words, *weights):
+        return layer.stateless_call(list(weights), [], positions, words)[0]
+
+    def squares(*arrays):
+        return seeded.ops.square(output(*arrays))
+
+    results = []
+    for chunk in (None, query_chunk):
+        layer.query_chunk = chunk
+        arrays = [*feature, *weights]
+        results.append([output(*arrays), *tiny.gradients(squares, arrays)])
+    whole, in_chunks = results
+    for value, wanted in zip(in_chunks, whole, strict=True):
+        tiny.assert_near(value, tiny.to_numpy(wanted), 1e-6)
