@@ -88,15 +88,47 @@ def test_attention_writes_its_measurements(tmp_path):
 
 
 @pytest.mark.parametrize("words", [1, 3])
-def test_literal_and_factorised_forms_agree(words):
+def test_literal_and_factorised_forms_agree(seeded, words):
     import attention
+    import measure
 
     parts = attention.draw_parts(positions=6, words=words, width=4)
     value = attention.factorised(*parts)
     assert value.shape == (1, 6, 4)
     assert attention.relative_error(value, attention.literal(*parts)) < 1e-5
+    assert attention.relative_error(value, attention.fused(*parts)) < 1e-5
     chunked = attention.factorised(*parts, query_chunk=4)
     assert attention.relative_error(chunked, value) < 1e-5
+    # The gradients by both parts of query, key and value.
+    gradients = [
+        measure.with_gradient(form)(*parts)
+        for form in (attention.factorised, attention.literal, attention.fused)
+    ]
+    assert len(gradients[0]) == 6
+    for found, of_literal, of_fused in zip(*gradients):
+        for wanted in (of_literal, of_fused):
+            assert np.abs(seeded.ops.convert_to_numpy(found - wanted)).max() < 1e-6
+
+
+@pytest.mark.slow
+@linux
+def test_attention_weighs_a_level(tmp_path):
+    import attention
+
+    output = tmp_path / "level.json"
+    options = attention.Options(
+        words=4, width=8, visual_dim=6, word_dim=5, growth_words=(), growth_sides=(),
+        level_sides=(128, 384), forms=False,
+    )  # fmt: skip
+    attention.main(options=options, output=output)
+    results = json.loads(output.read_text())
+    assert results["forms"] is results["layers"] is results["memory"] is None
+    small, large = results["level"]
+    assert (small["positions"], large["positions"]) == (256, 2304)
+    assert (small["query_chunk"], large["query_chunk"]) == (None, 1152)
+    assert 0 < small["bytes"] < large["bytes"]
+    ratio = large["bytes_per_position"] / small["bytes_per_position"]
+    check_targets(results, level_gigabytes=large["bytes"] / 1e9, level_bytes_per_position=ratio)
 
 
 @compiles
@@ -167,11 +199,13 @@ def test_training_step_is_weighed_in_another_process():
 @linux
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS
 @pytest.mark.filterwarnings("ignore:counts differ")
-def test_pipeline_writes_its_measurements(tmp_path):
+def test_pipeline_writes_its_measurements(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow")
     pytest.importorskip("tensorflow_datasets")
     import pipeline
 
+    # test_parts_writes_its_measurements counts.
+    monkeypatch.setattr(pipeline, "step_multiply_adds", lambda image_size, sentences: 10**12)
     output = tmp_path / "pipeline.json"
     options = pipeline.Options(
         images=3, image_size=32, batch_size=2, rounds=1, long_passes=2, scenes=2
@@ -182,6 +216,11 @@ def test_pipeline_writes_its_measurements(tmp_path):
     # Medians of one round are its own numbers.
     assert rates["over_floor"] == pytest.approx(rates["per_second"] / floor["per_second"])
     per_core = rates["per_core_second"] / floor["per_core_second"]
+    feeding = results["feeding"]
+    assert feeding["multiply_adds_per_row"] == 10**12  # 2e12 operations at 989e12 a second
+    assert feeding["rows_wanted_per_second"] == pytest.approx([0.3 * 494.5, 0.4 * 494.5])
+    fed = [cores * feeding["rows_per_core_second"] for cores in feeding["cores"]]
+    assert fed == pytest.approx(feeding["rows_wanted_per_second"])
     memory, shapes = results["memory"], results["ref_shapes"]
     assert len(memory["megabytes_after_pass"]) == 2 and results["seconds_to_first_batch"] > 0
     before, after = memory["megabytes_after_pass"]
@@ -229,7 +268,92 @@ def test_targets_are_compared():
     assert not checked["size"]["met"] and set(checked) == {"speed", "size"}
 
 
-@pytest.mark.parametrize("script", ["attention", "model", "predictor", "pipeline"])
+@pytest.mark.slow
+@linux
+def test_gpu_writes_its_measurements(tmp_path, capsys):
+    """On whichever device there is; what does not fit says so."""
+    import gpu
+
+    output = tmp_path / "gpu.json"
+    options = gpu.Options(
+        image_sizes=(16,), sentences=(1, 2), words=(3,), repeats=1, small=True, memory=False
+    )
+    gpu.main(options=options, output=output)
+    results = json.loads(output.read_text())
+    assert results["environment"]["backend"] == BACKEND and results["environment"]["chip"]
+    assert [group["mode"] for group in results["model"]] == ["forward", "training"]
+    for group in results["model"]:
+        backbone, one, two = group["rows"]
+        assert backbone["sentences_per_second"] == 0 < backbone["images_per_second"]
+        assert one["images_per_second"] == one["sentences_per_second"] == 2 / one["seconds"]
+        assert two["sentences_per_second"] == 4 / two["seconds"]
+    for group in results["attention"]:
+        assert {row["name"] for row in group["rows"]} == set(gpu.FORMS)
+        assert all(row["seconds"] > 0 for row in group["rows"])
+    check_targets(
+        results,
+        forward_over_backbone=results["model"][0]["rows"][1]["ratio"],
+        training_over_backbone=results["model"][1]["rows"][1]["ratio"],
+        fused_over_factorised=results["attention"][0]["rows"][1]["ratio"],
+    )
+
+
+def test_gpu_says_what_does_not_fit():
+    """By arithmetic, before it is tried: scores and softmax of (N P) x (N P) numbers."""
+    import gpu
+
+    options = gpu.Options(small=True, repeats=1)
+    literal = gpu.case(2, 3, options, form="literal", backward=True)
+    assert gpu.bytes_needed(literal) == 3 * 12**2 * 4
+    assert gpu.bytes_needed(gpu.case(2, 3, options)) == 0
+    assert gpu.attention_peak(literal, limit=3 * 12**2 * 4 - 1) is None
+    rows = gpu.compare_attention(2, 3, False, options, limit=0)
+    left_out = {row["name"]: row["needs_bytes"] for row in rows if "seconds" not in row}
+    assert left_out.pop("literal") == 2 * 12**2 * 4
+    assert left_out == ({} if BACKEND == "torch" else {"fused": 2 * 12**2 * 4})
+
+
+def test_gpu_tells_memory_from_other_errors():
+    import gpu
+
+    def fail(error):
+        raise error
+
+    assert gpu.runs_out(lambda: fail(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")))
+    assert gpu.runs_out(lambda: fail(RuntimeError("RESOURCE_EXHAUSTED: 2 GiB")))
+    assert not gpu.runs_out(lambda: None)
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        gpu.runs_out(lambda: fail(RuntimeError("wrong shape")))
+
+
+@pytest.mark.slow
+@compiles
+def test_parts_writes_its_measurements(tmp_path):
+    pytest.importorskip("jax")
+    import parts
+
+    output = tmp_path / "parts.json"
+    parts.main(image_size=16, sentences=2, repeats=1, small=True, matmul_side=32, output=output)
+    results = json.loads(output.read_text())
+    for mode in ("forward", "forward_backward"):
+        product, *each, whole = results[mode]
+        assert product["multiply_adds"] == 32**3
+        assert [row["name"] for row in each] == [
+            "backbone", "words", "attention res3", "attention res4", "attention res5", "fusion"
+        ]  # fmt: skip
+        if mode == "forward":  # the backward pass of a part also reaches what is not trained
+            assert sum(row["multiply_adds"] for row in each) == whole["multiply_adds"]
+    speed = {
+        mode: results[mode][-1]["gflops"] / results[mode][0]["gflops"] for mode in parts.PASSES
+    }
+    check_targets(
+        results,
+        forward_of_matmul=pytest.approx(speed["forward"]),
+        forward_backward_of_matmul=pytest.approx(speed["forward_backward"]),
+    )
+
+
+@pytest.mark.parametrize("script", ["attention", "model", "predictor", "pipeline", "gpu", "parts"])
 def test_the_readme_wants_what_the_benchmark_wants(script):
     """Every bound stands in the benchmark's row, 40 times less as 1/40."""
     source = (BENCHMARKS / f"{script}.py").read_text()
@@ -241,7 +365,7 @@ def test_the_readme_wants_what_the_benchmark_wants(script):
     assert bounds and set(bounds) == set(re.findall(r"\d+(?:\.\d+)?", wanted.replace("1/", "")))
 
 
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", ["numpy"])
 def test_other_backends_are_refused(monkeypatch, backend):
     import keras
     import measure
