@@ -293,8 +293,8 @@ def target_values(results):
     """What `TARGETS` are about, at the first size and the most words, where they fit."""
     values = {}
     for mode, group in zip(CALLS, results["model"]):
-        rows = [row for row in group["rows"] if row["name"] != BACKBONE]
-        values[f"{mode}_over_backbone"] = rows[0].get("ratio")
+        ratios = [row.get("ratio") for row in group["rows"] if row["name"] != BACKBONE]
+        values[f"{mode}_over_backbone"] = ratios[0] if ratios else None
     size = results["settings"]["image_sizes"][0]
     groups = [g for g in results["attention"] if (g["image_size"], g["mode"]) == (size, "forward")]
     for row in max(groups, key=lambda group: group["words"], default={"rows": []})["rows"]:
