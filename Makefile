@@ -13,11 +13,10 @@ TORCH := torch==2.13.0
 TORCH_VENV := .venv-torch
 
 # All other minimums of setup.cfg at once, in an environment of their own, and what is tested there:
-# the model, a run, a SavedModel, images read, the command line, TFDS and the hubs.
+# the model, a run, images read, the command line, TFDS.
 LOWEST_VENV := .venv-lowest
-LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py \
-  training/test_loop.py export/test_saved_model.py preprocessing/test_reading.py \
-  cli/test_main.py cli/test_train.py data/refer_segmentation inference/test_hub.py)
+LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_loop.py \
+  preprocessing/test_reading.py cli/test_main.py data/refer_segmentation)
 
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
