@@ -12,8 +12,8 @@ RULES := --select E4,E7,E9,F,I,B,UP,RUF --ignore RUF001,RUF002,RUF003,RUF043,B90
 TORCH := torch==2.13.0
 TORCH_VENV := .venv-torch
 
-# All other minimums of setup.cfg at once, in an environment of their own, and what is tested there:
-# the model, a run, images read, the command line, TFDS.
+# The other minimums of setup.cfg that a training needs, in an environment of their own: the model, a
+# run, images read, the command line, TFDS. Those of the other extras were tested once, by hand.
 LOWEST_VENV := .venv-lowest
 LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_loop.py \
   preprocessing/test_reading.py cli/test_main.py data/refer_segmentation)
@@ -48,7 +48,7 @@ $(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear $(LOWEST_VENV)
 	sed -nE 's/^    ([A-Za-z0-9._-]+)(\[.*\])?>=([0-9.]+).*/\1==\3/p' setup.cfg >$(LOWEST_VENV)/lowest.txt
 	$(LOWEST_VENV)/bin/python -m pip install --disable-pip-version-check -q \
-	  --constraint $(LOWEST_VENV)/lowest.txt -e '.[tensorflow,jax,test]'
+	  --constraint $(LOWEST_VENV)/lowest.txt -e '.[tensorflow,crf,data,modeltest]'
 	@touch $@
 
 demo: $(VENV)/.installed
@@ -63,9 +63,10 @@ test: $(VENV)/.installed
 # on the lowest versions: some forty minutes.
 test-all: test test-long test-jax test-torch test-lowest
 
-# What `make test` leaves out.
+# What `make test` leaves out, in two runs as well.
 test-long: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow or samples"
+	$(BIN)/python -m pytest $(PARALLEL) -m "keras and (slow or samples)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and (slow or samples)"
 
 # Every system in every form of a file: half an hour and 16 GB, too much for CI.
 test-table: $(VENV)/.installed

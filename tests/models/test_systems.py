@@ -144,7 +144,7 @@ def in_low_precision(keras, name):
 def every_weight_learns(keras, model, inputs, rng):
     """A step of plain gradient descent moves every trainable weight, and lowers the loss."""
     model.compile(
-        keras.optimizers.SGD(1e-3),
+        keras.optimizers.SGD(3e-3),
         keras.losses.BinaryCrossentropy(from_logits=True),
         # To trace a gradient takes TensorFlow seconds for each system; test_cmsa.py does it.
         run_eagerly=keras.backend.backend() == "tensorflow",
