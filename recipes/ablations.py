@@ -8,7 +8,7 @@
 
 Paper: overall IoU on UNC val in paper_tables.py; the tables have it in a column of its own, since it
 is of photos, of COCO-trained DeepLab weights and with DenseCRF. What two CPU cores find on RefShapes
-is in docs/results.md: CMSA 67.1 on val. The paper's sizes have not been run in full yet.
+is in docs/results.md: CMSA 66.8 on val, the mean of three seeds. The paper's sizes have not been run in full yet.
 Cost: seven to eleven minutes a system with its controls, one thread on one of two CPU cores; DMN takes
 ten times as long.
 
