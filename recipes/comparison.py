@@ -17,6 +17,7 @@ from keras_cmsa.inference.preset import CONFIG, load_preset, read_config, write_
 from keras_cmsa.preprocessing.text import split_words
 from keras_cmsa.training import run
 from keras_cmsa.training.loop import counts
+from keras_cmsa.utils.differences import differences
 from keras_cmsa.utils.files import replaced
 
 
@@ -74,15 +75,11 @@ def keep_budget(settings, data):
     now |= {"profile": run.PROFILE, "backend": keras.backend.backend()}
     del now["system"], now["seed"]
     before = json.loads(path.read_text()) if path.exists() else now
-    differences = [
-        f"{name} was {before.get(name)!r} and is {value!r}"
-        for name, value in now.items()
-        if before.get(name) != value
-    ]
-    if differences:
+    found = differences(before, now)
+    if found:
         raise ValueError(
             f"The systems in {settings.run_dir} were trained with other settings: "
-            f"{'; '.join(differences)}. Give those, or another --run-dir"
+            f"{'; '.join(found)}. Give those, or another --run-dir"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as file:

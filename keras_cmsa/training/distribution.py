@@ -17,7 +17,6 @@ import traceback
 import keras
 
 from keras_cmsa.training.devices import ONE, address_of
-from keras_cmsa.utils.extras import require
 
 # Seconds until a process that has not come, or no longer answers, is given up.
 PATIENCE, HEARTBEAT = 300, 30
@@ -35,7 +34,6 @@ def together(devices, batch_size):
 
     Raises:
         ConnectionError: if the coordinator cannot be reached.
-        ModuleNotFoundError: if JAX is not installed.
         ValueError: if there are fewer devices, the batch cannot be shared equally, or the backend
             is another.
     """
@@ -61,13 +59,16 @@ def together(devices, batch_size):
         finally:
             keras.distribution.set_distribution(None)
         if devices.coordinator is not None:
+            import jax
+
             # The others need not wait while the first process evaluates.
-            require("jax", "jax", "Training on several devices").distributed.shutdown()
+            jax.distributed.shutdown()
 
 
 def join(devices):
     """Meets the other processes; returns when all are there."""
-    jax = require("jax", "jax", "Training on several devices")
+    import jax
+
     address = address_of(devices.coordinator)
     # JAX would abort the process, with a trace of C++.
     if devices.process_id == 0:

@@ -23,6 +23,7 @@ from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensor
 from keras_cmsa.training.distribution import is_lead, this_part
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
+from keras_cmsa.utils.differences import differences
 from keras_cmsa.utils.locks import alone
 
 # What decides the result of a run; another value is another run.
@@ -66,7 +67,7 @@ def train(
     The training is cut into rounds (Keras' epochs): after each the model is validated and the
     whole state saved, so a kill loses the current round and no more. What a batch holds follows
     from its number, so a resumed run sees what an uninterrupted one would have seen. Of several
-    processes (see `devices`) the first alone prints and writes.
+    processes (see `distribution`) the first alone prints and writes.
 
     Args:
         model: compiled, see `compile_model`.
@@ -229,10 +230,10 @@ def checksum(records):
 
 def check_same_run(before, now, run_dir):
     """Raises a `ValueError` that names every setting in which two configurations differ."""
-    differences = list(differing(before, now))
-    if differences:
+    found = list(differing(before, now))
+    if found:
         raise ValueError(
-            f"The run in {run_dir} began with other settings: {'; '.join(differences)}. Resume it "
+            f"The run in {run_dir} began with other settings: {'; '.join(found)}. Resume it "
             "with its own, or give another --run-dir"
         )
 
@@ -243,6 +244,4 @@ def differing(before, now):
         old, new = before.get(key), now.get(key)
         if not isinstance(old, dict) or not isinstance(new, dict):
             old, new = {key: old}, {key: new}
-        for name in sorted({*old, *new}):
-            if old.get(name) != new.get(name):
-                yield f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
+        yield from differences(old, new)

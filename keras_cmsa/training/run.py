@@ -65,7 +65,7 @@ def run_training(settings, resume=False, devices=ONE):
     Raises:
         FileExistsError, FileNotFoundError, FloatingPointError, ValueError: as `train`, or if the
             data cannot be read or have not the splits that the settings name.
-        ConnectionError, ModuleNotFoundError, ValueError: as `together`.
+        ConnectionError, ValueError: as `together`.
     """
     check_run_dir(settings.run_dir, resume)
     with together(devices, settings.batch_size):

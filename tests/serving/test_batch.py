@@ -246,7 +246,8 @@ def test_an_output_is_of_one_table_and_one_setting(tmp_path):
         output.check_output(folder, {"table_sha256": "ab", "outside": False})
         output.check_output(folder, {"table_sha256": "ab", "outside": False})
         with pytest.raises(
-            ValueError, match="table_sha256 was 'ab' and is 'cd'; outside was False"
+            ValueError,
+            match="outside was False and is True; table_sha256 was 'ab' and is 'cd'",
         ):
             output.check_output(folder, {"table_sha256": "cd", "outside": True})
         for damage in ("", "[1]", "{}"):

@@ -25,6 +25,7 @@ from keras_cmsa.serving.batch.files import (
     remove_files,
     write_whole,
 )
+from keras_cmsa.utils.differences import differences
 from keras_cmsa.utils.locks import alone
 
 MADE_BY, PARTIAL, LOCK = "made_by.json", "partial", ".lock"
@@ -77,15 +78,11 @@ def check_output(output, made_by):
             before = dict(json.loads(read_bytes(path)))
         except (ValueError, TypeError):  # a damaged note says nothing
             before = {}
-        differences = [
-            f"{name} was {before.get(name)!r} and is {value!r}"
-            for name, value in made_by.items()
-            if before.get(name) != value
-        ]
-        if differences:
+        found = differences(before, made_by)
+        if found:
             raise ValueError(
                 f"{output} was begun with another table or other settings: "
-                f"{'; '.join(differences)}. Give the same or another --output"
+                f"{'; '.join(found)}. Give the same or another --output"
             )
     elif any(names_in(output, folder) for folder in SCHEMAS):
         raise ValueError(f"{output} holds results of something else: give another --output")
