@@ -1,6 +1,7 @@
 """Batches on Beam, part by part: tables, shards, the handler, the output."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -277,3 +278,20 @@ def test_paths_that_hold_on_a_worker(exported, tmp_path, monkeypatch):
     assert batch.images == str(tmp_path) and Path(batch.output) == tmp_path / "out"
     remote = Batch("/a/pairs.csv", str(exported), "gs://b/out", images="s3://c/photos")
     assert pipeline.located(remote) == remote
+
+
+def test_a_version_that_is_not_whole_is_refused_before_a_worker_has_it(exported, tmp_path):
+    version = shutil.copytree(exported, tmp_path / "1")
+    config = json.loads((version / "config.json").read_text())
+    vocabulary = version / "assets/vocabulary.txt"
+    (version / "config.json").write_text(json.dumps({**config, "export": None}))
+    batch = Batch("pairs.csv", str(version), "out")
+    with pytest.raises(ValueError, match=r"config\.json says nothing of an export\. Wanted a vers"):
+        pipeline.located(batch)
+    (version / "config.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"config\.json is not there"):
+        pipeline.located(batch)
+    (version / "config.json").write_text(json.dumps(config))
+    vocabulary.unlink()
+    with pytest.raises(FileNotFoundError, match=r"vocabulary\.txt"):
+        pipeline.located(batch)

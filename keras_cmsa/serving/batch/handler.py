@@ -66,6 +66,26 @@ class ShardHandler(ModelHandler):
         return sum(len(piece.file or b"") for _, pieces in batch for piece in pieces)
 
 
+def read_version(version):
+    """What stands beside the graph of an exported version.
+
+    Returns:
+        Its `config.json` as a dict, its vocabulary, and the most pixels of an image.
+
+    Raises:
+        FileNotFoundError, ValueError: if a file is missing or is not whole.
+    """
+    config = read_config(version)
+    vocabulary = read_preprocessor(config, Path(version, "assets", VOCABULARY)).vocabulary
+    try:
+        return config, vocabulary, config["export"][LARGEST_IMAGE]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{version}: its config.json says nothing of an export. Wanted a version that "
+            "keras-cmsa export wrote"
+        ) from error
+
+
 class Segmenter:
     """An exported SavedModel that answers each row or says why it cannot.
 
@@ -78,11 +98,9 @@ class Segmenter:
     """
 
     def __init__(self, version):
-        config = read_config(version)
+        config, self.vocabulary, self.max_pixels = read_version(version)
         self.graph = load_graph(version, config)
         self.ask = self.graph.signatures["segment_many"]  # lives as long as the graph
-        self.vocabulary = read_preprocessor(config, Path(version, "assets", VOCABULARY)).vocabulary
-        self.max_pixels = config["export"][LARGEST_IMAGE]
         self.images = Metrics.counter(__name__, "images")
         self.expressions = Metrics.counter(__name__, "expressions")
 

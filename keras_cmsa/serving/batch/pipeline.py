@@ -94,6 +94,7 @@ def located(batch):
             "wanted a version that keras-cmsa export wrote, such as saved_models/cmsa/1. "
             f"Received: --model {batch.model}"
         )
+    handler.read_version(batch.model)  # a worker would end in a traceback
     if batch.sentences_at_once > batch.rows_per_shard:
         raise ValueError(
             "--rows-per-shard must be at least --sentences-at-once. Received: "
