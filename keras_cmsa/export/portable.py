@@ -1,5 +1,7 @@
 """Export of the network alone, from tensors to tensors, as ONNX or LiteRT."""
 
+import contextlib
+import gc
 import os
 from pathlib import Path
 
@@ -94,11 +96,30 @@ def convert(model, path, form):
     try:
         for layer, _ in loops:
             layer.unroll = True
-        with silenced():
+        with silenced(), collecting_often():
             model.export(str(path), format=form, verbose=False)
     finally:
         for layer, unroll in loops:
             layer.unroll = unroll
+
+
+@contextlib.contextmanager
+def collecting_often():
+    """Finds garbage soon.
+
+    tf2onnx copies its graph before each of its steps, weights and all, and a copy holds itself in
+    cycles. They are few objects, so that Python looks for them late: VGG-16, half a gigabyte, took
+    22 GB and more; so it takes 14.
+    """
+    before = gc.get_threshold()
+    gc.freeze()  # what is here already need not be looked at each time
+    gc.collect()
+    gc.set_threshold(before[0], 2, 2)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def layers_of(model, kinds):

@@ -15,7 +15,7 @@ SIZE, WORDS = 64, 2  # graphs grow with the words
 SIZES = {"word_dim": 4, "attention_dim": 3, "fusion_dim": 5, "max_words": WORDS}
 OTHERS = {"lstm_cnn": "vgg16", "dmn": "pyramid_resnet101"}
 FORMS = {"savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
-GIGABYTES = {"savedmodel": 4, "onnx": 32, "litert": 8}
+GIGABYTES = {"savedmodel": 4, "onnx": 16, "litert": 8}
 
 
 def systems_of(backbone):

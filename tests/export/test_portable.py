@@ -1,6 +1,8 @@
 """ONNX and LiteRT files compute what the model does, outside of TensorFlow."""
 
+import gc
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,19 @@ def test_the_example_of_the_docs(predictor, written, tmp_path, monkeypatch, phot
     wanted = predictor("photo.jpg", "red box").mask
     assert 0 < wanted.mean() < 1
     np.testing.assert_array_equal(names["mask"], wanted)
+
+
+def test_garbage_in_cycles_is_found_soon_while_a_file_is_made():
+    from keras_cmsa.export.portable import collecting_often
+
+    class Node:
+        pass
+
+    before = gc.get_threshold()
+    with collecting_often():
+        node = Node()
+        node.itself, is_there = node, weakref.ref(node)
+        del node
+        made = [[] for _ in range(20_000)]
+        assert is_there() is None and made
+    assert gc.get_threshold() == before and gc.get_freeze_count() == 0
