@@ -21,7 +21,6 @@ from keras_cmsa.utils import command_line
 from keras_cmsa.utils.silence import import_keras
 
 RUN_DIR = "runs/attention_trials"
-WIDTH = 256  # of query, key and value in the trial `cmsa_wide`; 64 in the others
 
 
 def with_kernels(build, change):
@@ -60,7 +59,7 @@ def smaller_coordinates(name, value, visual):
 
 
 def trials():
-    """`{name: builder}`; "cmsa" is the published network."""
+    """`{name: builder}`; "cmsa", the published network, is last: tables compare it with the others."""
     from keras import layers
 
     from keras_cmsa.models.cmsa import build_cmsa, gated_multi_level
@@ -71,11 +70,22 @@ def trials():
         )
 
     return {
-        "cmsa": build_cmsa,
         "cmsa_relu": functools.partial(build_cmsa, fusion=after_relu),
         "cmsa_scores": with_kernels(build_cmsa, larger_scores),
         "cmsa_coordinates": with_kernels(build_cmsa, smaller_coordinates),
         "cmsa_wide": build_cmsa,
+        "cmsa_warmup": build_cmsa,
+        "cmsa_longer": build_cmsa,
+        "cmsa": build_cmsa,
+    }
+
+
+def own_settings(steps):
+    """`{trial: settings}` of those that differ in settings from `steps` batches of the others."""
+    return {
+        "cmsa_wide": {"attention_dim": 256},  # 64 in the others
+        "cmsa_warmup": {"warmup_steps": steps // 10},
+        "cmsa_longer": {"steps": 4 * steps},
     }
 
 
@@ -95,7 +105,8 @@ def main(
     trials_
         Names of some of them: cmsa (the published network), cmsa_relu (a ReLU on X^i), cmsa_scores
         (query and key kernels three times larger), cmsa_coordinates (kernels of the coordinates
-        smaller), cmsa_wide (attention of width 256). All, unless given.
+        smaller), cmsa_wide (attention of width 256), cmsa_warmup (the learning rate rises over the
+        first tenth of the batches), cmsa_longer (four times as many batches). All, unless given.
     seeds
         Train each this often, with the seeds 0, 1, ...
     steps
@@ -115,8 +126,8 @@ def main(
     # For this process, the trials are systems.
     SYSTEMS.update(there)
     shared = shared_settings(paper_size=False, given={"run_dir": run_dir, "steps": steps})
-    rows = {name: name for name in trials_ or there}
-    compare(shared, {"cmsa_wide": {"attention_dim": WIDTH}}, {"trials": rows}, seeds)
+    rows = {name: name for name in there if name in (trials_ or there)}
+    compare(shared, own_settings(steps), {"trials": rows}, seeds)
 
 
 if __name__ == "__main__":

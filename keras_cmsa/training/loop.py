@@ -23,6 +23,7 @@ from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensor
 from keras_cmsa.training.distribution import is_lead, this_part
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
+from keras_cmsa.training.schedules import WarmUp
 from keras_cmsa.utils.differences import differences
 from keras_cmsa.utils.locks import alone
 
@@ -39,12 +40,14 @@ def compile_model(model, settings, jit_compile="auto"):
     Args:
         model: from `image` and `words` to logits.
         settings: `Settings`, of which `steps`, at whose end the polynomial decay ends, the learning
-            rates, `power`, `weight_decay` and `dice_weight` count here.
+            rates, `power`, `warmup_steps`, `weight_decay` and `dice_weight` count here.
         jit_compile: as in `keras.Model.compile`.
     """
     schedule = keras.optimizers.schedules.PolynomialDecay(
         settings.learning_rate, settings.steps, settings.end_learning_rate, settings.power
     )
+    if settings.warmup_steps:
+        schedule = WarmUp(schedule, settings.warmup_steps)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(
         var_list=[w for w in model.trainable_weights if not w.path.endswith("kernel")]

@@ -138,6 +138,9 @@ class Settings:
     learning_rate: float = setting(2.5e-4, "Of Adam at the start. Paper: 2.5e-4.")
     end_learning_rate: float = setting(1e-5, "At the end. Authors' code: 1e-5.")
     power: float = setting(0.9, "Of the polynomial decay. Paper: 0.9.")
+    warmup_steps: int = setting(
+        0, "Batches over which the learning rate first rises to its schedule. Paper: none."
+    )
     weight_decay: float = setting(5e-4, "Decoupled, on kernels only. Paper: 5e-4.")
     dice_weight: float = setting(0.0, "Weight of a Dice term in the loss. Paper: none.")
     mixed_precision: Literal["float16", "bfloat16"] | None = setting(
@@ -208,7 +211,9 @@ AT_LEAST_ONE = (
     "steps", "batch_size", "sentences_per_image", "steps_per_round",
 )  # fmt: skip
 POSITIVE = ("learning_rate", "power", "epochs")
-AT_LEAST_ZERO = ("pretrain_steps", "end_learning_rate", "weight_decay", "dice_weight", "seed")
+AT_LEAST_ZERO = (
+    "pretrain_steps", "end_learning_rate", "warmup_steps", "weight_decay", "dice_weight", "seed",
+)  # fmt: skip
 
 
 def recipe_settings(recipe, small=False, **given):

@@ -41,10 +41,14 @@ def test_the_trials_are_compared_as_systems(recipes, monkeypatch):
     monkeypatch.setattr(systems, "SYSTEMS", dict(systems.SYSTEMS))
     asked = []
     monkeypatch.setattr(comparison, "compare", lambda *arguments: asked.append(arguments))
-    attention_trials.main(trials_=["cmsa", "cmsa_relu"], seeds=2, steps=5)
+    attention_trials.main(trials_=["cmsa", "cmsa_relu"], seeds=2, steps=50)
     ((shared, own, tables, seeds),) = asked
-    assert (shared.steps, shared.batch_size, shared.run_dir) == (5, 8, "runs/attention_trials")
-    assert own == {"cmsa_wide": {"attention_dim": 256}} and seeds == 2
-    assert tables == {"trials": {"cmsa": "cmsa", "cmsa_relu": "cmsa_relu"}}
+    assert (shared.steps, shared.batch_size, shared.run_dir) == (50, 8, "runs/attention_trials")
+    assert seeds == 2 and own == {
+        "cmsa_wide": {"attention_dim": 256},
+        "cmsa_warmup": {"warmup_steps": 5},
+        "cmsa_longer": {"steps": 200},
+    }
+    assert list(tables["trials"].items()) == [("cmsa_relu", "cmsa_relu"), ("cmsa", "cmsa")]
     with pytest.raises(ValueError, match=r"Received: \['rmi'\]"):
         attention_trials.main(trials_=["rmi"])

@@ -23,6 +23,7 @@ from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.text import Vocabulary
 from keras_cmsa.training import callbacks, loop
 from keras_cmsa.training.losses import MaskLoss
+from keras_cmsa.training.schedules import WarmUp
 from keras_cmsa.training.settings import Settings
 
 pytestmark = pytest.mark.keras
@@ -109,17 +110,27 @@ def test_the_loss_is_that_of_the_settings(seeded):
         assert loss == pytest.approx(float(MaskLoss(dice_weight)(mask, logits)), rel=1e-6)
 
 
-def test_schedule_and_defaults_are_the_papers(seeded):
+@pytest.mark.parametrize("warmup", [0, 200])
+def test_schedule_and_defaults_are_the_papers(seeded, warmup):
     model = tiny.model()
-    loop.compile_model(model, Settings(steps=1000))
+    loop.compile_model(model, Settings(steps=1000, warmup_steps=warmup))
     optimizer = model.optimizer
     # On PyTorch and JAX the class is one of the backend's own below Keras'.
     assert isinstance(optimizer, seeded.optimizers.AdamW)
     assert optimizer.weight_decay == 5e-4
-    for step in (0, 1, 500, 999, 1000, 5000):
+    for step in (0, 1, 198, 199, 500, 999, 1000, 5000):
         optimizer.iterations.assign(step)
         wanted = 1e-5 + (2.5e-4 - 1e-5) * (1 - min(step, 1000) / 1000) ** 0.9
+        if step < warmup:
+            wanted *= (step + 1) / warmup
         assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_warm_up_is_saved_and_loaded(seeded):
+    schedules = seeded.optimizers.schedules
+    schedule = WarmUp(schedules.PolynomialDecay(0.1, 10), 4)
+    other = schedules.deserialize(schedules.serialize(schedule))
+    assert [float(other(step)) for step in range(6)] == [float(schedule(s)) for s in range(6)]
 
 
 # --- a run

@@ -25,6 +25,7 @@ PAPER = {
     "weight_decay": 5e-4,
     "power": 0.9,
     "end_learning_rate": 1e-5,
+    "warmup_steps": 0,
     "resizing": "pad",
     "system": "cmsa",
     "tokenizer": "words",
@@ -111,7 +112,7 @@ IMPOSSIBLE = {
     "at least 1": (f"{COUNTS} steps_per_round".split(), [0, -1]),
     "above 0": ("learning_rate power epochs".split(), [0.0, -1.0, float("nan")]),
     "at least 0": (
-        "pretrain_steps end_learning_rate weight_decay dice_weight seed".split(),
+        "pretrain_steps end_learning_rate warmup_steps weight_decay dice_weight seed".split(),
         [-1, float("nan")],
     ),
     "one of": ("flavour tokenizer resizing backbone mixed_precision".split(), ["other"]),
