@@ -9,12 +9,12 @@
 Paper: overall IoU on UNC val in paper_tables.py; the tables have it in a column of its own, since it
 is of photos, of COCO-trained DeepLab weights and with DenseCRF. What two CPU cores find on RefShapes
 is in docs/results.md: CMSA 66.8 on val, the mean of three seeds. The paper's sizes have not been run in full yet.
-Cost: seven to eleven minutes a system with its controls, one thread on one of two CPU cores; DMN takes
+Cost: five to nine minutes a system with its controls, one thread on one of two CPU cores; DMN takes
 ten times as long.
 
---run-dir gets a preset per system and seed, and table_<n>.md, .csv and .png. A system that an earlier
-call has trained is not trained again and one under way is resumed, so tables share their systems and a
-kill costs a round.
+--run-dir gets a preset per system and seed, runs.csv with a line for each, and table_<n>.md, .csv and
+.png. What has its line is not trained again and what is under way is resumed, so tables share their
+systems and a kill costs a round. A copy of docs/ablations as --run-dir adds to what is reported.
 """
 
 import sys

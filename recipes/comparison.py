@@ -6,14 +6,15 @@ from pathlib import Path
 
 import keras
 from costs import measure_costs
-from tables import ALL, SETTINGS, write_table
+from run_table import ALL, add, is_done
+from tables import SETTINGS, write_table
 
 from keras_cmsa.data.leakage import TRAINED_ON
 from keras_cmsa.evaluation.attention import attention_report, learnt_attentions
 from keras_cmsa.evaluation.controls import evaluate_controls, summarize_controls
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
-from keras_cmsa.inference.preset import CONFIG, load_preset, read_config, write_config
+from keras_cmsa.inference.preset import load_preset, write_config
 from keras_cmsa.preprocessing.text import split_words
 from keras_cmsa.training import run
 from keras_cmsa.training.loop import counts
@@ -94,21 +95,23 @@ def train_and_evaluate(shared, data, splits):
         data: `Data`.
         splits: to evaluate, `{split: [Record, ...]}`.
     """
-    run_dir = Path(shared.run_dir) / shared.system / f"seed_{shared.seed}"
-    if (run_dir / CONFIG).is_file() and read_config(run_dir)["metrics"]:
+    folder = Path(shared.run_dir)
+    run_dir = folder / shared.system / f"seed_{shared.seed}"
+    if is_done(folder, shared.system, shared.seed):
         return
     print(f"{shared.system}, seed {shared.seed}")
     settings = replace(shared, run_dir=str(run_dir))
     if shared.pretrain_steps:
-        backbone = str(Path(shared.run_dir) / run.BACKBONE)
+        backbone = str(folder / run.BACKBONE)
         settings = replace(settings, pretrain_steps=0, backbone_weights=backbone)
     keras.utils.clear_session()
     run.train_system(settings, data, resume=True, verbose=2)
-    report(run_dir, splits, settings.validate_on, run.starting_weights(shared))
+    config = report(run_dir, splits, settings.validate_on, run.starting_weights(shared))
+    add(folder, shared.system, shared.seed, config, settings.validate_on)
 
 
 def report(run_dir, splits, measured_on, start):
-    """Evaluates the best model of a run; its `config.json` gets the results, which tables read.
+    """Evaluates the best model of a run; its `config.json` gets the results, and is returned.
 
     Args:
         run_dir: `Path` of the run.
@@ -132,4 +135,5 @@ def report(run_dir, splits, measured_on, start):
     config["starting_weights"] = start
     config["costs"] = measure_costs(model, run_dir)
     config["metrics"] = metrics_of(scores, run.PROFILE, start)
-    write_config(run_dir, config)  # last: a run with metrics is done
+    write_config(run_dir, config)
+    return config

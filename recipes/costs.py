@@ -1,14 +1,12 @@
-"""What a model costs: parameters, multiply-adds, milliseconds per image.
+"""What a model costs: parameters and multiply-adds.
 
 KERAS_BACKEND=jax python recipes/costs.py runs/demo     prints its multiply-adds
 """
 
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 
 import cyclopts
@@ -20,7 +18,7 @@ from keras_cmsa.utils import command_line
 
 
 def measure_costs(model, preset):
-    """Dict of `parameters`, `multiply_adds` (None without JAX) and `milliseconds` per image.
+    """Dict of `parameters` and `multiply_adds` (None without JAX) for one image and expression.
 
     Args:
         model: from `image` and `words` to logits.
@@ -29,20 +27,7 @@ def measure_costs(model, preset):
     return {
         "parameters": model.count_params(),
         "multiply_adds": multiply_adds_in_jax(preset) if find_spec("jax") else None,
-        "milliseconds": milliseconds_per_image(model),
     }
-
-
-def milliseconds_per_image(model, repeats=20):
-    """Median wall time of `predict_on_batch` of one image and expression."""
-    inputs = draw_inputs(model)
-    model.predict_on_batch(inputs)  # compiles
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        model.predict_on_batch(inputs)
-        times.append(time.perf_counter() - start)
-    return 1e3 * statistics.median(times)
 
 
 def multiply_adds_in_jax(preset):

@@ -6,40 +6,40 @@ import statistics
 
 from matplotlib.figure import Figure
 from paper_tables import PAPER_UNC_VAL
+from run_table import ALL, COSTS, MEASURES, RUNS, read
 
 from keras_cmsa.evaluation.drawing import write_figure
-from keras_cmsa.evaluation.scores import THRESHOLDS
-from keras_cmsa.inference.preset import CONFIG, read_config
 from keras_cmsa.utils.files import replaced
 
 SETTINGS = "settings.json"  # of all systems of a folder
-ALL = "all held out"  # the splits that were not trained on, together
 # Those that a table names above its rows.
 NAMED = (
     "data", "validate_on", "image_size", "word_dim", "attention_dim", "fusion_dim", "backbone",
     "backbone_weights", "pretrain_steps", "batch_size", "steps", "learning_rate", "profile", "backend",
 )  # fmt: skip
-MEASURES = ("mean_iou", *(f"prec@{threshold:g}" for threshold in THRESHOLDS))
+OVER_ALL = f"iou on {ALL}"
 
 
 def write_table(folder, table, rows):
     """Writes `table_<table>.md`, `.csv` and `.png` and prints the first.
 
     Args:
-        folder: `Path` with the settings and a folder per system, as `ablations.py` leaves it.
+        folder: `Path` with the settings and `runs.csv`, as `ablations.py` leaves it.
         table: number of the paper's table, or `"systems"`.
-        rows: `{row: system}`, in order.
+        rows: `{row: system}`, in order; the last is the one that the others are compared with.
     """
     settings = json.loads((folder / SETTINGS).read_text())
     paper = PAPER_UNC_VAL.get(table, {})
+    found = read(folder / RUNS)
+    runs = {row: [run for run in found if run["system"] == name] for row, name in rows.items()}
     summaries = [
         {
             "row": row,
-            "system": name,
-            **summarize_runs(configs_of(folder / name), settings["validate_on"]),
+            "system": rows[row],
+            **summarize(runs[row]),
             "paper_iou_unc_val": paper.get(row),
         }
-        for row, name in rows.items()
+        for row in rows
     ]
     title = f"Table {table}" if table in PAPER_UNC_VAL else "Systems"
     path = folder / f"table_{table}"
@@ -49,47 +49,71 @@ def write_table(folder, table, rows):
         writer.writeheader()
         writer.writerows(summaries)
     text = as_markdown(summaries, title, settings)
+    if len(rows) > 1:
+        text += "\n" + differences_as_markdown(runs, paper, settings["validate_on"])
     with replaced(path.with_suffix(".md")) as file:
         file.write(text)
     write_figure(path.with_suffix(".png"), chart(summaries, title, settings))
     print(text)
 
 
-def configs_of(folder):
-    """The `config.json` of every run of a system that is done."""
-    configs = [read_config(path.parent) for path in sorted(folder.glob(f"seed_*/{CONFIG}"))]
-    return [config for config in configs if config["metrics"]]
+def summarize(runs):
+    """What a row says of a system's runs: means over them; IoU and precision in %."""
+    overall = [run["overall_iou"] for run in runs]
+    means = {
+        name: rounded_mean([run[name] for run in runs])
+        for name in runs[0]
+        if name not in ("system", "seed", *COSTS)
+    }
+    spread = {"lowest": min(overall), "highest": max(overall)}
+    first = {"seeds": len(runs), "overall_iou": means.pop("overall_iou"), **spread}
+    return first | means | {name: runs[0][name] for name in COSTS}
 
 
-def summarize_runs(configs, split):
-    """What a row says of a system's runs: means over them; IoU and precision in %.
+def rounded_mean(numbers):
+    return None if None in numbers else round(statistics.fmean(numbers), 4)
+
+
+def differences_as_markdown(runs, paper, split):
+    """By how much the last row is ahead of each other, seed by seed.
 
     Args:
-        configs: list of dict, see `configs_of`.
+        runs: `{row: [run, ...]}`, in order.
+        paper: `{row: IoU}` of the paper, of those that it has.
         split: what is reported first.
     """
+    *others, last = runs
+    seeds = sorted({run["seed"] for found in runs.values() for run in found})
+    names = [f"{where}, seed {seed}" for where in (split, "all") for seed in seeds]
+    names = [*names[: len(seeds)], "mean", *names[len(seeds) :], "mean"]
+    lines = [
+        f"{last} less each of the others, in points of overall IoU. Runs of one seed have the same "
+        "order of samples and the same backbone.",
+        "",
+        as_line(["", *names, "paper"]),
+        as_line(["---", *["---:"] * (len(names) + 1)]),
+    ]
+    for row in others:
+        cells = [row]
+        for measure in ("overall_iou", OVER_ALL):
+            found = paired(runs[last], runs[row], measure)
+            cells += [signed(found.get(seed)) for seed in seeds]
+            cells.append(signed(statistics.fmean(found.values())) if found else "–")
+        both = row in paper and last in paper
+        lines.append(as_line([*cells, signed(paper[last] - paper[row], 2) if both else "–"]))
+    return "\n".join([*lines, ""])
 
-    def percent(kind, measure, of="splits"):
-        return [100 * config["metrics"][of][kind][measure] for config in configs]
 
-    mean = statistics.fmean
-    overall = percent(split, "overall_iou")
-    summary = {"seeds": len(configs), "overall_iou": mean(overall)}
-    summary |= {"lowest": min(overall), "highest": max(overall)}
-    summary |= {measure: mean(percent(split, measure)) for measure in MEASURES}
-    metrics = configs[0]["metrics"]
-    for other in metrics["splits"]:
-        if other not in (split, ALL):
-            summary[f"iou on {other}"] = mean(percent(other, "overall_iou"))
-    for kind in metrics["kinds"][ALL]:
-        ious = [100 * config["metrics"]["kinds"][ALL][kind]["overall_iou"] for config in configs]
-        summary[f"iou: {kind}"] = mean(ious)
-    for control in configs[0]["controls"]:
-        ious = [100 * config["controls"][control]["control"]["overall_iou"] for config in configs]
-        summary[f"control: {control}"] = mean(ious)
-    costs = [config["costs"] for config in configs]
-    summary |= {name: costs[0][name] for name in ("parameters", "multiply_adds")}
-    return summary | {"milliseconds": mean(cost["milliseconds"] for cost in costs)}
+def paired(runs, others, measure):
+    """`{seed: difference}` of the seeds that both sides have."""
+    before = {run["seed"]: run[measure] for run in others}
+    return {
+        run["seed"]: run[measure] - before[run["seed"]] for run in runs if run["seed"] in before
+    }
+
+
+def signed(number, digits=1):
+    return "–" if number is None else f"{number:+.{digits}f}".replace("-", "−")
 
 
 def as_markdown(summaries, title, settings):
@@ -97,14 +121,14 @@ def as_markdown(summaries, title, settings):
     others = [key for key in summaries[0] if key.startswith(("iou on ", "iou: ", "control: "))]
     measures = [*MEASURES, *others]
     head = ["", "system", "overall IoU", *(m.replace("_iou", " IoU") for m in measures)]
-    head += ["M parameters", "G multiply-adds", "ms per image", "paper: IoU on UNC val"]
+    head += ["M parameters", "G multiply-adds", "paper: IoU on UNC val"]
     lines = [
         f"{title}. " + ", ".join(f"{name} {settings[name]}" for name in NAMED),
         "",
         "IoU and precision in %; with several seeds the mean, and from the lowest to the highest.",
         f"A kind's overall IoU (iou: ...) and the controls are over all held-out splits; the rest is on "
         f"{settings['validate_on']} unless another split is named.",
-        "Multiply-adds, and the median time on the machine of the run, for one image.",
+        "Multiply-adds are for one image and one expression.",
         "The paper's numbers are of other data, sizes and starting weights, and with DenseCRF.",
         "",
         as_line(head),
@@ -128,7 +152,6 @@ def cells_of(summary, measures):
         *(f"{summary[measure]:.2f}" for measure in measures),
         f"{summary['parameters'] / 1e6:.2f}",
         f"{adds / 1e9:.2f}" if adds else "(no JAX)",
-        f"{summary['milliseconds']:.1f}",
         f"{paper:.2f}" if paper else "–",
     ]
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,11 +64,15 @@ def test_a_table(compare):
     for row in rows:
         assert float(row["paper_iou_unc_val"]) == PAPER_UNC_VAL[2][row["row"]]
         splits = read(runs / row["system"] / "seed_0/config.json")["metrics"]["splits"]
-        assert float(row["overall_iou"]) == pytest.approx(100 * splits["val"]["overall_iou"])
-        assert float(row["iou on testA"]) == pytest.approx(100 * splits["testA"]["overall_iou"])
+        assert float(row["overall_iou"]) == pytest.approx(
+            100 * splits["val"]["overall_iou"], abs=1e-3
+        )
+        assert float(row["iou on testA"]) == pytest.approx(
+            100 * splits["testA"]["overall_iou"], abs=1e-3
+        )
         assert splits["all held out"]["samples"] == 3 + 2 + 2
         assert 0 <= float(row["prec@0.9"]) <= float(row["prec@0.5"]) <= 100
-        assert float(row["milliseconds"]) > 0 and int(row["parameters"]) > 1000
+        assert int(row["parameters"]) > 1000
 
 
 @pytest.mark.slow
@@ -88,15 +93,17 @@ def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(s
         assert beginning in (runs / name / "seed_0/README.md").read_text()
 
     first = runs / "rrn_cnn/seed_0/config.json"
-    stamp = first.stat().st_mtime_ns
+    kept = first.read_bytes()
+    first.unlink()  # its line in runs.csv is enough
     compare("shared", systems=names[:1], seeds=2, pretrain_steps=1)
-    assert first.stat().st_mtime_ns == stamp
+    assert not first.exists()
+    first.write_bytes(kept)
     paths = sorted(runs.glob("rrn_cnn/*/config.json"))
     ious = [100 * read(path)["metrics"]["splits"]["val"]["overall_iou"] for path in paths]
     (row,) = rows_of(runs / "table_systems.csv")
     assert len(ious) == 2 and row["seeds"] == "2"
-    assert float(row["overall_iou"]) == pytest.approx(np.mean(ious))
-    assert [float(row["lowest"]), float(row["highest"])] == pytest.approx(sorted(ious))
+    assert float(row["overall_iou"]) == pytest.approx(np.mean(ious), abs=1e-3)
+    assert [float(row["lowest"]), float(row["highest"])] == pytest.approx(sorted(ious), abs=1e-3)
     with pytest.raises(
         ValueError, match=r"steps was 2 and is 3.* Give those, or another --run-dir"
     ):
@@ -155,6 +162,10 @@ def test_the_budget_is_that_of_the_results_page(recipes):
     import ablations
 
     small = ablations.shared_settings(paper_size=False, given={})
+    reported = read(Path(__file__).parents[2] / "docs/ablations/settings.json")
+    differing = {"system", "seed", "max_words"}  # the last follows from the data
+    settings = {name: x for name, x in small.to_config().items() if name not in differing}
+    assert {name: reported[name] for name in settings} == settings
     assert (small.image_size, small.word_dim, small.batch_size) == (112, 64, 8)
     assert (small.steps, small.learning_rate, small.pretrain_steps) == (4800, 3e-3, 1000)
     assert small.freeze_backbone and small.dice_weight == 1

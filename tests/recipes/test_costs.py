@@ -74,7 +74,7 @@ def test_multiply_adds_of_a_system(seeded, recipes, tmp_path):
     counted = costs.measure_costs(model, tmp_path)
     # Keras resizes bilinearly by two matrix products on JAX: 2 x 2 to 16 x 16.
     assert 0 <= counted["multiply_adds"] - by_hand <= 2 * 2 * 16 + 16 * 16 * 2 + 1
-    assert counted["parameters"] == model.count_params() and counted["milliseconds"] > 0
+    assert counted["parameters"] == model.count_params()
 
 
 def test_costs_are_counted_on_jax_only(page, monkeypatch, capsys):

@@ -3,11 +3,13 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 NUMBERS = {f"prec@0.{n}": 0.9 - n / 10 for n in range(5, 10)} | {"mean_iou": 0.4, "samples": 3}
+REPORTED = Path(__file__).parents[2] / "docs/ablations"  # what docs/results.md reports
 
 
 @pytest.fixture
@@ -17,60 +19,112 @@ def tables(recipes):
     return tables
 
 
-def write_run(folder, overall, milliseconds):
-    """What a table reads of a run that is done."""
+@pytest.fixture
+def runs(recipes):
+    import run_table
+
+    return run_table
+
+
+def config(overall, **others):
+    """What a run's `config.json` has of its results."""
     numbers = {"overall_iou": overall, **NUMBERS}
-    config = {
-        "format": 1,
-        "system": "x",
-        "preprocessor": {},
-        "data": {"name": "scenes"},
+    return {
         "metrics": {
-            "profile": "strict",
             "splits": {
                 "val": numbers,
                 "testA": {**numbers, "overall_iou": overall / 2},
-                "all held out": numbers,
+                "all held out": {**numbers, "overall_iou": overall / 3},
             },
             "kinds": {"all held out": {"order": {**numbers, "overall_iou": overall / 4}}},
         },
         "controls": {"no words": {"control": {**numbers, "overall_iou": overall / 5}}},
-        "costs": {"parameters": 2_500_000, "multiply_adds": None, "milliseconds": milliseconds},
+        "costs": {"parameters": 2_500_000, "multiply_adds": None},
+        **others,
     }
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
 
 
-def test_a_table_has_the_means_of_the_runs_beside_the_papers_numbers(tables, tmp_path, capsys):
-    write_run(tmp_path / "rmi/seed_0", 0.5, 3)
-    write_run(tmp_path / "rmi/seed_1", 0.6, 5)
-    write_run(tmp_path / "kwa/seed_0", 0.2, 7)
-    unfinished = tmp_path / "kwa/seed_1"
-    write_run(unfinished, 0.9, 1)
-    config = json.loads((unfinished / "config.json").read_text())
-    (unfinished / "config.json").write_text(json.dumps(config | {"metrics": {}}))
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def cells_of(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_table_has_the_means_of_the_runs_beside_the_papers_numbers(
+    runs, tables, tmp_path, capsys
+):
+    for system, seed, overall in (
+        ("rmi", 0, 0.5), ("kwa", 0, 0.2), ("cmsa", 1, 0.63), ("rmi", 1, 0.6), ("rmi", 2, 0.4),
+        ("cmsa", 0, 0.56),
+    ):  # fmt: skip
+        runs.add(tmp_path, system, seed, config(overall), "val")
     settings = dict.fromkeys(tables.NAMED, 1) | {"data": "scenes", "validate_on": "val"}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    tables.write_table(tmp_path, 1, {"RMI": "rmi", "KWA": "kwa"})
+    tables.write_table(tmp_path, 1, {"RMI": "rmi", "KWA": "kwa", "CMSA": "cmsa"})
 
-    with open(tmp_path / "table_1.csv", newline="", encoding="utf-8") as file:
-        rmi, kwa = csv.DictReader(file)
-    assert (rmi["row"], rmi["system"], rmi["seeds"], kwa["seeds"]) == ("RMI", "rmi", "2", "1")
-    found = [float(rmi[key]) for key in ("overall_iou", "lowest", "highest", "milliseconds")]
-    assert found == pytest.approx([55, 50, 60, 4])
+    rmi, kwa, cmsa = rows_of(tmp_path / "table_1.csv")
+    assert [row["row"] for row in (rmi, kwa, cmsa)] == ["RMI", "KWA", "CMSA"]
+    assert (rmi["system"], rmi["seeds"], kwa["seeds"]) == ("rmi", "3", "1")
+    found = [float(rmi[key]) for key in ("overall_iou", "lowest", "highest")]
+    assert found == pytest.approx([50, 40, 60])
     found = [float(rmi[key]) for key in ("iou on testA", "iou: order", "prec@0.7", "mean_iou")]
-    assert float(rmi["control: no words"]) == pytest.approx(11)
-    assert found == pytest.approx([27.5, 13.75, 20, 40])
+    assert found == pytest.approx([25, 12.5, 20, 40])
+    assert float(rmi["control: no words"]) == pytest.approx(10)
     assert (rmi["paper_iou_unc_val"], kwa["paper_iou_unc_val"]) == ("45.18", "")
     text = (tmp_path / "table_1.md").read_text()
     assert capsys.readouterr().out.strip() == text.strip()
     assert text.startswith("Table 1. data scenes, validate_on val")
     lines = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(lines) == 4 and len({line.count("|") for line in lines}) == 1
-    assert lines[2].startswith("| RMI | rmi | 55.00 (50.00–60.00, 2 seeds) | 40.00 |")
-    assert lines[3].endswith("| 2.50 | (no JAX) | 7.0 | – |")
+    systems, differences = lines[:5], lines[5:]
+    assert len({line.count("|") for line in systems}) == 1
+    assert systems[2].startswith("| RMI | rmi | 50.00 (40.00–60.00, 3 seeds) | 40.00 |")
+    assert systems[3].endswith("| 2.50 | (no JAX) | – |")
+    # CMSA less RMI: 56 - 50 and 63 - 60; a third of it over all; a seed that one side lacks is out.
+    assert cells_of(differences[2]) == [
+        "RMI", "+6.0", "+3.0", "–", "+4.5", "+2.0", "+1.0", "–", "+1.5", "+13.14",
+    ]  # fmt: skip
+    assert cells_of(differences[3]) == [
+        "KWA", "+36.0", "–", "–", "+36.0", "+12.0", "–", "–", "+12.0", "–",
+    ]  # fmt: skip
     with Image.open(tmp_path / "table_1.png") as chart:
         assert len(chart.convert("RGB").getcolors(2**24)) > 50
+
+
+def test_a_run_is_done_when_its_line_is_there(runs, tmp_path):
+    attention = [
+        {"level": "Res3", "over": "words", "entropy": 0.123456, "change_with_sentence": None},
+        {"level": "Res5", "over": "positions", "entropy": 0.5, "change_with_sentence": 0.25},
+    ]
+    assert not runs.is_done(tmp_path, "cmsa", 0)
+    runs.add(tmp_path, "cmsa", 0, config(0.5, attention=attention), "val")
+    runs.add(tmp_path, "rrn", 1, config(0.5), "val")
+    assert runs.is_done(tmp_path, "cmsa", 0) and runs.is_done(tmp_path, "rrn", 1)
+    assert not runs.is_done(tmp_path, "cmsa", 1)
+    name = {"system": "cmsa", "seed": 0}
+    wanted = [name | attention[0] | {"entropy": 0.1235}, name | attention[1]]
+    assert runs.read(tmp_path / runs.ATTENTION) == wanted
+    other = config(0.5)
+    other["metrics"]["splits"]["testC"] = other["metrics"]["splits"]["val"]
+    with pytest.raises(ValueError, match="iou on testC"):
+        runs.add(tmp_path, "rrn", 2, other, "val")
+    assert not runs.is_done(tmp_path, "rrn", 2)
+
+
+def test_the_reported_tables_are_those_of_the_reported_runs(recipes, tables, tmp_path):
+    """docs/ablations is a run folder: its tables follow from its runs."""
+    from paper_tables import TABLES
+
+    for name in ("runs.csv", "settings.json"):
+        (tmp_path / name).write_bytes((REPORTED / name).read_bytes())
+    there = {row["system"] for row in rows_of(tmp_path / "runs.csv")}
+    for table, rows in TABLES.items():
+        rows = {row: name for row, name in rows.items() if name in there}
+        tables.write_table(tmp_path, table, rows)
+        name = f"table_{table}.csv"
+        assert (tmp_path / name).read_text() == (REPORTED / name).read_text()
 
 
 def test_every_row_is_a_system(recipes):
