@@ -39,9 +39,6 @@ def compare(shared, own, tables, seeds):
     splits = held_out(shared, data.records)
     shared = replace(shared, max_words=longest(shared, data.records[shared.train_on]))
     keep_budget(shared, data)
-    if shared.pretrain_steps and not (Path(shared.run_dir) / run.BACKBONE).exists():
-        keras.utils.set_random_seed(0)
-        run.make_backbone(shared, data, data.records[shared.train_on])
     # Seed by seed, so that a comparison that is cut short has every system in it.
     for seed in range(seeds):
         for name in dict.fromkeys(name for rows in tables.values() for name in rows.values()):
@@ -102,12 +99,21 @@ def train_and_evaluate(shared, data, splits):
     print(f"{shared.system}, seed {shared.seed}")
     settings = replace(shared, run_dir=str(run_dir))
     if shared.pretrain_steps:
-        backbone = str(folder / run.BACKBONE)
-        settings = replace(settings, pretrain_steps=0, backbone_weights=backbone)
+        backbone = shared_backbone(shared, data)
+        settings = replace(settings, pretrain_steps=0, backbone_weights=str(backbone))
     keras.utils.clear_session()
     run.train_system(settings, data, resume=True, verbose=2)
     config = report(run_dir, splits, settings.validate_on, run.starting_weights(shared))
     add(folder, shared.system, shared.seed, config, settings.validate_on)
+
+
+def shared_backbone(shared, data):
+    """The file of the backbone that all systems of a folder have; made if it is not there."""
+    path = Path(shared.run_dir) / run.BACKBONE
+    if not path.exists():
+        keras.utils.set_random_seed(0)
+        run.make_backbone(shared, data, data.records[shared.train_on])
+    return path
 
 
 def report(run_dir, splits, measured_on, start):
