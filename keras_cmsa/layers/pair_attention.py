@@ -129,7 +129,9 @@ def attend_positions(
     if attention == "pair":
         is_same = (start + ops.arange(rows))[:, None] == ops.arange(positions)[None]
         scores = ops.where(is_same[None], MASKED, scores)
-    word_scores = matmul_transposed(words_in_a_row(key_words), query_positions)  # (B, K N, P)
+    word_scores = matmul_transposed(
+        words_in_a_row(key_words, share), query_positions
+    )  # (B, K N, P)
     word_scores = ops.reshape(word_scores, (*ops.shape(share), positions))
     alpha = mean_attention(scores, word_scores, share)  # (B, K, R, P)
     if attention == "pair":
@@ -162,7 +164,7 @@ def attend_words(key_rows, key_words, query_words, value_words, share, attention
         beta = ops.broadcast_to(share[:, :, None], shape)
     else:
         is_word = share[:, :, None] > 0  # (B, K, 1, N)
-        scores = matmul_transposed(key_rows, words_in_a_row(query_words))  # (B, R, K N)
+        scores = matmul_transposed(key_rows, words_in_a_row(query_words, share))  # (B, R, K N)
         scores = ops.where(is_word, sentences_first(scores, shape), MASKED)
         word_scores = matmul_transposed(key_words, query_words)  # (B, K, N, N)
         word_scores = ops.where(is_word, word_scores, MASKED)
@@ -181,10 +183,12 @@ def attend_words(key_rows, key_words, query_words, value_words, share, attention
     return attended, ops.sum(beta, axis=2) / positions
 
 
-def words_in_a_row(words):
+def words_in_a_row(words, share):
     """The words of all sentences one after the other: `(B, K, N, d)` to `(B, K N, d)`."""
-    batch, sentences, count, width = ops.shape(words)
-    return ops.reshape(words, (batch, sentences * count, width))
+    # Were the sizes those of `words`, tf2onnx would write "B as before", and then join this reshape
+    # with the one of the projection, before which B is another.
+    batch, sentences, count = ops.shape(share)
+    return ops.reshape(words, (batch, sentences * count, words.shape[-1]))
 
 
 def sentences_first(scores, shape):
@@ -224,7 +228,7 @@ def mean_attention(scores, word_scores, share):
     exp_word_scores = exponentials(word_scores)
     batch, sentences, words = ops.shape(share)
     partition = sentences_first(
-        matmul_transposed(exp_scores, words_in_a_row(exp_word_scores)),
+        matmul_transposed(exp_scores, words_in_a_row(exp_word_scores, share)),
         (batch, sentences, scores.shape[1], words),
     )  # (B, K, R, N)
 

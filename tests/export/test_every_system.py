@@ -93,24 +93,44 @@ def captured(model):
     return [x.name for x in graph.inputs[len(specs) :] if x.dtype != tf.resource]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_a_file_computes_what_each_attention_does(tmp_path, form):
+    """On one convolution; the test below has the published backbones."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    words = keras.Input((None, WORDS), dtype="int32", name="words")
+    found, outputs = keras.layers.Conv2D(4, 3, strides=16, padding="same")(image), {}
+    for name in ("cmsa_w_none", "cmsa_w_word", "cmsa_w_pixel", "cmsa_w_pair", "cmsa_w", "cmsa_s"):
+        answers = head(name, [(16, 4)] * 3)([found, found, found, words])
+        outputs |= {f"{name}_{key}": x for key, x in answers.items()}
+    model = keras.Model({"image": image, "words": words}, outputs, name="attentions")
+    check_file(model, model, tmp_path / f"attentions{FORMS[form]}", form)
+
+
 @pytest.mark.table
 @pytest.mark.parametrize("folded", [False, True], ids=["as it is", "folded"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_computes_what_its_system_does(joint, tmp_path, form, folded):
-    from keras_cmsa.export import portable
     from keras_cmsa.export.folding import fold_batch_norms
-    from keras_cmsa.utils.silence import silenced
 
-    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}.get(form, "keras"))
     if psutil.virtual_memory().available < GIGABYTES[form] * 1e9 and joint.count_params() > 1e8:
         pytest.skip(f"converting VGG-16's 138 million weights takes {GIGABYTES[form]} GB of memory")
     model = fold_batch_norms(joint) if folded else joint
-    inputs = portable.random_inputs(joint, 10)
-    wanted = joint.predict_on_batch(inputs)
+    check_file(model, joint, tmp_path / f"joint{FORMS[form]}", form)
+
+
+def check_file(model, plain, path, form):
+    """The file of a model gives what it gives, which is what a plain form of it does."""
+    from keras_cmsa.export import portable
+    from keras_cmsa.utils.silence import silenced
+
+    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}.get(form, "keras"))
+    inputs = portable.random_inputs(plain, 10)
+    wanted = plain.predict_on_batch(inputs)
     # Else nothing would be compared: outputs are held to a share of their largest value, or of 1.
     assert all(np.std(x) > 0.01 for name, x in wanted.items() if name.endswith("_logits"))
     portable.check_outputs(model.predict_on_batch(inputs), wanted, "the model")
-    path = tmp_path / f"joint{FORMS[form]}"
     if form == "savedmodel":
         with silenced():
             model.export(path, verbose=False)
