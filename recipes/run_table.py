@@ -5,20 +5,25 @@ that `runs.csv` has is done, whether or not its folder is still there: with the 
 in --run-dir, `ablations.py` adds to what docs/results.md reports.
 """
 
-import csv
-
 from keras_cmsa.evaluation.scores import THRESHOLDS
+from keras_cmsa.utils.csv_files import read_rows, write_rows
+from keras_cmsa.utils.files import replaced
 
 RUNS = "runs.csv"
 ATTENTION = "attention.csv"
 ALL = "all held out"  # the splits that were not trained on, together
 MEASURES = ("mean_iou", *(f"prec@{threshold:g}" for threshold in THRESHOLDS))
 COSTS = ("parameters", "multiply_adds")  # the same for every seed
+KEYS = ("system", "seed")
 TEXTS = ("system", "level", "over")
 
 
 def is_done(folder, system, seed):
-    return any((run["system"], run["seed"]) == (system, seed) for run in read(folder / RUNS))
+    return any(is_of(run, system, seed) for run in read(folder / RUNS))
+
+
+def is_of(line, system, seed):
+    return (line["system"], line["seed"]) == (system, seed)
 
 
 def add(folder, system, seed, config, split):
@@ -30,10 +35,18 @@ def add(folder, system, seed, config, split):
         seed: of the run.
         config: the run's `config.json`, with its metrics, controls and costs.
         split: what is reported first.
+
+    Raises:
+        ValueError: if its numbers are not those of the other runs.
     """
-    name = {"system": system, "seed": seed}
-    append(folder / ATTENTION, [{**name, **rounded(x)} for x in config.get("attention", ())])
-    append(folder / RUNS, [{**name, **rounded(measured(config, split))}])  # last: the run is done
+    # A run is done with its line in the second; what a kill has left of it in the first goes.
+    for name, found in (
+        (ATTENTION, config.get("attention", [])),
+        (RUNS, [measured(config, split)]),
+    ):
+        lines = [line for line in read(folder / name) if not is_of(line, system, seed)]
+        lines += [{"system": system, "seed": seed, **rounded(x)} for x in found]
+        write(folder / name, lines)
 
 
 def measured(config, split):
@@ -54,25 +67,24 @@ def rounded(numbers):
     return {k: round(x, 4) if isinstance(x, float) else x for k, x in numbers.items()}
 
 
-def append(path, rows):
-    """Adds lines in one write, so that processes that share a folder do not mix them."""
-    if not rows:
+def write(path, lines):
+    """Writes one of the files, whole or not at all."""
+    if not lines:
         return
-    with open(path, "a+", newline="", encoding="utf-8") as file:
-        file.seek(0)
-        head = next(csv.reader(file), None)
-        writer = csv.DictWriter(file, head or list(rows[0]))  # raises if a column is not there
-        if not head:
-            writer.writeheader()
-        writer.writerows(rows)
+    columns = list(lines[0])
+    for line in lines:
+        if other := set(line) ^ set(columns):
+            raise ValueError(f"{path}: not every run has {', '.join(sorted(other))}")
+    with replaced(path) as file:
+        cells = [["" if line[name] is None else line[name] for name in columns] for line in lines]
+        write_rows(file, [columns, *cells])
 
 
 def read(path):
     """The lines of one of the files: list of dict; an empty cell is None."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{k: value(k, x) for k, x in row.items()} for row in csv.DictReader(file)]
+    return [{k: value(k, x) for k, x in row.items()} for _, row in read_rows(path, KEYS)]
 
 
 def value(name, cell):

@@ -106,6 +106,10 @@ def test_a_run_is_done_when_its_line_is_there(runs, tmp_path):
     name = {"system": "cmsa", "seed": 0}
     wanted = [name | attention[0] | {"entropy": 0.1235}, name | attention[1]]
     assert runs.read(tmp_path / runs.ATTENTION) == wanted
+    # A kill between the two files leaves no line twice.
+    (tmp_path / runs.RUNS).unlink()
+    runs.add(tmp_path, "cmsa", 0, config(0.5, attention=attention), "val")
+    assert runs.read(tmp_path / runs.ATTENTION) == wanted
     other = config(0.5)
     other["metrics"]["splits"]["testC"] = other["metrics"]["splits"]["val"]
     with pytest.raises(ValueError, match="iou on testC"):
