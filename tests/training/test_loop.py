@@ -23,7 +23,6 @@ from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.text import Vocabulary
 from keras_cmsa.training import callbacks, loop
 from keras_cmsa.training.losses import MaskLoss
-from keras_cmsa.training.schedules import WarmUp
 from keras_cmsa.training.settings import Settings
 
 pytestmark = pytest.mark.keras
@@ -124,13 +123,6 @@ def test_schedule_and_defaults_are_the_papers(seeded, warmup):
         if step < warmup:
             wanted *= (step + 1) / warmup
         assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
-
-
-def test_a_warm_up_is_saved_and_loaded(seeded):
-    schedules = seeded.optimizers.schedules
-    schedule = WarmUp(schedules.PolynomialDecay(0.1, 10), 4)
-    other = schedules.deserialize(schedules.serialize(schedule))
-    assert [float(other(step)) for step in range(6)] == [float(schedule(s)) for s in range(6)]
 
 
 # --- a run
