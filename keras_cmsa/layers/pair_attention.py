@@ -129,9 +129,8 @@ def attend_positions(
     if attention == "pair":
         is_same = (start + ops.arange(rows))[:, None] == ops.arange(positions)[None]
         scores = ops.where(is_same[None], MASKED, scores)
-    word_scores = matmul_transposed(
-        words_in_a_row(key_words, share), query_positions
-    )  # (B, K N, P)
+    key_words = words_in_a_row(key_words, share)
+    word_scores = matmul_transposed(key_words, query_positions)  # (B, K N, P)
     word_scores = ops.reshape(word_scores, (*ops.shape(share), positions))
     alpha = mean_attention(scores, word_scores, share)  # (B, K, R, P)
     if attention == "pair":
