@@ -1,0 +1,32 @@
+"""What the tests of the benchmarks share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TIMING = {"name", "seconds", "cpu_seconds", "ratio", "cpu_ratio"}
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+
+linux = pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux' /proc"
+)
+compiles = pytest.mark.skipif(
+    BACKEND == "torch", reason="this benchmark compiles, with tf.function or jax.jit only"
+)
+on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="exports need TensorFlow")
+
+
+def names(rows):
+    assert all(set(row) == TIMING and row["seconds"] > 0 for row in rows)
+    return [row["name"] for row in rows]
+
+
+def check_targets(results, **values):
+    """The measured values stand beside the targets, each with the verdict that follows."""
+    assert {name: row["value"] for name, row in results["targets"].items()} == values
+    for row in results["targets"].values():
+        sign, bound = row["target"].split()
+        above = row["value"] >= float(bound)
+        assert row["met"] == (above if sign == ">=" else not above or row["value"] == float(bound))
