@@ -5,6 +5,7 @@ that `runs.csv` has is done, whether or not its folder is still there: with the 
 in --run-dir, `ablations.py` adds to what docs/results.md reports.
 """
 
+from keras_cmsa.evaluation.controls import SHUFFLED
 from keras_cmsa.evaluation.scores import THRESHOLDS
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import replaced
@@ -60,6 +61,9 @@ def measured(config, split):
         found[f"iou: {kind}"] = 100 * numbers["overall_iou"]
     for control, numbers in config["controls"].items():
         found[f"control: {control}"] = 100 * numbers["control"]["overall_iou"]
+    # Kind by kind, since it tells who reads the order of words.
+    for kind, numbers in config["controls"][SHUFFLED]["kinds"].items():
+        found[f"control: {SHUFFLED}: {kind}"] = 100 * numbers["control"]["overall_iou"]
     return found | config["costs"]
 
 

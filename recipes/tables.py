@@ -149,7 +149,7 @@ def cells_of(summary, measures):
         summary["row"],
         summary["system"],
         overall,
-        *(f"{summary[measure]:.2f}" for measure in measures),
+        *("–" if summary[x] is None else f"{summary[x]:.2f}" for x in measures),
         f"{summary['parameters'] / 1e6:.2f}",
         f"{adds / 1e9:.2f}" if adds else "(no JAX)",
         f"{paper:.2f}" if paper else "–",

@@ -38,7 +38,13 @@ def config(overall, **others):
             },
             "kinds": {"all held out": {"order": {**numbers, "overall_iou": overall / 4}}},
         },
-        "controls": {"no words": {"control": {**numbers, "overall_iou": overall / 5}}},
+        "controls": {
+            "no words": {"control": {**numbers, "overall_iou": overall / 5}},
+            "shuffled words": {
+                "control": {**numbers, "overall_iou": overall / 8},
+                "kinds": {"order": {"control": {**numbers, "overall_iou": overall / 10}}},
+            },
+        },
         "costs": {"parameters": 2_500_000, "multiply_adds": None},
         **others,
     }
@@ -73,6 +79,7 @@ def test_a_table_has_the_means_of_the_runs_beside_the_papers_numbers(
     found = [float(rmi[key]) for key in ("iou on testA", "iou: order", "prec@0.7", "mean_iou")]
     assert found == pytest.approx([25, 12.5, 20, 40])
     assert float(rmi["control: no words"]) == pytest.approx(10)
+    assert float(rmi["control: shuffled words: order"]) == pytest.approx(5)
     assert (rmi["paper_iou_unc_val"], kwa["paper_iou_unc_val"]) == ("45.18", "")
     text = (tmp_path / "table_1.md").read_text()
     assert capsys.readouterr().out.strip() == text.strip()
