@@ -77,7 +77,7 @@ def __dir__():
 
 
 def _register(_):
-    for module in ("layers", "training.losses", "training.metrics", "training.schedules"):
+    for module in ("layers", "training.losses", "training.metrics", "training.optimizers"):
         importlib.import_module(f"keras_cmsa.{module}")
 
 

@@ -5,8 +5,6 @@ import hashlib
 import warnings
 from pathlib import Path
 
-import keras
-
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.pipeline import RecordBatches, fastest
 from keras_cmsa.data.record import count
@@ -23,7 +21,7 @@ from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensor
 from keras_cmsa.training.distribution import is_lead, this_part
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-from keras_cmsa.training.schedules import WarmUp
+from keras_cmsa.training.optimizers import make_optimizer
 from keras_cmsa.utils.differences import differences
 from keras_cmsa.utils.locks import alone
 
@@ -34,26 +32,13 @@ DECISIVE = ("system", "preprocessor", "data", "starting_weights", "training", "t
 def compile_model(model, settings, jit_compile="auto"):
     """Compiles a model with the paper's loss, optimizer and schedule, and its measures.
 
-    Weight decay is decoupled. The paper's is an L2 term in a loss summed over pixels; in the mean
-    over pixels, which a batch of any size wants, it would drown the loss.
-
     Args:
         model: from `image` and `words` to logits.
-        settings: `Settings`, of which `steps`, at whose end the polynomial decay ends, the learning
-            rates, `power`, `warmup_steps`, `weight_decay` and `dice_weight` count here.
+        settings: `Settings`, of which `dice_weight` and those of `make_optimizer` count here.
         jit_compile: as in `keras.Model.compile`.
     """
-    schedule = keras.optimizers.schedules.PolynomialDecay(
-        settings.learning_rate, settings.steps, settings.end_learning_rate, settings.power
-    )
-    if settings.warmup_steps:
-        schedule = WarmUp(schedule, settings.warmup_steps)
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay)
-    optimizer.exclude_from_weight_decay(
-        var_list=[w for w in model.trainable_weights if not w.path.endswith("kernel")]
-    )
     model.compile(
-        optimizer,
+        make_optimizer(model, settings),
         loss=MaskLoss(settings.dice_weight),
         weighted_metrics=[OverallIoU(), MeanSampleIoU(), *map(PrecisionAt, (0.5, 0.7, 0.9))],
         jit_compile=jit_compile,

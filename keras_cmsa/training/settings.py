@@ -135,7 +135,12 @@ class Settings:
     steps_per_round: int = setting(
         2000, "Batches between two validations and checkpoints; a kill loses that many at most."
     )
-    learning_rate: float = setting(2.5e-4, "Of Adam at the start. Paper: 2.5e-4.")
+    optimizer: Literal["adamw", "muon"] = setting(
+        "adamw",
+        "muon takes fewer batches on RefShapes: it orthogonalises the updates of matrices. "
+        "Paper: Adam.",
+    )
+    learning_rate: float = setting(2.5e-4, "At the start. Paper: 2.5e-4.")
     end_learning_rate: float = setting(1e-5, "At the end. Authors' code: 1e-5.")
     power: float = setting(0.9, "Of the polynomial decay. Paper: 0.9.")
     warmup_steps: int = setting(

@@ -64,41 +64,6 @@ def assert_same_run(trainee, run_dir, whole):
         assert row == pytest.approx(wanted, rel=1e-5, abs=1e-6)
 
 
-# --- decay and schedule
-
-
-def test_weight_decay_is_decoupled_and_of_kernels_only(seeded):
-    """A step without a gradient shrinks kernels by rate * decay and leaves all else as it is."""
-    model = tiny.model(word_positions=True)
-    for weight in model.trainable_weights:
-        weight.assign(np.ones(weight.shape))
-    loop.compile_model(model, Settings(steps=10, learning_rate=0.1, weight_decay=0.25))
-    after = step_without_gradient(model)
-    left_alone = {path for path in after if path.endswith(("bias", "gamma", "beta", "embeddings"))}
-    left_alone.add("word_positions/vectors")
-    assert len(left_alone) > 10 and len(after) - len(left_alone) > 20
-    for path, value in after.items():
-        wanted = 1.0 if path in left_alone else 1 - 0.1 * 0.25
-        np.testing.assert_allclose(value, wanted, rtol=1e-6, err_msg=path)
-
-
-def step_without_gradient(model):
-    """Trainable weights after an update with gradients of 0: `{path: value}`."""
-    import keras
-
-    weights, optimizer = model.trainable_weights, model.optimizer
-    nothing = [np.zeros(w.shape, "float32") for w in weights]
-    if keras.backend.backend() == "jax":  # which would compile each operation for each shape
-        import jax
-
-        state = [[v.value for v in variables] for variables in (optimizer.variables, weights)]
-        after, _ = jax.jit(optimizer.stateless_apply)(state[0], nothing, state[1])
-    else:
-        optimizer.apply([keras.ops.convert_to_tensor(x) for x in nothing], weights)
-        after = [w.value for w in weights]
-    return {w.path: tiny.to_numpy(value) for w, value in zip(weights, after)}
-
-
 def test_the_loss_is_that_of_the_settings(seeded):
     """Equation 7, and a Dice term where they give it a weight."""
     mask, logits = np.eye(4)[None, ..., None], np.full((1, 4, 4, 1), 0.5)
@@ -107,22 +72,6 @@ def test_the_loss_is_that_of_the_settings(seeded):
         loop.compile_model(model, Settings(steps=10, dice_weight=dice_weight))
         loss = float(model.compute_loss(y=mask, y_pred=seeded.ops.convert_to_tensor(logits)))
         assert loss == pytest.approx(float(MaskLoss(dice_weight)(mask, logits)), rel=1e-6)
-
-
-@pytest.mark.parametrize("warmup", [0, 200])
-def test_schedule_and_defaults_are_the_papers(seeded, warmup):
-    model = tiny.model()
-    loop.compile_model(model, Settings(steps=1000, warmup_steps=warmup))
-    optimizer = model.optimizer
-    # On PyTorch and JAX the class is one of the backend's own below Keras'.
-    assert isinstance(optimizer, seeded.optimizers.AdamW)
-    assert optimizer.weight_decay == 5e-4
-    for step in (0, 1, 198, 199, 500, 999, 1000, 5000):
-        optimizer.iterations.assign(step)
-        wanted = 1e-5 + (2.5e-4 - 1e-5) * (1 - min(step, 1000) / 1000) ** 0.9
-        if step < warmup:
-            wanted *= (step + 1) / warmup
-        assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
 
 
 # --- a run

@@ -21,6 +21,7 @@ PAPER = {
     "attention_dim": 512,
     "fusion_dim": 500,
     "backbone": "dilated_resnet101",
+    "optimizer": "adamw",
     "learning_rate": 2.5e-4,
     "weight_decay": 5e-4,
     "power": 0.9,
@@ -115,7 +116,7 @@ IMPOSSIBLE = {
         "pretrain_steps end_learning_rate warmup_steps weight_decay dice_weight seed".split(),
         [-1, float("nan")],
     ),
-    "one of": ("flavour tokenizer resizing backbone mixed_precision".split(), ["other"]),
+    "one of": ("flavour tokenizer resizing backbone optimizer mixed_precision".split(), ["other"]),
 }
 
 

@@ -1,0 +1,73 @@
+"""The optimizer of a training and its learning rate over the steps."""
+
+import re
+
+import keras
+from keras import ops
+
+KERNELS = r"kernel$"  # of the paths of weights: all but biases, gains, word vectors and the like
+NO_KERNELS = rf"^(?!.*{KERNELS})"
+
+
+def make_optimizer(model, settings):
+    """The optimizer of the settings, with the paper's schedule.
+
+    Weight decay is decoupled. The paper's is an L2 term in a loss summed over pixels; in the mean
+    over pixels, which a batch of any size wants, it would drown the loss.
+
+    Muon orthogonalises the update of a matrix (Jordan et al. 2024, https://github.com/KellerJordan/Muon),
+    scaled such that the rates and the decay of Adam suit it (Liu et al. 2025,
+    https://arxiv.org/abs/2502.16982). Word vectors, convolutions and all that is no kernel stay with
+    Adam.
+
+    Args:
+        model: `keras.Model`, whose kernels alone are decayed.
+        settings: `Settings`, of which `steps`, at whose end the polynomial decay ends, `optimizer`,
+            the learning rates, `power`, `warmup_steps` and `weight_decay` count here.
+
+    Returns:
+        `keras.optimizers.Optimizer`.
+    """
+    schedule = keras.optimizers.schedules.PolynomialDecay(
+        settings.learning_rate, settings.steps, settings.end_learning_rate, settings.power
+    )
+    if settings.warmup_steps:
+        schedule = WarmUp(schedule, settings.warmup_steps)
+    decay = settings.weight_decay
+    if settings.optimizer == "muon":
+        optimizer = keras.optimizers.Muon(
+            schedule, weight_decay=decay, adam_weight_decay=decay, exclude_layers=[NO_KERNELS]
+        )
+    else:
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=decay)
+    optimizer.exclude_from_weight_decay(
+        var_list=[w for w in model.trainable_weights if not re.search(KERNELS, w.path)]
+    )
+    return optimizer
+
+
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose first steps are smaller: step s of w takes (s + 1) / w of its rate.
+
+    Args:
+        schedule: `keras.optimizers.schedules.LearningRateSchedule`.
+        steps: w, at least 1.
+    """
+
+    def __init__(self, schedule, steps):
+        super().__init__()
+        self.schedule = schedule
+        self.steps = steps
+
+    def __call__(self, step):
+        share = (ops.cast(step, "float32") + 1) / self.steps
+        return self.schedule(step) * ops.minimum(share, 1)
+
+    def get_config(self):
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.optimizers.schedules.deserialize(config["schedule"]), config["steps"])

@@ -1,0 +1,108 @@
+"""Schedules and steps of the optimizers, by their definitions."""
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.training.optimizers import WarmUp, make_optimizer
+from keras_cmsa.training.settings import Settings
+
+pytestmark = pytest.mark.keras
+
+
+def optimizer_of(model, **settings):
+    """The optimizer of these settings, built for the model."""
+    optimizer = make_optimizer(model, Settings(**settings))
+    optimizer.build(model.trainable_weights)
+    return optimizer
+
+
+def after_a_step(optimizer, weights, gradients):
+    """The values of weights after an update."""
+    import keras
+
+    if keras.backend.backend() == "jax":  # which would compile each operation for each shape
+        import jax
+
+        state = [[v.value for v in variables] for variables in (optimizer.variables, weights)]
+        after, _ = jax.jit(optimizer.stateless_apply)(state[0], gradients, state[1])
+    else:
+        optimizer.apply([keras.ops.convert_to_tensor(x) for x in gradients], weights)
+        after = [w.value for w in weights]
+    return [tiny.to_numpy(value) for value in after]
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_weight_decay_is_decoupled_and_of_kernels_only(seeded, name):
+    """A step without a gradient shrinks kernels by rate * decay and leaves all else as it is."""
+    model = tiny.model(word_positions=True)
+    weights = model.trainable_weights
+    for weight in weights:
+        weight.assign(np.ones(weight.shape))
+    optimizer = optimizer_of(model, steps=10, optimizer=name, learning_rate=0.1, weight_decay=0.25)
+    after = after_a_step(optimizer, weights, [np.zeros(w.shape, "float32") for w in weights])
+    left_alone = ("bias", "gamma", "beta", "embeddings", "word_positions/vectors")
+    spared = [weight.path.endswith(left_alone) for weight in weights]
+    assert sum(spared) > 10 and len(spared) - sum(spared) > 20
+    for weight, value, alone in zip(weights, after, spared):
+        wanted = 1.0 if alone else 1 - 0.1 * 0.25
+        np.testing.assert_allclose(value, wanted, rtol=1e-6, err_msg=weight.path)
+
+
+def test_muon_turns_matrices_and_leaves_the_rest_to_adam(seeded):
+    """The first step of a matrix is near the orthogonal matrix nearest to its gradient."""
+    model = tiny.model(word_positions=True)
+    weights = model.trainable_weights
+    optimizer = optimizer_of(
+        model, steps=10, optimizer="muon", learning_rate=0.01, weight_decay=0.0
+    )
+    random = np.random.default_rng(0)
+    # Singular values of a wide range, so that the gradient is far from orthogonal itself.
+    gradients = [random.normal(size=w.shape) * np.logspace(0, -1.5, w.shape[-1]) for w in weights]
+    gradients = [x.astype("float32") for x in gradients]
+    before = [tiny.to_numpy(w.value) for w in weights]
+    after = after_a_step(optimizer, weights, gradients)
+    matrices = 0
+    for weight, gradient, old, new in zip(weights, gradients, before, after):
+        if weight.path.endswith("kernel") and gradient.ndim == 2:
+            left, _, right = np.linalg.svd(gradient, full_matrices=False)
+            wanted = 0.01 * 0.2 * max(gradient.shape) ** 0.5 * left @ right
+            assert cosine(old - new, wanted) > 0.97 > cosine(gradient, wanted), weight.path
+            assert np.linalg.norm(old - new) == pytest.approx(np.linalg.norm(wanted), rel=0.3)
+            matrices += 1
+        else:
+            np.testing.assert_allclose(old - new, 0.01 * np.sign(gradient), rtol=0.02)
+    assert matrices == 3 * (5 + 1)  # five of the attention and one of the backbone for each level
+
+
+def cosine(one, other):
+    return np.sum(one * other) / np.linalg.norm(one) / np.linalg.norm(other)
+
+
+@pytest.mark.parametrize("warmup", [0, 200])
+def test_schedule_and_defaults_are_the_papers(seeded, warmup):
+    optimizer = optimizer_of(tiny.model(), steps=1000, warmup_steps=warmup)
+    # On PyTorch and JAX the class is one of the backend's own below Keras'.
+    assert isinstance(optimizer, seeded.optimizers.AdamW)
+    assert optimizer.weight_decay == 5e-4
+    for step in (0, 1, 198, 199, 500, 999, 1000, 5000):
+        optimizer.iterations.assign(step)
+        wanted = 1e-5 + (2.5e-4 - 1e-5) * (1 - min(step, 1000) / 1000) ** 0.9
+        if step < warmup:
+            wanted *= (step + 1) / warmup
+        assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_warm_up_rises_to_its_schedule_and_follows_it(seeded):
+    decay = seeded.optimizers.schedules.PolynomialDecay(0.1, 10, 0.0)
+    found = [float(WarmUp(decay, 4)(step)) for step in range(6)]
+    shares = [1 / 4, 2 / 4, 3 / 4, 1, 1, 1]
+    wanted = [0.1 * (1 - step / 10) * share for step, share in enumerate(shares)]
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_warm_up_is_saved_and_loaded(seeded):
+    schedules = seeded.optimizers.schedules
+    schedule = WarmUp(schedules.PolynomialDecay(0.1, 10), 4)
+    other = schedules.deserialize(schedules.serialize(schedule))
+    assert [float(other(step)) for step in range(6)] == [float(schedule(s)) for s in range(6)]
