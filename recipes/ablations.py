@@ -42,6 +42,11 @@ BUDGET = {
     "sentences_per_image": 1,
     "word_dropout": 0.0,  # as in the paper
 }
+PRETRAINING = {
+    "pretrain_steps": 1000,
+    "pretrain_batch_size": 16,
+    "pretrain_learning_rate": 2e-3,
+}
 # For a GPU, with --paper-size: the paper's settings; two systems were published on another backbone.
 PUBLISHED = {
     "lstm_cnn": {"backbone": "vgg16"},
@@ -53,7 +58,8 @@ EACH = ("system", "seed")  # the settings that differ from run to run
 
 def help_texts():
     """What each setting that all systems share is, with the values that it has unless given."""
-    small = Settings(**{**SMALL, **SMALL_ON_REF_SHAPES, **BUDGET, "run_dir": RUN_DIR})
+    ours = {**BUDGET, **PRETRAINING, "run_dir": RUN_DIR}
+    small = Settings(**{**SMALL, **SMALL_ON_REF_SHAPES, **ours})
     paper, texts = Settings(run_dir=RUN_DIR), {}
     for entry in fields(Settings):
         values = [str(getattr(settings, entry.name)) for settings in (small, paper)]
@@ -103,7 +109,7 @@ def shared_settings(paper_size, given):
     settings = recipe_settings("unc", not paper_size, **given)
     ours = {"run_dir": RUN_DIR, "freeze_backbone": settings.pretrain_steps > 0}
     if not paper_size:
-        ours |= BUDGET
+        ours |= BUDGET | (PRETRAINING if settings.pretrain_steps else {})
     return replace(settings, **without(given, ours))
 
 

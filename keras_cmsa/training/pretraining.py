@@ -52,7 +52,7 @@ def pretrain(
         ValueError: if no image has objects, an image cannot be read, or the devices of the training
             cannot share a batch equally.
     """
-    check_divides(batch_size, "the batch of the pretraining, --pretrain-steps,")
+    check_divides(batch_size, "the batch of the pretraining, --pretrain-batch-size,")
     images, classes = objects
     images = [image for image in images if image.objects]
     if not images:

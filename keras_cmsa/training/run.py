@@ -239,7 +239,15 @@ def pretrained_backbone(settings, data, records):
     if Checkpoint(run_dir).exists():
         return backbone  # the checkpoint has its weights
     objects = read_objects(data.root, data.dataset, records)
-    pretrain(backbone, objects, settings.pretrain_steps, settings.resizing, seed=settings.seed)
+    pretrain(
+        backbone,
+        objects,
+        settings.pretrain_steps,
+        settings.resizing,
+        settings.pretrain_batch_size,
+        settings.pretrain_learning_rate,
+        settings.seed,
+    )
     if is_lead():
         run_dir.mkdir(parents=True, exist_ok=True)
         save_model(backbone, run_dir / BACKBONE)

@@ -214,18 +214,19 @@ def test_a_pretrained_backbone_is_left_for_other_runs(monkeypatch, root, tmp_pat
     """The classes are those of the training images, and pixels are as the settings have them."""
     seen = []
 
-    def pretrain(backbone, objects, steps, resizing, seed):
-        seen.append((len(objects[0]), objects[1], steps, resizing, seed))
+    def pretrain(backbone, objects, *settings):
+        seen.append((len(objects[0]), objects[1], *settings))
         backbone.set_weights([w + 1 for w in backbone.get_weights()])
 
     monkeypatch.setattr(run, "pretrain", pretrain)
+    pretraining = dict(pretrain_steps=9, pretrain_batch_size=7, pretrain_learning_rate=0.5)
     settings = Settings(
-        **SMALL, data_dir=str(root), pretrain_steps=9, resizing="stretch", run_dir="here", seed=2
+        **SMALL, **pretraining, data_dir=str(root), resizing="stretch", run_dir="here", seed=2
     )
     data = run.read_data(settings)
     backbone = run.make_backbone(settings, data, data.records["train"])
     classes = 1 + len({r.expression.split()[0] for r in data.records["train"]})
-    assert seen == [(SPLITS["train"], classes, 9, "stretch", 2)]
+    assert seen == [(SPLITS["train"], classes, 9, "stretch", 7, 0.5, 2)]
     left = keras.saving.load_model(tmp_path / "here/backbone.keras")
     for ours, theirs in zip(backbone.get_weights(), left.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -83,7 +83,7 @@ def test_the_small_model_differs_as_its_page_says():
     }
     on_ref_shapes = {**SMALL, **SMALL_ON_REF_SHAPES}
     assert differences(recipe_settings("unc", small=True), Settings()) == on_ref_shapes
-    assert on_ref_shapes["pretrain_steps"] == 1000 and on_ref_shapes["freeze_backbone"]
+    assert on_ref_shapes["pretrain_steps"] > 0 and on_ref_shapes["freeze_backbone"]
     # Without pretraining a frozen backbone would stay random.
     plain = recipe_settings("unc", small=True, pretrain_steps=0)
     for name in ("pretrain_steps", "freeze_backbone"):
@@ -110,8 +110,11 @@ def test_settings_cannot_change():
 
 COUNTS = "max_words min_count pieces image_size word_dim attention_dim fusion_dim steps batch_size sentences_per_image"
 IMPOSSIBLE = {
-    "at least 1": (f"{COUNTS} steps_per_round".split(), [0, -1]),
-    "above 0": ("learning_rate power epochs".split(), [0.0, -1.0, float("nan")]),
+    "at least 1": (f"{COUNTS} steps_per_round pretrain_batch_size".split(), [0, -1]),
+    "above 0": (
+        "learning_rate power epochs pretrain_learning_rate".split(),
+        [0.0, -1.0, float("nan")],
+    ),
     "at least 0": (
         "pretrain_steps end_learning_rate warmup_steps weight_decay dice_weight seed".split(),
         [-1, float("nan")],
@@ -184,6 +187,8 @@ def test_an_unknown_system_or_recipe_is_named():
         ),
         ({"pieces": 100}, "--pieces .*needs --tokenizer wordpiece"),
         ({"tokenizer": "wordpiece", "min_count": 2}, "--min-count .*needs --tokenizer words"),
+        ({"pretrain_batch_size": 4}, "--pretrain-batch-size .*needs --pretrain-steps"),
+        ({"pretrain_learning_rate": 0.1}, "--pretrain-learning-rate .*needs --pretrain-steps"),
         ({"epochs": 2.0, "steps": 10}, "--steps .*--epochs says how long"),
         ({"start_from": "x", "system": "cmsa"}, "--system .*comes with the model of --start-from"),
         ({"start_from": "x", "image_size": 64}, "--image-size .*comes with the model"),
