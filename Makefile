@@ -27,16 +27,26 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest lint format docs clean
 
-# uv if it is there (seconds), pip otherwise (a minute or two).
-$(VENV)/.installed: setup.cfg pyproject.toml
-	@if command -v uv >/dev/null; then \
-	  uv venv --clear --python $(PYTHON) $(VENV) && \
-	  uv pip install --python $(BIN)/python -e '.[tensorflow,jax,beam,test]'; \
-	else \
-	  $(PYTHON) -m venv --clear $(VENV) && \
-	  $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[tensorflow,jax,beam,test]'; \
-	fi
-	@touch $@
+# What `make demo` and the commands after it in README.md need, and what tests need.
+DEMO := tensorflow,demo,serve
+ALL := tensorflow,jax,beam,test
+
+# Into .venv, with uv if it is there (seconds) and pip otherwise (a minute or two).
+define install
+@if command -v uv >/dev/null; then \
+  uv pip install --python $(BIN)/python -e '.[$(1)]'; \
+else \
+  $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[$(1)]'; \
+fi
+@touch $@
+endef
+
+$(VENV)/.demo: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(call install,$(DEMO))
+
+$(VENV)/.installed: $(VENV)/.demo
+	$(call install,$(ALL))
 
 $(TORCH_VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear $(TORCH_VENV)
@@ -51,7 +61,7 @@ $(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
 	  --constraint $(LOWEST_VENV)/lowest.txt -e '.[tensorflow,crf,data,modeltest]'
 	@touch $@
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.demo
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
 # Minutes: what needs no more than the clone. In two runs, since processes grow with their tests.
