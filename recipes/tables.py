@@ -15,7 +15,8 @@ SETTINGS = "settings.json"  # of all systems of a folder
 # Those that a table names above its rows.
 NAMED = (
     "data", "validate_on", "image_size", "word_dim", "attention_dim", "fusion_dim", "backbone",
-    "backbone_weights", "pretrain_steps", "batch_size", "steps", "learning_rate", "profile", "backend",
+    "backbone_weights", "pretrain_steps", "batch_size", "steps", "optimizer", "learning_rate",
+    "profile", "backend",
 )  # fmt: skip
 OVER_ALL = f"iou on {ALL}"
 
