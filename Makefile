@@ -16,7 +16,8 @@ TORCH_VENV := .venv-torch
 # run, images read, the command line, TFDS. Those of the other extras were tested once, by hand.
 LOWEST_VENV := .venv-lowest
 LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_loop.py \
-  preprocessing/test_reading.py cli/test_main.py data/refer_segmentation)
+  training/test_optimizers.py preprocessing/test_reading.py cli/test_main.py \
+  data/refer_segmentation)
 
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
@@ -31,7 +32,12 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 DEMO := tensorflow,demo,serve
 ALL := tensorflow,jax,beam,test
 
-# Into .venv, with uv if it is there (seconds) and pip otherwise (a minute or two).
+# With uv if it is there (seconds), else with Python's own venv and pip (a minute or two).
+define environment
+@if command -v uv >/dev/null; then uv venv --clear --seed --python $(PYTHON) $(VENV); \
+else $(PYTHON) -m venv --clear $(VENV); fi
+endef
+
 define install
 @if command -v uv >/dev/null; then \
   uv pip install --python $(BIN)/python -e '.[$(1)]'; \
@@ -42,7 +48,7 @@ fi
 endef
 
 $(VENV)/.demo: setup.cfg pyproject.toml
-	$(PYTHON) -m venv --clear $(VENV)
+	$(environment)
 	$(call install,$(DEMO))
 
 $(VENV)/.installed: $(VENV)/.demo

@@ -36,7 +36,7 @@ from keras_cmsa.utils.silence import import_keras
 BUDGET = {
     "steps": 4800,
     "steps_per_round": 1200,
-    "optimizer": "adamw",  # as in the paper
+    "optimizer": "adamw",  # the paper's Adam, with decoupled decay
     "learning_rate": 3e-3,
     "batch_size": 8,
     "sentences_per_image": 1,

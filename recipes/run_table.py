@@ -62,7 +62,7 @@ def measured(config, split):
     for control, numbers in config["controls"].items():
         found[f"control: {control}"] = 100 * numbers["control"]["overall_iou"]
     # Kind by kind, since it tells who reads the order of words.
-    for kind, numbers in config["controls"][SHUFFLED]["kinds"].items():
+    for kind, numbers in config["controls"].get(SHUFFLED, {}).get("kinds", {}).items():
         found[f"control: {SHUFFLED}: {kind}"] = 100 * numbers["control"]["overall_iou"]
     return found | config["costs"]
 

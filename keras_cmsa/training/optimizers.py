@@ -17,8 +17,8 @@ def make_optimizer(model, settings):
 
     Muon orthogonalises the update of a matrix (Jordan et al. 2024, https://github.com/KellerJordan/Muon),
     scaled such that the rates and the decay of Adam suit it (Liu et al. 2025,
-    https://arxiv.org/abs/2502.16982). Word vectors, convolutions and all that is no kernel stay with
-    Adam.
+    https://arxiv.org/abs/2502.16982). Word vectors, convolutions and everything that is not a kernel stay
+    with Adam.
 
     Args:
         model: `keras.Model`, whose kernels alone are decayed.

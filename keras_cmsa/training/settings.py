@@ -222,6 +222,8 @@ SMALL_ON_REF_SHAPES = {
     "learning_rate": 4e-3,
 }
 
+DEFAULTS = {entry.name: entry.default for entry in fields(Settings)}
+
 AT_LEAST_ONE = (
     "max_words", "min_count", "pieces", "image_size", "word_dim", "attention_dim", "fusion_dim",
     "steps", "batch_size", "sentences_per_image", "steps_per_round", "pretrain_batch_size",
@@ -256,8 +258,10 @@ def recipe_settings(recipe, small=False, **given):
             defaults |= SMALL_ON_REF_SHAPES
         if given.get("start_from") is not None:
             defaults["pretrain_steps"] = 0
+        # Those of RefShapes are for a backbone that has learned their classes.
         if not given.get("pretrain_steps", defaults.get("pretrain_steps")):
-            defaults |= {"freeze_backbone": False, "learning_rate": SMALL["learning_rate"]}
+            plain = {**DEFAULTS, **SMALL}
+            defaults |= {name: plain[name] for name in SMALL_ON_REF_SHAPES}
     settings = Settings(**{**defaults, **given})
     check_given(settings, given)
     return settings

@@ -117,6 +117,12 @@ def test_a_run_is_done_when_its_line_is_there(runs, tmp_path):
     (tmp_path / runs.RUNS).unlink()
     runs.add(tmp_path, "cmsa", 0, config(0.5, attention=attention), "val")
     assert runs.read(tmp_path / runs.ATTENTION) == wanted
+    # Where no sentence has two words that differ, none can be shuffled.
+    short = config(0.5)
+    del short["controls"]["shuffled words"]
+    (tmp_path / "short").mkdir()
+    runs.add(tmp_path / "short", "cmsa", 0, short, "val")
+    assert runs.is_done(tmp_path / "short", "cmsa", 0)
     other = config(0.5)
     other["metrics"]["splits"]["testC"] = other["metrics"]["splits"]["val"]
     with pytest.raises(ValueError, match="iou on testC"):
