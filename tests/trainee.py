@@ -16,7 +16,6 @@ RATE = 0.05
 def settings(run_dir, **changed):
     sizes = {"image_size": tiny.SIZE, "max_words": tiny.WORDS}
     pace = {"steps": STEPS, "batch_size": BATCH, "steps_per_round": ROUND, "learning_rate": RATE}
-    pace["optimizer"] = "muon"  # it has AdamW's state for some weights and its own for others
     pace["seed"] = 5  # one with which the tiny model finds something
     return Settings(**{**sizes, **pace, "run_dir": str(run_dir), **changed})
 
