@@ -51,8 +51,8 @@ def history(run_dir):
 class Trainee:
     """One model for all runs, which spares compiling it again for each, put back before each."""
 
-    def __init__(self):
-        self.model = compiled_model()
+    def __init__(self, **changed):
+        self.model = compiled_model(**changed)
         self.variables = [*self.model.variables, *self.model.optimizer.variables]
         self.start = self.state()
 

@@ -222,8 +222,6 @@ SMALL_ON_REF_SHAPES = {
     "learning_rate": 4e-3,
 }
 
-DEFAULTS = {entry.name: entry.default for entry in fields(Settings)}
-
 AT_LEAST_ONE = (
     "max_words", "min_count", "pieces", "image_size", "word_dim", "attention_dim", "fusion_dim",
     "steps", "batch_size", "sentences_per_image", "steps_per_round", "pretrain_batch_size",
@@ -254,14 +252,10 @@ def recipe_settings(recipe, small=False, **given):
     defaults: dict[str, Any] = dict(RECIPES[recipe])
     if small:
         defaults |= SMALL
-        if given.get("data_dir") is None:
-            defaults |= SMALL_ON_REF_SHAPES
-        if given.get("start_from") is not None:
-            defaults["pretrain_steps"] = 0
         # Those of RefShapes are for a backbone that has learned their classes.
-        if not given.get("pretrain_steps", defaults.get("pretrain_steps")):
-            plain = {**DEFAULTS, **SMALL}
-            defaults |= {name: plain[name] for name in SMALL_ON_REF_SHAPES}
+        pretrains = given.get("pretrain_steps", SMALL_ON_REF_SHAPES["pretrain_steps"])
+        if pretrains and given.get("data_dir") is None and given.get("start_from") is None:
+            defaults |= SMALL_ON_REF_SHAPES
     settings = Settings(**{**defaults, **given})
     check_given(settings, given)
     return settings
