@@ -1,5 +1,7 @@
 """Gated multi-level fusion of the three self-attentive maps (Eq. 5 and the sum of Eq. 6)."""
 
+import itertools
+
 import keras
 from keras import ops
 
@@ -49,27 +51,47 @@ class GatedMultiLevelFusion(keras.layers.Layer):
         )
 
     def _gate(self, name):
+        # It holds the weights; `_both_gates` has the convolution.
         return keras.layers.Conv2D(
             1,
             3,
             padding="same",
-            activation="sigmoid",
             bias_initializer="ones",
             name=name,
             dtype=self.dtype_policy,
         )
 
     def call(self, levels, return_levels=False):
-        memories = [gate(x) for gate, x in zip(self.memory_gates, levels)]  # (B, H, W, 1) each
-        resets = [gate(x) for gate, x in zip(self.reset_gates, levels)]
         gamma = ops.unstack(ops.cast(self.gamma, levels[0].dtype))
-        offers = [g * memory * x for g, memory, x in zip(gamma, memories, levels)]
+        gates = [
+            self._both_gates(*of_level)
+            for of_level in zip(levels, self.memory_gates, self.reset_gates)
+        ]
+        offered = sum(g * memory * x for g, (memory, _), x in zip(gamma, gates, levels))
         outputs = []
-        for i, (x, memory, reset) in enumerate(zip(levels, memories, resets)):
-            controller = (1 - memory) * x + sum(o for j, o in enumerate(offers) if j != i)
-            outputs.append(reset * ops.tanh(controller) + (1 - reset) * x)
+        for g, (memory, reset), x in zip(gamma, gates, levels):
+            # Its own part of what all levels offer is taken out again.
+            controller = (1 - (1 + g) * memory) * x + offered
+            outputs.append(x + reset * (ops.tanh(controller) - x))
         fused = sum(outputs)
         return (fused, outputs) if return_levels else fused
+
+    def _both_gates(self, level, memory, reset):
+        """m^i and r^i of a level, `(B, H, W, 1)` each, from its map and the layers of its gates.
+
+        A convolution to one or two channels is slow on most backends. The same sums are one product
+        with all weights of both kernels, whose results are shifted and added.
+        """
+        kernel = ops.concatenate([memory.kernel, reset.kernel], axis=-1)  # (3, 3, F, 2)
+        by_channel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (kernel.shape[2], -1))
+        products = ops.pad(ops.matmul(level, by_channel), [[0, 0], [1, 1], [1, 1], [0, 0]])
+        _, height, width, _ = ops.shape(level)
+        total = ops.concatenate([memory.bias, reset.bias], axis=0)
+        for row, column in itertools.product(range(3), range(3)):
+            first = 2 * (3 * row + column)
+            shifted = products[:, row : row + height, column : column + width]
+            total = total + shifted[..., first : first + 2]
+        return ops.split(ops.sigmoid(total), 2, axis=-1)
 
     def compute_output_spec(self, levels, return_levels=False):
         # Without it Keras traces `call`, and on PyTorch gets its precision wrong.
