@@ -100,8 +100,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         if self.attention != "none":
             self.query_kernel = self.add_weight(shape=(joint, width), name="query_kernel")
             self.key_kernel = self.add_weight(shape=(joint, width), name="key_kernel")
-            self.value_kernel = self.add_weight(shape=(joint, width), name="value_kernel")
-            self.output_kernel = self.add_weight(shape=(width, joint), name="output_kernel")
+            self.build_value(joint)
         if self.output_dim:
             self.reduction_kernel = self.add_weight(
                 shape=(joint, self.output_dim), name="reduction_kernel"
@@ -109,6 +108,12 @@ class CrossModalSelfAttention(keras.layers.Layer):
             self.reduction_bias = self.add_weight(
                 shape=(self.output_dim,), initializer="zeros", name="reduction_bias"
             )
+
+    def build_value(self, joint):
+        """Makes the weights W_v and W, of a feature with `joint` channels."""
+        width = self.attention_dim
+        self.value_kernel = self.add_weight(shape=(joint, width), name="value_kernel")
+        self.output_kernel = self.add_weight(shape=(width, joint), name="output_kernel")
 
     def call(self, positions, words, word_mask=None, return_attention=False):
         has_sentences = len(words.shape) == 4
@@ -127,7 +132,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         else:
             attended, word_attention, position_attention = attend(
                 *self.queries_and_keys(flat, words),
-                self._values(flat, words),
+                self.values(flat, words),
                 share,
                 self.attention,
                 rows_at_once(height * width) if self.query_chunk == "auto" else self.query_chunk,
@@ -155,24 +160,28 @@ class CrossModalSelfAttention(keras.layers.Layer):
             and k_pn, each the sum of its two parts.
         """
         return (
-            self._project(self.query_kernel, positions, words),
-            self._project(self.key_kernel, positions, words),
+            self.project(self.query_kernel, positions, words),
+            self.project(self.key_kernel, positions, words),
         )
 
-    def _project(self, kernel, positions, words):
+    def project(self, kernel, positions, words):
         """The position part (B, P, d) and the word part (B, K, N, d) of a projection of f_pn."""
         kernel = ops.convert_to_tensor(kernel)
         channels = positions.shape[-1]
         return ops.matmul(positions, kernel[:channels]), ops.matmul(words, kernel[channels:])
 
-    def _values(self, positions, words):
+    def values(self, positions, words):
         """The two parts of W_v f_pn, or with `output_dim` of R W W_v f_pn."""
-        value = self._project(self.value_kernel, positions, words)
         if not self.output_dim:
-            return value
-        # W R first: it is one small product, however many positions and sentences there are.
+            return self.project(self.value_kernel, positions, words)
+        # The kernels first: that is one small product, however many sentences and images there are.
+        # Words are so few that theirs would cost more than their projection.
         kernel = ops.matmul(self.output_kernel, self.reduction_kernel)  # (d, F)
-        return [ops.matmul(part, kernel) for part in value]
+        channels = positions.shape[-1]
+        value_kernel = ops.convert_to_tensor(self.value_kernel)
+        of_positions = ops.matmul(value_kernel[:channels], kernel)  # (Cp, F)
+        of_words = ops.matmul(words, value_kernel[channels:])
+        return ops.matmul(positions, of_positions), ops.matmul(of_words, kernel)
 
     def _residual(self, positions, words, share):
         """The mean over n of f_pn, or of R f_pn + r: `(B, K, P, F)`."""
@@ -180,7 +189,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         mean_word = ops.einsum("bkn,bknc->bkc", share, words)[:, :, None]  # (B, K, 1, Cl)
         positions = positions[:, None]  # (B, 1, P, Cp)
         if self.output_dim:
-            own, of_words = self._project(self.reduction_kernel, positions, mean_word)
+            own, of_words = self.project(self.reduction_kernel, positions, mean_word)
             return own + self.reduction_bias + of_words
         shape = (*ops.shape(words)[:2], positions.shape[2])
         return ops.concatenate(
