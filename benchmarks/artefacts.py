@@ -1,9 +1,9 @@
-"""What a smaller or another form of an exported model costs in IoU and saves in time and bytes.
+"""What an exported form of a model costs in IoU and saves in time and bytes.
 
     python benchmarks/artefacts.py runs/demo data/ref_shapes
 
 Exports a trained model in every form, asks each the same expressions one by one, and compares with
-the float32 SavedModel: overall IoU under the profile `strict`, pixels of the masks that differ, size
+the model in Keras: overall IoU under the profile `strict`, pixels of the masks that differ, size
 on disk, and the time of one image from tensors to logits, in turn in one process.
 benchmarks/README.md says how it is measured.
 """
@@ -35,12 +35,11 @@ from keras_cmsa.utils.silence import silenced
 
 # Each the format and the options of its export; all are compared with the first.
 FORMS = {
+    "Keras": ("keras", {}),
     "SavedModel": ("saved_model", {}),
-    "SavedModel, folded": ("saved_model", {"fold_norms": True}),
     "SavedModel, float16": ("saved_model", {"dtype": "float16"}),
     "SavedModel, bfloat16": ("saved_model", {"dtype": "bfloat16"}),
     "ONNX": ("onnx", {}),
-    "ONNX, folded": ("onnx", {"fold_norms": True}),
     "LiteRT": ("litert", {}),
 }
 
@@ -84,10 +83,14 @@ def export_form(predictor, folder, kind, options):
         path = export_saved_model(*trained, folder, options=ExportOptions(warmup=False, **options))
         with silenced():
             return path, partial(ask_saved_model, tf.saved_model.load(str(path)))
+    if kind == "keras":
+        folder.mkdir()
+        predictor.model.save(folder / "model.keras")
+        return folder / "model.keras", predictor.model.predict_on_batch
     if kind == "onnx":
-        path = export_onnx(*trained, folder / "model.onnx", **options)
+        path = export_onnx(*trained, folder / "model.onnx")
         return path, partial(ask_onnx, onnxruntime.InferenceSession(path))
-    path = export_litert(*trained, folder / "model.tflite", **options)
+    path = export_litert(*trained, folder / "model.tflite")
     return path, partial(ask_litert, Interpreter(str(path)).get_signature_runner())
 
 

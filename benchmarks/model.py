@@ -20,6 +20,7 @@ import measure
 import numpy as np
 from rich.console import Console
 
+from keras_cmsa.export.folding import fold_for_inference
 from keras_cmsa.models.backbones import PAPER_STAGES, dilated_resnet101, small_resnet
 from keras_cmsa.models.cmsa import build_cmsa, gated_multi_level
 from keras_cmsa.training.loop import compile_model
@@ -87,12 +88,18 @@ def draw_batch(model, images, sentences=1):
 
 
 def compare_forward(image_size, small, repeats):
-    """Forward passes of the model, its plain form and its backbone alone, and their parameters."""
+    """Forward passes of the model, its plain form and its backbone alone, and their parameters.
+
+    Model and backbone also as an export has them, folded.
+    """
     model, backbone = build(image_size, small)
     forms = {"backbone": (backbone, draw_batch(model, 1)[0]["image"])}
     plain, _ = build(image_size, small, plain=True)
     forms["plain, 1"] = plain, draw_batch(model, 1)[0]
     forms |= {f"model, {k}": (model, draw_batch(model, 1, k)[0]) for k in SENTENCES}
+    folded = fold_for_inference(model)
+    forms["backbone, folded"] = folded.get_layer("backbone"), forms["backbone"][1]
+    forms["model, 1, folded"] = folded, forms["model, 1"][1]
     forms = keras.tree.map_structure(
         lambda x: keras.ops.convert_to_tensor(x) if isinstance(x, np.ndarray) else x, forms
     )

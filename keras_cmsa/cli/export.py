@@ -19,7 +19,6 @@ def export(
     version: int | None = None,
     profile: Literal["strict", "tf_phrasecut"] = "strict",
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
-    fold_norms: bool = False,
     form: Annotated[
         Literal["saved_model", "onnx", "litert"], Parameter(name="--format")
     ] = "saved_model",
@@ -44,8 +43,6 @@ def export(
         The rule from logits to masks; docs/evaluation.md.
     dtype
         Of the weights as they are stored; computation stays in float32.
-    fold_norms
-        Fold batch normalisations into convolutions; equal to rounding, and faster.
     form
         onnx and litert write the model alone, from an image's tensor and word ids to logits, as the
         file OUTPUT (.onnx, .tflite) with its vocabulary beside it, once it has been run and compared.
@@ -62,14 +59,14 @@ def export(
     preset = load_preset(model)
     if form != "saved_model":
         write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
-        print(write(preset.model, preset.preprocessor, output, fold_norms))
+        print(write(preset.model, preset.preprocessor, output))
         return
     path = export_saved_model(
         preset.model,
         preset.preprocessor,
         output,
         next_version(output) if version is None else version,
-        ExportOptions(profile=profile, dtype=dtype, fold_norms=fold_norms, warmup=warmup),
+        ExportOptions(profile=profile, dtype=dtype, warmup=warmup),
         preset.config,
     )
     print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")

@@ -1,17 +1,22 @@
-"""Folding of batch normalisations into the convolutions before them, for inference."""
+"""Folding of what is constant at inference into fewer weights."""
 
 import keras
 import numpy as np
 from keras import layers
 
+from keras_cmsa.layers import CrossModalSelfAttention
 
-def fold_batch_norms(model):
-    """Copies a model with its batch normalisations folded into convolutions.
 
-    At inference, a batch normalisation scales and shifts each channel by fixed numbers. If it
-    follows a convolution that has no activation and no other reader, these numbers go into the
-    kernel and the bias of the convolution. Other normalisations stay as they are. Models within the
-    model, such as a backbone, are folded too.
+def fold_for_inference(model):
+    """Copies a model with what is constant at inference folded into fewer weights.
+
+    - A batch normalisation scales and shifts each channel by fixed numbers. If it follows a
+      convolution that has no activation and no other reader, these numbers go into the kernel and
+      the bias of the convolution. Other normalisations stay as they are.
+    - The value, output and reduction kernels of a `CrossModalSelfAttention` with `output_dim`
+      become one.
+
+    Functional models within the model, such as a backbone, are folded too.
 
     Args:
         model: functional `keras.Model`.
@@ -24,12 +29,13 @@ def fold_batch_norms(model):
     convolutions = {convolution.name for convolution in folded.values()}
 
     def copy_layer(layer):
-        if isinstance(layer, keras.Model):
-            return fold_batch_norms(layer)
+        if isinstance(layer, keras.Function):
+            return fold_for_inference(layer)
         config = layer.get_config()
         if layer.name in convolutions:
             config["use_bias"] = True
-        return layer.__class__.from_config(config)
+        kind = FoldedAttention if is_foldable_attention(layer) else layer.__class__
+        return kind.from_config(config)
 
     def call(layer, inputs, *args, **kwargs):
         return inputs if layer.name in folded else layer(inputs, *args, **kwargs)
@@ -40,7 +46,9 @@ def fold_batch_norms(model):
         if layer.name in norms:
             original = model.get_layer(layer.name)
             layer.set_weights(folded_weights(original, norms[layer.name]))
-        elif layer.weights and not isinstance(layer, keras.Model):
+        elif isinstance(layer, FoldedAttention):
+            layer.take_weights(model.get_layer(layer.name))
+        elif layer.weights and not isinstance(layer, keras.Function):
             layer.set_weights(model.get_layer(layer.name).get_weights())
     copy.trainable = False
     return copy
@@ -54,19 +62,23 @@ def foldable(model):
     """
     readers = {}
     for layer in model.layers:
-        if not isinstance(layer, layers.InputLayer):
-            for tensor in keras.tree.flatten(layer.input):
-                readers.setdefault(id(tensor), []).append(layer)
+        # `layer.input` fails for a layer that is called more than once.
+        for tensor in [x for call in layer._inbound_nodes for x in call.input_tensors]:
+            readers.setdefault(id(tensor), []).append(layer)
     outputs = {id(tensor) for tensor in model.outputs}
     pairs = {}
     for layer in model.layers:
-        if not isinstance(layer, layers.Conv2D) or layer.activation != keras.activations.linear:
+        if not is_called_once(layer, layers.Conv2D) or layer.activation != keras.activations.linear:
             continue
         norm, *others = readers.get(id(layer.output), [None])
         only_reader = not others and id(layer.output) not in outputs
-        if isinstance(norm, layers.BatchNormalization) and only_reader:
+        if is_called_once(norm, layers.BatchNormalization) and only_reader:
             pairs[norm.name] = layer
     return pairs
+
+
+def is_called_once(layer, kind):
+    return isinstance(layer, kind) and len(layer._inbound_nodes) == 1
 
 
 def folded_weights(convolution, norm):
@@ -81,3 +93,30 @@ def folded_weights(convolution, norm):
     if norm.center:
         shift = shift + keras.ops.convert_to_numpy(norm.beta)
     return [kernel * scale, shift]
+
+
+def is_foldable_attention(layer):
+    has_kernels = isinstance(layer, CrossModalSelfAttention) and layer.attention != "none"
+    return has_kernels and bool(layer.output_dim)
+
+
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class FoldedAttention(CrossModalSelfAttention):
+    """`CrossModalSelfAttention` whose value kernel `(Cp + Cl, F)` is R W W_v of the original."""
+
+    def build_value(self, joint):
+        shape = (joint, self.output_dim)
+        self.value_kernel = self.add_weight(shape=shape, name="value_kernel")
+
+    def values(self, positions, words):
+        return self.project(self.value_kernel, positions, words)
+
+    def take_weights(self, original):
+        """Sets the weights to those of the unfolded layer."""
+        values = {weight.name: keras.ops.convert_to_numpy(weight) for weight in original.weights}
+        output, reduction = (
+            values[f"{x}_kernel"].astype("float64") for x in ("output", "reduction")
+        )
+        values["value_kernel"] = values["value_kernel"] @ (output @ reduction)
+        for weight in self.weights:
+            weight.assign(values[weight.name])

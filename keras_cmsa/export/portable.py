@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_cmsa.export.folding import fold_batch_norms
+from keras_cmsa.export.folding import fold_for_inference
 from keras_cmsa.export.saved_model import check_exportable
 from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.models.cmsa import with_all_outputs
@@ -23,7 +23,7 @@ FORMS = {
 TOLERANCE = 1e-3  # of the largest value of an output
 
 
-def export_onnx(model, preprocessor, path, fold_norms=False):
+def export_onnx(model, preprocessor, path):
     """Writes an ONNX file, with the vocabulary beside it.
 
     Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
@@ -36,7 +36,6 @@ def export_onnx(model, preprocessor, path, fold_norms=False):
         model: functional `keras.Model` from `image` and `words` to logits.
         preprocessor: its `Preprocessor`, whose words are saved as `<name>.vocabulary.txt`.
         path: path of the file, which ends in `.onnx`.
-        fold_norms: fold batch normalisations into convolutions, see `fold_batch_norms`.
 
     Returns:
         `Path` of the file.
@@ -48,19 +47,19 @@ def export_onnx(model, preprocessor, path, fold_norms=False):
         ValueError: if the preprocessor does not fit the model, the path has another ending, or the
             Keras backend is not TensorFlow.
     """
-    return export(model, preprocessor, path, fold_norms, "onnx")
+    return export(model, preprocessor, path, "onnx")
 
 
-def export_litert(model, preprocessor, path, fold_norms=False):
+def export_litert(model, preprocessor, path):
     """Writes a LiteRT file like `export_onnx`; its path ends in `.tflite`.
 
     The file has one signature, `serving_default`. The library `ai-edge-litert` runs it:
     `pip install "keras-cmsa[litert]"`.
     """
-    return export(model, preprocessor, path, fold_norms, "litert")
+    return export(model, preprocessor, path, "litert")
 
 
-def export(model, preprocessor, path, fold_norms, form):
+def export(model, preprocessor, path, form):
     """Writes a file in a form of `FORMS` and keeps it if its outputs are those of the model."""
     libraries, ending = FORMS[form]
     run = {"onnx": run_onnx, "litert": run_litert}[form]
@@ -74,12 +73,13 @@ def export(model, preprocessor, path, fold_norms, form):
     if path.exists():
         raise FileExistsError(f"{path} is there already: choose another name or remove it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    outputs_model = with_all_outputs(fold_batch_norms(model) if fold_norms else model)
-    inputs = random_inputs(outputs_model, len(vocabulary))
-    wanted = outputs_model.predict_on_batch(inputs)
+    whole, folded = with_all_outputs(model), with_all_outputs(fold_for_inference(model))
+    inputs = random_inputs(whole, len(vocabulary))
+    wanted = whole.predict_on_batch(inputs)
+    check_outputs(folded.predict_on_batch(inputs), wanted, path)
     partial = path.with_name(f".{path.stem}.partial{ending}")
     try:
-        convert(outputs_model, partial, form)
+        convert(folded, partial, form)
         check_outputs(run(partial, inputs), wanted, path)
         vocabulary.save(path.with_suffix(".vocabulary.txt"))
         os.rename(partial, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import keras
 
-from keras_cmsa.export.folding import fold_batch_norms
+from keras_cmsa.export.folding import fold_for_inference
 from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.masks import check_profile
 from keras_cmsa.inference.preset import VOCABULARY, make_config, write_config
@@ -26,7 +26,6 @@ class ExportOptions:
     Attributes:
         profile: the rule from logits to masks, a key of `keras_cmsa.inference.masks.PROFILES`.
         dtype: dtype of the stored weights, one of `DTYPES`; computation stays in float32.
-        fold_norms: fold batch normalisations into convolutions, see `fold_batch_norms`.
         max_pixels: the most pixels of an image; an image whose header declares more is not decoded.
         warmup: also write requests that a server replays before it reports that it is ready. This
             needs `pip install "keras-cmsa[serve]"`.
@@ -37,7 +36,6 @@ class ExportOptions:
 
     profile: str = "strict"
     dtype: str = "float32"
-    fold_norms: bool = False
     max_pixels: int = MAX_PIXELS
     warmup: bool = True
 
@@ -149,7 +147,7 @@ def write_graph(model, preprocessor, folder, options):
     from keras_cmsa.export.graph.text import TWINS
     from keras_cmsa.export.served import served_model
 
-    model = with_all_outputs(fold_batch_norms(model) if options.fold_norms else model)
+    model = with_all_outputs(fold_for_inference(model))
     # The table reads this file when it is built, and saving copies it to assets/.
     words = folder / VOCABULARY
     preprocessor.vocabulary.save(words)
@@ -166,6 +164,5 @@ def export_facts(path, options):
         "Version": int(path.name),
         "Masks by the profile": options.profile,
         "Weights stored as": options.dtype,
-        "Batch normalisation folded into convolutions": options.fold_norms,
         LARGEST_IMAGE: options.max_pixels,
     }

@@ -18,14 +18,14 @@ def test_artefacts_writes_its_measurements(preset, tmp_path):
 
     tiny.refer_root(tmp_path / "data", {"train": 1, "val": 3})
     output = tmp_path / "artefacts.json"
-    forms = ("SavedModel", "SavedModel, bfloat16", "ONNX, folded", "LiteRT")
+    forms = ("Keras", "SavedModel", "SavedModel, bfloat16", "ONNX", "LiteRT")
     options = artefacts.Options(forms=forms, samples=2, repeats=1)
     with pytest.warns(UserWarning, match="counts differ"):
         artefacts.main(str(preset), tmp_path / "data", options=options, output=output)
     results = json.loads(output.read_text())
     assert results["settings"]["samples"] == 2
     exact, *others = results["forms"]
-    assert exact["pixels_that_differ"] == 0 and len(others) == 3
+    assert exact["pixels_that_differ"] == 0 and len(others) == 4
     assert names(results["timings"]) == [row["name"] for row in results["forms"]] == list(forms)
     assert all(0 <= row["pixels_that_differ"] < 0.2 for row in others)
     sizes = {row["name"]: row["bytes"] for row in results["forms"]}

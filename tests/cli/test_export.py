@@ -32,16 +32,14 @@ def test_options_reach_the_export(capsys, exports, preset, tmp_path):
     from keras_cmsa.export.saved_model import ExportOptions
     from keras_cmsa.inference.preset import read_config
 
-    options = ["--dtype", "bfloat16", "--profile", "tf_phrasecut", "--fold-norms", "--no-warmup"]
+    options = ["--dtype", "bfloat16", "--profile", "tf_phrasecut", "--no-warmup"]
     asked = ["export", tmp_path / "cmsa", "--model", preset]
     assert run(*asked, *options, "--version", 9) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'cmsa'}: 3.0 MiB\n"
     ((model, preprocessor, folder, version, found, config),) = exports
     assert model.name == "cmsa" and preprocessor.image_size == 16
     assert (folder, version) == (tmp_path / "cmsa", 9)
-    assert found == ExportOptions(
-        profile="tf_phrasecut", dtype="bfloat16", fold_norms=True, warmup=False
-    )
+    assert found == ExportOptions(profile="tf_phrasecut", dtype="bfloat16", warmup=False)
     assert config == read_config(preset)
     assert run(*asked) == 0
     assert exports[-1][3:5] == (1, ExportOptions())
@@ -59,10 +57,10 @@ def test_the_next_version(tmp_path):
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_other_forms(capsys, exports, preset, tmp_path, form):
     path = tmp_path / "file"
-    assert run("export", path, "--model", preset, "--format", form, "--fold-norms") == 0
+    assert run("export", path, "--model", preset, "--format", form) == 0
     ((name, model, preprocessor, *arguments),) = exports
     assert name == form and model.name == "cmsa" and preprocessor.max_words == 5
-    assert arguments == [path, True]
+    assert arguments == [path]
     assert capsys.readouterr().out == f"{path}\n"
 
 

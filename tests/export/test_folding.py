@@ -18,15 +18,17 @@ def norms_of(model):
 
 
 def test_folding_changes_nothing_but_the_work(seeded, photo):
-    from keras_cmsa.export.folding import fold_batch_norms
+    from keras_cmsa.export.folding import fold_for_inference
     from keras_cmsa.models.cmsa import with_attention
 
     model = tiny.shaken(tiny.model(), np.random.default_rng(5))
     norm = model.get_layer("backbone").get_layer("stem_norm")
     norm.set_weights([np.array(x, "float32") for x in NORM])
     before = model.get_weights()
-    folded = fold_batch_norms(model)
+    folded = fold_for_inference(model)
     assert norms_of(model) == ["stem_norm"] and norms_of(folded) == []
+    # Per level W_v (joint, d), W (d, joint) and R W W_v (joint, F).
+    assert folded.count_params() < model.count_params()
     inputs = tiny.preprocessor()([photo] * 3, ["red box", "box", "the green box right"])
     wanted, found = (with_attention(m)(inputs, training=False) for m in (model, folded))
     for name, value in wanted.items():
@@ -38,10 +40,13 @@ def test_folding_changes_nothing_but_the_work(seeded, photo):
 
 
 def test_only_what_can_be_folded_is(seeded):
-    """Not behind an activation, not where the convolution is read twice or is an output, not alone."""
+    """Not behind an activation, not where the convolution is read twice or is an output, not alone.
+
+    Nor what is called twice, or is in a model that is not functional.
+    """
     from keras import layers
 
-    from keras_cmsa.export.folding import fold_batch_norms
+    from keras_cmsa.export.folding import fold_for_inference
 
     rng = np.random.default_rng(0)
     x = seeded.Input((6, 6, 2))
@@ -53,11 +58,19 @@ def test_only_what_can_be_folded_is(seeded):
     out = layers.Conv2D(3, 3, name="out")(x)
     d = norm(name="of_an_output")(out)
     e = norm(name="alone", center=False)(a)
-    model = seeded.Model(x, [layers.Add()([a, b, c, d, e]), out])
+    shared = norm(name="of_two")
+    f, g = (shared(layers.Conv2D(3, 3, name=name)(x)) for name in "fg")
+    conv = layers.Conv2D(3, 1, padding="same", name="shared")
+    h = norm(name="of_one_of_two")(conv(a))
+    relu = layers.ReLU(name="relu")
+    also = layers.Conv2D(3, 3, name="also")(x)
+    i = layers.Add()([norm(name="beside_relu")(also), relu(also), relu(conv(b))])
+    sequential = seeded.Sequential([layers.Conv2D(3, 3), norm(name="in_sequence")])
+    model = seeded.Model(x, [layers.Add()([a, b, c, d, e, f, g, h, i, sequential(x)]), out])
     for weight in model.weights:
         weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    folded = fold_batch_norms(model)
-    assert set(norms_of(folded)) == {"after_relu", "read_twice", "of_an_output", "alone"}
+    folded = fold_for_inference(model)
+    assert set(norms_of(model)) - set(norms_of(folded)) == {"folds"}
     image = rng.normal(size=(2, 6, 6, 2)).astype("float32")
     for found, wanted in zip(folded(image, training=False), model(image, training=False)):
         np.testing.assert_allclose(
@@ -67,8 +80,8 @@ def test_only_what_can_be_folded_is(seeded):
 
 @pytest.mark.slow
 def test_resnet_101_folds_whole(seeded):
-    from keras_cmsa.export.folding import fold_batch_norms
+    from keras_cmsa.export.folding import fold_for_inference
     from keras_cmsa.models.backbones import dilated_resnet101
 
     backbone = dilated_resnet101(64, weights=None)
-    assert len(norms_of(backbone)) == 104 and not norms_of(fold_batch_norms(backbone))
+    assert len(norms_of(backbone)) == 104 and not norms_of(fold_for_inference(backbone))

@@ -25,9 +25,9 @@ def form(request):
 
 @pytest.fixture(scope="module")
 def written(form, preset, tmp_path_factory):
-    """The file that `keras-cmsa export` writes of a preset, folded."""
+    """The file that `keras-cmsa export` writes of a preset."""
     path = tmp_path_factory.mktemp(form) / "new" / f"tiny{FORMS[form]}"
-    assert run("export", path, "--model", preset, "--format", form, "--fold-norms") == 0
+    assert run("export", path, "--model", preset, "--format", form) == 0
     return path
 
 
