@@ -37,19 +37,25 @@ def fold_for_inference(model):
         kind = FoldedAttention if is_foldable_attention(layer) else layer.__class__
         return kind.from_config(config)
 
-    def call(layer, inputs, *args, **kwargs):
-        return inputs if layer.name in folded else layer(inputs, *args, **kwargs)
+    def call(layer, *args, **kwargs):
+        if layer.name in folded:
+            return keras.tree.flatten((args, kwargs))[0]  # what it is called on
+        return layer(*args, **kwargs)
 
-    copy = keras.models.clone_model(model, clone_function=copy_layer, call_function=call)
+    # A compiled model would bring its losses and its optimizer.
+    plain = keras.Model(model.input, model.output, name=model.name)
+    copy = keras.models.clone_model(plain, clone_function=copy_layer, call_function=call)
     norms = {convolution.name: model.get_layer(norm) for norm, convolution in folded.items()}
     for layer in copy.layers:
+        if not layer.weights or isinstance(layer, keras.Function):
+            continue
+        original = model.get_layer(layer.name)
         if layer.name in norms:
-            original = model.get_layer(layer.name)
             layer.set_weights(folded_weights(original, norms[layer.name]))
-        elif isinstance(layer, FoldedAttention):
-            layer.take_weights(model.get_layer(layer.name))
-        elif layer.weights and not isinstance(layer, keras.Function):
-            layer.set_weights(model.get_layer(layer.name).get_weights())
+        elif is_foldable_attention(original):
+            layer.take_weights(original)
+        else:
+            layer.set_weights(original.get_weights())
     copy.trainable = False
     return copy
 
@@ -61,10 +67,10 @@ def foldable(model):
         Dict from the name of each such normalisation to the `Conv2D` before it.
     """
     readers = {}
-    for layer in model.layers:
-        # `layer.input` fails for a layer that is called more than once.
-        for tensor in [x for call in layer._inbound_nodes for x in call.input_tensors]:
-            readers.setdefault(id(tensor), []).append(layer)
+    for operation in model.operations:
+        # `operation.input` fails for a layer that is called more than once.
+        for tensor in [x for call in operation._inbound_nodes for x in call.input_tensors]:
+            readers.setdefault(id(tensor), []).append(operation)
     outputs = {id(tensor) for tensor in model.outputs}
     pairs = {}
     for layer in model.layers:
@@ -96,8 +102,9 @@ def folded_weights(convolution, norm):
 
 
 def is_foldable_attention(layer):
-    has_kernels = isinstance(layer, CrossModalSelfAttention) and layer.attention != "none"
-    return has_kernels and bool(layer.output_dim)
+    # A subclass may compute something else, or be folded already.
+    is_plain = type(layer) is CrossModalSelfAttention
+    return is_plain and layer.attention != "none" and bool(layer.output_dim)
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")

@@ -67,12 +67,11 @@ class GatedMultiLevelFusion(keras.layers.Layer):
             self._both_gates(*of_level)
             for of_level in zip(levels, self.memory_gates, self.reset_gates)
         ]
-        offered = sum(g * memory * x for g, (memory, _), x in zip(gamma, gates, levels))
+        offers = [g * memory * x for g, (memory, _), x in zip(gamma, gates, levels)]
         outputs = []
-        for g, (memory, reset), x in zip(gamma, gates, levels):
-            # Its own part of what all levels offer is taken out again.
-            controller = (1 - (1 + g) * memory) * x + offered
-            outputs.append(x + reset * (ops.tanh(controller) - x))
+        for i, (x, (memory, reset)) in enumerate(zip(levels, gates)):
+            controller = (1 - memory) * x + sum(o for j, o in enumerate(offers) if j != i)
+            outputs.append(reset * ops.tanh(controller) + (1 - reset) * x)
         fused = sum(outputs)
         return (fused, outputs) if return_levels else fused
 

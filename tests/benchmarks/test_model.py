@@ -17,6 +17,7 @@ def test_model_writes_its_measurements(tmp_path):
     model.main(image_size=16, repeats=1, small=True, memory=False, output=output)
     results = json.loads(output.read_text())
     forms = ["backbone", "plain, 1", "model, 1", "model, 4", "model, 8"]
+    forms += ["backbone, folded", "model, 1, folded"]
     assert names(results["forward"]) == forms
     seconds = {row["name"]: row["seconds"] for row in results["forward"]}
     small, whole = results["parameters"].values()

@@ -37,6 +37,8 @@ def test_folding_changes_nothing_but_the_work(seeded, photo):
     for weight, value in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
     assert not folded.trainable_variables
+    again = fold_for_inference(folded)(inputs, training=False)
+    np.testing.assert_allclose(tiny.to_numpy(again), tiny.to_numpy(found["logits"]), atol=1e-5)
 
 
 def test_only_what_can_be_folded_is(seeded):
@@ -65,8 +67,10 @@ def test_only_what_can_be_folded_is(seeded):
     relu = layers.ReLU(name="relu")
     also = layers.Conv2D(3, 3, name="also")(x)
     i = layers.Add()([norm(name="beside_relu")(also), relu(also), relu(conv(b))])
+    times = layers.Conv2D(3, 3, name="times")(x)
+    k = norm(name="beside_an_operation")(times) + 2 * times
     sequential = seeded.Sequential([layers.Conv2D(3, 3), norm(name="in_sequence")])
-    model = seeded.Model(x, [layers.Add()([a, b, c, d, e, f, g, h, i, sequential(x)]), out])
+    model = seeded.Model(x, [layers.Add()([a, b, c, d, e, f, g, h, i, k, sequential(x)]), out])
     for weight in model.weights:
         weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     folded = fold_for_inference(model)
