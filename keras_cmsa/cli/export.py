@@ -29,8 +29,9 @@ def export(
         keras-cmsa export saved_models/cmsa --model runs/demo
         keras-cmsa export cmsa.onnx --model runs/demo --format onnx
 
-    saved_models/README.md says how a version is inspected, served and rolled back. The model's
-    config.json, with its data and numbers, comes along.
+    What is written is run and compared with the model before it is kept. saved_models/README.md says
+    how a version is inspected, served and rolled back. The model's config.json, with its data and
+    numbers, comes along.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def export(
         Of the weights as they are stored; computation stays in float32.
     form
         onnx and litert write the model alone, from an image's tensor and word ids to logits, as the
-        file OUTPUT (.onnx, .tflite) with its vocabulary beside it, once it has been run and compared.
+        file OUTPUT (.onnx, .tflite) with its vocabulary beside it.
     warmup
         Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
     """

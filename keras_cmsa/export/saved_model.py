@@ -5,18 +5,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
-
-from keras_cmsa.export.folding import fold_for_inference
+from keras_cmsa.export.network import TOLERANCES, check_exportable, network_for_export
 from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.masks import check_profile
 from keras_cmsa.inference.preset import VOCABULARY, make_config, write_config
-from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
-from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.inference.saved_model import load_graph
+from keras_cmsa.models.cmsa import attention_levels
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
 
 LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export
-DTYPES = ("float32", "float16", "bfloat16")
+DTYPES = tuple(TOLERANCES)
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,8 @@ class ExportOptions:
 
 def export_saved_model(model, preprocessor, folder, version=1, options=None, config=None):
     """Writes `<folder>/<version>/`, whole or not at all.
+
+    The SavedModel is run before it is kept, and its outputs are compared with those of the model.
 
     The SavedModel has these signatures, for a batch of B rows, L attention levels and N words:
 
@@ -88,6 +88,7 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
     Raises:
         FileExistsError: if the version exists.
         ModuleNotFoundError: if a library for the warmup requests is missing.
+        RuntimeError: if the SavedModel gives other outputs than the model.
         ValueError: if the preprocessor does not fit the model, or the Keras backend is not
             TensorFlow.
     """
@@ -102,19 +103,23 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
         )
     if options.warmup:
         check_warmup()
+    network, example = network_for_export(model, preprocessor.vocabulary, path)
     # A server takes folders with a number as versions and ignores this one.
     partial = path.with_name(f".{version}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        write_graph(model, preprocessor, partial, options)
+        write_graph(network, preprocessor, partial, options)
         known = {
             **(config or {}),
             "export": export_facts(path, options),
             "parameters": model.count_params(),
             "attention_levels": attention_levels(model),
         }
-        write_config(partial, make_config(model.name, preprocessor, **known))
+        config = make_config(model.name, preprocessor, **known)
+        write_config(partial, config)
+        found = run_saved_model(partial, config, example.inputs)
+        example.check(found, path, options.dtype)
         if options.warmup:
             write_warmup(partial, path.parent.name, preprocessor.vocabulary)
         os.rename(partial, path)
@@ -124,37 +129,27 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
     return path
 
 
-def check_exportable(model, preprocessor):
-    """Raises a `ValueError` if the model cannot be exported with the preprocessor."""
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "An export needs TensorFlow as the backend: set KERAS_BACKEND=tensorflow, which loads "
-            f"models trained on other backends too. Received: {keras.backend.backend()!r}"
-        )
-    check_preprocessor(model, preprocessor)
-    if isinstance(model.output, dict):
-        raise ValueError(
-            "The model comes from a SavedModel: copy its folder, or export the preset that it was "
-            f"made from. Received: {model.name!r}"
-        )
-
-
-def write_graph(model, preprocessor, folder, options):
-    """Writes the SavedModel into an existing folder."""
+def write_graph(network, preprocessor, folder, options):
+    """Writes the SavedModel of a network with all its outputs into an existing folder."""
     import tensorflow as tf
 
     # These modules import TensorFlow, which the rest of this module does not need.
     from keras_cmsa.export.graph.text import TWINS
     from keras_cmsa.export.served import served_model
 
-    model = with_all_outputs(fold_for_inference(model))
     # The table reads this file when it is built, and saving copies it to assets/.
     words = folder / VOCABULARY
     preprocessor.vocabulary.save(words)
     word_ids = TWINS[preprocessor.vocabulary.tokenizer](preprocessor.vocabulary, words)
-    served, signatures = served_model(model, word_ids, preprocessor.resizing, options)
+    served, signatures = served_model(network, word_ids, preprocessor.resizing, options)
     tf.saved_model.save(served, str(folder), signatures)
     words.unlink()
+
+
+def run_saved_model(folder, config, inputs):
+    """Runs the signature `tensors` of a SavedModel: dict of its outputs by name."""
+    outputs = load_graph(folder, config).signatures["tensors"](**inputs)
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def export_facts(path, options):

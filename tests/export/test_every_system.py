@@ -123,18 +123,19 @@ def test_a_file_computes_what_its_system_does(joint, tmp_path, form):
 def check_file(model, plain, path, form):
     """The file of a folded model gives what it gives, which is what the plain model does."""
     from keras_cmsa.export import portable
+    from keras_cmsa.export.network import Example
     from keras_cmsa.utils.silence import silenced
 
     pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}.get(form, "keras"))
-    inputs = portable.random_inputs(plain, 10)
-    wanted = plain.predict_on_batch(inputs)
+    example = Example(plain, 10)
     # Else nothing would be compared: outputs are held to a share of their largest value, or of 1.
-    assert all(np.std(x) > 0.01 for name, x in wanted.items() if name.endswith("_logits"))
-    portable.check_outputs(model.predict_on_batch(inputs), wanted, "the model")
+    logits = [x for name, x in example.outputs.items() if name.endswith("_logits")]
+    assert all(np.std(x) > 0.01 for x in logits)
+    example.check(model.predict_on_batch(example.inputs), "the model")
     if form == "savedmodel":
         with silenced():
             model.export(path, verbose=False)
     else:
         portable.convert(model, path, form)
     run = {"savedmodel": run_savedmodel, "onnx": portable.run_onnx, "litert": portable.run_litert}
-    portable.check_outputs(run[form](path, inputs), wanted, path)
+    example.check(run[form](path, example.inputs), path)

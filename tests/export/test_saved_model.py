@@ -304,6 +304,35 @@ def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("place", ["fold", "store"])
+def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypatch, place):
+    from keras_cmsa.export import network, served
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+
+    fold, store = network.fold_for_inference, served.stored
+
+    def folded_wrong(model):
+        folded = fold(model)
+        folded.set_weights([1.5 * weight for weight in folded.get_weights()])
+        return folded
+
+    def stored_wrong(variable, dtype):
+        found = store(variable, dtype)
+        found.assign(1.5 * found)
+        return found
+
+    if place == "fold":
+        monkeypatch.setattr(network, "fold_for_inference", folded_wrong)
+    else:
+        monkeypatch.setattr(served, "stored", stored_wrong)
+    with pytest.raises(RuntimeError, match="gives other .* than the model"):
+        export_saved_model(
+            predictor.model, predictor.preprocessor, tmp_path / "cmsa",
+            options=ExportOptions(warmup=False),
+        )  # fmt: skip
+    assert not list((tmp_path / "cmsa").glob("*"))
+
+
 def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):
     from keras_cmsa.export.saved_model import export_saved_model
 
