@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_cmsa.layers import CrossModalSelfAttention
+from keras_cmsa.layers import CrossModalSelfAttention, FoldedAttention
 
 
 def fold_for_inference(model):
@@ -105,25 +105,3 @@ def is_foldable_attention(layer):
     # A subclass may compute something else, or be folded already.
     is_plain = type(layer) is CrossModalSelfAttention
     return is_plain and layer.attention != "none" and bool(layer.output_dim)
-
-
-@keras.saving.register_keras_serializable(package="keras_cmsa")
-class FoldedAttention(CrossModalSelfAttention):
-    """`CrossModalSelfAttention` whose value kernel `(Cp + Cl, F)` is R W W_v of the original."""
-
-    def build_value(self, joint):
-        shape = (joint, self.output_dim)
-        self.value_kernel = self.add_weight(shape=shape, name="value_kernel")
-
-    def values(self, positions, words):
-        return self.project(self.value_kernel, positions, words)
-
-    def take_weights(self, original):
-        """Sets the weights to those of the unfolded layer."""
-        values = {weight.name: keras.ops.convert_to_numpy(weight) for weight in original.weights}
-        output, reduction = (
-            values[f"{x}_kernel"].astype("float64") for x in ("output", "reduction")
-        )
-        values["value_kernel"] = values["value_kernel"] @ (output @ reduction)
-        for weight in self.weights:
-            weight.assign(values[weight.name])

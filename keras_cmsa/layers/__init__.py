@@ -8,6 +8,7 @@ from keras_cmsa.layers.channel_gated_fusion import ChannelGatedFusion
 from keras_cmsa.layers.conv_lstm import ConvLSTM
 from keras_cmsa.layers.corner_upsampling import CornerUpsampling2D
 from keras_cmsa.layers.cross_modal_self_attention import CrossModalSelfAttention
+from keras_cmsa.layers.folded_attention import FoldedAttention
 from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
 from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.multimodal_lstm import MultimodalLSTM
@@ -25,6 +26,7 @@ __all__ = [
     "ConvLSTM",
     "CornerUpsampling2D",
     "CrossModalSelfAttention",
+    "FoldedAttention",
     "FromRows",
     "GatedMultiLevelFusion",
     "MultimodalFeature",

@@ -17,8 +17,9 @@ def norms_of(model):
     return inner + [x.name for x in model.layers if isinstance(x, layers.BatchNormalization)]
 
 
-def test_folding_changes_nothing_but_the_work(seeded, photo):
+def test_folding_changes_nothing_but_the_work(seeded, photo, tmp_path):
     from keras_cmsa.export.folding import fold_for_inference
+    from keras_cmsa.inference.safe_loading import load_keras
     from keras_cmsa.models.cmsa import with_attention
 
     model = tiny.shaken(tiny.model(), np.random.default_rng(5))
@@ -37,8 +38,10 @@ def test_folding_changes_nothing_but_the_work(seeded, photo):
     for weight, value in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, value)
     assert not folded.trainable_variables
-    again = fold_for_inference(folded)(inputs, training=False)
-    np.testing.assert_allclose(tiny.to_numpy(again), tiny.to_numpy(found["logits"]), atol=1e-5)
+    folded.save(tmp_path / "folded.keras")
+    for same in (fold_for_inference(folded), load_keras(tmp_path / "folded.keras")):
+        again = tiny.to_numpy(same(inputs, training=False))
+        np.testing.assert_allclose(again, tiny.to_numpy(found["logits"]), atol=1e-5)
 
 
 def test_only_what_can_be_folded_is(seeded):
