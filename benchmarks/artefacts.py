@@ -88,9 +88,9 @@ def export_form(predictor, folder, kind, options):
         predictor.model.save(folder / "model.keras")
         return folder / "model.keras", predictor.model.predict_on_batch
     if kind == "onnx":
-        path = export_onnx(*trained, folder / "model.onnx")
+        path = export_onnx(*trained, folder) / "model.onnx"
         return path, partial(ask_onnx, onnxruntime.InferenceSession(path))
-    path = export_litert(*trained, folder / "model.tflite")
+    path = export_litert(*trained, folder) / "model.tflite"
     return path, partial(ask_litert, Interpreter(str(path)).get_signature_runner())
 
 

@@ -27,7 +27,7 @@ def export(
     """Write a trained model as a SavedModel: image file and expression in, mask out.
 
         keras-cmsa export saved_models/cmsa --model runs/demo
-        keras-cmsa export cmsa.onnx --model runs/demo --format onnx
+        keras-cmsa export cmsa_onnx --model runs/demo --format onnx
 
     What is written is run and compared with the model before it is kept. saved_models/README.md says
     how a version is inspected, served and rolled back. The model's config.json, with its data and
@@ -36,8 +36,8 @@ def export(
     Parameters
     ----------
     output
-        Folder of all versions; its name is the model's name for a server. For onnx and litert, a
-        file.
+        Folder of all versions; its name is the model's name for a server. For onnx and litert, a new
+        folder.
     version
         The next free number unless given. A version that is there is never written over.
     profile
@@ -45,12 +45,21 @@ def export(
     dtype
         Of the weights as they are stored; computation stays in float32.
     form
-        onnx and litert write the model alone, from an image's tensor and word ids to logits, as the
-        file OUTPUT (.onnx, .tflite) with its vocabulary beside it.
+        onnx and litert write the model alone, from an image's tensor and word ids to logits
+        (OUTPUT/model.onnx, OUTPUT/model.tflite).
     warmup
         Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
     """
     check_at_least(1, version=version)
+    if form != "saved_model":
+        given = {
+            "--version": version is not None,
+            "--profile": profile != "strict",
+            "--dtype": dtype != "float32",
+            "--no-warmup": not warmup,
+        }
+        if names := [name for name, is_given in given.items() if is_given]:
+            raise ValueError(f"{', '.join(names)} is for --format saved_model. Received: {form}")
     check_folder(output if form == "saved_model" else output.parent)
     import_keras()
     from keras_cmsa.export import portable
@@ -60,16 +69,16 @@ def export(
     preset = load_preset(model)
     if form != "saved_model":
         write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
-        print(write(preset.model, preset.preprocessor, output))
-        return
-    path = export_saved_model(
-        preset.model,
-        preset.preprocessor,
-        output,
-        next_version(output) if version is None else version,
-        ExportOptions(profile=profile, dtype=dtype, warmup=warmup),
-        preset.config,
-    )
+        path = write(preset.model, preset.preprocessor, output, preset.config)
+    else:
+        path = export_saved_model(
+            preset.model,
+            preset.preprocessor,
+            output,
+            next_version(output) if version is None else version,
+            ExportOptions(profile=profile, dtype=dtype, warmup=warmup),
+            preset.config,
+        )
     print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")
 
 

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 
 from keras_cmsa.export.folding import fold_for_inference
-from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.inference.preset import make_config
+from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 
 # The largest difference of an output, as a share of its largest value, by the dtype of the weights.
@@ -39,6 +40,23 @@ def network_for_export(model, vocabulary, path):
     network = with_all_outputs(fold_for_inference(model))
     example.check(network.predict_on_batch(example.inputs), path)
     return network, example
+
+
+def config_of_export(model, preprocessor, config, facts):
+    """What the `config.json` of an export holds: dict.
+
+    Args:
+        model, preprocessor: what is exported.
+        config: dict of what is known of it, as in the `config.json` of a preset; `None`: nothing.
+        facts: dict of facts about the export, for the model card.
+    """
+    known = {
+        **(config or {}),
+        "export": facts,
+        "parameters": model.count_params(),
+        "attention_levels": attention_levels(model),
+    }
+    return make_config(model.name, preprocessor, **known)
 
 
 class Example:

@@ -8,19 +8,26 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from keras_cmsa.export.network import check_exportable, network_for_export
+from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
+from keras_cmsa.inference.model_card import EXPORTED_AS
+from keras_cmsa.inference.preset import VOCABULARY, write_config
 from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.files import new_folder
 from keras_cmsa.utils.silence import silenced
 
+# The libraries that an export needs, the file with the network, and the name of the form.
 FORMS = {
-    "onnx": (("onnx", "tf2onnx", "onnxruntime"), ".onnx"),
-    "litert": (("ai_edge_litert",), ".tflite"),
+    "onnx": (("onnx", "tf2onnx", "onnxruntime"), "model.onnx", "ONNX"),
+    "litert": (("ai_edge_litert",), "model.tflite", "LiteRT"),
 }
 
 
-def export_onnx(model, preprocessor, path):
-    """Writes an ONNX file, with the vocabulary beside it.
+def export_onnx(model, preprocessor, folder, config=None):
+    """Writes the network as ONNX into a new folder, whole or not at all.
+
+    The folder holds `model.onnx`, and as a preset does `vocabulary.txt`, `config.json` and a model
+    card. `load_preprocessor` loads the preprocessor from it.
 
     Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
     and `words` `(B, K, N)` int32, 0 at padding. Outputs: `logits` `(B, K, S, S, 1)` and, if the model
@@ -30,55 +37,50 @@ def export_onnx(model, preprocessor, path):
 
     Args:
         model: functional `keras.Model` from `image` and `words` to logits.
-        preprocessor: its `Preprocessor`, whose words are saved as `<name>.vocabulary.txt`.
-        path: path of the file, which ends in `.onnx`.
+        preprocessor: its `Preprocessor`.
+        folder: must not be there.
+        config: dict of facts about the model, as in the `config.json` of a preset.
 
     Returns:
-        `Path` of the file.
+        `Path` of the folder.
 
     Raises:
-        FileExistsError: if the file exists.
+        FileExistsError: if the folder is there.
         ModuleNotFoundError: if a library is missing; `pip install "keras-cmsa[onnx]"`.
         RuntimeError: if the file gives other outputs than the model.
-        ValueError: if the preprocessor does not fit the model, the path has another ending, or the
-            Keras backend is not TensorFlow.
+        ValueError: if the preprocessor does not fit the model, or the Keras backend is not
+            TensorFlow.
     """
-    return export(model, preprocessor, path, "onnx")
+    return export(model, preprocessor, folder, config, "onnx")
 
 
-def export_litert(model, preprocessor, path):
-    """Writes a LiteRT file like `export_onnx`; its path ends in `.tflite`.
+def export_litert(model, preprocessor, folder, config=None):
+    """Writes the network as LiteRT like `export_onnx`; the file is `model.tflite`.
 
     The file has one signature, `serving_default`. The library `ai-edge-litert` runs it:
     `pip install "keras-cmsa[litert]"`.
     """
-    return export(model, preprocessor, path, "litert")
+    return export(model, preprocessor, folder, config, "litert")
 
 
-def export(model, preprocessor, path, form):
-    """Writes a file in a form of `FORMS` and keeps it if its outputs are those of the model."""
-    libraries, ending = FORMS[form]
+def export(model, preprocessor, folder, config, form):
+    """Writes a folder in a form of `FORMS` and keeps it if its outputs are those of the model."""
+    libraries, file, name = FORMS[form]
     run = {"onnx": run_onnx, "litert": run_litert}[form]
     check_exportable(model, preprocessor)
     for library in libraries:
         require(library, form, f"An export to {form}")
-    vocabulary = preprocessor.vocabulary
-    path = Path(path)
-    if path.suffix != ending:
-        raise ValueError(f"The file name must end in {ending}. Received: {path}")
-    if path.exists():
-        raise FileExistsError(f"{path} is there already: choose another name or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    network, example = network_for_export(model, vocabulary, path)
-    partial = path.with_name(f".{path.stem}.partial{ending}")
-    try:
-        convert(network, partial, form)
-        example.check(run(partial, example.inputs), path)
-        vocabulary.save(path.with_suffix(".vocabulary.txt"))
-        os.rename(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    folder = Path(folder)
+    if os.path.lexists(folder):
+        raise FileExistsError(f"{folder} is there already: choose another name or remove it")
+    network, example = network_for_export(model, preprocessor.vocabulary, folder)
+    with new_folder(folder) as partial:
+        convert(network, partial / file, form)
+        example.check(run(partial / file, example.inputs), folder)
+        preprocessor.vocabulary.save(partial / VOCABULARY)
+        facts = {EXPORTED_AS: name}
+        write_config(partial, config_of_export(model, preprocessor, config, facts))
+    return folder
 
 
 def convert(model, path, form):

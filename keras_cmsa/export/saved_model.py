@@ -1,17 +1,21 @@
 """Export as a SavedModel for TensorFlow Serving: an image file and an expression in, a mask out."""
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_cmsa.export.network import TOLERANCES, check_exportable, network_for_export
+from keras_cmsa.export.network import (
+    TOLERANCES,
+    check_exportable,
+    config_of_export,
+    network_for_export,
+)
 from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.masks import check_profile
-from keras_cmsa.inference.preset import VOCABULARY, make_config, write_config
+from keras_cmsa.inference.model_card import EXPORTED_AS
+from keras_cmsa.inference.preset import VOCABULARY, write_config
 from keras_cmsa.inference.saved_model import load_graph
-from keras_cmsa.models.cmsa import attention_levels
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
+from keras_cmsa.utils.files import new_folder
 
 LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export
 DTYPES = tuple(TOLERANCES)
@@ -104,28 +108,15 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
     if options.warmup:
         check_warmup()
     network, example = network_for_export(model, preprocessor.vocabulary, path)
-    # A server takes folders with a number as versions and ignores this one.
-    partial = path.with_name(f".{version}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    config = config_of_export(model, preprocessor, config, export_facts(path, options))
+    # A server takes folders with a number as versions and ignores one whose name begins with a dot.
+    with new_folder(path) as partial:
         write_graph(network, preprocessor, partial, options)
-        known = {
-            **(config or {}),
-            "export": export_facts(path, options),
-            "parameters": model.count_params(),
-            "attention_levels": attention_levels(model),
-        }
-        config = make_config(model.name, preprocessor, **known)
         write_config(partial, config)
         found = run_saved_model(partial, config, example.inputs)
         example.check(found, path, options.dtype)
         if options.warmup:
             write_warmup(partial, path.parent.name, preprocessor.vocabulary)
-        os.rename(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return path
 
 
@@ -155,6 +146,7 @@ def run_saved_model(folder, config, inputs):
 def export_facts(path, options):
     """The facts of the export for `config.json` and the model card: dict."""
     return {
+        EXPORTED_AS: "SavedModel",
         "Name for a server": path.parent.name,
         "Version": int(path.name),
         "Masks by the profile": options.profile,

@@ -8,6 +8,33 @@ tags:
 - keras-cmsa
 ---
 """
+EXPORTED_AS = "Exported as"  # a fact of an export
+# What runs the network of an export that holds nothing else, to its logits.
+RUNNERS = {
+    "ONNX": """import onnxruntime
+
+session = onnxruntime.InferenceSession("FOLDER/model.onnx")
+logits = session.run(["logits"], inputs)[0]
+""",
+    "LiteRT": """from ai_edge_litert.interpreter import Interpreter
+
+run = Interpreter("FOLDER/model.tflite").get_signature_runner()
+logits = run(**inputs)["logits"]
+""",
+}
+PREDICTOR = """from keras_cmsa import Predictor
+
+predictor = Predictor.from_preset(FOLDER_OR_HUB_ADDRESS)
+predictor("photo.jpg", "man in yellow shirt").mask
+"""
+NETWORK = """{imports}
+from keras_cmsa import load_preprocessor, read_image, to_mask
+
+preprocessor = load_preprocessor("FOLDER")
+image = read_image("photo.jpg")
+inputs = preprocessor([image], ["man in yellow shirt"])
+{run}mask = to_mask(logits[0, 0], image.shape[:2], preprocessor)  # (H, W) bool
+"""
 LEAKAGE = (
     "RefCOCO, RefCOCO+, RefCOCOg and Google Refexp draw from the same images of COCO's train2014. A "
     "model that was trained on one of them, or that started from weights trained on COCO, may have "
@@ -39,11 +66,18 @@ def as_markdown(config):
     lines += ["| | |", "|---|---|"]
     lines += [f"| {name} | {fact} |" for name, fact in facts.items()]
     lines += ["", *metrics_lines(config["metrics"]), "", *counts_lines(config["data"])]
-    lines += ["## Use", "", "```python", "from keras_cmsa import Predictor", ""]
-    lines += ["predictor = Predictor.from_preset(FOLDER_OR_HUB_ADDRESS)"]
-    lines += ['predictor("photo.jpg", "man in yellow shirt").mask', "```", ""]
+    lines += ["## Use", "", "```python", *how_to_use(config).splitlines(), "```", ""]
     lines += ["## Leakage", "", LEAKAGE, "", "## Licence", "", config["licence"], ""]
     return "\n".join(lines)
+
+
+def how_to_use(config):
+    """Python code that finds a mask with the model."""
+    runner = RUNNERS.get(config.get("export", {}).get(EXPORTED_AS))
+    if not runner:
+        return PREDICTOR
+    imports, run = runner.split("\n\n")
+    return NETWORK.format(imports=imports, run=run)
 
 
 def metrics_lines(metrics):

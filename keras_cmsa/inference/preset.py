@@ -18,7 +18,7 @@ import keras
 
 from keras_cmsa._version import __version__
 from keras_cmsa.inference.hub import fetch, is_hub_address
-from keras_cmsa.inference.model_card import as_markdown
+from keras_cmsa.inference.model_card import EXPORTED_AS, RUNNERS, as_markdown
 from keras_cmsa.inference.safe_loading import load_model
 from keras_cmsa.inference.saved_model import is_saved_model, load_saved_model
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
@@ -69,13 +69,36 @@ def load_preset(source):
         ValueError: if a file is damaged, refused, or does not fit the others.
     """
     folder = folder_of(source)
-    saved_model = is_saved_model(folder)
     config = read_config(folder)
-    words = folder / "assets" / VOCABULARY if saved_model else folder / VOCABULARY
-    preprocessor = read_preprocessor(config, words)
-    model = load_saved_model(folder, config) if saved_model else load_model(folder / MODEL)
+    preprocessor = read_preprocessor(folder, config)
+    form = config.get("export", {}).get(EXPORTED_AS)
+    if form in RUNNERS:
+        raise ValueError(
+            f"{folder} holds the network alone, as {form}: its {CARD} shows how to run it. Wanted a "
+            "preset or an exported SavedModel"
+        )
+    if is_saved_model(folder):
+        model = load_saved_model(folder, config)
+    else:
+        model = load_model(folder / MODEL)
     check_preprocessor(model, preprocessor)
     return Preset(model, preprocessor, config)
+
+
+def load_preprocessor(source):
+    """Loads the preprocessor of a trained model alone, for a network that runs outside of Keras.
+
+    Args:
+        source: as in `load_preset`, or the folder of any export.
+
+    Returns:
+        `Preprocessor`.
+
+    Raises:
+        FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
+    """
+    folder = folder_of(source)
+    return read_preprocessor(folder, read_config(folder))
 
 
 def folder_of(source):
@@ -190,6 +213,8 @@ def read_config(folder):
     for key, kind in (("system", str), ("preprocessor", dict), ("metrics", dict), ("data", dict)):
         if not isinstance(config.get(key), kind):
             raise ValueError(f"{path}: wanted {key!r} of type {kind.__name__}")
+    if not isinstance(config.get("export", {}), dict):
+        raise ValueError(f"{path}: wanted 'export' of type dict")
     if not isinstance(config["data"].get("name"), str):
         raise ValueError(f"{path}: wanted the 'name' of the data")
     check_metrics(config["metrics"], path)
@@ -207,13 +232,14 @@ def check_metrics(metrics, path):
         )
 
 
-def read_preprocessor(config, words):
-    """The `Preprocessor` of a configuration and the file of its vocabulary.
+def read_preprocessor(folder, config):
+    """The `Preprocessor` of a preset or an export, whose `config.json` has been read.
 
     Raises:
         FileNotFoundError: if the vocabulary is not there.
         ValueError: if it is another than the configuration was written with.
     """
+    words = folder / "assets" / VOCABULARY if is_saved_model(folder) else folder / VOCABULARY
     if not words.is_file():
         raise FileNotFoundError(f"{words} is missing: a model needs the vocabulary of its training")
     settings = config["preprocessor"]

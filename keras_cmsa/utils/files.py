@@ -1,7 +1,8 @@
-"""Files that are whole or not there."""
+"""Files and folders that are whole or not there."""
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -42,6 +43,30 @@ def replaced(path, mode="w"):
             os.replace(partial, path)
     except BaseException:
         Path(partial).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(path):
+    """Makes a folder beside `path` and renames it to `path` once it is filled.
+
+    An exception removes it. Its name begins with a dot.
+
+    Args:
+        path: of the folder, which must not be there; what it lies in is made if it is not there.
+
+    Raises:
+        OSError: if the folder cannot be written, or is there.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from command import refused, run
@@ -16,15 +17,16 @@ def exports(monkeypatch):
 
     calls = []
 
-    def export(model, preprocessor, folder, *arguments):
-        calls.append((model, preprocessor, folder, *arguments))
+    def export(*arguments):
+        calls.append(arguments)
+        folder = next(x for x in arguments if isinstance(x, Path))
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "file").write_bytes(bytes(3 * 2**20))
         return folder
 
     monkeypatch.setattr(saved_model, "export_saved_model", export)
-    monkeypatch.setattr(portable, "export_onnx", lambda *a: calls.append(("onnx", *a)) or a[2])
-    monkeypatch.setattr(portable, "export_litert", lambda *a: calls.append(("litert", *a)) or a[2])
+    monkeypatch.setattr(portable, "export_onnx", lambda *a: export("onnx", *a))
+    monkeypatch.setattr(portable, "export_litert", lambda *a: export("litert", *a))
     return calls
 
 
@@ -56,12 +58,19 @@ def test_the_next_version(tmp_path):
 
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_other_forms(capsys, exports, preset, tmp_path, form):
-    path = tmp_path / "file"
-    assert run("export", path, "--model", preset, "--format", form) == 0
+    from keras_cmsa.inference.preset import read_config
+
+    path = tmp_path / "folder"
+    asked = ["export", path, "--model", preset, "--format", form]
+    assert run(*asked) == 0
     ((name, model, preprocessor, *arguments),) = exports
     assert name == form and model.name == "cmsa" and preprocessor.max_words == 5
-    assert arguments == [path]
-    assert capsys.readouterr().out == f"{path}\n"
+    assert arguments == [path, read_config(preset)]
+    assert capsys.readouterr().out == f"{path}: 3.0 MiB\n"
+    message = f"--profile, --no-warmup is for --format saved_model. Received: {form}"
+    assert message in refused(capsys, *asked, "--profile", "tf_phrasecut", "--no-warmup")
+    for option in ("--version 2", "--dtype float16"):
+        assert f"{option.split()[0]} is for --format" in refused(capsys, *asked, *option.split())
 
 
 def test_bad_input_is_one_line(capsys, preset, tmp_path):
@@ -69,9 +78,7 @@ def test_bad_input_is_one_line(capsys, preset, tmp_path):
     asked = ["export", tmp_path / "cmsa", "--model", preset]
     assert "is there already, and may be in service" in refused(capsys, *asked, "--version", "5")
     assert "--version must be at least 1. Received: 0" in refused(capsys, *asked, "--version", "0")
-    assert "must end in .onnx" in refused(
-        capsys, "export", tmp_path / "model.bin", "--model", preset, "--format", "onnx"
-    )
+    assert "is there already" in refused(capsys, *asked, "--format", "onnx")
     assert "is no preset" in refused(capsys, "export", tmp_path / "cmsa", "--model", tmp_path)
     assert [path.name for path in (tmp_path / "cmsa").iterdir()] == ["5"]
 

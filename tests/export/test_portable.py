@@ -1,6 +1,7 @@
 """ONNX and LiteRT files compute what the model does, outside of TensorFlow."""
 
 import gc
+import shutil
 import sys
 import weakref
 from pathlib import Path
@@ -14,10 +15,10 @@ from PIL import Image
 pytest.importorskip("tensorflow")
 
 DOCS = Path(__file__).parents[2] / "docs"
-FORMS = {"onnx": ".onnx", "litert": ".tflite"}
+FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=FILES)
 def form(request):
     pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}[request.param])
     return request.param
@@ -25,19 +26,21 @@ def form(request):
 
 @pytest.fixture(scope="module")
 def written(form, preset, tmp_path_factory):
-    """The file that `keras-cmsa export` writes of a preset."""
-    path = tmp_path_factory.mktemp(form) / "new" / f"tiny{FORMS[form]}"
-    assert run("export", path, "--model", preset, "--format", form) == 0
-    return path
+    """The folder that `keras-cmsa export` writes of a preset."""
+    folder = tmp_path_factory.mktemp(form) / "new" / "tiny"
+    assert run("export", folder, "--model", preset, "--format", form) == 0
+    return folder
 
 
 def writer_and_runner(form):
+    """What writes a folder, and what runs the file in it."""
     from keras_cmsa.export import portable
 
-    return {
+    write, run = {
         "onnx": (portable.export_onnx, portable.run_onnx),
         "litert": (portable.export_litert, portable.run_litert),
     }[form]
+    return write, lambda folder, inputs: run(folder / FILES[form], inputs)
 
 
 def inputs_of(batch, seed=0):
@@ -61,12 +64,19 @@ def check(model, found, inputs, tolerance):
 
 
 @pytest.mark.slow
-def test_it_runs_elsewhere(predictor, written, form):
-    from keras_cmsa.preprocessing.text import Vocabulary
+def test_it_runs_elsewhere(predictor, preset, written, form):
+    from keras_cmsa import load_preprocessor, load_preset
+    from keras_cmsa.inference.preset import read_config
 
-    assert {p.name for p in written.parent.iterdir()} == {written.name, "tiny.vocabulary.txt"}
-    words = Vocabulary.load(written.with_suffix(".vocabulary.txt"), tiny.WORDS)
-    assert words == tiny.vocabulary()
+    assert [p.name for p in written.parent.iterdir()] == ["tiny"]
+    names = {"README.md", "config.json", "vocabulary.txt", FILES[form]}
+    assert {p.name for p in written.iterdir()} == names
+    assert load_preprocessor(written).get_config() == predictor.preprocessor.get_config()
+    ours, presets = (read_config(folder) for folder in (written, preset))
+    assert ours["metrics"] == presets["metrics"] and ours["data"] == presets["data"]
+    assert ours["parameters"] == predictor.model.count_params()
+    with pytest.raises(ValueError, match="holds the network alone, as .* its README.md shows how"):
+        load_preset(written)
     _, runner = writer_and_runner(form)
     for batch in (1, 3):
         inputs = inputs_of(batch, seed=batch)
@@ -88,7 +98,7 @@ def test_a_file_needs_no_input_and_no_operation_beside_its_own(seeded, tmp_path,
     words = len(tiny.vocabulary())
     model = build_system("lstm_cnn", words, backbone=backbone, **sizes)
     write, runner = writer_and_runner(form)
-    path = write(model, tiny.preprocessor(), tmp_path / f"mean{FORMS[form]}")
+    path = write(model, tiny.preprocessor(), tmp_path / "mean")
     inputs = inputs_of(2)
     wanted = tiny.to_numpy(model(inputs, training=False))
     np.testing.assert_allclose(
@@ -98,13 +108,13 @@ def test_a_file_needs_no_input_and_no_operation_beside_its_own(seeded, tmp_path,
 
 @pytest.mark.slow
 def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
-    before = written.read_bytes()
+    before = (written / FILES[form]).read_bytes()
     write, _ = writer_and_runner(form)
     with pytest.raises(FileExistsError, match="is there already"):
         write(predictor.model, predictor.preprocessor, written)
     assert run("export", written, "--model", preset, "--format", form) == 2
     assert "is there already" in last_line(capsys)
-    assert written.read_bytes() == before
+    assert (written / FILES[form]).read_bytes() == before
 
 
 @pytest.mark.slow
@@ -116,7 +126,7 @@ def test_scores_of_any_range(predictor, tmp_path, form):
         if layer.name.startswith("attention_"):
             for kernel in (layer.query_kernel, layer.key_kernel):
                 kernel.assign(60 * kernel)
-    path = tmp_path / f"wide{FORMS[form]}"
+    path = tmp_path / "wide"
     write, runner = writer_and_runner(form)
     assert write(wide, predictor.preprocessor, path) == path
     inputs = inputs_of(2)
@@ -132,7 +142,7 @@ def test_chunks_of_a_large_map_need_no_loop(seeded, rng, tmp_path, form):
 
     model = tiny.shaken(tiny.model(query_chunk=3), rng)  # of four positions
     write, runner = writer_and_runner(form)
-    path = tmp_path / f"chunks{FORMS[form]}"
+    path = tmp_path / "chunks"
     write(model, Preprocessor(tiny.vocabulary(), tiny.SIZE), path)
     check(model, runner(path, inputs_of(2)), inputs_of(2), 1e-4)
     assert not any(layer.unroll for layer in attention_layers(model))
@@ -154,7 +164,7 @@ def test_what_computes_something_else_is_not_kept(predictor, tmp_path, form, mon
 
     monkeypatch.setattr("keras.Model.export", convert)
     write, _ = writer_and_runner(form)
-    path = tmp_path / f"model{FORMS[form]}"
+    path = tmp_path / "cmsa"
     # What is run on the file is looked up when the export begins.
     monkeypatch.setattr(portable, f"run_{form}", lambda *a: getattr(portable, f"run_{form}")(*a))
     with pytest.raises(RuntimeError, match="gives other logits than the model"):
@@ -166,9 +176,7 @@ def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
     from keras_cmsa import Preprocessor, Vocabulary
 
     write, _ = writer_and_runner(form)
-    path = tmp_path / f"model{FORMS[form]}"
-    with pytest.raises(ValueError, match=f"must end in {FORMS[form]}"):
-        write(predictor.model, predictor.preprocessor, tmp_path / "model.bin")
+    path = tmp_path / "cmsa"
     with pytest.raises(ValueError, match="vocabulary does not fit the model"):
         other = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
         write(predictor.model, other, path)
@@ -180,6 +188,13 @@ def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_example_of_the_model_card(predictor, written, tmp_path, monkeypatch, photo):
+    card = (written / "README.md").read_text(encoding="utf-8")
+    (code,) = [part.split("```")[0] for part in card.split("```python\n")[1:]]
+    check_example(code.replace("FOLDER", str(written)), predictor, photo, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx"], indirect=True)
 def test_the_example_of_the_docs(predictor, written, tmp_path, monkeypatch, photo):
     """The mask of the page is the predictor's."""
@@ -187,8 +202,13 @@ def test_the_example_of_the_docs(predictor, written, tmp_path, monkeypatch, phot
     blocks = [part.split("```")[0] for part in page.split("```python\n")[1:]]
     (code,) = [block for block in blocks if "onnxruntime" in block]
     monkeypatch.chdir(tmp_path)
-    for ending in (".onnx", ".vocabulary.txt"):
-        Path(f"cmsa{ending}").write_bytes(written.with_suffix(ending).read_bytes())
+    shutil.copytree(written, "cmsa_onnx")
+    check_example(code, predictor, photo, tmp_path, monkeypatch)
+
+
+def check_example(code, predictor, photo, folder, monkeypatch):
+    """Its mask is the predictor's."""
+    monkeypatch.chdir(folder)
     Image.fromarray(photo).save("photo.jpg")
     names = {}
     exec(code.replace("man in yellow shirt", "red box"), names)

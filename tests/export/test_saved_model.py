@@ -70,6 +70,7 @@ def test_the_config_is_the_presets_and_says_how_it_was_exported(exported, predic
         assert config[key] == predictor.config[key]
     assert config["parameters"] == predictor.model.count_params()
     assert config["export"] == {
+        "Exported as": "SavedModel",
         "Name for a server": "cmsa",
         "Version": 1,
         "Masks by the profile": "strict",

@@ -83,6 +83,21 @@ def test_a_config_that_was_read_can_be_saved_again(predictor, tmp_path):
     assert read_config(tmp_path) == predictor.config
 
 
+def test_the_preprocessor_alone(preset, tmp_path):
+    from keras_cmsa import load_preprocessor
+
+    assert load_preprocessor(preset).get_config() == tiny.preprocessor().get_config()
+    folder = shutil.copytree(preset, tmp_path / "run")
+    (folder / "model.keras").unlink()
+    assert load_preprocessor(folder).vocabulary == tiny.vocabulary()
+    with pytest.raises(FileNotFoundError, match="is no preset"):
+        load_preprocessor(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"export": ["ONNX"]}))
+    with pytest.raises(ValueError, match="wanted 'export' of type dict"):
+        load_preprocessor(folder)
+
+
 def test_a_stop_while_saving_leaves_the_preset_before(predictor, preset, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(preset, folder)

@@ -284,7 +284,7 @@ def test_a_version_that_is_not_whole_is_refused_before_a_worker_has_it(exported,
     version = shutil.copytree(exported, tmp_path / "1")
     config = json.loads((version / "config.json").read_text())
     vocabulary = version / "assets/vocabulary.txt"
-    (version / "config.json").write_text(json.dumps({**config, "export": None}))
+    (version / "config.json").write_text(json.dumps({**config, "export": {}}))
     batch = Batch("pairs.csv", str(version), "out")
     with pytest.raises(ValueError, match=r"config\.json says nothing of an export\. Wanted a vers"):
         pipeline.located(batch)

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cmsa.utils.files import check_file, check_folder, replaced, size_of_folder, write_png
+from keras_cmsa.utils.files import (
+    check_file,
+    check_folder,
+    new_folder,
+    replaced,
+    size_of_folder,
+    write_png,
+)
 
 
 def write(path, text):
@@ -148,3 +155,22 @@ def test_places_that_must_not_be_written(tmp_path):
     for check in (check_file, check_folder):
         with pytest.raises(ValueError, match="that can be written"):
             check(tmp_path / "new")
+
+
+def test_a_new_folder_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "in" / "folder"
+    left = path.with_name(".folder.partial")
+    left.mkdir(parents=True)
+    (left / "of a killed process").touch()
+    with pytest.raises(KeyboardInterrupt), new_folder(path) as partial:
+        (partial / "file").write_text("half")
+        raise KeyboardInterrupt
+    assert list(path.parent.iterdir()) == []
+    with new_folder(path) as partial:
+        (partial / "file").write_text("whole")
+        assert not path.exists()
+    assert [x.name for x in path.parent.iterdir()] == ["folder"]
+    assert [x.name for x in path.iterdir()] == ["file"]
+    with pytest.raises(OSError), new_folder(path) as partial:
+        pass
+    assert (path / "file").read_text() == "whole" and not partial.exists()

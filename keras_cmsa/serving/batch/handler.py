@@ -11,7 +11,7 @@ from apache_beam.ml.inference.base import ModelHandler
 from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.export.saved_model import LARGEST_IMAGE
 from keras_cmsa.inference.prediction import box_of
-from keras_cmsa.inference.preset import VOCABULARY, read_config, read_preprocessor
+from keras_cmsa.inference.preset import read_config, read_preprocessor
 from keras_cmsa.inference.saved_model import load_graph
 from keras_cmsa.preprocessing.reading import read_image, read_mask
 from keras_cmsa.utils.silence import silenced
@@ -76,10 +76,10 @@ def read_version(version):
         FileNotFoundError, ValueError: if a file is missing or is not whole.
     """
     config = read_config(version)
-    vocabulary = read_preprocessor(config, Path(version, "assets", VOCABULARY)).vocabulary
+    vocabulary = read_preprocessor(Path(version), config).vocabulary
     try:
         return config, vocabulary, config["export"][LARGEST_IMAGE]
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise ValueError(
             f"{version}: its config.json says nothing of an export. Wanted a version that "
             "keras-cmsa export wrote"
