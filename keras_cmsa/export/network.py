@@ -22,7 +22,7 @@ def check_exportable(model, preprocessor):
     check_preprocessor(model, preprocessor)
     if isinstance(model.output, dict):
         raise ValueError(
-            "The model comes from a SavedModel: copy its folder, or export the preset that it was "
+            "The model comes from an export: copy its folder, or export the preset that it was "
             f"made from. Received: {model.name!r}"
         )
 

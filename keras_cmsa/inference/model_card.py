@@ -14,7 +14,7 @@ RUNNERS = {
     "ONNX": """import onnxruntime
 
 session = onnxruntime.InferenceSession("FOLDER/model.onnx")
-logits = session.run(["logits"], inputs)[0]
+logits = session.run(["logits"], inputs)[0]  # Predictor.from_preset("FOLDER") does all of this
 """,
     "LiteRT": """from ai_edge_litert.interpreter import Interpreter
 

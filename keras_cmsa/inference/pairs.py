@@ -5,8 +5,8 @@
 
 import hashlib
 
+from keras_cmsa.inference.exported import is_saved_model
 from keras_cmsa.inference.preset import MODEL
-from keras_cmsa.inference.saved_model import is_saved_model
 from keras_cmsa.utils.csv_files import read_rows
 from keras_cmsa.utils.names import path_inside
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_cmsa._version import __version__
+from keras_cmsa.inference.exported import is_saved_model, load_onnx, load_saved_model
 from keras_cmsa.inference.hub import fetch, is_hub_address
-from keras_cmsa.inference.model_card import EXPORTED_AS, RUNNERS, as_markdown
+from keras_cmsa.inference.model_card import EXPORTED_AS, as_markdown
 from keras_cmsa.inference.safe_loading import load_model
-from keras_cmsa.inference.saved_model import is_saved_model, load_saved_model
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.text import Vocabulary
@@ -55,7 +55,7 @@ def load_preset(source):
     An exported SavedModel is the exception: its graph is a program, so load only those you trust.
 
     Args:
-        source: the folder of a preset; or of a version that `export_saved_model` wrote;
+        source: the folder of a preset; or what `export_saved_model` or `export_onnx` wrote;
             or `"hf://user/name"` or `"kaggle://user/model/keras/variation"`, which are downloaded
             once (`pip install "keras-cmsa[hub]"`).
 
@@ -72,13 +72,15 @@ def load_preset(source):
     config = read_config(folder)
     preprocessor = read_preprocessor(folder, config)
     form = config.get("export", {}).get(EXPORTED_AS)
-    if form in RUNNERS:
+    if form == "LiteRT":
         raise ValueError(
-            f"{folder} holds the network alone, as {form}: its {CARD} shows how to run it. Wanted a "
-            "preset or an exported SavedModel"
+            f"{folder} is an export to LiteRT: its {CARD} shows how to run it. Wanted a preset, or an "
+            "export to SavedModel or ONNX"
         )
     if is_saved_model(folder):
         model = load_saved_model(folder, config)
+    elif form == "ONNX":
+        model = load_onnx(folder, config)
     else:
         model = load_model(folder / MODEL)
     check_preprocessor(model, preprocessor)

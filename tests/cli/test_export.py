@@ -91,7 +91,7 @@ def test_a_version_of_a_preset(capsys, stretched, tmp_path):
     config = json.loads((version / "config.json").read_text())
     assert config["export"]["Name for a server"] == "stretched"
     assert config["preprocessor"]["resizing"] == "stretch"
-    assert "comes from a SavedModel: copy its folder" in refused(
+    assert "comes from an export: copy its folder" in refused(
         capsys, "export", tmp_path / "again", "--model", version
     )
     assert not (tmp_path / "again").exists()

@@ -49,7 +49,7 @@ def test_each_help_says_what_runs_and_what_is_checked(capsys):
         page = " ".join(capsys.readouterr().out.replace("│", " ").split())
         for part in (
             "model.keras is checked and runs no code",
-            "loading it runs its graph, so take only those you trust",
+            "loading a version runs its graph, so take only those you trust",
             "export and evaluate --attention take none",
         ):
             assert part in page, (command, part)

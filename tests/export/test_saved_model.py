@@ -291,7 +291,7 @@ def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch
         saved_model.ExportOptions(dtype="int8")
     with pytest.raises(ValueError, match="profile must be one of"):
         saved_model.ExportOptions(profile="phrasecut")
-    with pytest.raises(ValueError, match="comes from a SavedModel: copy its folder"):
+    with pytest.raises(ValueError, match="comes from an export: copy its folder"):
         loaded = load_preset(exported)
         export(loaded.model, loaded.preprocessor, folder)
     assert not folder.exists()

@@ -1,24 +1,33 @@
-"""Exported versions as Keras models: the same numbers as the model they were made from."""
+"""Exports as Keras models: the same numbers as the model they were made from."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.inference.saved_model import is_saved_model
+from keras_cmsa.inference.exported import is_saved_model
 
 pytest.importorskip("tensorflow")
 
 
-@pytest.fixture(scope="module")
-def loaded(exported):
-    from keras_cmsa import Predictor
-
-    return Predictor.from_preset(exported)
+ONNX = pytest.param("onnx", marks=pytest.mark.slow)  # some 20 seconds to make one
 
 
-def test_a_version_answers_as_the_predictor(predictor, loaded, photo):
+@pytest.fixture(scope="module", params=["saved_model", ONNX])
+def loaded(request, predictor, exported, tmp_path_factory):
+    from keras_cmsa import Predictor, export_onnx
+
+    if request.param == "saved_model":
+        return Predictor.from_preset(exported)
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("onnx") / "cmsa"
+    export_onnx(predictor.model, predictor.preprocessor, folder, predictor.config)
+    return Predictor.from_preset(folder)
+
+
+def test_an_export_answers_as_the_predictor(predictor, loaded, photo):
     assert loaded.preprocessor.get_config() == predictor.preprocessor.get_config()
     assert loaded.preprocessor.vocabulary == predictor.preprocessor.vocabulary
     sentences = tiny.SENTENCES
@@ -29,12 +38,13 @@ def test_a_version_answers_as_the_predictor(predictor, loaded, photo):
         np.testing.assert_allclose(one.position_attention, other.position_attention, atol=1e-5)
 
 
-def test_a_version_is_evaluated_as_the_model(predictor, loaded, tmp_path):
+def test_an_export_is_evaluated_as_the_model(predictor, loaded, tmp_path):
     from keras_cmsa import evaluate
 
     records = tiny.records(tmp_path, 3)
     scores = [evaluate(p.model, p.preprocessor, records) for p in (predictor, loaded)]
     assert scores[0] == scores[1]
+    assert loaded.levels == predictor.levels
 
 
 def test_folders(exported, preset):
@@ -73,3 +83,22 @@ def test_a_version_without_its_words(exported, tmp_path):
     (path / "assets/vocabulary.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"vocabulary\.txt is missing"):
         load_preset(path)
+
+
+def test_a_damaged_onnx_file_is_refused_in_one_line(preset, tmp_path):
+    from keras_cmsa import load_preset
+
+    pytest.importorskip("onnxruntime")
+    folder = shutil.copytree(preset, tmp_path / "cmsa")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"export": {"Exported as": "ONNX"}}))
+    for content in (b"", b"no network"):
+        (folder / "model.onnx").write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"model\.onnx cannot be loaded: it is damaged"
+        ) as error:
+            load_preset(folder)
+        assert "\n" not in str(error.value)
+    (folder / "model.onnx").unlink()
+    with pytest.raises(FileNotFoundError, match=r"model\.onnx is not there"):
+        load_preset(folder)

@@ -1,0 +1,148 @@
+"""Exports as Keras models, for the predictor."""
+
+import contextlib
+from pathlib import Path
+
+import keras
+
+from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.silence import silenced
+
+GRAPH, ONNX = "saved_model.pb", "model.onnx"
+
+
+def is_saved_model(folder):
+    """Whether a folder is a version of a SavedModel."""
+    return (Path(folder) / GRAPH).is_file()
+
+
+def load_saved_model(path, config):
+    """A version that `export_saved_model` wrote, as a Keras model.
+
+    A SavedModel is a program: TensorFlow runs its graph. Load only those you trust.
+
+    Args:
+        path: of a version's folder.
+        config: its `config.json`, a dict.
+
+    Returns:
+        `keras.Model` from `image` and `words` to a dict with `logits` and the attention maps, for
+        inference alone.
+
+    Raises:
+        ModuleNotFoundError: if its words are pieces and tensorflow-text is missing.
+        ValueError: if it is no SavedModel of this package, or Keras runs on another backend.
+    """
+    path = Path(path)
+    check_backend(path)
+    loaded = load_graph(path, config)
+    with _loading(path):
+        signature = loaded.signatures["tensors"]
+        shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
+        network = Network(signature, shapes)
+        network.owner = loaded  # keeps its weights alive
+        return as_model(network, config)
+
+
+def load_onnx(path, config):
+    """A folder that `export_onnx` wrote, as a Keras model that ONNX Runtime computes.
+
+    Args, returns: as in `load_saved_model`.
+
+    Raises:
+        FileNotFoundError: if the file is not there.
+        ModuleNotFoundError: if onnxruntime is missing.
+        ValueError: if the file is damaged, or Keras runs on another backend than TensorFlow.
+    """
+    path = Path(path) / ONNX
+    check_backend(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: wanted the file that an export writes")
+    onnxruntime = require("onnxruntime", "onnx", f"{path}")
+    import tensorflow as tf
+
+    with _loading(path):
+        session = onnxruntime.InferenceSession(
+            path, providers=onnxruntime.get_available_providers()
+        )
+        shapes = {output.name: output.shape for output in session.get_outputs()}
+
+    def run(image, words):
+        def compute(image, words):
+            return session.run([*shapes], {"image": image, "words": words})
+
+        found = tf.numpy_function(compute, [image, words], [tf.float32] * len(shapes))
+        return dict(zip(shapes, found))
+
+    return as_model(Network(run, shapes), config)
+
+
+def check_backend(path):
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{path} is an export, which needs KERAS_BACKEND=tensorflow. "
+            f"Received: {keras.backend.backend()!r}"
+        )
+
+
+def as_model(network, config):
+    """The functional model of a `Network`, whose inputs `config.json` describes."""
+    settings = config["preprocessor"]
+    size, max_words = settings["image_size"], settings["max_words"]
+    inputs = {
+        "image": keras.Input((size, size, 3), name="image"),
+        "words": keras.Input((None, max_words), dtype="int32", name="words"),
+    }
+    return keras.Model(inputs, network(inputs), name=config["system"])
+
+
+def load_graph(path, config):
+    """A version as TensorFlow loads it, whatever backend Keras has: its `signatures` need no Keras.
+
+    Args, raises: as in `load_saved_model`.
+    """
+    import tensorflow as tf
+
+    if config["preprocessor"].get("tokenizer") == "wordpiece":
+        # Registers its operations.
+        require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")
+    with _loading(path), silenced():
+        return tf.saved_model.load(str(path))
+
+
+@contextlib.contextmanager
+def _loading(path):
+    """Makes a `ValueError` that names the path of any error of the library that loads it."""
+    try:
+        yield
+    # Errors of a damaged file have no common base below Exception.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{path} cannot be loaded: it is damaged, or comes from another package "
+            f"({type(error).__name__}: {reason[:200]})"
+        ) from error
+
+
+class Network(keras.layers.Layer):
+    """What another library computes as a layer, whose output is a dict.
+
+    Args:
+        function: from `image` and `words` to a dict of tensors.
+        shapes: dict of their shapes; the first two sizes, B and K, are free.
+    """
+
+    def __init__(self, function, shapes, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.supports_jit = False
+        self.function = function
+        self.shapes = {name: (None, None, *shape[2:]) for name, shape in shapes.items()}
+
+    def call(self, inputs):
+        outputs = self.function(**inputs)
+        for name, shape in self.shapes.items():
+            outputs[name].set_shape(shape)
+        return outputs
+
+    def compute_output_spec(self, inputs):
+        return {name: keras.KerasTensor(shape, "float32") for name, shape in self.shapes.items()}
