@@ -62,9 +62,10 @@ def load_onnx(path, config):
     import tensorflow as tf
 
     with _loading(path):
-        session = onnxruntime.InferenceSession(
-            path, providers=onnxruntime.get_available_providers()
-        )
+        # The other providers compile the network for minutes, or ask a service.
+        providers = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        available = [x for x in providers if x in onnxruntime.get_available_providers()]
+        session = onnxruntime.InferenceSession(path, providers=available)
         shapes = {output.name: output.shape for output in session.get_outputs()}
 
     def run(image, words):

@@ -5,7 +5,7 @@
 
 import hashlib
 
-from keras_cmsa.inference.exported import is_saved_model
+from keras_cmsa.inference.exported import ONNX
 from keras_cmsa.inference.preset import MODEL
 from keras_cmsa.utils.csv_files import read_rows
 from keras_cmsa.utils.names import path_inside
@@ -76,12 +76,13 @@ def digest_of(model):
     """What tells a model from others.
 
     Args:
-        model: `Path` of a preset's folder or of a version that `export_saved_model` wrote.
+        model: `Path` of the folder of a preset or an export.
 
     Returns:
         `(path, sha256)` of the file with its weights.
     """
     # TensorFlow writes a fingerprint of graph and weights beside the graph.
-    path = model / (FINGERPRINT if is_saved_model(model) else MODEL)
+    names = [name for name in (FINGERPRINT, ONNX) if (model / name).is_file()]
+    path = model / (names[0] if names else MODEL)
     with open(path, "rb") as file:
         return path, hashlib.file_digest(file, "sha256").hexdigest()

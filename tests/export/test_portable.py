@@ -189,6 +189,21 @@ def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx"], indirect=True)
+def test_the_commands_take_an_onnx_folder(predictor, written, tmp_path, photo, capsys):
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    table = tmp_path / "pairs.csv"
+    table.write_text("image,expression\nphoto.png,red box\nphoto.png,blue box\n")
+    assert run("segment", "--csv", table, "--model", written) == 0
+    wanted = predictor(photo, ["red box", "blue box"])
+    for number, prediction in enumerate(wanted, 1):
+        found = np.asarray(Image.open(tmp_path / "pairs" / f"{number:06}.png"))
+        np.testing.assert_array_equal(found, prediction.mask * 255)
+    assert run("info", written) == 0
+    assert "Res3, Res4, Res5" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_the_example_of_the_model_card(predictor, written, tmp_path, monkeypatch, photo):
     card = (written / "README.md").read_text(encoding="utf-8")
     (code,) = [part.split("```")[0] for part in card.split("```python\n")[1:]]
