@@ -45,7 +45,7 @@ _MODULE_OF = {
     # A trained model
     "Prediction": "inference.prediction",
     "Predictor": "inference.predictor",
-    "load_preprocessor": "inference.preset",
+    "load_preprocessor": "inference.preset_files",
     "load_preset": "inference.preset",
     "save_preset": "inference.preset",
     "to_mask": "inference.masks",

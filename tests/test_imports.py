@@ -73,6 +73,16 @@ print([name for name in ("keras", "tensorflow", "jax", "torch") if name in sys.m
     assert run_python(script).strip() == "[]"
 
 
+def test_what_stands_around_an_onnx_file_needs_no_framework(preset):
+    script = f"""
+import sys
+from keras_cmsa import load_preprocessor, read_image, to_mask
+assert load_preprocessor({str(preset)!r}).image_size == 16
+print([name for name in ("keras", "tensorflow", "jax", "torch") if name in sys.modules])
+"""
+    assert run_python(script).strip() == "[]"
+
+
 def test_a_name_that_is_not_there():
     import keras_cmsa
 

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from keras_cmsa.inference.pairs import by_image, digest_of, path_of, read_pairs
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.inference.preset import folder_of
+from keras_cmsa.inference.preset_files import folder_of
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.csv_files import read_rows, without_formulas, write_rows
 from keras_cmsa.utils.files import replaced, write_png

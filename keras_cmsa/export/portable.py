@@ -10,7 +10,8 @@ from keras import layers
 
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
 from keras_cmsa.inference.model_card import EXPORTED_AS
-from keras_cmsa.inference.preset import VOCABULARY, write_config
+from keras_cmsa.inference.preset import write_config
+from keras_cmsa.inference.preset_files import ONNX, VOCABULARY
 from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
@@ -18,7 +19,7 @@ from keras_cmsa.utils.silence import silenced
 
 # The libraries that an export needs, the file with the network, and the name of the form.
 FORMS = {
-    "onnx": (("onnx", "tf2onnx", "onnxruntime"), "model.onnx", "ONNX"),
+    "onnx": (("onnx", "tf2onnx", "onnxruntime"), ONNX, "ONNX"),
     "litert": (("ai_edge_litert",), "model.tflite", "LiteRT"),
 }
 

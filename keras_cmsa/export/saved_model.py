@@ -13,7 +13,8 @@ from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.exported import load_graph
 from keras_cmsa.inference.masks import check_profile
 from keras_cmsa.inference.model_card import EXPORTED_AS
-from keras_cmsa.inference.preset import VOCABULARY, write_config
+from keras_cmsa.inference.preset import write_config
+from keras_cmsa.inference.preset_files import VOCABULARY
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
 from keras_cmsa.utils.files import new_folder
 

@@ -5,15 +5,9 @@ from pathlib import Path
 
 import keras
 
+from keras_cmsa.inference.preset_files import ONNX
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
-
-GRAPH, ONNX = "saved_model.pb", "model.onnx"
-
-
-def is_saved_model(folder):
-    """Whether a folder is a version of a SavedModel."""
-    return (Path(folder) / GRAPH).is_file()
 
 
 def load_saved_model(path, config):

@@ -5,8 +5,7 @@
 
 import hashlib
 
-from keras_cmsa.inference.exported import ONNX
-from keras_cmsa.inference.preset import MODEL
+from keras_cmsa.inference.preset_files import MODEL, ONNX
 from keras_cmsa.utils.csv_files import read_rows
 from keras_cmsa.utils.names import path_inside
 

@@ -18,13 +18,8 @@ from keras_cmsa.evaluation.figures import write_figures
 from keras_cmsa.evaluation.report import print_metrics
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.inference.preset import (
-    CONFIG,
-    load_preset,
-    read_config,
-    save_model,
-    write_config,
-)
+from keras_cmsa.inference.preset import load_preset, save_model, write_config
+from keras_cmsa.inference.preset_files import CONFIG, read_config
 from keras_cmsa.inference.safe_loading import load_keras
 from keras_cmsa.models.backbones import (
     dilated_resnet101,

@@ -77,7 +77,8 @@ def test_what_is_said_of_the_model_comes_from_the_model(seeded):
 
 
 def test_a_config_that_was_read_can_be_saved_again(predictor, tmp_path):
-    from keras_cmsa.inference.preset import read_config, save_preset
+    from keras_cmsa.inference.preset import save_preset
+    from keras_cmsa.inference.preset_files import read_config
 
     save_preset(tmp_path, predictor.model, predictor.preprocessor, predictor.config)
     assert read_config(tmp_path) == predictor.config

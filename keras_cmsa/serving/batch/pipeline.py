@@ -15,8 +15,8 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from pyarrow import parquet
 
-from keras_cmsa.inference.exported import is_saved_model
 from keras_cmsa.inference.pairs import ASKED, by_image, digest_of, numbered, path_of
+from keras_cmsa.inference.preset_files import is_saved_model
 from keras_cmsa.preprocessing.opening import MAX_BYTES
 from keras_cmsa.serving.batch import handler, output
 from keras_cmsa.serving.batch.files import absolute, is_remote, read_bytes
