@@ -180,7 +180,10 @@ DAMAGED_FILES = {
     "half of the weights": (half_of_the_weights, DAMAGED),
     "other inputs": (other_inputs, "inputs 'image' and 'words'"),
     "an unknown layer": (an_unknown_layer, r"model\.keras (is refused|cannot be loaded)"),
-    "no model": (without("model.keras"), r"model\.keras is not there"),
+    "no model": (
+        without("model.keras"),
+        "has no network that a predictor runs: wanted model.keras",
+    ),
     "a word less": (
         one_word_less,
         r"is not the vocabulary .* it has 9 entries, config.json is of 10",

@@ -43,7 +43,7 @@ def export(
     profile
         The rule from logits to masks; docs/evaluation.md.
     dtype
-        Of the weights as they are stored; computation stays in float32.
+        Of the weights as they are stored; computation is in float32.
     form
         onnx and litert write the model alone, from an image's tensor and word ids to logits
         (OUTPUT/model.onnx, OUTPUT/model.tflite).
@@ -63,22 +63,26 @@ def export(
     check_folder(output if form == "saved_model" else output.parent)
     import_keras()
     from keras_cmsa.export import portable
+    from keras_cmsa.export.network import OtherOutputs
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
     from keras_cmsa.inference.preset import load_preset
 
     preset = load_preset(model)
-    if form != "saved_model":
-        write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
-        path = write(preset.model, preset.preprocessor, output, preset.config)
-    else:
-        path = export_saved_model(
-            preset.model,
-            preset.preprocessor,
-            output,
-            next_version(output) if version is None else version,
-            ExportOptions(profile=profile, dtype=dtype, warmup=warmup),
-            preset.config,
-        )
+    try:
+        if form == "saved_model":
+            path = export_saved_model(
+                preset.model,
+                preset.preprocessor,
+                output,
+                next_version(output) if version is None else version,
+                ExportOptions(profile=profile, dtype=dtype, warmup=warmup),
+                preset.config,
+            )
+        else:
+            write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
+            path = write(preset.model, preset.preprocessor, output, preset.config)
+    except OtherOutputs as error:
+        raise ValueError(str(error)) from error
     print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")
 
 

@@ -34,8 +34,9 @@ def segment_table(table, folder, model, outside=False):
     """
     rows = read_pairs(table)
     model = folder_of(model)
+    made_by = digest_of(model)
     folder.mkdir(parents=True, exist_ok=True)
-    check_model(folder, model)
+    check_model(folder, *made_by)
     done = read_done(folder, rows)
     todo = [row for row in rows if row["row"] not in done]
     if done:
@@ -67,9 +68,8 @@ def segment_table(table, folder, model, outside=False):
         raise ValueError(f"no row of {table} could be segmented")
 
 
-def check_model(folder, model):
-    """A folder holds the results of one model."""
-    path, digest = digest_of(model)
+def check_model(folder, path, digest):
+    """A folder holds the results of one model, whose `digest_of` is `(path, digest)`."""
     note = folder / MADE_BY
     if note.exists():
         try:

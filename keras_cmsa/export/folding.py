@@ -6,8 +6,10 @@ from keras import layers
 
 from keras_cmsa.layers import CrossModalSelfAttention, FoldedAttention
 
+LOW_PRECISION = ("float16", "bfloat16")
 
-def fold_for_inference(model):
+
+def fold_for_inference(model, dtype=None):
     """Copies a model with what is constant at inference folded into fewer weights.
 
     - A batch normalisation scales and shifts each channel by fixed numbers. If it follows a
@@ -19,21 +21,33 @@ def fold_for_inference(model):
     Functional models within the model, such as a backbone, are folded too.
 
     Args:
-        model: functional `keras.Model`.
+        model: functional `keras.Model`, whose layers can be made from their configurations.
+        dtype: dtype policy of the layers that compute in float16 or bfloat16; `None`: their own.
 
     Returns:
         `keras.Model` with weights of its own and the same inputs, outputs and names, for inference
         only. It computes the same up to rounding.
+
+    Raises:
+        ValueError: if the model is not functional.
     """
+    if not isinstance(model, keras.Function):
+        raise ValueError(
+            "fold_for_inference needs a functional keras.Model. "
+            f"Received: {type(model).__name__} {model.name!r}"
+        )
     folded = foldable(model)
     convolutions = {convolution.name for convolution in folded.values()}
 
     def copy_layer(layer):
         if isinstance(layer, keras.Function):
-            return fold_for_inference(layer)
+            return fold_for_inference(layer, dtype)
         config = layer.get_config()
         if layer.name in convolutions:
             config["use_bias"] = True
+        # An operation has no dtype.
+        if dtype and getattr(layer, "compute_dtype", None) in LOW_PRECISION:
+            config["dtype"] = dtype
         kind = FoldedAttention if is_foldable_attention(layer) else layer.__class__
         return kind.from_config(config)
 
@@ -78,7 +92,12 @@ def foldable(model):
             continue
         norm, *others = readers.get(id(layer.output), [None])
         only_reader = not others and id(layer.output) not in outputs
-        if is_called_once(norm, layers.BatchNormalization) and only_reader:
+        if (
+            is_called_once(norm, layers.BatchNormalization)
+            and norm.axis in (-1, 3)  # that of the channels
+            and only_reader
+            and layer.data_format == "channels_last"
+        ):
             pairs[norm.name] = layer
     return pairs
 

@@ -8,8 +8,14 @@ from keras_cmsa.inference.preset import make_config
 from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 
-# The largest difference of an output, as a share of its largest value, by the dtype of the weights.
-TOLERANCES = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 1e-1}
+# The largest difference of an output, as a share of its largest value, by the coarsest dtype that
+# stores a weight or computes.
+TOLERANCES = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 2e-1}
+SMALLEST = 1e-3  # a largest value below it counts as this much
+
+
+class OtherOutputs(RuntimeError):
+    """An export gives other outputs than its model."""
 
 
 def check_exportable(model, preprocessor):
@@ -30,16 +36,25 @@ def check_exportable(model, preprocessor):
 def network_for_export(model, vocabulary, path):
     """Makes the network that an export to `path` holds: the model, folded, with all its outputs.
 
+    It computes in float32, whatever the model does.
+
     Returns:
-        `keras.Model`; and the `Example` that an exported file must pass.
+        `keras.Model`; and its `Example`, which an exported file must pass.
 
     Raises:
-        RuntimeError: if the network gives other outputs than the model.
+        OtherOutputs: if the network gives other outputs than the model.
     """
-    example = Example(with_all_outputs(model), len(vocabulary))
-    network = with_all_outputs(fold_for_inference(model))
-    example.check(network.predict_on_batch(example.inputs), path)
+    network = with_all_outputs(fold_for_inference(model, dtype="float32"))
+    example = Example(network, len(vocabulary))
+    of_model = with_all_outputs(model).predict_on_batch(example.inputs)
+    example.check(of_model, path, coarsest_dtype(model))
     return network, example
+
+
+def coarsest_dtype(model):
+    """The key of `TOLERANCES` for what a model computes in."""
+    found = {"float32", *(layer.compute_dtype for layer in model._flatten_layers())}
+    return max(found & set(TOLERANCES), key=TOLERANCES.get)
 
 
 def config_of_export(model, preprocessor, config, facts):
@@ -74,21 +89,25 @@ class Example:
         words = rng.integers(1, vocabulary_size, (2, 3, longest)).astype("int32")
         words[1, 0, 1:] = 0
         self.inputs = {"image": rng.uniform(0, 255, (2, *shape)).astype("float32"), "words": words}
-        self.outputs = model.predict_on_batch(self.inputs)
+        outputs = model.predict_on_batch(self.inputs)
+        self.outputs = {name: np.asarray(x, "float32") for name, x in outputs.items()}
 
     def check(self, found, path, dtype="float32"):
         """Compares a dict of outputs with those of the model.
 
         Args:
-            found: the outputs of an export to `path`, whose weights are stored as `dtype`.
+            found: the outputs of an export to `path`, or of what it was made from.
+            dtype: the coarsest dtype that stores a weight or computes, on either side.
 
         Raises:
-            RuntimeError: if they differ by more than `TOLERANCES` allows.
+            OtherOutputs: if they differ by more than `TOLERANCES` allows.
         """
         for name, value in self.outputs.items():
-            error = np.abs(found[name] - value).max() / max(1.0, np.abs(value).max())
+            largest = max(SMALLEST, np.abs(value).max())
+            error = np.abs(found[name] - value).max() / largest
             if not error <= TOLERANCES[dtype]:
-                raise RuntimeError(
+                raise OtherOutputs(
                     f"The export to {path} gives other {name} than the model: the difference is "
-                    f"{error:.2g} of the largest value. No file was kept"
+                    f"{error:.2g} of the largest value, {largest:.2g}; in {dtype} at most "
+                    f"{TOLERANCES[dtype]} is allowed. Nothing was kept"
                 )

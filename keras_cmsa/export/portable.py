@@ -48,9 +48,10 @@ def export_onnx(model, preprocessor, folder, config=None):
     Raises:
         FileExistsError: if the folder is there.
         ModuleNotFoundError: if a library is missing; `pip install "keras-cmsa[onnx]"`.
-        RuntimeError: if the file gives other outputs than the model.
-        ValueError: if the preprocessor does not fit the model, or the Keras backend is not
-            TensorFlow.
+        OSError: if the folder cannot be written.
+        OtherOutputs: if the file gives other outputs than the model.
+        ValueError: if the preprocessor does not fit the model, the model comes from an export, or
+            the Keras backend is not TensorFlow.
     """
     return export(model, preprocessor, folder, config, "onnx")
 
@@ -58,8 +59,9 @@ def export_onnx(model, preprocessor, folder, config=None):
 def export_litert(model, preprocessor, folder, config=None):
     """Writes the network as LiteRT like `export_onnx`; the file is `model.tflite`.
 
-    The file has one signature, `serving_default`. The library `ai-edge-litert` runs it:
-    `pip install "keras-cmsa[litert]"`.
+    The file has one signature, `serving_default`. The library `ai-edge-litert` runs it.
+
+    Args, returns, raises: as in `export_onnx`; the libraries are those of the extra `litert`.
     """
     return export(model, preprocessor, folder, config, "litert")
 

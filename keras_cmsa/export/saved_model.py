@@ -1,5 +1,6 @@
 """Export as a SavedModel for TensorFlow Serving: an image file and an expression in, a mask out."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ class ExportOptions:
 
     Attributes:
         profile: the rule from logits to masks, a key of `keras_cmsa.inference.masks.PROFILES`.
-        dtype: dtype of the stored weights, one of `DTYPES`; computation stays in float32.
+        dtype: dtype of the stored weights, one of `DTYPES`; computation is in float32.
         max_pixels: the most pixels of an image; an image whose header declares more is not decoded.
         warmup: also write requests that a server replays before it reports that it is ready. This
             needs `pip install "keras-cmsa[serve]"`.
@@ -93,16 +94,17 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
     Raises:
         FileExistsError: if the version exists.
         ModuleNotFoundError: if a library for the warmup requests is missing.
-        RuntimeError: if the SavedModel gives other outputs than the model.
-        ValueError: if the preprocessor does not fit the model, or the Keras backend is not
-            TensorFlow.
+        OSError: if the folder cannot be written.
+        OtherOutputs: if the SavedModel gives other outputs than the model.
+        ValueError: if the preprocessor does not fit the model, the model comes from an export, the
+            version is no positive integer, or the Keras backend is not TensorFlow.
     """
     options = options or ExportOptions()
     check_exportable(model, preprocessor)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ValueError(f"version must be a positive integer. Received: version={version!r}")
     path = Path(folder) / str(version)
-    if path.exists():
+    if os.path.lexists(path):
         raise FileExistsError(
             f"{path} is there already, and may be in service: choose another version"
         )

@@ -5,7 +5,7 @@
 
 import hashlib
 
-from keras_cmsa.inference.preset_files import MODEL, ONNX
+from keras_cmsa.inference.preset_files import GRAPH, network_file
 from keras_cmsa.utils.csv_files import read_rows
 from keras_cmsa.utils.names import path_inside
 
@@ -79,9 +79,13 @@ def digest_of(model):
 
     Returns:
         `(path, sha256)` of the file with its weights.
+
+    Raises:
+        FileNotFoundError: if there is none.
     """
-    # TensorFlow writes a fingerprint of graph and weights beside the graph.
-    names = [name for name in (FINGERPRINT, ONNX) if (model / name).is_file()]
-    path = model / (names[0] if names else MODEL)
+    path = network_file(model)
+    if path.name == GRAPH:
+        # TensorFlow writes a fingerprint of graph and weights beside the graph.
+        path = path.with_name(FINGERPRINT)
     with open(path, "rb") as file:
         return path, hashlib.file_digest(file, "sha256").hexdigest()

@@ -57,8 +57,8 @@ class Predictor:
         """Loads a trained model.
 
         Args:
-            source: a preset, as `load_preset` takes it: a folder, a version of an exported
-                SavedModel, `"hf://user/name"` or `"kaggle://user/model/keras/variation"`.
+            source: a preset, as `load_preset` takes it: a folder, an export to
+                SavedModel or ONNX, `"hf://user/name"` or `"kaggle://user/model/keras/variation"`.
             batch_size: see the class.
 
         Raises:

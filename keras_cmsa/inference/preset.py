@@ -18,17 +18,19 @@ import keras
 
 from keras_cmsa._version import __version__
 from keras_cmsa.inference.exported import load_onnx, load_saved_model
-from keras_cmsa.inference.model_card import EXPORTED_AS, as_markdown
+from keras_cmsa.inference.model_card import as_markdown
 from keras_cmsa.inference.preset_files import (
     CARD,
     CONFIG,
     FORMAT,
+    GRAPH,
     LICENCE,
     MODEL,
+    ONNX,
     UNKNOWN,
     VOCABULARY,
     folder_of,
-    is_saved_model,
+    network_file,
     read_config,
     read_preprocessor,
 )
@@ -42,7 +44,8 @@ class Preset(NamedTuple):
     """A trained model.
 
     Attributes:
-        model: functional `keras.Model` from `image` and `words` to logits.
+        model: functional `keras.Model` from `image` and `words` to logits; of an export, to a dict
+            of them and the attention.
         preprocessor: `Preprocessor`.
         config: the content of `config.json`, a dict; see `make_config`.
     """
@@ -74,18 +77,13 @@ def load_preset(source):
     folder = folder_of(source)
     config = read_config(folder)
     preprocessor = read_preprocessor(folder, config)
-    form = config.get("export", {}).get(EXPORTED_AS)
-    if form == "LiteRT":
-        raise ValueError(
-            f"{folder} is an export to LiteRT: its {CARD} shows how to run it. Wanted a preset, or an "
-            "export to SavedModel or ONNX"
-        )
-    if is_saved_model(folder):
+    file = network_file(folder)
+    if file.name == GRAPH:
         model = load_saved_model(folder, config)
-    elif form == "ONNX":
+    elif file.name == ONNX:
         model = load_onnx(folder, config)
     else:
-        model = load_model(folder / MODEL)
+        model = load_model(file)
     check_preprocessor(model, preprocessor)
     return Preset(model, preprocessor, config)
 
@@ -107,7 +105,9 @@ def save_preset(folder, model, preprocessor, config=None):
     folder.mkdir(parents=True, exist_ok=True)
     preprocessor.vocabulary.save(folder / VOCABULARY)
     save_model(model, folder / MODEL)
-    write_config(folder, make_config(model.name, preprocessor, **(config or {})))
+    # What a config.json says of an export is not so of a preset.
+    known = {name: value for name, value in (config or {}).items() if name != "export"}
+    write_config(folder, make_config(model.name, preprocessor, **known))
 
 
 def save_model(model, path):

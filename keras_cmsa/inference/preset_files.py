@@ -22,6 +22,21 @@ def is_saved_model(folder):
     return (Path(folder) / GRAPH).is_file()
 
 
+def network_file(folder):
+    """The `Path` of the network in a preset or an export that a predictor runs.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    for name in (MODEL, GRAPH, ONNX):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"{folder} has no network that a predictor runs: wanted {MODEL}, {GRAPH} or {ONNX}. An export "
+        f"to LiteRT is run as its {CARD} says"
+    )
+
+
 def load_preprocessor(source):
     """Loads the preprocessor of a trained model alone, for a network that runs outside of Keras.
 
@@ -60,7 +75,7 @@ def read_config(folder):
     if not path.is_file():
         raise FileNotFoundError(
             f"{folder} is no preset: {CONFIG} is not there. Wanted a folder with {CONFIG}, {MODEL} "
-            f"and {VOCABULARY}, as training leaves it, or a version that keras-cmsa export wrote"
+            f"and {VOCABULARY}, as training leaves it, or what keras-cmsa export wrote"
         )
     try:
         config = json.loads(path.read_bytes())

@@ -50,20 +50,24 @@ def replaced(path, mode="w"):
 def new_folder(path):
     """Makes a folder beside `path` and renames it to `path` once it is filled.
 
-    An exception removes it. Its name begins with a dot.
+    An exception removes it; a process that is killed leaves it. Its name is new and begins with a
+    dot, so that two processes are not in each other's way: the second to end fails.
 
     Args:
         path: of the folder, which must not be there; what it lies in is made if it is not there.
 
     Raises:
-        OSError: if the folder cannot be written, or is there.
+        FileExistsError: if something is there when the folder is filled.
+        OSError: if the folder cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", dir=path.parent))
     try:
+        partial.chmod(0o777 & ~_umask())
         yield partial
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} is there already: choose another name or remove it")
         os.rename(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -133,9 +137,13 @@ def mode_of(path):
     """The mode of a file that is there; of one that is not, what `open` would give it."""
     if path.exists():
         return stat.S_IMODE(path.stat().st_mode)
+    return 0o666 & ~_umask()
+
+
+def _umask():
     umask = os.umask(0)
     os.umask(umask)
-    return 0o666 & ~umask
+    return umask
 
 
 def as_text(content, path, what_to_do):

@@ -73,6 +73,17 @@ def test_other_forms(capsys, exports, preset, tmp_path, form):
         assert f"{option.split()[0]} is for --format" in refused(capsys, *asked, *option.split())
 
 
+def test_what_computes_something_else_is_one_line(capsys, preset, tmp_path, monkeypatch):
+    from keras_cmsa.export import network, saved_model
+
+    def other(*_):
+        raise network.OtherOutputs("gives other logits")
+
+    monkeypatch.setattr(saved_model, "network_for_export", other)
+    asked = ["export", tmp_path / "cmsa", "--model", preset, "--no-warmup"]
+    assert "gives other logits" in refused(capsys, *asked)
+
+
 def test_bad_input_is_one_line(capsys, preset, tmp_path):
     (tmp_path / "cmsa" / "5").mkdir(parents=True)
     asked = ["export", tmp_path / "cmsa", "--model", preset]

@@ -47,7 +47,7 @@ def test_folding_changes_nothing_but_the_work(seeded, photo, tmp_path):
 def test_only_what_can_be_folded_is(seeded):
     """Not behind an activation, not where the convolution is read twice or is an output, not alone.
 
-    Nor what is called twice, or is in a model that is not functional.
+    Nor what is normalised over another axis than the channels, what is called twice, or is in a model that is not functional.
     """
     from keras import layers
 
@@ -72,8 +72,10 @@ def test_only_what_can_be_folded_is(seeded):
     i = layers.Add()([norm(name="beside_relu")(also), relu(also), relu(conv(b))])
     times = layers.Conv2D(3, 3, name="times")(x)
     k = norm(name="beside_an_operation")(times) + 2 * times
+    rows = layers.Conv2D(3, 3, name="rows")(x)
+    m = norm(axis=1, name="of_rows")(rows)
     sequential = seeded.Sequential([layers.Conv2D(3, 3), norm(name="in_sequence")])
-    model = seeded.Model(x, [layers.Add()([a, b, c, d, e, f, g, h, i, k, sequential(x)]), out])
+    model = seeded.Model(x, [layers.Add()([a, b, c, d, e, f, g, h, i, k, m, sequential(x)]), out])
     for weight in model.weights:
         weight.assign(rng.uniform(0.5, 1.5, weight.shape))
     folded = fold_for_inference(model)
@@ -83,6 +85,9 @@ def test_only_what_can_be_folded_is(seeded):
         np.testing.assert_allclose(
             tiny.to_numpy(found), tiny.to_numpy(wanted), rtol=1e-5, atol=1e-5
         )
+
+    with pytest.raises(ValueError, match="needs a functional keras.Model. Received: Sequential"):
+        fold_for_inference(sequential)
 
 
 @pytest.mark.slow

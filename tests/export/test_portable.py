@@ -76,7 +76,7 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
     assert ours["metrics"] == presets["metrics"] and ours["data"] == presets["data"]
     assert ours["parameters"] == predictor.model.count_params()
     if form == "litert":
-        with pytest.raises(ValueError, match=r"is an export to LiteRT: its README\.md shows how"):
+        with pytest.raises(FileNotFoundError, match=r"no network that a predictor runs.*LiteRT"):
             load_preset(written)
     _, runner = writer_and_runner(form)
     for batch in (1, 3):

@@ -261,6 +261,29 @@ def test_artefacts_of_each_precision(exported, predictor, photo, tmp_path, dtype
     assert size == whole if dtype == "float32" else size < 0.7 * whole
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo, policy):
+    from keras_cmsa import Predictor
+    from keras_cmsa.export.network import coarsest_dtype
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+
+    plain = tiny.finder(tiny.preprocessor())
+    seeded.config.set_dtype_policy(policy)
+    try:
+        mixed = tiny.model()
+    finally:
+        seeded.config.set_dtype_policy("float32")
+    mixed.set_weights(plain.get_weights())
+    assert coarsest_dtype(plain) == "float32" and coarsest_dtype(mixed) == policy[6:]
+    path = export_saved_model(
+        mixed, tiny.preprocessor(), tmp_path / "cmsa", options=ExportOptions(warmup=False)
+    )
+    wanted = Predictor(plain, tiny.preprocessor())(photo, "red box")
+    found = Predictor.from_preset(path)(photo, "red box")
+    np.testing.assert_allclose(found.logits, wanted.logits, atol=1e-5)
+    np.testing.assert_allclose(found.position_attention, wanted.position_attention, atol=1e-5)
+
+
 # --- What is refused
 
 
@@ -312,8 +335,8 @@ def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypat
 
     fold, store = network.fold_for_inference, served.stored
 
-    def folded_wrong(model):
-        folded = fold(model)
+    def folded_wrong(model, **options):
+        folded = fold(model, **options)
         folded.set_weights([1.5 * weight for weight in folded.get_weights()])
         return folded
 
@@ -332,6 +355,21 @@ def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypat
             options=ExportOptions(warmup=False),
         )  # fmt: skip
     assert not list((tmp_path / "cmsa").glob("*"))
+
+
+@pytest.mark.parametrize("name", ["logits", "word_attention", "position_attention"])
+def test_the_check_looks_at_each_output(predictor, name):
+    from keras_cmsa.export.network import Example, OtherOutputs
+    from keras_cmsa.models.cmsa import with_all_outputs
+
+    example = Example(with_all_outputs(predictor.model), len(tiny.vocabulary()))
+    example.check(example.outputs, "here")
+    for dtype in ("float32", "float16", "bfloat16"):
+        for wrong in (0 * example.outputs[name], example.outputs[name] * np.nan):
+            with pytest.raises(
+                OtherOutputs, match=f"here gives other {name} than .* in {dtype} at"
+            ):
+                example.check({**example.outputs, name: wrong}, "here", dtype)
 
 
 def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):

@@ -80,7 +80,8 @@ def test_a_config_that_was_read_can_be_saved_again(predictor, tmp_path):
     from keras_cmsa.inference.preset import save_preset
     from keras_cmsa.inference.preset_files import read_config
 
-    save_preset(tmp_path, predictor.model, predictor.preprocessor, predictor.config)
+    of_export = predictor.config | {"export": {"Exported as": "ONNX"}}
+    save_preset(tmp_path, predictor.model, predictor.preprocessor, of_export)
     assert read_config(tmp_path) == predictor.config
 
 

@@ -159,18 +159,23 @@ def test_places_that_must_not_be_written(tmp_path):
 
 def test_a_new_folder_is_whole_or_not_there(tmp_path):
     path = tmp_path / "in" / "folder"
-    left = path.with_name(".folder.partial")
-    left.mkdir(parents=True)
-    (left / "of a killed process").touch()
     with pytest.raises(KeyboardInterrupt), new_folder(path) as partial:
         (partial / "file").write_text("half")
         raise KeyboardInterrupt
     assert list(path.parent.iterdir()) == []
     with new_folder(path) as partial:
         (partial / "file").write_text("whole")
-        assert not path.exists()
+        assert not path.exists() and partial.name.startswith(".")
     assert [x.name for x in path.parent.iterdir()] == ["folder"]
     assert [x.name for x in path.iterdir()] == ["file"]
-    with pytest.raises(OSError), new_folder(path) as partial:
-        pass
-    assert (path / "file").read_text() == "whole" and not partial.exists()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(path.parent.stat().st_mode)
+
+
+def test_the_second_of_two_that_make_a_folder_fails(tmp_path):
+    path = tmp_path / "folder"
+    with pytest.raises(FileExistsError, match="is there already"), new_folder(path) as second:
+        (second / "file").write_text("second")
+        with new_folder(path) as first:
+            (first / "file").write_text("first")
+    assert [x.name for x in tmp_path.iterdir()] == ["folder"]
+    assert (path / "file").read_text() == "first"
