@@ -22,6 +22,7 @@ LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_l
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
+EXPORTS := tests/export tests/inference tests/cli tests/serving
 MODEL := -m "keras and not slow and not table"
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -79,10 +80,11 @@ test: $(VENV)/.installed
 # on the lowest versions: some forty minutes.
 test-all: test test-long test-jax test-torch test-lowest
 
-# What `make test` leaves out, in two runs as well.
+# What `make test` leaves out, in three runs: one process with all of them would need 13 GB.
 test-long: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m "keras and (slow or samples)"
-	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and (slow or samples)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and (slow or samples)" $(EXPORTS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and (slow or samples)" $(EXPORTS:%=--ignore=%)
 
 # Every system in every form of a file: half an hour and 16 GB, too much for CI.
 test-table: $(VENV)/.installed
