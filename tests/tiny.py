@@ -1,5 +1,6 @@
 """A data set and a model of a few kilobytes, made anew by whoever asks."""
 
+import contextlib
 import json
 import pickle
 from dataclasses import replace
@@ -16,6 +17,16 @@ SIZE = 16  # the network's input
 WORDS = 5  # the longest expression of the model
 SENTENCES = ["red box on the left", "Blue box!", "the green ZEBRA right", "box"]
 COLOURS = {"red": (220, 40, 30), "green": (30, 200, 60), "blue": (40, 70, 230)}
+
+
+@contextlib.contextmanager
+def dtype_policy(keras, policy):
+    """Keras' policy for what is built within."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
 
 
 def runs(mask):

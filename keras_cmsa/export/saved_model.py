@@ -11,7 +11,7 @@ from keras_cmsa.export.network import (
     network_for_export,
 )
 from keras_cmsa.export.warmup import check_warmup, write_warmup
-from keras_cmsa.inference.exported import load_graph
+from keras_cmsa.inference.exported import load_saved_model
 from keras_cmsa.inference.masks import check_profile
 from keras_cmsa.inference.model_card import EXPORTED_AS
 from keras_cmsa.inference.preset import write_config
@@ -116,8 +116,8 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
     with new_folder(path) as partial:
         write_graph(network, preprocessor, partial, options)
         write_config(partial, config)
-        found = run_saved_model(partial, config, example.inputs)
-        example.check(found, path, options.dtype)
+        written = load_saved_model(partial, config)
+        example.check(written.predict_on_batch(example.inputs), path, options.dtype)
         if options.warmup:
             write_warmup(partial, path.parent.name, preprocessor.vocabulary)
     return path
@@ -138,12 +138,6 @@ def write_graph(network, preprocessor, folder, options):
     served, signatures = served_model(network, word_ids, preprocessor.resizing, options)
     tf.saved_model.save(served, str(folder), signatures)
     words.unlink()
-
-
-def run_saved_model(folder, config, inputs):
-    """Runs the signature `tensors` of a SavedModel: dict of its outputs by name."""
-    outputs = load_graph(folder, config).signatures["tensors"](**inputs)
-    return {name: value.numpy() for name, value in outputs.items()}
 
 
 def export_facts(path, options):

@@ -1,11 +1,11 @@
 """Exports as Keras models, for the predictor."""
 
-import contextlib
 from pathlib import Path
 
 import keras
 
 from keras_cmsa.inference.preset_files import ONNX
+from keras_cmsa.inference.safe_loading import loading
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
 
@@ -30,7 +30,7 @@ def load_saved_model(path, config):
     path = Path(path)
     check_backend(path)
     loaded = load_graph(path, config)
-    with _loading(path):
+    with loading(path):
         signature = loaded.signatures["tensors"]
         shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
         network = Network(signature, shapes)
@@ -55,7 +55,7 @@ def load_onnx(path, config):
     onnxruntime = require("onnxruntime", "onnx", f"{path}")
     import tensorflow as tf
 
-    with _loading(path):
+    with loading(path):
         # The other providers compile the network for minutes, or ask a service.
         providers = ("CUDAExecutionProvider", "CPUExecutionProvider")
         available = [x for x in providers if x in onnxruntime.get_available_providers()]
@@ -101,22 +101,8 @@ def load_graph(path, config):
     if config["preprocessor"].get("tokenizer") == "wordpiece":
         # Registers its operations.
         require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")
-    with _loading(path), silenced():
+    with loading(path), silenced():
         return tf.saved_model.load(str(path))
-
-
-@contextlib.contextmanager
-def _loading(path):
-    """Makes a `ValueError` that names the path of any error of the library that loads it."""
-    try:
-        yield
-    # Errors of a damaged file have no common base below Exception.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"{path} cannot be loaded: it is damaged, or comes from another package "
-            f"({type(error).__name__}: {reason[:200]})"
-        ) from error
 
 
 class Network(keras.layers.Layer):

@@ -1,5 +1,6 @@
 """`.keras` files from strangers: nothing in them may run code or fill the memory."""
 
+import contextlib
 import json
 import zipfile
 from pathlib import Path, PurePosixPath
@@ -45,14 +46,21 @@ def load_keras(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: wanted a .keras file, as training leaves it")
-    try:
+    with loading(path):
         config = read_config(path)
         check_config(config, path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+@contextlib.contextmanager
+def loading(path):
+    """Makes of any error but `Refused` a `ValueError` in a line that names the path."""
+    try:
+        yield
     except Refused:
         raise
-    # Keras raises what each broken part of the archive makes of itself: BadZipFile, KeyError,
-    # OSError, TypeError, ...
+    # What each broken part of a file makes of itself has no common base: BadZipFile, KeyError,
+    # OSError, TypeError, errors of TensorFlow and ONNX Runtime, ...
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(

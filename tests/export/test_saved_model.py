@@ -268,11 +268,8 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, pho
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
 
     plain = tiny.finder(tiny.preprocessor())
-    seeded.config.set_dtype_policy(policy)
-    try:
+    with tiny.dtype_policy(seeded, policy):
         mixed = tiny.model()
-    finally:
-        seeded.config.set_dtype_policy("float32")
     mixed.set_weights(plain.get_weights())
     assert coarsest_dtype(plain) == "float32" and coarsest_dtype(mixed) == policy[6:]
     path = export_saved_model(

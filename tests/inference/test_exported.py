@@ -69,7 +69,7 @@ def test_a_damaged_version_is_refused_in_one_line(exported, tmp_path, damage):
         shutil.rmtree(path / "variables")
     else:
         graph.write_bytes(graph.read_bytes()[: 1000 if damage == "cut short" else 0])
-    with pytest.raises(ValueError, match="cannot be loaded: it is damaged") as error:
+    with pytest.raises(ValueError, match="cannot be loaded: it is cut short, damaged") as error:
         load_preset(path)
     assert "\n" not in str(error.value)
 
@@ -93,7 +93,7 @@ def test_a_damaged_onnx_file_is_refused_in_one_line(preset, tmp_path):
     for content in (b"", b"no network"):
         (folder / "model.onnx").write_bytes(content)
         with pytest.raises(
-            ValueError, match=r"model\.onnx cannot be loaded: it is damaged"
+            ValueError, match=r"model\.onnx cannot be loaded: it is cut short, damaged"
         ) as error:
             load_preset(folder)
         assert "\n" not in str(error.value)

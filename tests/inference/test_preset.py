@@ -25,7 +25,7 @@ def test_what_is_loaded_gives_what_was_saved(seeded, photo, tmp_path, resizing):
         tiny.to_numpy(m(p([photo], ["red box"]), training=False))
         for m, p in ((preset.model, preset.preprocessor), (model, preprocessor))
     )
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_folder(preset):

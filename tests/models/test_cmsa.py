@@ -170,11 +170,8 @@ def test_every_weight_learns(seeded, rng, eagerly):
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_low_precision_stays_close(seeded, rng, policy):
     exact = tiny.shaken(tiny.model(), rng)
-    seeded.config.set_dtype_policy(policy)
-    try:
+    with tiny.dtype_policy(seeded, policy):
         model = tiny.model()
-    finally:
-        seeded.config.set_dtype_policy("float32")
     model.set_weights(exact.get_weights())
     assert all(w.dtype == "float32" for w in model.weights)
     assert model.get_layer("attention_res5").compute_dtype == policy.removeprefix("mixed_")
