@@ -60,7 +60,7 @@ _MODULE_OF = {
     "export_litert": "export.portable",
     "export_onnx": "export.portable",
     "export_saved_model": "export.saved_model",
-    "fold_for_inference": "export.folding",
+    "fold_for_inference": "models.folding",
 }
 
 __all__ = ["__version__"]

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_cmsa.export.folding import fold_for_inference
 from keras_cmsa.inference.preset import make_config
-from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
+from keras_cmsa.models.cmsa import attention_levels, has_all_outputs, with_all_outputs
+from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 
 # The largest difference of an output, as a share of its largest value, by the coarsest dtype that
@@ -26,7 +26,7 @@ def check_exportable(model, preprocessor):
             f"models trained on other backends too. Received: {keras.backend.backend()!r}"
         )
     check_preprocessor(model, preprocessor)
-    if isinstance(model.output, dict):
+    if has_all_outputs(model):
         raise ValueError(
             "The model comes from an export: copy its folder, or export the preset that it was "
             f"made from. Received: {model.name!r}"

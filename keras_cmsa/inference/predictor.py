@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sized
+from functools import cached_property
 from itertools import islice
 
 import keras
@@ -10,7 +11,8 @@ import numpy as np
 from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.prediction import Prediction
 from keras_cmsa.inference.preset import load_preset, save_preset
-from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
+from keras_cmsa.models.cmsa import attention_levels, has_all_outputs, with_all_outputs
+from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor, split_at_maps
 from keras_cmsa.preprocessing.reading import to_pixels
 
@@ -27,8 +29,12 @@ class Predictor:
 
     Several expressions about one image share its work, and an image that is asked again keeps it.
 
+    The first answer folds the model (`fold_for_inference`), a copy of its weights: it takes seconds
+    at the paper's size, makes every image cheaper, and later training does not reach it.
+
     Args:
-        model: functional, from `image` and `words` to logits, as `build_cmsa` makes.
+        model: functional, from `image` and `words` to logits, as `build_cmsa` makes; its layers can
+            be made from their configurations.
         preprocessor: the `Preprocessor` of its training.
         batch_size: images per forward pass.
         config: what is known of the model, as `config.json` holds it.
@@ -43,8 +49,24 @@ class Predictor:
         self.preprocessor = preprocessor
         self.batch_size = batch_size
         self.config = config or {}
-        self.image_model, self.sentence_model = split_at_maps(with_all_outputs(model))
         self._last = None, None  # the last image that was asked alone, and its maps
+
+    @cached_property
+    def _parts(self):
+        # Only what answers is folded: commands that read or export the model do not wait for it.
+        if has_all_outputs(self.model):
+            return split_at_maps(self.model)
+        return split_at_maps(with_all_outputs(fold_for_inference(self.model)))
+
+    @property
+    def image_model(self):
+        """The folded model from the square image to the backbone's maps."""
+        return self._parts[0]
+
+    @property
+    def sentence_model(self):
+        """The folded model from the backbone's maps and words to all outputs."""
+        return self._parts[1]
 
     @property
     def levels(self):

@@ -143,8 +143,13 @@ def with_attention(model):
 
 def with_all_outputs(model):
     """`with_attention(model)`, or the outputs `{"logits": ...}` if the model has no such layer."""
-    if isinstance(model.output, dict):
-        return model  # a loaded SavedModel already has all outputs
+    if has_all_outputs(model):
+        return model
     if attention_layers(model):
         return with_attention(model)
     return keras.Model(model.input, {"logits": model.output}, name=model.name)
+
+
+def has_all_outputs(model):
+    """Whether a model gives a dict, as exports and what `with_all_outputs` returns do."""
+    return isinstance(model.output, dict)

@@ -26,6 +26,7 @@ def test_model_writes_its_measurements(tmp_path):
     check_targets(
         results,
         forward_over_backbone=seconds["model, 1"] / seconds["backbone"],
+        folded_forward_over_backbone=seconds["model, 1, folded"] / seconds["backbone"],
         forward_per_sentence_of_4=seconds["model, 4"] / 4 / seconds["plain, 1"],
         forward_per_sentence_of_8=seconds["model, 8"] / 8 / seconds["plain, 1"],
     )

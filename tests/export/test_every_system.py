@@ -97,7 +97,7 @@ def captured(model):
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_a_file_computes_what_each_attention_does(tmp_path, form):
     """On one convolution; the test below has the published backbones."""
-    from keras_cmsa.export.folding import fold_for_inference
+    from keras_cmsa.models.folding import fold_for_inference
 
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE, SIZE, 3), name="image")
@@ -113,7 +113,7 @@ def test_a_file_computes_what_each_attention_does(tmp_path, form):
 @pytest.mark.table
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_computes_what_its_system_does(joint, tmp_path, form):
-    from keras_cmsa.export.folding import fold_for_inference
+    from keras_cmsa.models.folding import fold_for_inference
 
     if psutil.virtual_memory().available < GIGABYTES[form] * 1e9 and joint.count_params() > 1e8:
         pytest.skip(f"converting VGG-16's 138 million weights takes {GIGABYTES[form]} GB of memory")

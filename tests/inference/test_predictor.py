@@ -89,6 +89,35 @@ def test_the_backbone_runs_once_for_many_sentences(predictor, photo, monkeypatch
     assert calls == [1, 1]
 
 
+def test_it_answers_with_a_folded_copy(photo, monkeypatch):
+    """Made at the first answer; the model stays as it was, and its training does not reach it."""
+    from keras import layers
+
+    from keras_cmsa import Predictor
+    from keras_cmsa.inference import predictor as module
+
+    folded, fold = [], module.fold_for_inference
+    monkeypatch.setattr(module, "fold_for_inference", lambda x: folded.append(x) or fold(x))
+    model = tiny.shaken(tiny.model(), np.random.default_rng(3))
+    predictor = Predictor(model, tiny.preprocessor())
+    assert folded == []
+    wanted, _ = plain(model, predictor.preprocessor, photo, SENTENCES[0])
+    for _ in range(2):
+        logits = predictor(photo, SENTENCES[0]).logits
+        np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-5)
+    assert folded == [model] and predictor.model is model
+    parts = predictor.image_model._flatten_layers(), model._flatten_layers()
+    in_copy, in_model = (
+        any(isinstance(x, layers.BatchNormalization) for x in part) for part in parts
+    )
+    assert in_model and not in_copy
+    model.get_layer("score").bias.assign_add([1.0])
+    again = predictor(photo + 1 - 1, SENTENCES[0]).logits
+    np.testing.assert_array_equal(again, logits)
+    anew = Predictor(model, predictor.preprocessor)(photo, SENTENCES[0]).logits
+    np.testing.assert_allclose(anew, wanted + 1, rtol=1e-4, atol=1e-5)
+
+
 def test_any_door_for_an_image(predictor, photo, tmp_path):
     path = tmp_path / "photo.png"
     Image.fromarray(photo).save(path)

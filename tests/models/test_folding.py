@@ -18,9 +18,9 @@ def norms_of(model):
 
 
 def test_folding_changes_nothing_but_the_work(seeded, photo, tmp_path):
-    from keras_cmsa.export.folding import fold_for_inference
     from keras_cmsa.inference.safe_loading import load_keras
     from keras_cmsa.models.cmsa import with_attention
+    from keras_cmsa.models.folding import fold_for_inference
 
     model = tiny.shaken(tiny.model(), np.random.default_rng(5))
     norm = model.get_layer("backbone").get_layer("stem_norm")
@@ -51,7 +51,7 @@ def test_only_what_can_be_folded_is(seeded):
     """
     from keras import layers
 
-    from keras_cmsa.export.folding import fold_for_inference
+    from keras_cmsa.models.folding import fold_for_inference
 
     rng = np.random.default_rng(0)
     x = seeded.Input((6, 6, 2))
@@ -92,8 +92,8 @@ def test_only_what_can_be_folded_is(seeded):
 
 @pytest.mark.slow
 def test_resnet_101_folds_whole(seeded):
-    from keras_cmsa.export.folding import fold_for_inference
     from keras_cmsa.models.backbones import dilated_resnet101
+    from keras_cmsa.models.folding import fold_for_inference
 
     backbone = dilated_resnet101(64, weights=None)
     assert len(norms_of(backbone)) == 104 and not norms_of(fold_for_inference(backbone))
