@@ -9,6 +9,7 @@ parts, float32, batch 1:
     factorised      keras_cmsa.layers.pair_attention.attend
     literal         q_pn, k_pn, v_pn for all N * P pairs, the N * P x N * P scores, softmax, product
     plain           self-attention over the P positions alone: no words, P x P scores
+    bare            the factorised form's products and nothing else: no padding, no check of range
     word by word    `attend` with scores whose exponentials leave the range of float32
 
 Then the memory of one level, the whole layer with its gradient, as the map grows: with
@@ -28,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_cmsa.layers import CrossModalSelfAttention
-from keras_cmsa.layers.ops import word_shares
+from keras_cmsa.layers.ops import softmax, word_shares
 from keras_cmsa.layers.pair_attention import attend, rows_at_once
 
 STRIDE = 8  # image pixels per position
@@ -190,7 +191,30 @@ def plain(query, key, value):
     return ops.matmul(weights, value[0])
 
 
-FORMS = {"factorised": factorised, "literal": literal, "fused": fused, "plain": plain}
+def bare(query, key, value):
+    """The least that a factorised form does: one sentence without padding, scores near 0."""
+
+    def mean_attention(scores, word_scores):
+        exp_scores, exp_word_scores = softmax(scores), ops.exp(word_scores)
+        partition = ops.matmul(exp_scores, ops.swapaxes(exp_word_scores, -1, -2))
+        return exp_scores * ops.matmul(1 / (words * partition), exp_word_scores)
+
+    words = value[1].shape[1]
+    attended = [
+        # As in Eq. 3 the key belongs to the pair that attends.
+        ops.matmul(mean_attention(*(ops.matmul(k, ops.swapaxes(q, -1, -2)) for k in key)), v)
+        for q, v in zip(query, value)
+    ]
+    return attended[0] + attended[1]
+
+
+FORMS = {
+    "factorised": factorised,
+    "literal": literal,
+    "fused": fused,
+    "plain": plain,
+    "bare": bare,
+}
 
 
 def numpy_softmax(scores):
@@ -221,6 +245,7 @@ def compare_forms(usual, repeats):
     """
     cases = {
         "plain": replace(usual, form="plain"),
+        "bare": replace(usual, form="bare"),
         "factorised": usual,
         "word by word": replace(usual, scores=EXTREME_SCORES),
     }

@@ -36,8 +36,8 @@ def test_attention_writes_its_measurements(tmp_path):
     results = json.loads(output.read_text())
     assert results["settings"]["side"] == 3 and results["settings"]["words"] == 4
     forms = results["forms"]
-    assert names(forms["forward"]) == ["plain", "factorised", "word by word", "literal"]
-    assert names(forms["forward_backward"]) == ["plain", "factorised", "word by word"]
+    assert names(forms["forward"]) == ["plain", "bare", "factorised", "word by word", "literal"]
+    assert names(forms["forward_backward"]) == ["plain", "bare", "factorised", "word by word"]
     for rows in results["layers"].values():
         assert names(rows) == ["plain layer", "layer"]
     for error in forms["agreement"].values():
@@ -65,7 +65,8 @@ def test_literal_and_factorised_forms_agree(seeded, words):
     value = attention.factorised(*parts)
     assert value.shape == (1, 6, 4)
     assert attention.relative_error(value, attention.literal(*parts)) < 1e-5
-    assert attention.relative_error(value, attention.fused(*parts)) < 1e-5
+    for form in (attention.fused, attention.bare):
+        assert attention.relative_error(value, form(*parts)) < 1e-5
     chunked = attention.factorised(*parts, query_chunk=4)
     assert attention.relative_error(chunked, value) < 1e-5
     # The gradients by both parts of query, key and value.
