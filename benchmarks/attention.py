@@ -3,14 +3,8 @@
     python benchmarks/attention.py                          one level at the paper's sizes
     KERAS_BACKEND=jax python benchmarks/attention.py        the same under jax.jit
 
-Every form computes the mean over n of vhat_pn (Eqs. 2-3) from ready-made query, key and value
-parts, float32, batch 1:
-
-    factorised      keras_cmsa.layers.pair_attention.attend
-    literal         q_pn, k_pn, v_pn for all N * P pairs, the N * P x N * P scores, softmax, product
-    plain           self-attention over the P positions alone: no words, P x P scores
-    bare            the factorised form's products and nothing else: no padding, no check of range
-    word by word    `attend` with scores whose exponentials leave the range of float32
+`forms.py` has the forms, float32, batch 1. "Word by word" is `attend` with scores whose
+exponentials leave the range of float32.
 
 Then the memory of one level, the whole layer with its gradient, as the map grows: with
 `--no-forms --empty-growth-words --empty-growth-sides` that alone. benchmarks/README.md says how it is measured.
@@ -24,19 +18,18 @@ from pathlib import Path
 import cyclopts
 import measure
 import numpy as np
+from forms import FORMS, USUAL_SCORES, draw_parts, factorised, literal, numpy_softmax, plain
 from keras import ops
 from rich.console import Console
 from rich.table import Table
 
 from keras_cmsa.layers import CrossModalSelfAttention
-from keras_cmsa.layers.ops import softmax, word_shares
-from keras_cmsa.layers.pair_attention import attend, rows_at_once
+from keras_cmsa.layers.pair_attention import rows_at_once
 
 STRIDE = 8  # image pixels per position
 FUSION_DIM = 500  # channels of the level's reduced map
 SMALL_SIDE = 10  # of the map on which float64 has memory for the literal form
-# Standard deviation of a score. The second underflows in every row.
-USUAL_SCORES, EXTREME_SCORES = 1.0, 100.0
+EXTREME_SCORES = 100.0  # standard deviation of a score; it underflows in every row
 TARGETS = {
     "forward_times_faster_than_literal": (">=", 200),
     "forward_over_plain": ("<=", 1.1),
@@ -131,95 +124,6 @@ class Case:
             function = measure.with_gradient(function)
         run = measure.compiled(function, parts, torch_compile)
         return lambda: run(*parts)
-
-
-def draw_parts(positions, words, width, scores=USUAL_SCORES, seed=0, dtype="float32"):
-    """Query, key and value: pairs of a position part `(1, P, d)` and a word part `(1, N, d)`."""
-    rng = np.random.default_rng(seed)
-
-    def draw(scale):
-        return [
-            ops.convert_to_tensor(scale * rng.normal(size=(1, count, width)), dtype)
-            for count in (positions, words)
-        ]
-
-    # A score is a product of two sums of two: 4 d terms of variance scale^4.
-    scale = (scores / (2 * width**0.5)) ** 0.5
-    return draw(scale), draw(scale), draw(1.0)
-
-
-def factorised(query, key, value, query_chunk=None):
-    query, key, value = ([positions, words[:, None]] for positions, words in (query, key, value))
-    share = word_shares(value[1], None)  # (1, 1, N): one sentence
-    return attend(query, key, value, share, query_chunk=query_chunk)[0][:, 0]
-
-
-def literal(query, key, value, softmax=ops.softmax, xp=ops):
-    """Eqs. 2-3 as they stand, `(1, P, d)`; `xp` is `keras.ops` or `numpy`."""
-    query, key, joint = (all_pairs(*parts, xp) for parts in (query, key, value))
-    weights = softmax(xp.matmul(key, xp.swapaxes(query, -1, -2)))  # (1, N P, N P)
-    return mean_over_words(xp.matmul(weights, joint), value, xp)
-
-
-def fused(query, key, value):
-    """The literal form as a user of the backend would write it: its own attention, on N P tokens.
-
-    It is `torch.nn.functional.scaled_dot_product_attention` or `jax.nn.dot_product_attention`.
-    TensorFlow has none of its own, so that Keras multiplies there as `literal` does.
-    """
-    # As in Eq. 3 the key belongs to the pair that attends, and no score is scaled.
-    key, query, joint = (all_pairs(*parts)[:, :, None] for parts in (key, query, value))
-    attended = ops.dot_product_attention(key, query, joint, scale=1.0)  # (1, N P, 1, d)
-    return mean_over_words(attended, value)
-
-
-def all_pairs(positions, words, xp=ops):
-    """The sums of both parts as N P tokens in a row: `(1, P, d)`, `(1, N, d)` to `(1, N P, d)`."""
-    joined = positions[:, None] + words[:, :, None]  # (1, N, P, d)
-    return xp.reshape(joined, (1, -1, joined.shape[-1]))
-
-
-def mean_over_words(attended, value, xp=ops):
-    positions, words = value
-    shape = (1, words.shape[1], *positions.shape[1:])
-    return xp.mean(xp.reshape(attended, shape), axis=1)
-
-
-def plain(query, key, value):
-    """softmax(K Q^T) V over the positions: what no exact method can beat."""
-    weights = ops.softmax(ops.matmul(key[0], ops.swapaxes(query[0], -1, -2)))
-    return ops.matmul(weights, value[0])
-
-
-def bare(query, key, value):
-    """The least that a factorised form does: one sentence without padding, scores near 0."""
-
-    def mean_attention(scores, word_scores):
-        exp_scores, exp_word_scores = softmax(scores), ops.exp(word_scores)
-        partition = ops.matmul(exp_scores, ops.swapaxes(exp_word_scores, -1, -2))
-        return exp_scores * ops.matmul(1 / (words * partition), exp_word_scores)
-
-    words = value[1].shape[1]
-    attended = [
-        # As in Eq. 3 the key belongs to the pair that attends.
-        ops.matmul(mean_attention(*(ops.matmul(k, ops.swapaxes(q, -1, -2)) for k in key)), v)
-        for q, v in zip(query, value)
-    ]
-    return attended[0] + attended[1]
-
-
-FORMS = {
-    "factorised": factorised,
-    "literal": literal,
-    "fused": fused,
-    "plain": plain,
-    "bare": bare,
-}
-
-
-def numpy_softmax(scores):
-    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def relative_error(value, wanted):

@@ -58,25 +58,26 @@ def test_attention_writes_its_measurements(tmp_path):
 
 @pytest.mark.parametrize("words", [1, 3])
 def test_literal_and_factorised_forms_agree(seeded, words):
-    import attention
+    import forms
     import measure
+    from attention import relative_error
 
-    parts = attention.draw_parts(positions=6, words=words, width=4)
-    value = attention.factorised(*parts)
+    parts = forms.draw_parts(positions=6, words=words, width=4)
+    value = forms.factorised(*parts)
     assert value.shape == (1, 6, 4)
-    assert attention.relative_error(value, attention.literal(*parts)) < 1e-5
-    for form in (attention.fused, attention.bare):
-        assert attention.relative_error(value, form(*parts)) < 1e-5
-    chunked = attention.factorised(*parts, query_chunk=4)
-    assert attention.relative_error(chunked, value) < 1e-5
+    assert relative_error(value, forms.literal(*parts)) < 1e-5
+    for form in (forms.fused, forms.bare):
+        assert relative_error(value, form(*parts)) < 1e-5
+    chunked = forms.factorised(*parts, query_chunk=4)
+    assert relative_error(chunked, value) < 1e-5
     # The gradients by both parts of query, key and value.
     gradients = [
         measure.with_gradient(form)(*parts)
-        for form in (attention.factorised, attention.literal, attention.fused)
+        for form in (forms.factorised, forms.literal, forms.fused, forms.bare)
     ]
     assert len(gradients[0]) == 6
-    for found, of_literal, of_fused in zip(*gradients):
-        for wanted in (of_literal, of_fused):
+    for found, *others in zip(*gradients):
+        for wanted in others:
             assert np.abs(seeded.ops.convert_to_numpy(found - wanted)).max() < 1e-6
 
 
