@@ -71,10 +71,13 @@ $(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
-# Minutes: what needs no more than the clone. In two runs, since processes grow with their tests.
+# Minutes: what needs no more than the clone. In two runs, since processes grow with their tests; the
+# second also runs where the first has failures.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PARALLEL) -m "keras and $(QUICK)"
-	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and $(QUICK)"
+	@failed=0; \
+	$(BIN)/python -m pytest $(PARALLEL) -m "keras and $(QUICK)" || failed=1; \
+	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and $(QUICK)" || failed=1; \
+	exit $$failed
 
 # All on TensorFlow but test-table, the model's quick tests on JAX and PyTorch, and a choice of tests
 # on the lowest versions: some forty minutes.

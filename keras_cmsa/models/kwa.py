@@ -20,6 +20,9 @@ from keras_cmsa.models.backbones import batch_norm, dilated_resnet101
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 REGIONS = 6  # per side
+# A key word's weight may fall short of the mean by this share of it. Without a margin rounding
+# decides where weights equal the mean: with one word, or with words alike.
+MARGIN = 1e-3
 
 
 def build_kwa(
@@ -49,8 +52,8 @@ def build_kwa(
         the backbone with 10,000 words.
 
     Left open or changed: a key word of a region is one whose weight is at least the mean over the
-    words of the expression (the threshold is not published); padding has no weight (it has some in
-    the published network); the backbone is `dilated_resnet101`, without the three 3x3 convolutions
+    words of the expression, but for a margin of 0.1 % (the threshold is not published); padding has
+    no weight (it has some in the published network); the backbone is `dilated_resnet101`, without the three 3x3 convolutions
     at the start of the published one; loss and training are those of all systems here (the
     published ones are unknown).
 
@@ -123,7 +126,7 @@ def key_word_context(appearance, coordinates, weights, is_word):
         `(B, R, Cv + 8)`.
     """
     share = ops.cast(word_shares(weights, is_word), weights.dtype)[:, None]  # (B, 1, N)
-    is_key = ops.logical_and(weights >= share, is_word[:, None])
+    is_key = ops.logical_and(weights >= (1 - MARGIN) * share, is_word[:, None])
     # The choice of key words has no gradient.
     key = ops.stop_gradient(ops.cast(is_key, weights.dtype))  # (B, R, N)
     count = ops.maximum(ops.sum(key, axis=1), 1)[..., None]  # (B, N, 1), size of R_n
