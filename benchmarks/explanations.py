@@ -29,8 +29,8 @@ from keras_cmsa.data.ref_shapes.meaning import Judge, Noun
 from keras_cmsa.data.ref_shapes.things import COLOURS, SHAPES, TEXTURES
 from keras_cmsa.data.ref_shapes.wording import SYNONYMS
 from keras_cmsa.data.sources import read_records
-from keras_cmsa.evaluation.explanations import Explainer
-from keras_cmsa.evaluation.word_importance import explain_words
+from keras_cmsa.explain.explanations import Explainer
+from keras_cmsa.explain.word_importance import explain_words
 from keras_cmsa.inference.predictor import Predictor
 
 VALUES = {"shape": SHAPES, "colour": COLOURS, "size": ("big", "small"), "texture": TEXTURES}

@@ -41,7 +41,7 @@ from keras_cmsa.data.shards.prepare import prepare
 from keras_cmsa.data.shards.read import read_shards
 from keras_cmsa.data.tf_pipeline import tf_dataset
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 HEIGHT, WIDTH = 480, 640
 QUALITY = 90

@@ -24,7 +24,7 @@ from rich.console import Console
 from keras_cmsa.inference.masks import probabilities, to_mask
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 # How far from 0.5 rounding can move a probability; random weights leave some pixels that close.
 ROUNDING = 1e-5

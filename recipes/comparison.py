@@ -14,8 +14,8 @@ from keras_cmsa.evaluation.attention import attention_report, learnt_attentions
 from keras_cmsa.evaluation.controls import evaluate_controls, summarize_controls
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
-from keras_cmsa.inference.preset import load_preset, write_config
-from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.preprocessing.words import split_words
+from keras_cmsa.presets.preset import load_preset, write_config
 from keras_cmsa.training import run
 from keras_cmsa.training.loop import counts
 from keras_cmsa.utils.differences import differences

@@ -13,7 +13,7 @@ import cyclopts
 import keras
 import numpy as np
 
-from keras_cmsa.inference.preset import load_preset
+from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.utils import command_line
 
 

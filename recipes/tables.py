@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from paper_tables import PAPER_UNC_VAL
 from run_table import ALL, COSTS, MEASURES, RUNS, read
 
-from keras_cmsa.evaluation.drawing import write_figure
+from keras_cmsa.explain.drawing import write_figure
 from keras_cmsa.utils.files import replaced
 
 SETTINGS = "settings.json"  # of all systems of a folder

@@ -39,7 +39,7 @@ def preset(tmp_path_factory):
     import keras
     import tiny
 
-    from keras_cmsa.inference.preset import save_preset
+    from keras_cmsa.presets.preset import save_preset
 
     keras.utils.set_random_seed(7)
     folder = tmp_path_factory.mktemp("runs") / "tiny"
@@ -89,7 +89,7 @@ def stretched(tmp_path_factory):
     import tiny
     from command import run
 
-    from keras_cmsa.inference.preset import save_preset
+    from keras_cmsa.presets.preset import save_preset
 
     keras.utils.set_random_seed(7)
     folder = tmp_path_factory.mktemp("stretched")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 SIZE = 16  # the network's input
 WORDS = 5  # the longest expression of the model

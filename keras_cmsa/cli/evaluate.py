@@ -144,9 +144,10 @@ def measure_attention(predictor, records, scores, profile, progress):
 
 def draw(output, predictor, scores, profile, crf, failures):
     """The figures of each split, with the masks that were scored."""
-    from keras_cmsa.evaluation.crf import MaskRule
-    from keras_cmsa.evaluation.figures import write_figures
+    from keras_cmsa.evaluation.crf import refine
+    from keras_cmsa.explain.figures import write_figures
+    from keras_cmsa.inference.masks import MaskRule
 
     for name, found in scores.items():
-        rule = MaskRule(profile, crf if name.endswith("+crf") else None)
+        rule = MaskRule(profile, refine, crf) if name.endswith("+crf") else MaskRule(profile)
         write_figures(output, name, predictor, found, rule, failures)

@@ -47,9 +47,9 @@ def explain(
     pixels = read_image(image)
     truths = read_truths(truth, expressions, pixels.shape[:2])
     import_keras()
-    from keras_cmsa.evaluation.drawing import write_figure
-    from keras_cmsa.evaluation.explanations import Explainer
-    from keras_cmsa.evaluation.figures import explanations_figure, paper_figure
+    from keras_cmsa.explain.drawing import write_figure
+    from keras_cmsa.explain.explanations import Explainer
+    from keras_cmsa.explain.figures import explanations_figure, paper_figure
     from keras_cmsa.inference.predictor import Predictor
 
     alone = Predictor.from_preset(single_level) if single_level else None

@@ -65,7 +65,7 @@ def export(
     from keras_cmsa.export import portable
     from keras_cmsa.export.network import OtherOutputs
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
-    from keras_cmsa.inference.preset import load_preset
+    from keras_cmsa.presets.preset import load_preset
 
     preset = load_preset(model)
     try:

@@ -7,7 +7,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from keras_cmsa.cli.options import Model
-from keras_cmsa.preprocessing.text import UNKNOWNS
 from keras_cmsa.utils.files import check_file, check_folder, write_png
 from keras_cmsa.utils.silence import import_keras
 
@@ -69,7 +68,7 @@ def segment(
 
     pixels = read_image(image)  # before Keras, which takes seconds to load
     import_keras()
-    from keras_cmsa.evaluation.drawing import overlay
+    from keras_cmsa.explain.drawing import overlay
     from keras_cmsa.inference.predictor import Predictor
 
     prediction = Predictor.from_preset(model)(pixels, expression)
@@ -112,7 +111,8 @@ def as_json(prediction):
 def as_line(prediction):
     if prediction.box is None:
         return f"“{prediction.expression}”: nothing found"
-    unknown = sum(token in UNKNOWNS for token in prediction.tokens)
+    vocabulary = prediction.preprocessor.vocabulary
+    unknown = prediction.tokens.count(vocabulary.unknown)
     share = f"{100 * prediction.mask.mean():.1f} %"
     line = (
         f"“{prediction.expression}”: {prediction.mask.sum():,} pixels ({share} of the image), "

@@ -8,10 +8,10 @@ from functools import partial
 from rich.console import Console
 from rich.progress import Progress
 
-from keras_cmsa.inference.pairs import by_image, digest_of, path_of, read_pairs
+from keras_cmsa.data.readers.pairs import by_image, path_of, read_pairs
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.inference.preset_files import folder_of
 from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.presets.files import digest_of, folder_of
 from keras_cmsa.utils.csv_files import read_rows, without_formulas, write_rows
 from keras_cmsa.utils.files import replaced, write_png
 

@@ -16,6 +16,6 @@ def upload(folder: Path, address: str):
     address
         hf://user/name; it is made if it is not there.
     """
-    from keras_cmsa.inference.hub import upload as upload_files
+    from keras_cmsa.presets.hub import upload as upload_files
 
     print(upload_files(folder, address))

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.extras import require
 
 # Matches "left" and "right" as a word or within one, such as "leftmost" or "topright", but not in

@@ -1,1 +1,1 @@
-"""The paper's numbers and figures at the size of the original images."""
+"""The paper's numbers at the size of the original images."""

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_cmsa.inference.masks import sigmoid, to_mask
+from keras_cmsa.inference.masks import sigmoid
 from keras_cmsa.utils.extras import require
 
-# What is refined: the network's square, as the authors do, or the original image.
-SIZES = ("network", "original")
 # Probabilities of exactly 0 and 1 have no logarithm.
 SMALLEST = 1e-5
 
@@ -78,36 +76,6 @@ def refine(image, logits, crf=None):
     )
     outside, inside = np.log(np.maximum(np.array(field.inference(crf.iterations)), 1e-26))
     return (inside - outside).reshape(height, width).astype("float32")
-
-
-@dataclass(frozen=True)
-class MaskRule:
-    """How the masks of an evaluation are made, so that figures draw what was scored.
-
-    Attributes:
-        profile: a key of `PROFILES`.
-        crf: `None`, or one of `SIZES`: where DenseCRF refines. At the original size the profile
-            has no say, since nothing is resized afterwards.
-    """
-
-    profile: str = "strict"
-    crf: str | None = None
-
-    def __call__(self, image, logits, preprocessor):
-        """The mask `(H, W)` bool of an image `(H, W, 3)` uint8 and the network's logits `(S, S)`."""
-        size = image.shape[:2]
-        if self.crf is None:
-            return to_mask(logits, size, preprocessor, self.profile)
-        check_size(self.crf)
-        if self.crf == "original":
-            return refine(image, preprocessor.undo(logits, size)) >= 0
-        refined = refine(preprocessor.image(image), logits)
-        return to_mask(refined, size, preprocessor, self.profile)
-
-
-def check_size(size):
-    if size not in SIZES:
-        raise ValueError(f"size must be one of {SIZES}. Received: {size!r}")
 
 
 def require_pydensecrf():

@@ -5,10 +5,10 @@ import os
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 
-from keras_cmsa.evaluation.crf import as_levels, check_size, refine, require_pydensecrf
+from keras_cmsa.evaluation.crf import as_levels, refine, require_pydensecrf
 from keras_cmsa.evaluation.evaluate import logits_of, score
 from keras_cmsa.evaluation.scores import score_mask
-from keras_cmsa.inference.masks import check_profile
+from keras_cmsa.inference.masks import check_profile, check_size
 
 PENDING_PER_PROCESS = 8  # images that wait to be refined; they take memory
 

@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 
-from keras_cmsa.inference.preset import make_config
 from keras_cmsa.models.cmsa import attention_levels, has_all_outputs, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.presets.preset import make_config
 
 # The largest difference of an output, as a share of its largest value, by the coarsest dtype that
 # stores a weight or computes.

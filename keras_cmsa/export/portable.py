@@ -9,10 +9,10 @@ import keras
 from keras import layers
 
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
-from keras_cmsa.inference.model_card import EXPORTED_AS
-from keras_cmsa.inference.preset import write_config
-from keras_cmsa.inference.preset_files import ONNX, VOCABULARY
 from keras_cmsa.layers import CrossModalSelfAttention
+from keras_cmsa.presets.files import ONNX, VOCABULARY
+from keras_cmsa.presets.model_card import EXPORTED_AS
+from keras_cmsa.presets.preset import write_config
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
 from keras_cmsa.utils.silence import silenced

@@ -11,12 +11,12 @@ from keras_cmsa.export.network import (
     network_for_export,
 )
 from keras_cmsa.export.warmup import check_warmup, write_warmup
-from keras_cmsa.inference.exported import load_saved_model
 from keras_cmsa.inference.masks import check_profile
-from keras_cmsa.inference.model_card import EXPORTED_AS
-from keras_cmsa.inference.preset import write_config
-from keras_cmsa.inference.preset_files import VOCABULARY
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
+from keras_cmsa.presets.exported import load_saved_model
+from keras_cmsa.presets.files import VOCABULARY
+from keras_cmsa.presets.model_card import EXPORTED_AS
+from keras_cmsa.presets.preset import write_config
 from keras_cmsa.utils.files import new_folder
 
 LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from keras_cmsa.export.graph.images import read_images
 from keras_cmsa.export.graph.masks import find_masks
-from keras_cmsa.preprocessing.text import MAX_WORDS_FACTOR
+from keras_cmsa.preprocessing.vocabulary import MAX_WORDS_FACTOR
 
 
 def served_model(model, word_ids, resizing, options):

@@ -1,1 +1,1 @@
-"""A trained model in use: presets, the predictor, and the rules from logits to masks."""
+"""A trained model in use: the predictor, and the rules from logits to masks."""

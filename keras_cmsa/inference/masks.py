@@ -4,11 +4,15 @@ Papers differ in this rule, and so in their numbers; docs/evaluation.md says how
 place in NumPy; `keras_cmsa.export.graph.masks` is its twin in a TensorFlow graph.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_cmsa.preprocessing.fitting import resize_bilinear
+
+# What a refinement works on: the network's square, as the authors do, or the original image.
+SIZES = ("network", "original")
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Profile:
         strict: prec@X counts IoU > X; `False` counts IoU >= X.
     """
 
-    to_mask: callable
+    to_mask: Callable
     strict: bool
 
 
@@ -85,6 +89,42 @@ PROFILES = {
 }
 
 
+@dataclass(frozen=True)
+class MaskRule:
+    """How masks are made, so that figures draw what was scored.
+
+    Attributes:
+        profile: a key of `PROFILES`.
+        refine: function of an image `(H, W, 3)` and logits `(H, W)` of its size to better logits,
+            such as `keras_cmsa.evaluation.crf.refine`; `None`: nothing is refined.
+        size: one of `SIZES`, where `refine` works. At the original size the profile has no say,
+            since nothing is resized afterwards.
+    """
+
+    profile: str = "strict"
+    refine: Callable | None = None
+    size: str = "network"
+
+    def __post_init__(self):
+        check_profile(self.profile)
+        check_size(self.size)
+
+    def __call__(self, image, logits, preprocessor):
+        """The mask `(H, W)` bool of an image `(H, W, 3)` uint8 and the network's logits `(S, S)`."""
+        size = image.shape[:2]
+        if self.refine is None:
+            return to_mask(logits, size, preprocessor, self.profile)
+        if self.size == "original":
+            return self.refine(image, preprocessor.undo(logits, size)) >= 0
+        refined = self.refine(preprocessor.image(image), logits)
+        return to_mask(refined, size, preprocessor, self.profile)
+
+
 def check_profile(profile):
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {sorted(PROFILES)}. Received: {profile!r}")
+
+
+def check_size(size):
+    if size not in SIZES:
+        raise ValueError(f"size must be one of {SIZES}. Received: {size!r}")

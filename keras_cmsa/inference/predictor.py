@@ -10,11 +10,11 @@ import numpy as np
 
 from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.prediction import Prediction
-from keras_cmsa.inference.preset import load_preset, save_preset
 from keras_cmsa.models.cmsa import attention_levels, has_all_outputs, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor, split_at_maps
 from keras_cmsa.preprocessing.reading import to_pixels
+from keras_cmsa.presets.preset import load_preset, save_preset
 
 # Expressions about one image that go through the model together.
 EXPRESSIONS_AT_ONCE = 16

@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_cmsa.evaluation.drawing import (
+from keras_cmsa.explain.drawing import (
     MAP_COLOURS,
     as_grey,
     outlined_overlay,
     probability_overlay,
 )
-from keras_cmsa.evaluation.explanations import Explainer
+from keras_cmsa.explain.explanations import Explainer
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.extras import require
 

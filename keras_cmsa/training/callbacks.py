@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from keras_cmsa.inference.masks import sigmoid
-from keras_cmsa.inference.preset import save_model
-from keras_cmsa.inference.preset_files import MODEL
+from keras_cmsa.presets.files import MODEL
+from keras_cmsa.presets.preset import save_model
 from keras_cmsa.training.distribution import by_itself, is_lead
 from keras_cmsa.utils.files import replaced
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.pipeline import RecordBatches, fastest
 from keras_cmsa.data.record import count
-from keras_cmsa.inference.preset import make_config, write_config
-from keras_cmsa.inference.preset_files import LICENCE, MODEL, UNKNOWN, VOCABULARY, read_config
+from keras_cmsa.presets.files import LICENCE, MODEL, UNKNOWN, VOCABULARY, read_config
+from keras_cmsa.presets.preset import make_config, write_config
 from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensorboard
 from keras_cmsa.training.distribution import is_lead, this_part
 from keras_cmsa.training.losses import MaskLoss

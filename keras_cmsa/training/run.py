@@ -14,13 +14,10 @@ from keras_cmsa.data.ref_shapes.layout import LAYOUTS
 from keras_cmsa.data.shards.read import only_table
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation.evaluate import evaluate
-from keras_cmsa.evaluation.figures import write_figures
 from keras_cmsa.evaluation.report import print_metrics
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
+from keras_cmsa.explain.figures import write_figures
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.inference.preset import load_preset, save_model, write_config
-from keras_cmsa.inference.preset_files import CONFIG, read_config
-from keras_cmsa.inference.safe_loading import load_keras
 from keras_cmsa.models.backbones import (
     dilated_resnet101,
     pyramid_resnet101,
@@ -29,7 +26,11 @@ from keras_cmsa.models.backbones import (
 )
 from keras_cmsa.models.systems import build_system
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary, WordPieces
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
+from keras_cmsa.preprocessing.word_pieces import WordPieces
+from keras_cmsa.presets.files import CONFIG, read_config
+from keras_cmsa.presets.preset import load_preset, save_model, write_config
+from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.training.callbacks import Checkpoint
 from keras_cmsa.training.devices import ONE
 from keras_cmsa.training.distribution import is_lead, together

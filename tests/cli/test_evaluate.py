@@ -44,7 +44,8 @@ def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeyp
     """One split, a limit, the authors' profile, DenseCRF: figures get the rule of each number."""
     pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
     from keras_cmsa.evaluation import figures
-    from keras_cmsa.evaluation.crf import MaskRule
+    from keras_cmsa.evaluation.crf import refine
+    from keras_cmsa.inference.masks import MaskRule
 
     drawn = {}
     monkeypatch.setattr(
@@ -60,8 +61,8 @@ def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeyp
     printed = capsys.readouterr().out
     assert "profile tf_phrasecut" in printed and "val+crf" in printed and "testA" not in printed
     assert drawn == {
-        "val": (MaskRule("tf_phrasecut", None), 2, 1),
-        "val+crf": (MaskRule("tf_phrasecut", "network"), 2, 1),
+        "val": (MaskRule("tf_phrasecut"), 2, 1),
+        "val+crf": (MaskRule("tf_phrasecut", refine, "network"), 2, 1),
     }
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["profile"] == "tf_phrasecut"

@@ -33,8 +33,8 @@ def check_files(folder, figures):
 def test_the_figures_are_those_of_the_explanations(
     capsys, models_kept, preset, predictor, photo, photo_path, tmp_path, figures
 ):
-    from keras_cmsa.evaluation.drawing import overlay
-    from keras_cmsa.evaluation.explanations import Explainer
+    from keras_cmsa.explain.drawing import overlay
+    from keras_cmsa.explain.explanations import Explainer
 
     out = tmp_path / "figures"
     assert run("explain", photo_path, *EXPRESSIONS, "--model", preset, "-o", out) == 0
@@ -60,7 +60,7 @@ def test_ground_truth_and_a_model_of_the_last_level(
     models_kept, preset, predictor, photo, photo_path, tmp_path, figures, clear
 ):
     """The ground truth is white on black, or what is not clear."""
-    from keras_cmsa.evaluation.drawing import overlay
+    from keras_cmsa.explain.drawing import overlay
 
     inside = np.zeros((31, 47), bool)
     inside[:, :20] = True

@@ -32,7 +32,7 @@ def exports(monkeypatch):
 
 def test_options_reach_the_export(capsys, exports, preset, tmp_path):
     from keras_cmsa.export.saved_model import ExportOptions
-    from keras_cmsa.inference.preset_files import read_config
+    from keras_cmsa.presets.files import read_config
 
     options = ["--dtype", "bfloat16", "--profile", "tf_phrasecut", "--no-warmup"]
     asked = ["export", tmp_path / "cmsa", "--model", preset]
@@ -58,7 +58,7 @@ def test_the_next_version(tmp_path):
 
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_other_forms(capsys, exports, preset, tmp_path, form):
-    from keras_cmsa.inference.preset_files import read_config
+    from keras_cmsa.presets.files import read_config
 
     path = tmp_path / "folder"
     asked = ["export", path, "--model", preset, "--format", form]

@@ -12,7 +12,7 @@ from PIL import Image
 def test_segment(capsys, preset, predictor, photo_path, tmp_path):
     from pycocotools import mask as coco_mask
 
-    from keras_cmsa.evaluation.drawing import overlay
+    from keras_cmsa.explain.drawing import overlay
 
     out, mask = tmp_path / "out.png", tmp_path / "mask.png"
     asked = ["segment", photo_path, "red box", "--model", preset, "-o", out, "--mask", mask]

@@ -69,7 +69,7 @@ def test_words_find_the_same_in_preset_and_saved_model(reference, released_prese
 
     from keras_cmsa import Predictor
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
-    from keras_cmsa.inference.preset import load_preset
+    from keras_cmsa.presets.preset import load_preset
 
     asked = [" ".join(f"W{i}" for i in row if i) + " ." for row in reference.words]
     predictor = Predictor.from_preset(released_preset.folder)
@@ -117,7 +117,7 @@ def test_the_importance_of_its_words(reference, released_preset, tmp_path):
 
 ON_JAX = """
 import sys, numpy as np, keras
-from keras_cmsa.inference.preset import load_preset
+from keras_cmsa.presets.preset import load_preset
 given = np.load(sys.argv[2])
 model = load_preset(sys.argv[1]).model
 assert keras.backend.backend() == "jax"

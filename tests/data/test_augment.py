@@ -10,7 +10,8 @@ import tiny
 from keras_cmsa.data.augment import Augmentation, mirror_expression
 from keras_cmsa.data.pipeline import RecordBatches, mirror_words, with_no_words
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary, split_words
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
+from keras_cmsa.preprocessing.words import split_words
 
 STILL = {"scale": None, "brightness": 0, "contrast": 0, "saturation": 0}
 

@@ -9,7 +9,7 @@ from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.preprocessing.fitting import RESIZINGS
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 pytest.importorskip("tensorflow")
 

@@ -99,7 +99,7 @@ def test_shuffled_words_are_the_same_words_in_another_order():
 
 def test_pieces_stay_with_their_word():
     from keras_cmsa.evaluation.controls import shuffled
-    from keras_cmsa.preprocessing.text import WordPieces
+    from keras_cmsa.preprocessing.word_pieces import WordPieces
 
     vocabulary = WordPieces(["the", "ze", "##bra", "##s"])  # ids from 2 on
     words = np.array([[3, 4, 5, 2, 0], [3, 4, 0, 0, 0], [3, 4, 3, 4, 0]], "int32")

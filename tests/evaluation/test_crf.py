@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.evaluation.crf import Crf, MaskRule, refine
-from keras_cmsa.inference.masks import PROFILES, to_mask
+from keras_cmsa.evaluation.crf import Crf, refine
+from keras_cmsa.inference.masks import PROFILES, MaskRule, to_mask
 
 needs_crf = pytest.mark.skipif(
     not importlib.util.find_spec("pydensecrf"),
@@ -88,10 +88,10 @@ def test_crf_at_the_networks_size_and_at_the_original(resizing):
     preprocessor = tiny.preprocessor(resizing)
     refined = refine(np.rint(preprocessor.image(photo)), logits)
     for profile in PROFILES:
-        at_network = MaskRule(profile, "network")(photo, logits, preprocessor)
+        at_network = MaskRule(profile, refine, "network")(photo, logits, preprocessor)
         wanted = to_mask(refined, (20, 30), preprocessor, profile)
         np.testing.assert_array_equal(at_network, wanted)
-        original = MaskRule(profile, "original")(photo, logits, preprocessor)
+        original = MaskRule(profile, refine, "original")(photo, logits, preprocessor)
         wanted = refine(photo, preprocessor.undo(logits, (20, 30))) >= 0
         np.testing.assert_array_equal(original, wanted)
         plain = MaskRule(profile)(photo, logits, preprocessor)
@@ -114,6 +114,6 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match=r"logits \(7, 8\) and 3 channels. Received: \(8, 8, 3\)"):
         refine(image, logits[:7])
     with pytest.raises(ValueError, match=r"\('network', 'original'\). Received: 'big'"):
-        MaskRule("strict", "big")(image, logits, tiny.preprocessor())
+        MaskRule("strict", refine, "big")
     with pytest.raises(ValueError, match="profile must be one of"):
-        MaskRule("loose")(image, logits, tiny.preprocessor())
+        MaskRule("loose")

@@ -123,7 +123,7 @@ def test_logits_come_with_the_image_on_the_square(finds_white, tmp_path):
 
 
 def test_bad_arguments(finds_white, tmp_path):
-    from keras_cmsa.preprocessing.text import Vocabulary
+    from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
     record = shown(tmp_path, "one", *2 * [tiny.box(S, S, 4, 4, 8, 8)])
     with pytest.raises(ValueError, match=r"\['strict', 'tf_phrasecut'\]. Received: 'loose'"):

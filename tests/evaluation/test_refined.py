@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.evaluation.crf import MaskRule
+from keras_cmsa.evaluation.crf import refine
 from keras_cmsa.evaluation.scores import score_mask
+from keras_cmsa.inference.masks import MaskRule
 
 pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
 
@@ -26,7 +27,7 @@ def test_side_by_side_is_one_by_one(predictor, records, size, profile, monkeypat
     monkeypatch.setattr(module, "PENDING_PER_PROCESS", 1)  # so that some are collected on the way
     plain, refined = module.evaluate_refined(model, preprocessor, records, profile, size)
     assert plain == evaluate(model, preprocessor, records, profile)
-    rule = MaskRule(profile, size)
+    rule = MaskRule(profile, refine, size)
     assert len(refined) == len(records)
     for i, _, logits in logits_of(model, preprocessor, records):
         mask = rule(read_pixels(records[i])[0], logits, preprocessor)

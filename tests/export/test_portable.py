@@ -66,7 +66,7 @@ def check(model, found, inputs, tolerance):
 @pytest.mark.slow
 def test_it_runs_elsewhere(predictor, preset, written, form):
     from keras_cmsa import load_preprocessor, load_preset
-    from keras_cmsa.inference.preset_files import read_config
+    from keras_cmsa.presets.files import read_config
 
     assert [p.name for p in written.parent.iterdir()] == ["tiny"]
     names = {"README.md", "config.json", "vocabulary.txt", FILES[form]}

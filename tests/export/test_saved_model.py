@@ -209,7 +209,7 @@ def test_an_artefact_of_word_pieces(tmp_path, photo, serve_version, seeded):
     pytest.importorskip("tensorflow_text")
     from keras_cmsa import Predictor, Preprocessor
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
-    from keras_cmsa.preprocessing.text import WordPieces
+    from keras_cmsa.preprocessing.word_pieces import WordPieces
 
     pieces = [*"redbluox", *(f"##{letter}" for letter in "redbluox"), "red"]
     preprocessor = Preprocessor(WordPieces(dict.fromkeys(pieces), tiny.WORDS), tiny.SIZE)

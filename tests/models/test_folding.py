@@ -18,9 +18,9 @@ def norms_of(model):
 
 
 def test_folding_changes_nothing_but_the_work(seeded, photo, tmp_path):
-    from keras_cmsa.inference.safe_loading import load_keras
     from keras_cmsa.models.cmsa import with_attention
     from keras_cmsa.models.folding import fold_for_inference
+    from keras_cmsa.presets.safe_loading import load_keras
 
     model = tiny.shaken(tiny.model(), np.random.default_rng(5))
     norm = model.get_layer("backbone").get_layer("stem_norm")

@@ -12,7 +12,7 @@ from keras_cmsa.models.inputs_and_outputs import (
     split_at_maps,
 )
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.keras
 

@@ -10,7 +10,8 @@ import tiny
 
 from keras_cmsa.preprocessing.fitting import RESIZINGS
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary, WordPieces
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
+from keras_cmsa.preprocessing.word_pieces import WordPieces
 
 by_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
 

@@ -51,8 +51,8 @@ def test_multiply_adds_of_a_system(seeded, recipes, tmp_path):
     pytest.importorskip("jax")
     import costs
 
-    from keras_cmsa.inference.preset import save_preset
     from keras_cmsa.models.systems import build_system
+    from keras_cmsa.presets.preset import save_preset
 
     preprocessor = tiny.preprocessor()
     model = build_system(

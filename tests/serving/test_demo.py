@@ -125,7 +125,7 @@ def drawn(page, kind):
 @pytest.mark.slow
 @needs_browser
 def test_upload_type_and_see_the_predictors_masks(page, predictor, tmp_path):
-    from keras_cmsa.evaluation.drawing import outlined_overlay
+    from keras_cmsa.explain.drawing import outlined_overlay
 
     pixels = photo()
     Image.fromarray(pixels).save(tmp_path / "photo.png")

@@ -18,9 +18,10 @@ from trainee import BATCH, RATE, ROUND, STEPS, TRAINING, VALIDATION, history, se
 
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.pipeline import RecordBatches
-from keras_cmsa.inference.preset import load_preset
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
+from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
+from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import callbacks, loop
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.settings import Settings
@@ -321,7 +322,7 @@ def test_a_run_is_resumed_with_its_own_preprocessor_only(trainee, scenes, copy):
     other = Preprocessor(Vocabulary([*words[1:], words[0]], tiny.WORDS), tiny.SIZE)
     with pytest.raises(ValueError, match="vocabulary_sha256 was "):
         train(trainee.restart(), scenes, copy, resume=True, preprocessor=other)
-    assert Vocabulary.load(copy / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
+    assert load_vocabulary(copy / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
 
 
 def test_a_run_is_resumed_with_its_own_model_only(scenes, copy):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.inference.preset import load_preset
 from keras_cmsa.models.backbones import small_resnet
-from keras_cmsa.preprocessing.text import WordPieces
+from keras_cmsa.preprocessing.word_pieces import WordPieces
+from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import run
 from keras_cmsa.training.settings import Settings
 

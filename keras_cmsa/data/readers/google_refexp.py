@@ -26,7 +26,7 @@ from keras_cmsa.data.readers.entries import (
 )
 from keras_cmsa.data.readers.refer import COCO, image_path
 from keras_cmsa.data.record import Record
-from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.preprocessing.words import split_words
 
 SPLITS = ("train", "val")
 FILE_NAME = "google_refexp_{}_201511"  # without the suffix

@@ -29,7 +29,7 @@ from keras_cmsa.data.readers.entries import (
     whole,
 )
 from keras_cmsa.data.record import Record
-from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.preprocessing.words import split_words
 
 SPLITS = ("train", "val", "test")
 QUERY = "referit_query_{}.json"

@@ -25,7 +25,7 @@ from keras_cmsa.data.readers.entries import (
 )
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
-from keras_cmsa.preprocessing.text import split_words
+from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import read_rows
 from keras_cmsa.utils.files import as_text, shown
 from keras_cmsa.utils.names import checked_split, path_inside

@@ -1,13 +1,13 @@
-"""The TensorFlow twin of `keras_cmsa.preprocessing.text`: the same rule for each code point."""
+"""The TensorFlow twin of `keras_cmsa.preprocessing.words`: the same rule for each code point."""
 
 import numpy as np
 import tensorflow as tf
 
-from keras_cmsa.preprocessing.text import (
+from keras_cmsa.preprocessing.vocabulary import JOINER
+from keras_cmsa.preprocessing.word_pieces import MAX_WORD_BYTES
+from keras_cmsa.preprocessing.words import (
     COMPOSED,
-    JOINER,
     LAST_LOWERED,
-    MAX_WORD_BYTES,
     MOST_MARKS,
     SPACES,
     WORD_RANGES,
@@ -72,7 +72,7 @@ def split_runs(expressions):
 
 
 def folded(expressions):
-    """The twin of `keras_cmsa.preprocessing.text.folded`: ragged `(B, None)` code points."""
+    """The twin of `keras_cmsa.preprocessing.words.folded`: ragged `(B, None)` code points."""
     codes = tf.strings.unicode_decode(expressions, "UTF-8", errors="replace")
     codes = composed(codes)
     code = codes.values

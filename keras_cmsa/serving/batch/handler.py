@@ -10,10 +10,10 @@ from apache_beam.ml.inference.base import ModelHandler
 
 from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.export.saved_model import LARGEST_IMAGE
-from keras_cmsa.inference.exported import load_graph
 from keras_cmsa.inference.prediction import box_of
-from keras_cmsa.inference.preset_files import read_config, read_preprocessor
 from keras_cmsa.preprocessing.reading import read_image, read_mask
+from keras_cmsa.presets.exported import load_graph
+from keras_cmsa.presets.files import read_config, read_preprocessor
 from keras_cmsa.utils.silence import silenced
 
 

@@ -15,9 +15,9 @@ from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 from pyarrow import parquet
 
-from keras_cmsa.inference.pairs import ASKED, by_image, digest_of, numbered, path_of
-from keras_cmsa.inference.preset_files import is_saved_model
+from keras_cmsa.data.readers.pairs import ASKED, by_image, numbered, path_of
 from keras_cmsa.preprocessing.opening import MAX_BYTES
+from keras_cmsa.presets.files import digest_of, is_saved_model
 from keras_cmsa.serving.batch import handler, output
 from keras_cmsa.serving.batch.files import absolute, is_remote, read_bytes
 from keras_cmsa.utils.csv_files import rows_of
@@ -123,7 +123,7 @@ def facts_of(batch, content):
 
 
 def rows_of_table(content, path):
-    """The rows of a table, see `keras_cmsa.inference.pairs.numbered`.
+    """The rows of a table, see `keras_cmsa.data.readers.pairs.numbered`.
 
     Args:
         content: `bytes` of the file.

@@ -9,7 +9,7 @@ from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.shards.read import read_shards
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("array_record")

@@ -30,7 +30,7 @@ def graph_words(texts):
 
 @pytest.mark.parametrize("name", ["unc_val", "unc_testA", "referit_val"])
 def test_words_of_every_real_expression(samples, name):
-    from keras_cmsa.preprocessing.text import split_words
+    from keras_cmsa.preprocessing.words import split_words
 
     lines = (samples / f"expressions/{name}.txt").read_text("utf-8").splitlines()
     assert len(lines) > 5000
@@ -40,7 +40,7 @@ def test_words_of_every_real_expression(samples, name):
 @settings(deadline=None)
 @given(st.lists(st.text() | st.binary(), min_size=1))
 def test_words_of_any_text(texts):
-    from keras_cmsa.preprocessing.text import split_words
+    from keras_cmsa.preprocessing.words import split_words
 
     texts = [text.encode() if isinstance(text, str) else text for text in texts]
     assert graph_words(texts) == [split_words(text) for text in texts]
@@ -48,7 +48,7 @@ def test_words_of_any_text(texts):
 
 def check_code_points(codes):
     """Each between two letters: joined, lower case, or apart."""
-    from keras_cmsa.preprocessing.text import split_words
+    from keras_cmsa.preprocessing.words import split_words
 
     texts = [f"a{chr(code)}b" for code in codes if not 0xD800 <= code < 0xE000]
     assert graph_words(texts) == [split_words(text) for text in texts]
@@ -61,7 +61,7 @@ def test_words_of_code_points():
 
 def test_words_of_letters_and_marks():
     """Apart and as one, next to the end of a text, and marks that belong to no letter."""
-    from keras_cmsa.preprocessing.text import COMPOSED, split_words
+    from keras_cmsa.preprocessing.words import COMPOSED, split_words
 
     apart = [unicodedata.normalize("NFD", letter) for letter in list(COMPOSED.values())[::7]]
     texts = [
@@ -81,7 +81,7 @@ def test_words_of_letters_and_marks():
 @settings(deadline=None)
 @given(st.lists(st.text("aeoAEOİiIı\u0301\u0307\u0323\u0302\u0345αΑ 각가"), min_size=1))
 def test_words_of_any_letters_and_marks(texts):
-    from keras_cmsa.preprocessing.text import split_words
+    from keras_cmsa.preprocessing.words import split_words
 
     words = [split_words(text) for text in texts]
     assert graph_words(texts) == words
@@ -95,7 +95,7 @@ def test_words_of_every_code_point():
 
 def test_ids_tokens_and_counts(tmp_path):
     from keras_cmsa.export.graph.text import WordIds
-    from keras_cmsa.preprocessing.text import Vocabulary
+    from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
     plain = Vocabulary(["red", "box"], 3)
     plain.save(tmp_path / "words.txt")
@@ -117,7 +117,7 @@ RELEASED = ["red", "box", ",", "'s", "snake_case", ")."]
 def released(tmp_path_factory):
     """`ReleasedVocabulary` in both forms."""
     from keras_cmsa.export.graph.text import RunIds
-    from keras_cmsa.preprocessing.text import ReleasedVocabulary
+    from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
 
     path = tmp_path_factory.mktemp("released") / "vocabulary.txt"
     plain = ReleasedVocabulary(RELEASED, 6)
@@ -163,7 +163,7 @@ def pieces(tmp_path_factory):
     """`WordPieces` in both forms."""
     pytest.importorskip("tensorflow_text")
     from keras_cmsa.export.graph.text import PieceIds
-    from keras_cmsa.preprocessing.text import WordPieces
+    from keras_cmsa.preprocessing.word_pieces import WordPieces
 
     path = tmp_path_factory.mktemp("pieces") / "vocabulary.txt"
     plain = WordPieces(PIECES, 6)

@@ -31,7 +31,7 @@ def test_files_of_strangers_are_refused(preset, tmp_path, what, monkeypatch):
 
 
 def test_a_file_is_not_opened_by_keras_before_it_is_checked(preset, tmp_path, seeded, monkeypatch):
-    from keras_cmsa.inference.safe_loading import Refused, load_keras
+    from keras_cmsa.presets.safe_loading import Refused, load_keras
 
     damage, _ = FILES_OF_STRANGERS["a function of os"]
     shutil.copytree(preset, tmp_path / "run")
@@ -43,7 +43,7 @@ def test_a_file_is_not_opened_by_keras_before_it_is_checked(preset, tmp_path, se
 
 def test_what_is_registered_and_imported_may_be_loaded(seeded, tmp_path):
     """The layers of this package, and those of the user, under any module."""
-    from keras_cmsa.inference.safe_loading import load_keras
+    from keras_cmsa.presets.safe_loading import load_keras
 
     keras = seeded
 
@@ -68,7 +68,7 @@ def test_what_is_registered_and_imported_may_be_loaded(seeded, tmp_path):
 
 def test_a_backbone_alone(seeded, tmp_path):
     """`load_keras` takes any model, `load_model` those of image and words."""
-    from keras_cmsa.inference.safe_loading import load_keras, load_model
+    from keras_cmsa.presets.safe_loading import load_keras, load_model
 
     tiny.backbone().save(tmp_path / "backbone.keras")
     assert load_keras(tmp_path / "backbone.keras").name == "backbone"
@@ -78,7 +78,7 @@ def test_a_backbone_alone(seeded, tmp_path):
 
 def test_a_harmless_change_is_no_reason(preset, tmp_path):
     """The checks read the whole configuration and mind nothing else in it."""
-    from keras_cmsa.inference.safe_loading import load_model
+    from keras_cmsa.presets.safe_loading import load_model
 
     path = tmp_path / "model.keras"
     shutil.copy(preset / "model.keras", path)

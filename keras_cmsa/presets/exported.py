@@ -4,8 +4,8 @@ from pathlib import Path
 
 import keras
 
-from keras_cmsa.inference.preset_files import ONNX
-from keras_cmsa.inference.safe_loading import loading
+from keras_cmsa.presets.files import ONNX
+from keras_cmsa.presets.safe_loading import loading
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_cmsa.evaluation.scores import overlap
 from keras_cmsa.inference.masks import probabilities, to_mask
-from keras_cmsa.preprocessing.text import JOINER
+from keras_cmsa.preprocessing.vocabulary import JOINER
 
 
 class WordImportance(NamedTuple):

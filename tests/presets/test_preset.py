@@ -65,7 +65,7 @@ def test_the_config(seeded, preset):
 
 
 def test_what_is_said_of_the_model_comes_from_the_model(seeded):
-    from keras_cmsa.inference.preset import make_config
+    from keras_cmsa.presets.preset import make_config
 
     preprocessor = tiny.preprocessor()
     stale = {"system": "rmi", "preprocessor": {"image_size": 7}, "format": 0, "versions": {}}
@@ -77,8 +77,8 @@ def test_what_is_said_of_the_model_comes_from_the_model(seeded):
 
 
 def test_a_config_that_was_read_can_be_saved_again(predictor, tmp_path):
-    from keras_cmsa.inference.preset import save_preset
-    from keras_cmsa.inference.preset_files import read_config
+    from keras_cmsa.presets.files import read_config
+    from keras_cmsa.presets.preset import save_preset
 
     of_export = predictor.config | {"export": {"Exported as": "ONNX"}}
     save_preset(tmp_path, predictor.model, predictor.preprocessor, of_export)

@@ -46,7 +46,7 @@ def as_markdown(config):
     """The model card.
 
     Args:
-        config: dict, as `keras_cmsa.inference.preset.make_config` gives it.
+        config: dict, as `keras_cmsa.presets.preset.make_config` gives it.
     """
     preprocessor = config["preprocessor"]
     facts = {

@@ -1,11 +1,12 @@
 """What stands beside the network in a preset or an export; reading it needs no Keras."""
 
+import hashlib
 import json
 from pathlib import Path
 
-from keras_cmsa.inference.hub import fetch, is_hub_address
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.preprocessing.text import Vocabulary
+from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
+from keras_cmsa.presets.hub import fetch, is_hub_address
 
 CONFIG, MODEL, VOCABULARY, CARD = "config.json", "model.keras", "vocabulary.txt", "README.md"
 FORMAT = 1
@@ -15,6 +16,7 @@ LICENCE = (
     "expressions they were trained on and of the weights they started from."
 )
 GRAPH, ONNX = "saved_model.pb", "model.onnx"  # of exports
+FINGERPRINT = "fingerprint.pb"  # TensorFlow writes one of graph and weights beside the graph
 
 
 def is_saved_model(folder):
@@ -35,6 +37,25 @@ def network_file(folder):
         f"{folder} has no network that a predictor runs: wanted {MODEL}, {GRAPH} or {ONNX}. An export "
         f"to LiteRT is run as its {CARD} says"
     )
+
+
+def digest_of(model):
+    """What tells a model from others.
+
+    Args:
+        model: `Path` of the folder of a preset or an export.
+
+    Returns:
+        `(path, sha256)` of the file with its weights.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    path = network_file(model)
+    if path.name == GRAPH:
+        path = path.with_name(FINGERPRINT)
+    with open(path, "rb") as file:
+        return path, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_preprocessor(source):
@@ -123,7 +144,7 @@ def read_preprocessor(folder, config):
         raise ValueError(
             f"The preprocessor in {CONFIG} beside {words} is incomplete: {error}"
         ) from error
-    preprocessor = Preprocessor(Vocabulary.load(words, max_words), image_size, resizing)
+    preprocessor = Preprocessor(load_vocabulary(words, max_words), image_size, resizing)
     if preprocessor.get_config()["vocabulary_sha256"] != checksum:
         raise ValueError(
             f"{words} is not the vocabulary that the model was trained with: it has "

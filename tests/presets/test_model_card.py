@@ -5,7 +5,7 @@ import json
 import pytest
 import tiny
 
-from keras_cmsa.inference.model_card import as_markdown
+from keras_cmsa.presets.model_card import as_markdown
 
 
 def test_the_card_of_a_preset(preset):
@@ -36,7 +36,7 @@ def test_the_card_of_a_preset(preset):
 
 
 def test_what_is_not_known_is_said():
-    from keras_cmsa.inference.preset import make_config
+    from keras_cmsa.presets.preset import make_config
 
     card = as_markdown(make_config("cmsa", tiny.preprocessor()))
     assert "No metrics were recorded" in card and "| Trained on | unknown |" in card

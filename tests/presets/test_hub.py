@@ -50,7 +50,7 @@ COMMAND = ("-m", "keras_cmsa.cli.main")
 # Prints the folder of each address, or the error.
 FETCH = """
 import sys
-from keras_cmsa.inference.hub import fetch
+from keras_cmsa.presets.hub import fetch
 for address in sys.argv[1:]:
     try:
         print(fetch(address))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_cmsa.evaluation import drawing
-from keras_cmsa.evaluation.word_importance import WordImportance
+from keras_cmsa.explain.word_importance import WordImportance
 
 
 def test_overlay():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.inference.preset_files import is_saved_model
+from keras_cmsa.presets.files import is_saved_model
 
 pytest.importorskip("tensorflow")
 

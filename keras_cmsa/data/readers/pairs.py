@@ -3,14 +3,10 @@
 `keras-cmsa segment --csv` and `keras_cmsa.serving.batch` read the same tables by the same rules.
 """
 
-import hashlib
-
-from keras_cmsa.inference.preset_files import GRAPH, network_file
 from keras_cmsa.utils.csv_files import read_rows
 from keras_cmsa.utils.names import path_inside
 
 ASKED = ("image", "expression")
-FINGERPRINT = "fingerprint.pb"
 
 
 def read_pairs(table):
@@ -69,23 +65,3 @@ def path_of(folder, image, table, outside):
         return path_inside(folder, image, table)
     except ValueError as error:
         raise ValueError(f"{error}. --outside takes others too") from None
-
-
-def digest_of(model):
-    """What tells a model from others.
-
-    Args:
-        model: `Path` of the folder of a preset or an export.
-
-    Returns:
-        `(path, sha256)` of the file with its weights.
-
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    path = network_file(model)
-    if path.name == GRAPH:
-        # TensorFlow writes a fingerprint of graph and weights beside the graph.
-        path = path.with_name(FINGERPRINT)
-    with open(path, "rb") as file:
-        return path, hashlib.file_digest(file, "sha256").hexdigest()

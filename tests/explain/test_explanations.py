@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.evaluation.crf import MaskRule
-from keras_cmsa.inference.masks import to_mask
+from keras_cmsa.inference.masks import MaskRule, to_mask
 
 SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
 SIZE = (24, 32)
@@ -17,7 +16,7 @@ def photo():
 
 
 def explained(predictor, photo, **options):
-    from keras_cmsa.evaluation.explanations import Explainer
+    from keras_cmsa.explain.explanations import Explainer
 
     with pytest.warns(UserWarning, match="takes 5 words"):
         return Explainer(predictor, **options)(photo, SENTENCES)
@@ -64,7 +63,7 @@ def test_the_last_level_from_a_model_of_its_own(predictor, photo):
 
 def test_a_system_without_such_parts(seeded, photo):
     """It has an answer and words; there is nothing to compare a model of Res5 with."""
-    from keras_cmsa.evaluation.explanations import Explainer
+    from keras_cmsa.explain.explanations import Explainer
     from keras_cmsa.inference.predictor import Predictor
 
     model = tiny.model(levels=("res5",), fusion=lambda levels: levels[0], name="cmsa_w")
@@ -76,7 +75,7 @@ def test_a_system_without_such_parts(seeded, photo):
 
 
 def test_the_strongest_channel_of_a_known_map():
-    from keras_cmsa.evaluation.explanations import strongest_channel
+    from keras_cmsa.explain.explanations import strongest_channel
 
     fused = np.zeros((2, 2, 3), "float32")
     fused[..., 0] = 3

@@ -9,16 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_cmsa.preprocessing.text import (
-    COMPOSED,
-    MOST_MARKS,
-    PADDING,
-    UNKNOWN,
-    ReleasedVocabulary,
-    Vocabulary,
-    WordPieces,
-    split_words,
-)
+from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
+from keras_cmsa.preprocessing.vocabulary import PADDING, UNKNOWN, Vocabulary
+from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
+from keras_cmsa.preprocessing.word_pieces import WordPieces
+from keras_cmsa.preprocessing.words import COMPOSED, MOST_MARKS, split_words
 
 # Capital letters in the blocks that become small.
 ALPHABETS = "ABCXYZ ÄÉÑØ ĀŁŽ ΑΒΩ АБЯ Ѐ Ԁ"
@@ -149,7 +144,7 @@ def test_saved_vocabulary_loads_equal(tmp_path_factory, texts):
     vocabulary = Vocabulary(words, max_words=4)
     path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
     vocabulary.save(path)
-    loaded = Vocabulary.load(path, max_words=4)
+    loaded = load_vocabulary(path, max_words=4)
     assert loaded == vocabulary
     assert [path] == list(path.parent.iterdir())
     if words:
@@ -178,7 +173,7 @@ def test_a_file_that_is_no_vocabulary_is_named(tmp_path, content, message):
     path = tmp_path / "words.txt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
-        Vocabulary.load(path)
+        load_vocabulary(path)
     assert str(path) in str(error.value)
 
 
@@ -187,12 +182,12 @@ def test_a_file_that_is_no_vocabulary_is_named(tmp_path, content, message):
 def test_a_vocabulary_that_an_editor_has_saved(tmp_path, mark, ending):
     path = tmp_path / "words.txt"
     path.write_bytes((mark + ending.join(["[PAD]", "[UNK]", "left", "straße", ""])).encode())
-    assert Vocabulary.load(path) == Vocabulary(["left", "straße"])
+    assert load_vocabulary(path) == Vocabulary(["left", "straße"])
 
 
 def test_a_missing_vocabulary(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"words\.txt"):
-        Vocabulary.load(tmp_path / "words.txt")
+        load_vocabulary(tmp_path / "words.txt")
 
 
 def test_a_failed_save_leaves_the_file_before(tmp_path, monkeypatch):
@@ -201,7 +196,7 @@ def test_a_failed_save_leaves_the_file_before(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         Vocabulary(["right"]).save(path)
-    assert Vocabulary.load(path) == Vocabulary(["left"])
+    assert load_vocabulary(path) == Vocabulary(["left"])
     assert [path] == list(tmp_path.iterdir())
 
 
@@ -240,7 +235,7 @@ def test_words_are_cut_greedily(pieces):
 
 def test_pieces_are_saved_and_told_from_words(pieces, tmp_path):
     pieces.save(tmp_path / "pieces.txt")
-    loaded = Vocabulary.load(tmp_path / "pieces.txt", 4)
+    loaded = load_vocabulary(tmp_path / "pieces.txt", 4)
     assert loaded == pieces and isinstance(loaded, WordPieces)
     words = Vocabulary(["red"], 4)
     assert words != WordPieces(["red"], 4)
@@ -308,7 +303,7 @@ def test_released_ids_are_lines_of_the_authors_file(tmp_path):
         vocabulary.encode([" . "])
 
     vocabulary.save(tmp_path / "vocabulary.txt")
-    loaded = Vocabulary.load(tmp_path / "vocabulary.txt", 5)
+    loaded = load_vocabulary(tmp_path / "vocabulary.txt", 5)
     assert loaded == vocabulary and type(loaded) is ReleasedVocabulary
     # No expression has the words that hold a place.
     held = [word for word in loaded.words if word.startswith("<unused")]

@@ -5,7 +5,7 @@ import pytest
 import tiny
 
 from keras_cmsa.evaluation.scores import overlap
-from keras_cmsa.evaluation.word_importance import without
+from keras_cmsa.explain.word_importance import without
 
 SIZE = (2 * tiny.SIZE, tiny.SIZE)  # on the square it is half as wide as high
 
@@ -16,7 +16,7 @@ def photo():
 
 
 def explained(predictor, photo, expression):
-    from keras_cmsa.evaluation.word_importance import explain_words
+    from keras_cmsa.explain.word_importance import explain_words
 
     (ids,) = predictor.encode([expression])
     return explain_words(predictor, photo, expression, ids)
@@ -51,7 +51,7 @@ def test_one_word_is_compared_with_none(predictor, photo):
 def test_the_pieces_of_a_word_are_left_out_together(seeded, photo):
     from keras_cmsa.inference.predictor import Predictor
     from keras_cmsa.preprocessing.preprocessor import Preprocessor
-    from keras_cmsa.preprocessing.text import WordPieces
+    from keras_cmsa.preprocessing.word_pieces import WordPieces
 
     vocabulary = WordPieces(["the", "ze", "##bra", "##s", "on"], max_words=tiny.WORDS)
     predictor = Predictor(tiny.model(len(vocabulary)), Preprocessor(vocabulary, tiny.SIZE))

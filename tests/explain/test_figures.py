@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.evaluation.crf import MaskRule
-from keras_cmsa.evaluation.drawing import overlay, probability_overlay
+from keras_cmsa.evaluation.crf import refine
 from keras_cmsa.evaluation.scores import score_mask
+from keras_cmsa.explain.drawing import overlay, probability_overlay
+from keras_cmsa.inference.masks import MaskRule
 
 SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
 
@@ -25,7 +26,7 @@ def records(tmp_path_factory):
 
 @pytest.fixture
 def explanations(predictor, photo):
-    from keras_cmsa.evaluation.explanations import Explainer
+    from keras_cmsa.explain.explanations import Explainer
 
     with pytest.warns(UserWarning, match="takes 5 words"):
         return Explainer(predictor, rule=MaskRule("tf_phrasecut"))(photo, SENTENCES)
@@ -40,7 +41,7 @@ def iou(one, other):
 
 
 def test_explanations_figure(photo, explanations):
-    from keras_cmsa.evaluation.figures import explanations_figure
+    from keras_cmsa.explain.figures import explanations_figure
 
     truths = [np.broadcast_to(np.arange(32) < 16, (24, 32))] * 2
     figure = explanations_figure([photo] * 2, explanations, truths)
@@ -66,7 +67,7 @@ def test_explanations_figure(photo, explanations):
 
 
 def test_paper_figure(photo, explanations):
-    from keras_cmsa.evaluation.figures import paper_figure
+    from keras_cmsa.explain.figures import paper_figure
 
     figure = paper_figure([photo] * 2, explanations)
     for i, explanation in enumerate(explanations):
@@ -90,9 +91,9 @@ def test_paper_figure(photo, explanations):
 RULES = [
     MaskRule("strict"),
     MaskRule("tf_phrasecut"),
-    MaskRule("strict", "network"),
-    MaskRule("tf_phrasecut", "network"),
-    MaskRule("strict", "original"),
+    MaskRule("strict", refine, "network"),
+    MaskRule("tf_phrasecut", refine, "network"),
+    MaskRule("strict", refine, "original"),
 ]
 
 
@@ -101,7 +102,7 @@ def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule
     """The worst first; the orange in each picture has the IoU that stands above it."""
     from keras_cmsa.data.samples import read_pixels
     from keras_cmsa.evaluation.evaluate import logits_of
-    from keras_cmsa.evaluation.figures import failures_figure
+    from keras_cmsa.explain.figures import failures_figure
 
     if rule.crf:
         pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
@@ -132,7 +133,7 @@ def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule
 def test_the_rules_give_different_pictures(predictor, records):
     """Or the test above could not tell them apart."""
     pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
-    from keras_cmsa.evaluation.figures import failures_figure
+    from keras_cmsa.explain.figures import failures_figure
 
     scores = [score_mask(record, record.mask() > 0) for record in records[:2]]
     drawn = {

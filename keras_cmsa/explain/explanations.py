@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_cmsa.evaluation.crf import MaskRule
-from keras_cmsa.evaluation.word_importance import WordImportance, explain_words
+from keras_cmsa.explain.word_importance import WordImportance, explain_words
+from keras_cmsa.inference.masks import MaskRule
 from keras_cmsa.inference.prediction import Prediction, as_heat
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.layers import CrossModalSelfAttention, FromRows, GatedMultiLevelFusion

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_cmsa._version import __version__
-from keras_cmsa.inference.exported import load_onnx, load_saved_model
-from keras_cmsa.inference.model_card import as_markdown
-from keras_cmsa.inference.preset_files import (
+from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.presets.exported import load_onnx, load_saved_model
+from keras_cmsa.presets.files import (
     CARD,
     CONFIG,
     FORMAT,
@@ -34,9 +35,8 @@ from keras_cmsa.inference.preset_files import (
     read_config,
     read_preprocessor,
 )
-from keras_cmsa.inference.safe_loading import load_model
-from keras_cmsa.models.inputs_and_outputs import check_preprocessor
-from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.presets.model_card import as_markdown
+from keras_cmsa.presets.safe_loading import load_model
 from keras_cmsa.utils.files import replaced
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from keras_cmsa.data.record import by_image
 from keras_cmsa.data.samples import read_pixels
-from keras_cmsa.evaluation.crf import MaskRule
-from keras_cmsa.evaluation.drawing import (
+from keras_cmsa.evaluation.scores import overlap
+from keras_cmsa.explain.drawing import (
     MAP_COLOURS,
     PROBABILITY_BAR,
     add_bar,
@@ -25,8 +25,8 @@ from keras_cmsa.evaluation.drawing import (
     show_probability,
     write_figure,
 )
-from keras_cmsa.evaluation.explanations import Explainer
-from keras_cmsa.evaluation.scores import overlap
+from keras_cmsa.explain.explanations import Explainer
+from keras_cmsa.inference.masks import MaskRule
 
 
 def explanations_figure(images, explanations, truths=None):
