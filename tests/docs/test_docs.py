@@ -16,6 +16,7 @@ READERS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "recipes/README.md",
+    ROOT / "benchmarks/README.md",
     ROOT / "saved_models/README.md",
     *sorted(DOCS.glob("*.md")),
 ]
@@ -24,7 +25,7 @@ FOLDERS = "benchmarks|docs|keras_cmsa|recipes|serving|tests"
 
 def code_of(page):
     """The text of a page that is code: spans in backticks, fenced blocks, indented blocks."""
-    text = page.read_text("utf-8")
+    text = re.sub(r" \\\n *", " ", page.read_text("utf-8"))  # lines that go on
     fenced = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
     text = re.sub(r"```\w*\n.*?```", "", text, flags=re.DOTALL)
     indented = re.findall(r"(?m)^    (\S.*)$", text)
@@ -110,6 +111,13 @@ def test_links_within_the_repository_lead_somewhere():
     for page in READERS:
         for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / link).is_file(), (page.name, link)
+
+
+def test_lines_are_short():
+    """But for the rows of tables, which cannot be wrapped."""
+    for page in READERS:
+        for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+            assert line.startswith("|") or len(line) <= 120, (page.name, number)
 
 
 def test_every_page_is_in_the_menu():
