@@ -36,8 +36,9 @@ class CrossModalSelfAttention(keras.layers.Layer):
         output_dim: channels F of X. Paper: 500. `None`: return fhat, which has Cp + Cl channels.
         attention: which summands of step 2 are kept (Table 2): `"full"` all; `"word"` those of the
             same position (p' = p); `"pixel"` those of the same word (n' = n); `"pair"` those that
-            differ in both; `"none"` none, so that step 3 is the mean of f_pn. The softmax runs
-            over what is kept. With one word or one position, `"pair"` keeps none: vhat is 0.
+            differ in both; `"none"` none, so that step 3 is the mean of f_pn. The softmax is taken
+            anew over the summands that are kept, which is a reading: the paper zeroes components of
+            Eq. 2. With one word or one position, `"pair"` keeps none: vhat is 0.
         query_chunk: number of positions p per chunk. One chunk is taken after the other, and each
             recomputed in the backward pass, so that memory grows with P instead of its square.
             `"auto"`: all positions at once while their P * P scores take 16 MB for a sentence at

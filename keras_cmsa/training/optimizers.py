@@ -12,8 +12,9 @@ NO_KERNELS = rf"^(?!.*{KERNELS})"
 def make_optimizer(model, settings):
     """The optimizer of the settings, with the paper's schedule.
 
-    Weight decay is decoupled. The paper's is an L2 term in a loss summed over pixels; in the mean
-    over pixels, which a batch of any size wants, it would drown the loss.
+    Weight decay is decoupled, which is a reading: the paper gives its size, 5e-4, and a loss that
+    is a mean over pixels (Eq. 7). An L2 term of that size would drown this mean. The authors' code
+    adds the term to a sum over pixels.
 
     Muon orthogonalises the update of a matrix (Jordan et al. 2024, https://github.com/KellerJordan/Muon),
     scaled such that the rates and the decay of Adam suit it (Liu et al. 2025,

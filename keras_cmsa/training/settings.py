@@ -148,7 +148,9 @@ class Settings:
     warmup_steps: int = setting(
         0, "Batches over which the learning rate first rises to its schedule. Paper: none."
     )
-    weight_decay: float = setting(5e-4, "Decoupled, on kernels only. Paper: 5e-4.")
+    weight_decay: float = setting(
+        5e-4, "Decoupled, on kernels only: a reading (docs/results.md). Paper: 5e-4."
+    )
     dice_weight: float = setting(0.0, "Weight of a Dice term in the loss. Paper: none.")
     mixed_precision: Literal["float16", "bfloat16"] | None = setting(
         None, "Compute in this precision, keep weights in float32."
