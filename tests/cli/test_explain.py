@@ -11,7 +11,7 @@ EXPRESSIONS = ("red box", "the blue box")
 @pytest.fixture
 def figures(monkeypatch):
     """The figures that a command writes, by file name; they are written too."""
-    from keras_cmsa.evaluation import drawing
+    from keras_cmsa.explain import drawing
 
     drawn, write = {}, drawing.write_figure
     monkeypatch.setattr(

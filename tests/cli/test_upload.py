@@ -4,7 +4,7 @@ from command import refused, run
 
 
 def test_the_address_is_printed(capsys, preset, monkeypatch):
-    from keras_cmsa.inference import hub
+    from keras_cmsa.presets import hub
 
     calls = []
     monkeypatch.setattr(hub, "upload", lambda *a: calls.append(a) or "https://hub/user/name")

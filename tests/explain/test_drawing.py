@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cmsa.evaluation import drawing
+from keras_cmsa.explain import drawing
 from keras_cmsa.explain.word_importance import WordImportance
 
 

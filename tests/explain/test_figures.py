@@ -97,14 +97,14 @@ RULES = [
 ]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.profile}-{r.crf}")
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.profile}-{r.refine and r.size}")
 def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule):
     """The worst first; the orange in each picture has the IoU that stands above it."""
     from keras_cmsa.data.samples import read_pixels
     from keras_cmsa.evaluation.evaluate import logits_of
     from keras_cmsa.explain.figures import failures_figure
 
-    if rule.crf:
+    if rule.refine:
         pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
     model, preprocessor = predictor.model, predictor.preprocessor
     scores, masks = [], {}
@@ -146,7 +146,7 @@ def test_the_rules_give_different_pictures(predictor, records):
 def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch):
     """Expressions spread over the split with their truth; the image that has the most."""
     from keras_cmsa.data.samples import read_pixels
-    from keras_cmsa.evaluation import figures
+    from keras_cmsa.explain import figures
     from keras_cmsa.evaluation.evaluate import evaluate
 
     records = [*records[:4], replace(records[3], expression="blue box")]

@@ -12,7 +12,7 @@ import pytest
 from hub_server import HubServer
 from PIL import Image
 
-from keras_cmsa.inference import hub
+from keras_cmsa.presets import hub
 
 FILES = ("README.md", "config.json", "model.keras", "vocabulary.txt")
 

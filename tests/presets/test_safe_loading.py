@@ -87,7 +87,7 @@ def test_a_harmless_change_is_no_reason(preset, tmp_path):
 
 
 def test_a_config_too_large(preset, tmp_path, monkeypatch):
-    from keras_cmsa.inference import safe_loading
+    from keras_cmsa.presets import safe_loading
 
     path = tmp_path / "model.keras"
     shutil.copy(preset / "model.keras", path)
