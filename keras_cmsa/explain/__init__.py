@@ -1,1 +1,1 @@
-"""What a model did with an expression: word by word, inside the network, in figures."""
+"""How a model answers an expression: word by word, inside the network, in figures."""

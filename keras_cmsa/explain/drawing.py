@@ -1,8 +1,8 @@
-"""The parts of the figures: masks and maps over photos, what concerns words, files.
+"""Drawing helpers: overlays, word charts, PNG files.
 
-What a model found is orange everywhere, with an outline that shows on any photo; the ground truth
-is a dashed line. So they differ in more than colour. Maps of other things are in cividis, which
-every kind of colour vision reads alike.
+The mask of a model is orange everywhere, with an outline that shows on any photo; the ground truth
+is a dashed line. So they differ in more than colour. Other maps are in cividis, which every kind of
+colour vision reads alike.
 """
 
 import textwrap
@@ -24,10 +24,10 @@ FOUND = (230, 159, 0)  # the orange of Okabe and Ito
 MAP_COLOURS = "cividis"
 WIDTH = 36  # letters of a title over one picture
 ORANGE = np.array(FOUND) / 255
-# Probability 0 shows the photo, 1 the colour of what was found.
+# Probability 0 shows the photo, 1 the colour of the mask.
 PROBABILITY = LinearSegmentedColormap.from_list("probability", [(*ORANGE, 0.0), (*ORANGE, 0.9)])
 PROBABILITY_BAR = LinearSegmentedColormap.from_list("probability_bar", [(0.6, 0.6, 0.6), ORANGE])
-FEWEST_BARS = 6  # for which there is room beside a picture
+FEWEST_BARS = 6  # a chart has room for at least these
 BORDER = [Stroke(linewidth=3, foreground="black"), Normal()]
 TRUTH_LINE = {"colors": "white", "linewidths": 1.5, "linestyles": "dashed"}
 
@@ -35,7 +35,7 @@ TRUTH_LINE = {"colors": "white", "linewidths": 1.5, "linestyles": "dashed"}
 def overlay(image, mask):
     """Paints a mask onto an image: `(H, W, 3)` uint8 and `(H, W)` bool to `(H, W, 3)` uint8.
 
-    The rest of the image is slightly darker, no more.
+    The rest of the image becomes slightly darker.
     """
     painted = image.astype("float32")
     painted[mask] += 0.5 * (np.array(FOUND, "float32") - painted[mask])
@@ -127,10 +127,10 @@ def add_bar(figure, axes, colours):
 def draw_importance(axis, words):
     """A bar per word, from the first at the top: how much the answer changes without it.
 
-    Behind it stands the IoU of the masks with and without the word.
+    The number behind a bar is the IoU of the masks with and without the word.
 
     Args:
-        axis: to draw on.
+        axis: Matplotlib's axes.
         words: list of `WordImportance`.
     """
     places = range(len(words))
@@ -140,7 +140,7 @@ def draw_importance(axis, words):
         places, [plain(word.word) for word in words], fontsize=9 if len(words) < 12 else 7
     )
     axis.set_ylim(max(len(words), FEWEST_BARS) - 0.5, -0.5)
-    axis.set_xlim(0, 1.2)  # with room for what stands behind the longest bar
+    axis.set_xlim(0, 1.2)  # with room for the number behind the longest bar
     axis.set_xticks((0, 0.5, 1))
     axis.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axis.set_title("change of the answer\nwithout the word", fontsize=10)
@@ -171,7 +171,7 @@ def draw_word_attention(axis, tokens, attention, levels):
 
 def quoted(expression):
     """An expression as a title, wrapped and in quotation marks."""
-    # Matplotlib's own wrapping takes no room, so the rows would overlap.
+    # Matplotlib's own wrapping reserves no room, so the rows would overlap.
     return plain(textwrap.fill(f"“{expression}”", WIDTH))
 
 

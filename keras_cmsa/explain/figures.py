@@ -1,7 +1,7 @@
-"""Pictures of what a model answers, and Figs. 4 to 6 of the paper.
+"""Pictures of a model's answers, and Figs. 4 to 6 of the paper.
 
-Each function gives a Matplotlib figure; `write_figure` makes a PNG of it. What is drawn as found is
-the mask whose IoU stands above it.
+Each function returns a Matplotlib figure; `write_figure` makes a PNG of it. The IoU above a mask is
+of that mask.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ from keras_cmsa.inference.masks import MaskRule
 
 
 def explanations_figure(images, explanations, truths=None):
-    """An expression a row: photo, what was found, its probability, the importance of each word.
+    """An expression a row: photo, mask, probability, the importance of each word.
 
     Args:
         images: list of `(H, W, 3)` uint8.
@@ -53,8 +53,8 @@ def explanations_figure(images, explanations, truths=None):
 def paper_figure(images, explanations, truths=None):
     """Figs. 4 and 5 of the paper, an expression a row.
 
-    What was found; Fig. 4: the attention of each level to each word, and the mask from the last
-    level alone; Fig. 5: the strongest channel of the last fused map, from its lowest value to its
+    The mask; Fig. 4: the attention of each level to each word, and the mask from the last level
+    alone; Fig. 5: the strongest channel of the last fused map, from its lowest value to its
     highest.
 
     Args:
@@ -77,7 +77,7 @@ def paper_figure(images, explanations, truths=None):
 
 
 def result(explanation, truth):
-    """What stands above a mask: its IoU, or its score where there is no ground truth."""
+    """The title of a mask: its IoU, or its score where there is no ground truth."""
     if truth is not None:
         return f"found, IoU {overlap(explanation.found, truth):.2f}"
     prediction = explanation.prediction
@@ -121,8 +121,8 @@ def write_figures(folder, name, predictor, scores, rule=None, failures=8, exampl
         scores: list of `Score`.
         rule: the `MaskRule` that was scored; `None`: strict.
         failures: expressions of Fig. 6 at most; 0 draws none.
-        examples: expressions of the others at most: spread over the split, and for Figs. 4 and 5
-            those of the image with the most of them.
+        examples: expressions of each of the other pictures at most. They are spread over the split;
+            those of Figs. 4 and 5 are about the image with the most expressions.
     """
     folder, explain = Path(folder), Explainer(predictor, rule=rule)
     records = [score.record for score in scores]

@@ -1,1 +1,1 @@
-"""A trained model in its folder: how it is written, found on a hub, and loaded safely."""
+"""A trained model in its folder: written, fetched from a hub, and loaded safely."""

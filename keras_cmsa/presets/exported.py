@@ -66,8 +66,8 @@ def load_onnx(path, config):
         def compute(image, words):
             return session.run([*shapes], {"image": image, "words": words})
 
-        found = tf.numpy_function(compute, [image, words], [tf.float32] * len(shapes))
-        return dict(zip(shapes, found))
+        outputs = tf.numpy_function(compute, [image, words], [tf.float32] * len(shapes))
+        return dict(zip(shapes, outputs))
 
     return as_model(Network(run, shapes), config)
 
@@ -106,7 +106,7 @@ def load_graph(path, config):
 
 
 class Network(keras.layers.Layer):
-    """What another library computes as a layer, whose output is a dict.
+    """A layer whose output, a dict, another library computes.
 
     Args:
         function: from `image` and `words` to a dict of tensors.

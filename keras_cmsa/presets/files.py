@@ -1,4 +1,4 @@
-"""What stands beside the network in a preset or an export; reading it needs no Keras."""
+"""The files beside the network of a preset or an export; reading them needs no Keras."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ LICENCE = (
     "expressions they were trained on and of the weights they started from."
 )
 GRAPH, ONNX = "saved_model.pb", "model.onnx"  # of exports
-FINGERPRINT = "fingerprint.pb"  # TensorFlow writes one of graph and weights beside the graph
+FINGERPRINT = "fingerprint.pb"  # of graph and weights; TensorFlow writes it beside the graph
 
 
 def is_saved_model(folder):
@@ -40,7 +40,7 @@ def network_file(folder):
 
 
 def digest_of(model):
-    """What tells a model from others.
+    """The checksum of a model.
 
     Args:
         model: `Path` of the folder of a preset or an export.
@@ -131,7 +131,7 @@ def read_preprocessor(folder, config):
 
     Raises:
         FileNotFoundError: if the vocabulary is not there.
-        ValueError: if it is another than the configuration was written with.
+        ValueError: if it is not the vocabulary of the configuration.
     """
     words = folder / "assets" / VOCABULARY if is_saved_model(folder) else folder / VOCABULARY
     if not words.is_file():

@@ -25,10 +25,10 @@ def split_address(address):
     Raises:
         ValueError: if it is none.
     """
-    scheme, found, handle = str(address).partition("://")
+    scheme, separator, handle = str(address).partition("://")
     parts = handle.split("/")
     wanted = {"hf": (2,), "kaggle": (4, 5)}.get(scheme, ())
-    if not found or len(parts) not in wanted or not all(parts) or ".." in parts:
+    if not separator or len(parts) not in wanted or not all(parts) or ".." in parts:
         raise ValueError(
             f"wanted hf://user/name or kaggle://user/model/keras/variation. Received: {address!r}"
         )
@@ -62,8 +62,8 @@ def from_hugging_face(handle):
     hub = require("huggingface_hub", "hub", "A preset on Hugging Face")
     try:
         names = hub.HfApi().list_repo_files(handle)
-    # Out of reach, or no such preset: then the cache has it, checked when it came, or the download
-    # below says what is wrong.
+    # Out of reach, or no such preset. Either the cache has the preset, whose names were checked at
+    # its download, or the download below says what is wrong.
     except Exception:
         names = []
     check_names(names, f"hf://{handle}")

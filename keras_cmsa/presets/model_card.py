@@ -1,4 +1,4 @@
-"""What is known of a model, on a page for people, in the form that hubs read."""
+"""The model card: the facts of a model for people, in the form that hubs read."""
 
 HEAD = """---
 library_name: keras
@@ -9,7 +9,7 @@ tags:
 ---
 """
 EXPORTED_AS = "Exported as"  # a fact of an export
-# What runs the network of an export that holds nothing else, to its logits.
+# Code that runs an exported network, by format.
 RUNNERS = {
     "ONNX": """import onnxruntime
 
@@ -81,7 +81,7 @@ def how_to_use(config):
 
 
 def metrics_lines(metrics):
-    """A table of the splits' numbers, under the profile that they were measured with."""
+    """A table of the splits' numbers, under their profile."""
     if not metrics:
         return ["No metrics were recorded with this model."]
     splits = metrics["splits"]
@@ -94,7 +94,7 @@ def metrics_lines(metrics):
 
 
 def counts_lines(data):
-    """A table of what each split of the data holds."""
+    """A table of the sizes of the data's splits."""
     if not data.get("counts"):
         return []
     lines = ["## Data", "", "| split | refs | expressions | images |", "|---|---|---|---|"]

@@ -1,6 +1,6 @@
 """A trained model as a folder, as users of KerasHub know it.
 
-    <preset>/config.json        what it is and how it was made; the preprocessor but for its words
+    <preset>/config.json        the model's facts and training; the preprocessor but for its words
              model.keras        the network
              vocabulary.txt     the words, tied to config.json by a checksum
              README.md          the model card
@@ -61,7 +61,7 @@ def load_preset(source):
     An exported SavedModel is the exception: its graph is a program, so load only those you trust.
 
     Args:
-        source: the folder of a preset; or what `export_saved_model` or `export_onnx` wrote;
+        source: the folder of a preset; or one that `export_saved_model` or `export_onnx` wrote;
             or `"hf://user/name"` or `"kaggle://user/model/keras/variation"`, which are downloaded
             once (`pip install "keras-cmsa[hub]"`).
 
@@ -89,13 +89,13 @@ def load_preset(source):
 
 
 def save_preset(folder, model, preprocessor, config=None):
-    """Writes a model as a preset; files of one that is there are replaced, each whole.
+    """Writes a model as a preset, over the files of an older one, each whole.
 
     Args:
         folder: made if it is not there.
         model: functional, from `image` and `words` to logits.
         preprocessor: its `Preprocessor`.
-        config: dict of what is known of it, as `make_config` gives it; `None`: nothing.
+        config: dict of the model's facts, as `make_config` returns it; `None`: none.
 
     Raises:
         ValueError: if the preprocessor does not fit the model.
@@ -105,14 +105,14 @@ def save_preset(folder, model, preprocessor, config=None):
     folder.mkdir(parents=True, exist_ok=True)
     preprocessor.vocabulary.save(folder / VOCABULARY)
     save_model(model, folder / MODEL)
-    # What a config.json says of an export is not so of a preset.
-    known = {name: value for name, value in (config or {}).items() if name != "export"}
-    write_config(folder, make_config(model.name, preprocessor, **known))
+    # Drop the facts of an export: they do not hold for a preset.
+    facts = {name: value for name, value in (config or {}).items() if name != "export"}
+    write_config(folder, make_config(model.name, preprocessor, **facts))
 
 
 def save_model(model, path):
     """Writes a `.keras` file, whole or not at all."""
-    # Keras wants the ending, so the file beside it cannot be that of `replaced`.
+    # Keras wants the ending .keras, which the temporary file of `replaced` does not have.
     partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         model.save(partial)
@@ -121,16 +121,16 @@ def save_model(model, path):
         partial.unlink(missing_ok=True)
 
 
-def make_config(system, preprocessor, /, **known):
-    """What `config.json` holds.
+def make_config(system, preprocessor, /, **facts):
+    """The content of `config.json`.
 
     Args:
         system: name of the model, a key of `SYSTEMS` for those of this package.
         preprocessor: `Preprocessor`.
-        **known: `data` (`{"name": str, "counts": {split: {...}}}`), `starting_weights` (words),
+        **facts: `data` (`{"name": str, "counts": {split: {...}}}`), `starting_weights` (words),
             `training` (every setting), `metrics` (of `keras_cmsa.evaluation.scores.metrics_of`) and
-            `licence` (notes). Others are kept as they are; what another `config.json` says of the
-            model itself is not taken over.
+            `licence` (notes). Others are kept as they are, but for the format, the system, the
+            preprocessor and the versions: these always come from the model itself.
 
     Returns:
         Dict.
@@ -142,26 +142,25 @@ def make_config(system, preprocessor, /, **known):
         "metrics": {},
         "licence": LICENCE,
     }
-    # What is said of the model itself always comes from the model itself.
-    itself = {
+    model_facts = {
         "format": FORMAT,
         "system": system,
         "preprocessor": preprocessor.get_config(),
         "versions": versions(),
     }
-    return {**defaults, **known, **itself}
+    return {**defaults, **facts, **model_facts}
 
 
 def versions():
-    """The versions that a model is made with."""
+    """The versions of this package, Keras and its backend."""
     backend = keras.backend.backend()
-    # The module says it, since its distribution may have another name, such as tensorflow-cpu.
+    # From the module: its distribution may have another name, such as tensorflow-cpu.
     backend_version = importlib.import_module(backend).__version__
     return {"keras-cmsa": __version__, "keras": keras.__version__, backend: backend_version}
 
 
 def write_config(folder, config):
-    """Writes `config.json` and the model card that says the same to people."""
+    """Writes `config.json` and the model card, which is for people."""
     with replaced(Path(folder) / CONFIG) as file:
         json.dump(config, file, indent=1, default=str)
         file.write("\n")

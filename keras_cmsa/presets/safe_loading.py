@@ -54,13 +54,13 @@ def load_keras(path):
 
 @contextlib.contextmanager
 def loading(path):
-    """Makes of any error but `Refused` a `ValueError` in a line that names the path."""
+    """Turns any error but `Refused` into a `ValueError` of one line that names the path."""
     try:
         yield
     except Refused:
         raise
-    # What each broken part of a file makes of itself has no common base: BadZipFile, KeyError,
-    # OSError, TypeError, errors of TensorFlow and ONNX Runtime, ...
+    # The errors of broken files have no common base: BadZipFile, KeyError, OSError, TypeError,
+    # those of TensorFlow and ONNX Runtime, ...
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
@@ -95,7 +95,7 @@ def read_config(path):
 
 
 def check_config(config, path):
-    """Raises `Refused` if a saved configuration names what may run code."""
+    """Raises `Refused` if a saved configuration names a class that may run code."""
     if isinstance(config, list):
         for entry in config:
             check_config(entry, path)
@@ -108,13 +108,13 @@ def check_config(config, path):
 
 def check_class(config, path):
     name, module = config["class_name"], config.get("module")
-    # As Keras looks it up: a function by its own name, a class by the name it is registered by.
+    # As Keras looks them up: a function by its own name, a class by its registered name.
     registered = config.get("config" if name == "function" else "registered_name")
     if name in ("Lambda", "__lambda__"):
         raise Refused(f"{path} is refused: it holds a Lambda, which runs code of its author")
     package = str(module).split(".")[0]
-    known = isinstance(registered, str) and keras.saving.get_registered_object(registered)
-    if module is not None and package not in ("keras", "builtins") and not known:
+    is_registered = isinstance(registered, str) and keras.saving.get_registered_object(registered)
+    if module is not None and package not in ("keras", "builtins") and not is_registered:
         raise Refused(
             f"{path} is refused: it holds {name!r} of the module {module!r}, which is neither of "
             "Keras nor of keras_cmsa nor registered (keras.saving.register_keras_serializable) "
