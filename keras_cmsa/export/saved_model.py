@@ -56,8 +56,8 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
 
     The SavedModel has these signatures, for a batch of B rows, L attention levels and N words:
 
-    `serving_default`: `image_bytes` `(B,)` string (a JPEG, PNG, BMP or GIF file; of a GIF the first
-    frame) and `expression` `(B,)` string to
+    `serving_default`: `image_bytes` `(B,)` string (a JPEG or PNG file) and `expression` `(B,)`
+    string to
 
     - `probabilities` `(B, S, S)` float32 of the pixels of the square, padding included
     - `mask_png_bytes` `(B,)` string, the mask at the size of the upright image
@@ -71,7 +71,7 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
 
     `segment_many`: `image_bytes` `(B,)` and `expressions` `(B, K)` string to the same with the axis
     K after B. The K expressions about an image share its work. An empty one is not valid; it
-    fills up a row.
+    fills up a row. K is at most 256, and an image has at most `16 max_pixels / K` pixels.
 
     `tensors`: the model's inputs `image` `(B, S, S, 3)` float32 and `words` `(B, K, N)` int32 to
     `logits` `(B, K, S, S, 1)`, `word_attention` and `position_attention`.

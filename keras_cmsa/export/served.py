@@ -8,6 +8,11 @@ from keras_cmsa.export.graph.images import read_images
 from keras_cmsa.export.graph.masks import find_masks
 from keras_cmsa.preprocessing.vocabulary import MAX_WORDS_FACTOR
 
+# The expressions of a request about an image; each costs a pass of the model's half for sentences.
+MAX_EXPRESSIONS = 256
+# The masks of a request about an image have the pixels of at most so many of the largest images.
+MAX_LARGEST_MASKS = 16
+
 
 def served_model(model, word_ids, resizing, options):
     """Builds the module and the signatures that `tf.saved_model.save` takes.
@@ -107,13 +112,19 @@ class ServedModel(tf.Module):
         Returns:
             The outputs; the tokens `(B, K, N)`; the image sizes `(B, 2)`; `valid` `(B, K)`.
         """
-        shape = tf.shape(expressions)
+        shape, max_words = tf.shape(expressions), self.word_ids.max_words
         tf.debugging.assert_equal(
             tf.size(image_bytes),
             shape[0],
             "there must be as many rows of expressions as of image_bytes: each pair is a row",
         )
-        max_pixels, max_words = self.options.max_pixels, self.word_ids.max_words
+        tf.debugging.assert_less_equal(
+            shape[1],
+            MAX_EXPRESSIONS,
+            f"an image takes at most {MAX_EXPRESSIONS} expressions: ask in several requests",
+        )
+        share = MAX_LARGEST_MASKS * self.options.max_pixels // tf.maximum(shape[1], 1)
+        max_pixels = tf.minimum(self.options.max_pixels, share)
         image, sizes, readable = read_images(image_bytes, self.size, max_pixels, self.resizing)
         ids, tokens, counts = self.word_ids(tf.reshape(expressions, [-1]))
         counts = tf.reshape(counts, shape)

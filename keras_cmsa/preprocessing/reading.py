@@ -1,47 +1,51 @@
 """Reads image files into pixels, by the same rules for training, prediction and serving.
 
-This module needs only NumPy and Pillow. `keras_cmsa.export.graph.images` follows the same rules in
-a TensorFlow graph.
+This module needs only NumPy and Pillow, which opens and decodes the files. For JPEG and PNG,
+`keras_cmsa.export.graph.images` follows the same rules in a TensorFlow graph.
 """
 
-import mmap
+import io
 import os
+import re
 import warnings
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from keras_cmsa.preprocessing.headers import EXIF
-from keras_cmsa.preprocessing.opening import (
-    MAX_PIXELS,
-    check_size,
-    decode,
-    decoding,
-    load,
-    open_image,
-    orientation_of,
-    refuse_folder,
-)
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 
-# {EXIF orientation: function that turns the stored pixels, (H, W, 3) or (H, W), upright}
-UPRIGHT = {
-    1: lambda pixels: pixels,
-    2: lambda pixels: pixels[:, ::-1],
-    3: lambda pixels: pixels[::-1, ::-1],
-    4: lambda pixels: pixels[::-1],
-    5: lambda pixels: pixels.swapaxes(0, 1),
-    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
-    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
-    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+# This takes 600 MB as float32. A photo has a fifth of these pixels.
+MAX_PIXELS = 50_000_000
+
+# A file is read whole. The largest image without compression, of 16 bytes per pixel, is smaller.
+MAX_BYTES = 1_000_000_000
+
+# A progressive JPEG is decoded once per scan. The usual ones have ten, and ten in their thumbnail.
+MAX_SCANS = 50
+
+# How a scan of 1 to 4 channels starts: its marker, the length of its header, and the number of
+# channels. Decoders refuse other lengths, so none is missed. Those of thumbnails count too.
+SCAN_STARTS = tuple(bytes([0xFF, 0xDA, 0, 6 + 2 * channels, channels]) for channels in range(1, 5))
+_SCAN_START = re.compile(b"|".join(map(re.escape, SCAN_STARTS)))
+
+# {EXIF orientation: what turns the stored pixels upright}; 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
-ON_THEIR_SIDE = (5, 6, 7, 8)  # the orientations that swap height and width
 
 
 def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
     """Reads an image as upright RGB.
 
-    - The EXIF orientation is applied: that of a JPEG's EXIF segment, a PNG's eXIf chunk, a TIFF or
-      a WebP.
+    - The EXIF orientation is applied. A PNG has none: it is taken as it is stored.
     - Grey becomes three equal channels, and CMYK is converted.
     - Transparent pixels are laid on white, as a viewer shows them. (The one transparent colour of a
       PNG of 16 bits is not looked at.)
@@ -49,7 +53,7 @@ def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
       Levels of 32 bits have no known white, and are refused.
     - An animation gives its first frame.
     - JPEG is decoded with libjpeg's accurate integer transform, which equals
-      `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")`.
+      `tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE")`. Colour profiles are not applied.
 
     Args:
         source: a path, the bytes of a file, an open binary file, or any object with a method
@@ -65,12 +69,14 @@ def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not an image, is too large, cut short or damaged, or has more
-            parts or scans than `keras_cmsa.preprocessing.headers` allows.
+        ValueError: if the file is not an image, is too large, cut short or damaged, or is a JPEG of
+            more than `MAX_SCANS` scans.
     """
-    loaded = load(source, max_pixels)
-    is_as_wanted = stored_size is not None and loaded.image.size[::-1] == tuple(stored_size)
-    return _upright(_rgb(loaded.image, loaded.name), 1 if is_as_wanted else loaded.orientation)
+    content, name = _content(source)
+    with _opened(io.BytesIO(content), name, max_pixels) as image:
+        _check_scans(content)
+        is_as_wanted = stored_size is not None and image.size[::-1] == tuple(stored_size)
+        return _rgb(image, turned=not is_as_wanted)
 
 
 def read_mask(source, max_pixels=MAX_PIXELS):
@@ -93,27 +99,30 @@ def read_mask(source, max_pixels=MAX_PIXELS):
         FileNotFoundError, ValueError: as in `read_image`; also for colours of 16 bits, of which
             Pillow keeps the high byte only.
     """
-    loaded = load(source, max_pixels)
-    if loaded.image.mode[0] in "FI":
-        inside = np.nan_to_num(np.asarray(loaded.image)) != 0
-    elif ";16" in loaded.storage:
-        raise ValueError(
-            f"{loaded.name}: wanted a mask of 8 bits, or of one channel. Received: colours or "
-            f"opacity of 16 bits ({loaded.storage})"
-        )
-    else:
-        with decoding(loaded.name):
-            *colours, opacity = map(np.asarray, loaded.image.convert("RGBA").split())
-        least = 128 if loaded.is_lossy else 1
-        inside = (np.max(colours, axis=0) >= least) & (opacity >= least)
-    if loaded.is_lossy:
+    content, name = _content(source)
+    with _opened(io.BytesIO(content), name, max_pixels) as image:
+        _check_scans(content)
+        is_lossy, storage = _is_lossy(image, content), _storage(image)
+        image = _decoded(image)
+        if image.mode[0] in "FI":
+            inside = np.nan_to_num(np.asarray(image)) != 0
+        elif ";16" in storage:
+            raise _Refused(
+                "wanted a mask of 8 bits, or of one channel. Received: colours or opacity of 16 "
+                f"bits ({storage})"
+            )
+        else:
+            *colours, opacity = map(np.asarray, image.convert("RGBA").split())
+            least = 128 if is_lossy else 1
+            inside = (np.max(colours, axis=0) >= least) & (opacity >= least)
+    if is_lossy:
         # The same words for every file, so that Python shows them once.
         warnings.warn(
             "A mask in a format with losses, such as JPEG, has blurred edges; it is cut at half "
             "brightness. Save masks as PNG",
             stacklevel=2,
         )
-    return _upright(inside, loaded.orientation)
+    return inside
 
 
 def read_size(path, max_pixels=MAX_PIXELS):
@@ -131,7 +140,7 @@ def read_size(path, max_pixels=MAX_PIXELS):
         ValueError: if the file is not an image, or is too large.
     """
     (height, width), orientation = read_stored_size(path, max_pixels)
-    return (width, height) if orientation in ON_THEIR_SIDE else (height, width)
+    return (width, height) if orientation >= 5 else (height, width)
 
 
 def read_stored_size(path, max_pixels=MAX_PIXELS):
@@ -142,12 +151,9 @@ def read_stored_size(path, max_pixels=MAX_PIXELS):
     Returns:
         `((height, width), orientation)`: pixels, and 1 to 8 as in EXIF; 1 is upright.
     """
-    refuse_folder(path)
-    with open(path, "rb") as file:
-        is_empty = not os.fstat(file.fileno()).st_size  # which cannot be mapped
-        data = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        image, orientation = open_image(file, data, str(path), max_pixels)
-        return image.size[::-1], orientation
+    _check_path(path)
+    with open(path, "rb") as file, _opened(file, str(path), max_pixels) as image:
+        return image.size[::-1], _orientation(image)
 
 
 def to_pixels(image, max_pixels=MAX_PIXELS):
@@ -155,7 +161,8 @@ def to_pixels(image, max_pixels=MAX_PIXELS):
 
     Args:
         image: a source that `read_image` takes; a `PIL.Image.Image`; or a uint8 array: `(H, W)`
-            or `(H, W, 1)` grey, `(H, W, 3)` RGB or `(H, W, 4)` RGB with opacity.
+            or `(H, W, 1)` grey, `(H, W, 3)` RGB, which is returned as it is, or `(H, W, 4)` RGB
+            with opacity.
         max_pixels: as in `read_image`.
 
     Returns:
@@ -165,51 +172,187 @@ def to_pixels(image, max_pixels=MAX_PIXELS):
         FileNotFoundError, ValueError: see `read_image`.
     """
     if isinstance(image, np.ndarray):
-        if image.ndim == 3 and image.shape[2] == 1:
-            image = image[..., 0]
-        is_image = image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4))
-        if not is_image or not image.size or image.dtype != np.uint8:
+        channels = image.shape[2] if image.ndim == 3 else 1
+        is_image = image.ndim in (2, 3) and channels in (1, 3, 4) and image.size
+        if not is_image or image.dtype != np.uint8:
             raise ValueError(
                 "wanted an image as a uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with "
                 f"values in 0..255. Received: {image.dtype} of shape {image.shape}"
             )
-        image = Image.fromarray(np.ascontiguousarray(image))
+        if channels == 3:
+            return image
+        image = Image.fromarray(image.reshape(image.shape[: 2 if channels == 1 else 3]))
     if isinstance(image, Image.Image):
-        check_size(image, "the image", max_pixels)
-        orientation = orientation_of(image, image.info.get("exif", b"").removeprefix(EXIF))
-        decode(image, "the image")
-        return _upright(_rgb(image, "the image"), orientation)
+        with _naming("the image", max_pixels):
+            _check_size(image, max_pixels)
+            return _rgb(image)
     return read_image(image, max_pixels)
 
 
-def _upright(pixels, orientation):
-    return np.ascontiguousarray(UPRIGHT[orientation](pixels))
+class _Refused(ValueError):
+    """A whole image that is not taken; `_naming` puts the name of its file before the message."""
 
 
-def _rgb(image, name):
-    """The pixels as stored, not turned: `(H, W, 3)` uint8."""
+@contextmanager
+def _naming(name, max_pixels):
+    """Makes a `ValueError` that names the file of any error of Pillow and of these functions."""
+    try:
+        yield
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{name} is not an image, or its header is cut short. Wanted one of "
+            f"{', '.join(FORMATS)}; convert another, such as HEIC, first"
+        ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{name}: wanted an image of 1 to {max_pixels:,} pixels. "
+            f"Received: a larger one. {error}"
+        ) from None
+    except _Refused as error:
+        raise ValueError(f"{name}: {error}") from None
+    # Pillow raises nearly any error on a damaged file: OSError, SyntaxError, struct.error, ...
+    except Exception as error:
+        raise ValueError(
+            f"{name} cannot be decoded: {error}. It may be damaged or cut short; fetch it again"
+        ) from error
+
+
+@contextmanager
+def _opened(file, name, max_pixels):
+    """An image of which only the header is read, within bounds; errors inside name the file."""
+    with _naming(name, max_pixels), Image.open(file, formats=FORMATS) as image:
+        _check_size(image, max_pixels)
+        yield image
+
+
+def _content(source):
+    """The bytes of a file, and its name in errors."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source), "the image given as bytes"
+    if hasattr(source, "read"):
+        data, name = source.read(), str(getattr(source, "name", "the image file"))
+        if isinstance(data, bytes):
+            return data, name
+        raise ValueError(f"wanted {name} open in binary mode. Received: a file open as text")
+    if isinstance(source, (str, os.PathLike)):
+        _check_path(source)
+        return Path(source).read_bytes(), str(source)
+    if hasattr(source, "read_bytes"):
+        return source.read_bytes(), str(source)
+    raise ValueError(
+        "wanted an image: a path, the bytes of a file, an open file, a PIL image or a uint8 array. "
+        f"Received: {type(source).__name__} {source!r:.60}"
+    )
+
+
+def _check_path(path):
+    if Path(path).is_dir():
+        raise ValueError(f"wanted an image file. Received: the folder {path}")
+    if not Path(path).exists():
+        raise FileNotFoundError(f"wanted an image file. Received: {path}, which does not exist")
+    if (size := os.path.getsize(path)) > MAX_BYTES:
+        raise ValueError(
+            f"{path}: wanted an image file of at most {MAX_BYTES:,} bytes. Received: {size:,}"
+        )
+
+
+def _check_size(image, max_pixels):
+    width, height = image.size
+    if not 0 < width * height <= max_pixels:
+        raise _Refused(
+            f"wanted an image of 1 to {max_pixels:,} pixels. "
+            f"Received: {width} x {height} pixels. Scale it down first"
+        )
+
+
+def _check_scans(content):
+    scans = len(_SCAN_START.findall(content)) if content.startswith(b"\xff\xd8") else 0
+    if scans > MAX_SCANS:
+        raise _Refused(
+            f"wanted a JPEG of at most {MAX_SCANS} scans. Received: {scans}. Save it anew"
+        )
+
+
+def _orientation(image):
+    """The EXIF orientation of an opened image, 1 to 8; 1 also where its EXIF is damaged."""
+    # A PNG is stored as it is seen. Pillow turns a TIFF itself, and gives its upright size.
+    block = b"" if image.format in ("PNG", "TIFF") else image.info.get("exif", b"")
+    exif = Image.Exif()  # that of the image would fall back on XMP, which viewers do not look at
+    try:
+        exif.load(block)
+        turn = exif.get(ExifTags.Base.Orientation)
+    except Exception:  # as in `_naming`; a damaged block is common in collections of photos
+        return 1
+    return turn if isinstance(turn, int) and turn in _TURNS else 1
+
+
+def _decoded(image, turned=True):
+    """The image with its pixels decoded and turned upright."""
+    orientation = _orientation(image)
+    is_png = image.format == "PNG" and image.tile
+    colour = _transparent_colour(image) if is_png else None
+    image.load()
+    if is_png:
+        # Only now: loading also reads what comes after the pixels, where no colour counts.
+        image.info.pop("transparency", None)
+        image.info |= {} if colour is None else {"transparency": colour}
+    # `ImageOps.exif_transpose` also writes the EXIF block anew, and fails on a damaged one.
+    return image.transpose(_TURNS[orientation]) if turned and orientation > 1 else image
+
+
+def _storage(image):
+    """How the pixels of an opened image lie in its file, in Pillow's words, such as `"RGB;16B"`."""
+    how = image.tile[0].args if image.tile else ""  # WebP has no tile, and a loaded image none left
+    return how if isinstance(how, str) else str(how[0])
+
+
+def _transparent_colour(image):
+    """The one transparent colour of a PNG, as 8-bit levels like its pixels; None if there is none.
+
+    Pillow has the levels of the file. Bits that a level cannot have do not count, as in libpng.
+    """
+    colour, storage = image.info.get("transparency"), _storage(image)
+    if ";16" in storage:
+        return None  # a full comparison needs the low bytes, which are gone
+    if image.mode in ("L", "1") and isinstance(colour, int):
+        white = {"1": 1, "L;2": 3, "L;4": 15}.get(storage, 255)
+        return (colour & white) * 255 // white
+    return tuple(level & 255 for level in colour) if isinstance(colour, tuple) else colour
+
+
+def _is_lossy(image, content):
+    if image.format == "WEBP":
+        # The chunk of the pixels; that of a lossless file is VP8L.
+        return re.search(rb"VP8[ L]", content[12:])[0] == b"VP8 "
+    if image.format == "TIFF":
+        return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
+    return image.format in ("JPEG", "MPO")
+
+
+def _rgb(image, turned=True):
+    """The pixels of an opened image: `(H, W, 3)` uint8, contiguous."""
+    image = _decoded(image, turned)
     if image.mode[0] in "FI":
-        return np.repeat(_eight_bits(image, name)[..., np.newaxis], 3, axis=-1)
-    with decoding(name):
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            image = Image.new("RGB", layer.size, "white")
-            image.paste(layer, mask=layer)
-        return np.asarray(image.convert("RGB"))
+        return np.repeat(_eight_bits(image)[..., np.newaxis], 3, axis=-1)
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGB", layer.size, "white")
+        image.paste(layer, mask=layer)
+    return np.asarray(image.convert("RGB"))
 
 
-def _eight_bits(image, name):
+def _eight_bits(image):
     """16-bit or float grey levels as `(H, W)` uint8. Pillow's own conversion would clip them."""
     levels = np.asarray(image)
-    if image.mode == "I" and image.format != "PNG":  # a PNG has 16 bits at most
-        raise ValueError(
-            f"{name}: wanted grey levels of 8 or 16 bits, or floats in 0..1. Received: integers of "
-            f"32 bits in {levels.min()}..{levels.max()}, whose white is not known. Save 8 bits"
+    if image.mode == "I":
+        raise _Refused(
+            "wanted grey levels of 8 or 16 bits, or floats in 0..1. Received: integers of 32 bits "
+            f"in {levels.min()}..{levels.max()}, whose white is not known. Save 8 bits"
         )
     white = 1.0 if image.mode == "F" else 65535
     if not (levels.min() >= 0 and levels.max() <= white):
-        raise ValueError(
-            f"{name}: wanted grey levels in 0..{white}. "
+        raise _Refused(
+            f"wanted grey levels in 0..{white}. "
             f"Received: {levels.min()}..{levels.max()} ({image.mode}). Scale them first"
         )
     return np.rint(levels * 255).astype("uint8") if image.mode == "F" else np.uint8(levels >> 8)

@@ -88,7 +88,7 @@ class Client:
         A list is sent as one request; many expressions about one image share its work.
 
         Args:
-            image: the path or the bytes of a JPEG, PNG, BMP or GIF file, which is sent unchanged;
+            image: the path or the bytes of a JPEG or PNG file, which is sent unchanged;
                 or an array or Pillow image, which is sent as PNG; or a list of these.
             expression: `str` or a list of `str`; for a list of images a list of the same length.
 

@@ -1,10 +1,13 @@
 """What a served model answers: the predictor's masks, whatever stands in a batch."""
 
+import time
+
 import c_library
 import numpy as np
 import pytest
 import tiny
 from image_files import bomb, encoded, mask_of
+from PIL import Image
 
 tf = pytest.importorskip("tensorflow")
 
@@ -22,7 +25,7 @@ def test_probabilities_are_those_of_the_pipeline(predictor, served, tmp_path):
     assert answer["valid"].all()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_answers_are_the_predictors(predictor, served, photo, kind):
     files = [encoded(x, kind) for x in (photo, photo[:20], photo[:, :9], photo[:7, :8])]
     answer = served(files, tiny.SENTENCES)
@@ -54,6 +57,7 @@ def test_a_bad_row_harms_no_other(served, photo):
         "a JPEG cut short": (good[: len(good) // 2], "red box"),
         "no image": (b"\x00\x01\x02" * 50, "red box"),
         "text": ("a red box", "red box"),
+        "another format": (encoded(photo, "BMP"), "red box"),
         "nothing": (b"", "red box"),
         "too large": (bomb(), "red box"),
         "no expression": (good, ""),
@@ -72,7 +76,7 @@ def test_a_bad_row_harms_no_other(served, photo):
     for name in ("probabilities", "score", "box", "word_attention"):
         assert not answer[name][1:-1].any(), name
     sizes = [mask_of(png).shape for png in answer["mask_png_bytes"][1:-1]]
-    assert sizes == [(tiny.SIZE, tiny.SIZE)] * 5 + [photo.shape[:2]] * 4
+    assert sizes == [(tiny.SIZE, tiny.SIZE)] * 6 + [photo.shape[:2]] * 4
     assert not any(mask_of(png).any() for png in answer["mask_png_bytes"][1:-1])
 
 
@@ -95,6 +99,18 @@ def test_many_sentences_of_an_image_are_answered_as_each_alone(served, photo):
                     np.testing.assert_array_equal(found, value[0])
     none = served(files[:1], np.zeros((1, 0), object), "segment_many")
     assert {name: x.shape[:2] for name, x in none.items()} == dict.fromkeys(none, (1, 0))
+
+
+def test_sentences_times_pixels_are_bounded(served, photo):
+    """60 kB that would cost an hour: many sentences about a large image that packs well."""
+    large, fair = encoded(Image.new("L", (5_000, 4_000))), encoded(photo)
+    started = time.process_time()
+    answer = served([large, fair], [["red box"] * 80] * 2, "segment_many")  # 80 x 20 > 16 x 50
+    assert answer["valid"].tolist() == [[False] * 80, [True] * 80]
+    assert mask_of(answer["mask_png_bytes"][0, 0]).shape == (tiny.SIZE, tiny.SIZE)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at most 256 expressions: ask in"):
+        served([fair], [["a"] * 20_000], "segment_many")
+    assert time.process_time() - started < 8
 
 
 @pytest.mark.parametrize("expression", ["x" * 10_000, "🟥 box 👈", "הקופסה האדומה", "red\0box"])

@@ -1,9 +1,7 @@
 """Image files: pixels equal TensorFlow's decoder, every kind is upright RGB, bad ones are named."""
 
 import io
-import struct
 import time
-import zlib
 
 import numpy as np
 import pytest
@@ -13,15 +11,16 @@ from image_files import (
     bounded_files,
     clear_files,
     encoded,
+    large_png,
     lossy_mask_files,
     mask_files,
     png,
-    png_chunk,
     turned_files,
 )
 from PIL import Image
 
 from keras_cmsa.preprocessing.reading import (
+    FORMATS,
     read_image,
     read_mask,
     read_size,
@@ -29,43 +28,47 @@ from keras_cmsa.preprocessing.reading import (
     to_pixels,
 )
 
-UPRIGHT = SMALL
-
 # How the EXIF standard stores an upright picture: where its first row and first column lie.
 STORED = {
-    1: UPRIGHT,
-    2: UPRIGHT[:, ::-1],
-    3: UPRIGHT[::-1, ::-1],
-    4: UPRIGHT[::-1],
-    5: UPRIGHT.transpose(1, 0, 2),
-    6: np.rot90(UPRIGHT),
-    7: UPRIGHT[::-1, ::-1].transpose(1, 0, 2),
-    8: np.rot90(UPRIGHT, -1),
+    1: SMALL,
+    2: SMALL[:, ::-1],
+    3: SMALL[::-1, ::-1],
+    4: SMALL[::-1],
+    5: SMALL.transpose(1, 0, 2),
+    6: np.rot90(SMALL),
+    7: SMALL[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90(SMALL, -1),
 }
 
 
-def photo(height, width, seed=0):
+def photo(height, width):
     """A colourful picture with edges and slopes: (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     blocks = rng.integers(0, 256, (height // 9 + 1, width // 9 + 1, 3))
     slope = np.linspace(0, 60, width)[np.newaxis, :, np.newaxis]
     blocks = np.repeat(np.repeat(blocks, 9, axis=0), 9, axis=1)[:height, :width]
     return np.clip(blocks * 0.75 + slope, 0, 255).astype("uint8")
 
 
-def decoded_by_tensorflow(data):
-    tf = pytest.importorskip("tensorflow")
-    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+def grey(levels):
+    """A row of grey levels as RGB."""
+    return np.repeat(np.uint8(levels)[np.newaxis, :, np.newaxis], 3, axis=-1)
 
 
 # --- good files
+
+
+def assert_tensorflows_pixels(data):
+    tf = pytest.importorskip("tensorflow")
+    pixels = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+    np.testing.assert_array_equal(read_image(data), pixels)
 
 
 def test_real_photos_equal_tensorflows_decoder(samples):
     photos = sorted(samples.glob("refer/images/mscoco/images/train2014/*.jpg"))
     assert len(photos) == 72
     for path in photos:
-        np.testing.assert_array_equal(read_image(path), decoded_by_tensorflow(path.read_bytes()))
+        assert_tensorflows_pixels(path.read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -79,51 +82,35 @@ def test_real_photos_equal_tensorflows_decoder(samples):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("size", [(64, 96), (33, 57), (1, 1)])
-def test_made_jpegs_equal_tensorflows_decoder(options, size):
-    data = encoded(photo(*size), "JPEG", **options)
-    np.testing.assert_array_equal(read_image(data), decoded_by_tensorflow(data))
-
-
-def test_grey_jpeg_equals_tensorflows_decoder():
-    data = encoded(Image.fromarray(photo(40, 50)).convert("L"), "JPEG")
-    np.testing.assert_array_equal(read_image(data), decoded_by_tensorflow(data))
+def test_made_jpegs_equal_tensorflows_decoder(options):
+    for size in ((64, 96), (33, 57), (1, 1)):
+        assert_tensorflows_pixels(encoded(photo(*size), "JPEG", **options))
 
 
 def test_path_bytes_and_file_give_the_same(tmp_path):
     path = tmp_path / "picture.png"
-    path.write_bytes(encoded(UPRIGHT))
+    path.write_bytes(encoded(SMALL))
     with path.open("rb") as file:
-        from_file = read_image(file)
-    for pixels in (
-        read_image(path),
-        read_image(str(path)),
-        read_image(path.read_bytes()),
-        from_file,
-    ):
-        assert pixels.dtype == "uint8" and pixels.flags.c_contiguous
-        np.testing.assert_array_equal(pixels, UPRIGHT)
+        for source in (path, str(path), path.read_bytes(), file):
+            pixels = read_image(source)
+            assert pixels.dtype == "uint8" and pixels.flags.c_contiguous
+            np.testing.assert_array_equal(pixels, SMALL)
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("format", ["TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", STORED)
-def test_orientation_is_undone(orientation, format):
+def test_orientation_is_undone(orientation, format, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True, "exact": True} if format == "WEBP" else {}
     stored = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
-    data = encoded(stored, format, exif=exif, **options)
-    np.testing.assert_array_equal(read_image(data), UPRIGHT)
+    path = tmp_path / "picture"
+    path.write_bytes(encoded(stored, format, exif=exif, **options))
+    np.testing.assert_array_equal(read_image(path), SMALL)
+    assert read_size(path) == SMALL.shape[:2]
 
 
-@pytest.mark.parametrize("block", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b""])
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_broken_exif_leaves_the_pixels_alone(block):
-    data = encoded(UPRIGHT, exif=block)
-    np.testing.assert_array_equal(read_image(data), UPRIGHT)
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Metadata Warning")
 @pytest.mark.parametrize("name", turned_files())
 def test_one_rule_for_the_orientation(name, tmp_path):
     file, turn = turned_files()[name]
@@ -139,11 +126,21 @@ def test_one_rule_for_the_orientation(name, tmp_path):
         8: np.rot90(stored),
     }[turn]
     np.testing.assert_array_equal(read_image(file), turned)
+    np.testing.assert_array_equal(to_pixels(Image.open(io.BytesIO(file))), turned)
     path = tmp_path / "picture"
     path.write_bytes(file)
     assert read_size(path) == turned.shape[:2]
     assert read_stored_size(path) == (stored.shape[:2], turn)
     np.testing.assert_array_equal(read_image(file, stored_size=(8, 12)), stored)
+
+
+def test_an_exif_block_that_pillow_cannot_write_anew():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    file = encoded(SMALL, "JPEG", exif=exif)
+    damaged = file.replace(b"\x01\x0f\x00\x02", b"\x01\x00\x00\x02")  # a width that is text
+    assert damaged != file
+    np.testing.assert_array_equal(read_image(damaged), read_image(file))
 
 
 @pytest.mark.parametrize("name", clear_files())
@@ -153,68 +150,48 @@ def test_the_clear_level_of_a_png_is_white(name):
     np.testing.assert_array_equal(read_image(file), pixels)
 
 
-def test_grey_becomes_three_equal_channels():
-    grey = np.arange(256, dtype="uint8").reshape(16, 16)
-    pixels = read_image(encoded(grey))
-    np.testing.assert_array_equal(pixels, np.stack([grey] * 3, axis=-1))
+def clear(mode):
+    """A black pixel and a clear one."""
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    return image.convert(mode)
 
 
-def test_one_bit_becomes_black_and_white():
-    bits = np.eye(9, dtype=bool)
-    pixels = read_image(encoded(bits))
-    np.testing.assert_array_equal(pixels[..., 0], bits * 255)
+def palette():
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    return image
 
 
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_16_bit_grey_keeps_its_high_byte(format):
-    levels = np.array([[0, 255, 256, 32768, 65279, 65535]], "uint16")
-    pixels = read_image(encoded(levels, format))
-    np.testing.assert_array_equal(pixels[0, :, 0], [0, 0, 1, 128, 254, 255])
-    if format == "PNG":
-        tf = pytest.importorskip("tensorflow")
-        data = encoded(levels)
-        np.testing.assert_array_equal(pixels, tf.io.decode_png(data, channels=3).numpy())
+LEVELS = np.array([[0, 255, 256, 32768, 65279, 65535]], "uint16")
+KINDS = {
+    "grey": (encoded(np.arange(256, dtype="uint8")[np.newaxis]), grey(range(256))),
+    "one bit": (encoded(np.array([[True, False]])), grey([255, 0])),
+    "PNG of 16 bits": (encoded(LEVELS), grey([0, 0, 1, 128, 254, 255])),
+    "TIFF of 16 bits": (encoded(LEVELS, "TIFF"), grey([0, 0, 1, 128, 254, 255])),
+    "floats": (encoded(np.array([[0, 0.5, 1]], "float32"), "TIFF"), grey([0, 128, 255])),
+    "RGBA": (encoded(clear("RGBA")), grey([0, 255])),
+    "LA": (encoded(clear("LA")), grey([0, 255])),
+    "PA": (encoded(clear("PA"), "TIFF"), grey([0, 255])),
+    "half clear": (
+        encoded(Image.new("RGBA", (1, 1), (100, 0, 200, 128))),
+        np.uint8([[[177, 127, 227]]]),
+    ),
+    "palette": (encoded(palette(), transparency=1), np.uint8([[[10, 20, 30], [255, 255, 255]]])),
+}
 
 
-def test_float_grey_runs_from_0_to_1():
-    levels = np.array([[0.0, 0.5, 1.0]], "float32")
-    pixels = read_image(encoded(levels, "TIFF"))
-    np.testing.assert_array_equal(pixels[0, :, 1], [0, 128, 255])
-
-
-@pytest.mark.parametrize("level", [-0.1, 1.5, np.nan])
-def test_float_grey_beyond_0_to_1_is_refused(level):
-    data = encoded(np.array([[level, 0.5]], "float32"), "TIFF")
-    with pytest.raises(ValueError, match=r"wanted grey levels in 0\.\.1\.0\. Received"):
-        read_image(data)
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_becomes_rgb(name):
+    file, pixels = KINDS[name]
+    np.testing.assert_array_equal(read_image(file), pixels)
 
 
 def test_cmyk_is_converted():
     red = Image.fromarray(np.full((16, 16, 3), (200, 30, 40), "uint8")).convert("CMYK")
     pixels = read_image(encoded(red, "JPEG", quality=95)).astype(int)
     assert np.abs(pixels - (200, 30, 40)).max() < 6
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_transparent_pixels_lie_on_white(mode):
-    opaque = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
-    opaque.putpixel((1, 0), (0, 0, 0, 0))
-    format = "TIFF" if mode == "PA" else "PNG"
-    pixels = read_image(encoded(opaque.convert(mode), format))
-    np.testing.assert_array_equal(pixels, [[[0, 0, 0], [255, 255, 255]]])
-
-
-def test_half_transparent_is_half_white():
-    pixels = read_image(encoded(Image.new("RGBA", (1, 1), (100, 0, 200, 128))))
-    np.testing.assert_allclose(pixels[0, 0], [177, 127, 227], atol=1)
-
-
-def test_transparent_palette_colour_lies_on_white():
-    image = Image.new("P", (2, 1))
-    image.putpalette([10, 20, 30, 40, 50, 60])
-    image.putpixel((1, 0), 1)
-    pixels = read_image(encoded(image, transparency=1))
-    np.testing.assert_array_equal(pixels, [[[10, 20, 30], [255, 255, 255]]])
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
@@ -225,40 +202,32 @@ def test_first_frame_of_an_animation(format):
     np.testing.assert_array_equal(read_image(data), np.full((6, 8, 3), (255, 0, 0)))
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
-@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
-def test_the_size_in_the_header_is_that_of_the_upright_image(tmp_path, suffix, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / f"x.{suffix}"
-    Image.new("RGB", (12, 8)).save(path, exif=exif)
-    assert read_size(path) == read_image(path).shape[:2]
-
-
 def test_what_a_person_has_at_hand(tmp_path):
     """A path, a picture, an array: grey, in colour, with opacity."""
     path = tmp_path / "picture.png"
-    path.write_bytes(encoded(UPRIGHT))
-    for image in (path, encoded(UPRIGHT), Image.open(path), UPRIGHT, UPRIGHT[::-1][::-1]):
-        np.testing.assert_array_equal(to_pixels(image), UPRIGHT)
-    grey = UPRIGHT[..., 0]
-    np.testing.assert_array_equal(to_pixels(grey), np.stack([grey] * 3, axis=-1))
-    np.testing.assert_array_equal(to_pixels(grey[..., None]), to_pixels(grey))
-    half = np.dstack([UPRIGHT, np.where(np.arange(12) < 6, 255, 0)[None].repeat(8, 0)])
+    path.write_bytes(encoded(SMALL))
+    for image in (path, encoded(SMALL), Image.open(path), Image.fromarray(SMALL)):
+        np.testing.assert_array_equal(to_pixels(image), SMALL)
+    assert to_pixels(SMALL) is SMALL
+    levels = SMALL[..., 0]
+    np.testing.assert_array_equal(to_pixels(levels), np.stack([levels] * 3, axis=-1))
+    np.testing.assert_array_equal(to_pixels(levels[..., None]), to_pixels(levels))
+    half = np.dstack([SMALL, np.where(np.arange(12) < 6, 255, 0)[None].repeat(8, 0)])
     half = to_pixels(half.astype("uint8"))
-    np.testing.assert_array_equal(half[:, :6], UPRIGHT[:, :6])
+    np.testing.assert_array_equal(half[:, :6], SMALL[:, :6])
     assert (half[:, 6:] == 255).all()
 
 
 @pytest.mark.parametrize(
     ("array", "got"),
     [
-        (UPRIGHT / 255, r"float64 of shape \(8, 12, 3\)"),
-        (UPRIGHT[None], r"uint8 of shape \(1, 8, 12, 3\)"),
-        (UPRIGHT[..., :2], r"uint8 of shape \(8, 12, 2\)"),
-        (UPRIGHT[:0], r"uint8 of shape \(0, 12, 3\)"),
+        (SMALL / 255, r"float64 of shape \(8, 12, 3\)"),
+        (SMALL[None], r"uint8 of shape \(1, 8, 12, 3\)"),
+        (SMALL[..., :2], r"uint8 of shape \(8, 12, 2\)"),
+        (SMALL[:0], r"uint8 of shape \(0, 12, 3\)"),
+        (SMALL[0, :, 0], r"uint8 of shape \(12,\)"),
     ],
-    ids=["floats", "batch", "channels", "empty"],
+    ids=["floats", "batch", "channels", "empty", "row"],
 )
 def test_an_array_that_is_no_image_is_refused(array, got):
     with pytest.raises(ValueError, match=f"wanted an image as a uint8 array .* Received: {got}"):
@@ -288,19 +257,10 @@ def test_a_lossy_mask_is_cut_at_half(name):
     assert wrong.sum() <= 20 and not wrong[np.abs(edge - 25) > 1.5].any()
 
 
-def test_labels_of_16_bits():
-    """The numbers of a user: 7 in 20 x 20 pixels and 300 in 30 x 40."""
-    labels = np.zeros((90, 120), "uint16")
-    labels[5:25, 5:25] = 7
-    labels[40:70, 40:80] = 300
-    assert read_mask(encoded(labels)).sum() == 1600
-    assert read_mask(encoded(labels, "TIFF")).sum() == 1600
-
-
 def test_a_mask_is_turned_upright():
     block = Image.Exif()
     block[0x0112] = 6
-    found = read_mask(encoded(np.rot90(DISC * np.uint8(255), 1)[:, 10:], exif=block))
+    found = read_mask(encoded(np.rot90(DISC * np.uint8(255), 1)[:, 10:], "TIFF", exif=block))
     np.testing.assert_array_equal(found, DISC[10:])
 
 
@@ -313,14 +273,6 @@ def test_colours_of_16_bits_are_no_mask():
 # --- bad files
 
 
-def png_of_size(width, height):
-    """A PNG that declares a size and has next to no pixels: 70 bytes."""
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(1000))
-    chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
 @pytest.mark.parametrize(
     ("side", "message"),
     [
@@ -331,16 +283,17 @@ def png_of_size(width, height):
 )
 def test_huge_image_is_refused_by_its_header(tmp_path, side, message):
     path = tmp_path / "huge.png"
-    path.write_bytes(png_of_size(side, side))
+    path.write_bytes(large_png(side, side))
     started = time.process_time()
-    with pytest.raises(ValueError, match=rf"huge\.png: .*{message}"):
-        read_image(path)
+    for read in (read_image, read_mask, read_size):
+        with pytest.raises(ValueError, match=rf"huge\.png: .*{message}"):
+            read(path)
     assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("name", bounded_files())
-def test_files_that_would_take_too_long_are_refused(name, tmp_path):
-    file, is_read = bounded_files()[name]
+def test_no_file_takes_long(name):
+    file, _, is_read = bounded_files()[name]
     started = time.process_time()
     if is_read:
         assert read_image(file).ndim == 3
@@ -350,67 +303,46 @@ def test_files_that_would_take_too_long_are_refused(name, tmp_path):
     assert time.process_time() - started < 1
 
 
-def test_a_refused_file_is_named(tmp_path):
-    (tmp_path / "slow.jpg").write_bytes(bounded_files()["jpeg, many scans"][0])
-    with pytest.raises(
-        ValueError, match=r"slow\.jpg: wanted a JPEG of at most 50 scans. Received: 51"
-    ):
-        read_image(tmp_path / "slow.jpg")
-    (tmp_path / "long.png").write_bytes(bounded_files()["png, many chunks"][0])
-    for read in (read_image, read_size):
-        with pytest.raises(
-            ValueError, match=r"long\.png: wanted a file of at most 20,000 segments"
-        ):
-            read(tmp_path / "long.png")
+@pytest.mark.parametrize("level", [-0.1, 1.5, np.nan])
+def test_float_grey_beyond_0_to_1_is_refused(level):
+    data = encoded(np.array([[level, 0.5]], "float32"), "TIFF")
+    with pytest.raises(ValueError, match=r"wanted grey levels in 0\.\.1\.0\. Received"):
+        read_image(data)
 
 
 def test_levels_without_a_known_white_are_refused():
     image = Image.fromarray(np.array([[0, 128, 255]], "int32"))
-    with pytest.raises(
-        ValueError, match="wanted grey levels of 8 or 16 bits, .* 32 bits in 0..255"
-    ):
-        read_image(encoded(image, "TIFF"))
-    with pytest.raises(ValueError, match="wanted grey levels of 8 or 16 bits"):
-        to_pixels(image)
+    for read, source in ((read_image, encoded(image, "TIFF")), (to_pixels, image)):
+        with pytest.raises(
+            ValueError, match="wanted grey levels of 8 or 16 bits, .* 32 bits in 0..255"
+        ):
+            read(source)
 
 
 def test_limit_of_pixels_can_be_set():
-    with pytest.raises(ValueError, match=r"of 1 to 199 pixels\. Received: 20 x 10 pixels"):
-        read_image(png_of_size(20, 10), max_pixels=199)
+    for source in (encoded(SMALL), Image.fromarray(SMALL)):
+        with pytest.raises(ValueError, match=r"of 1 to 95 pixels\. Received: 12 x 8 pixels"):
+            to_pixels(source, max_pixels=95)
 
 
 def picture(format):
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (40, 60, 3)).astype("uint8"))
-    return image.convert("P") if format == "GIF" else image
+    return encoded(image.convert("P") if format == "GIF" else image, format)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP"])
-def test_image_cut_short_is_never_padded(tmp_path, format, share):
-    path = tmp_path / "cut"
-    picture(format).save(path, format)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ValueError, match=r"cut (cannot be decoded|is not an image)"):
-        read_image(path)
+@pytest.mark.parametrize("format", FORMATS)
+def test_image_cut_short_is_never_padded(tmp_path, format):
+    path, content = tmp_path / "cut", picture(format)
+    for share in (0.3, 0.6, 0.95):
+        path.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(ValueError, match=r"cut (cannot be decoded|is not an image)"):
+            read_image(path)
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=str)
-def test_jpeg_cut_short_says_so(tmp_path, options):
-    path = tmp_path / "cut.jpg"
-    picture("JPEG").save(path, **options)
-    path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(ValueError, match=r"cut.jpg cannot be decoded: image file is truncated"):
-        read_image(path)
-
-
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP"])
-def test_damaged_image_raises_value_error_only(tmp_path, format):
-    path = tmp_path / "picture"
-    picture(format).save(path, format)
-    content = np.frombuffer(path.read_bytes(), "uint8")
-    rng = np.random.default_rng(1)
+@pytest.mark.parametrize("format", FORMATS)
+def test_damaged_image_raises_value_error_only(format):
+    content, rng = np.frombuffer(picture(format), "uint8"), np.random.default_rng(1)
     for _ in range(60):
         spoilt = content.copy()
         spoilt[rng.integers(0, min(len(content), 800), 3)] = rng.integers(0, 256, 3)
@@ -430,23 +362,18 @@ def test_not_an_image(content):
         read_image(content)
 
 
-def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path):
+def test_a_path_that_is_no_image_is_named(tmp_path):
     path = tmp_path / "video.mp4"
     with path.open("wb") as file:
         file.truncate(2_000_000_000)  # which takes no room on the disk
-    with pytest.raises(ValueError, match=r"video\.mp4: wanted .* of at most 1,000,000,000 bytes"):
-        read_image(path)
-
-
-def test_a_file_open_as_text_is_refused(tmp_path):
+    for read in (read_image, read_mask, read_size):
+        with pytest.raises(ValueError, match=r"video\.mp4: wanted .* at most 1,000,000,000 bytes"):
+            read(path)
+        with pytest.raises(FileNotFoundError, match=r"wanted an image file\. .*nowhere\.jpg"):
+            read(tmp_path / "nowhere.jpg")
+        with pytest.raises(ValueError, match="wanted an image file. Received: the folder"):
+            read(tmp_path)
     path = tmp_path / "notes.txt"
     path.write_text("a red box")
     with path.open() as file, pytest.raises(ValueError, match=r"notes\.txt open in binary mode"):
         read_image(file)
-
-
-def test_missing_image_and_folder_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg"):
-        read_image(tmp_path / "nowhere.jpg")
-    with pytest.raises(ValueError, match="wanted an image file. Received: the folder"):
-        read_image(tmp_path)

@@ -1,4 +1,4 @@
-"""The TensorFlow twin of `keras_cmsa.preprocessing.headers`, with offsets of a GIF's parts.
+"""Reads the headers of JPEG and PNG files in a TensorFlow graph.
 
 No bytes make these functions fail: a read beyond the end gives 0. The decoders check
 the files that they decode.
@@ -8,18 +8,12 @@ import functools
 
 import tensorflow as tf
 
-from keras_cmsa.preprocessing.headers import (
-    EXIF,
-    LONG,
-    MAX_PARTS,
-    ORIENTATION_TAG,
-    SCAN_STARTS,
-    SHORT,
-)
+from keras_cmsa.preprocessing.reading import SCAN_STARTS
 
-EXIF_CHUNK, PIXELS_CHUNK, COLOUR_CHUNK, END_CHUNK = (
-    int.from_bytes(kind, "big") for kind in (b"eXIf", b"IDAT", b"tRNS", b"IEND")
-)
+ORIENTATION_TAG = 0x0112
+SHORT, LONG = 3, 4  # types of TIFF entries
+EXIF = b"Exif\0\0"  # the first bytes of the EXIF segment of a JPEG
+BYTE_ORDERS = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")  # Pillow takes the last two as well
 
 
 def file_bytes(file):
@@ -38,7 +32,7 @@ def byte_count(data):
     return tf.size(data, tf.int64) - 1
 
 
-def number(data, offset, length, little):
+def number(data, offset, length, little=False):
     """The unsigned integer of `length` bytes at each of the given offsets, as int64.
 
     Args:
@@ -53,93 +47,71 @@ def number(data, offset, length, little):
     return tf.reduce_sum(digits * tf.where(little, weights, weights[::-1]), axis=-1)
 
 
-def starts_with(data, offset, prefix):
-    """Whether the data from an offset on start with the bytes `prefix`."""
-    offsets = tf.cast(offset, tf.int64) + tf.range(len(prefix), dtype=tf.int64)
-    return tf.reduce_all(bytes_at(data, offsets) == tf.constant(list(prefix), tf.int64))
-
-
 @tf.function
-def segments_of_jpeg(data):
-    """Twin of `_segments_of_jpeg`.
+def exif_segment(data, most):
+    """Finds the EXIF block of a JPEG, segment by segment, as libjpeg and Pillow go through a file.
+
+    Args:
+        data: `(n,)` uint8, of `file_bytes`.
+        most: int64, the number of segments, fill bytes and stray bytes to look at. Each is a step
+            of a loop, which takes tens of microseconds.
 
     Returns:
-        start, end of the EXIF block, int64; equal if there is none.
-        parts: the number of steps, int64; above `MAX_PARTS` if it was given up.
+        start, end of the block, int64; equal if there is none.
+        is_bounded: bool, whether the block, or the pixels, came within `most` steps.
     """
-    size = byte_count(data)
-    offset, start, end, parts = int64(2), int64(0), int64(0), int64(0)
-    while offset + 4 <= size and parts <= MAX_PARTS:
+    size, nothing = byte_count(data), tf.constant(0, tf.int64)
+    offset, start, end, steps = nothing + 2, nothing, nothing, nothing
+    while offset + 4 <= size and steps < most:
         octets = bytes_at(data, offset + tf.range(10, dtype=tf.int64))
         first, marker = octets[0], octets[1]
         following = offset + 2 + tf.maximum(octets[2] * 256 + octets[3], 2)
-        is_exif = (first == 0xFF) & (marker == 0xE1) & (end == 0)
-        is_exif &= tf.reduce_all(octets[4:] == list(EXIF))
+        is_exif = (first == 0xFF) & (marker == 0xE1) & tf.reduce_all(octets[4:] == list(EXIF))
         start = tf.where(is_exif, offset + 10, start)
         end = tf.where(is_exif, tf.maximum(following, start), end)
-        stray, stands_alone, last = (first != 0xFF) | (marker == 0xFF), marker <= 1, marker >= 0xD9
+        is_stray, stands_alone = (first != 0xFF) | (marker == 0xFF), marker <= 1
         stands_alone |= (marker >= 0xD0) & (marker <= 0xD8)
-        last &= marker <= 0xDA
-        following = tf.where(last, size, following)
-        following = tf.where(stands_alone, offset + 2, following)
-        offset = tf.where(stray, offset + 1, following)
-        parts += 1
-    return start, end, parts
-
-
-@tf.function
-def chunks_of_png(data):
-    """Twin of `_chunks_of_png`: `segments_of_jpeg`, and whether a tRNS is before the pixels."""
-    size = byte_count(data)
-    offset, start, end, parts = int64(8), int64(0), int64(0), int64(0)
-    transparent, pixels = False, False
-    while offset + 8 <= size and parts <= MAX_PARTS:
-        octets = bytes_at(data, offset + tf.range(8, dtype=tf.int64))
-        length, kind = big_endian(octets[:4]), big_endian(octets[4:])
-        is_exif = (kind == EXIF_CHUNK) & (end == 0)
-        start = tf.where(is_exif, offset + 8, start)
-        end = tf.where(is_exif, offset + 8 + length, end)
-        pixels |= kind == PIXELS_CHUNK
-        transparent |= (kind == COLOUR_CHUNK) & ~pixels
-        offset = tf.where(kind == END_CHUNK, size, offset + 12 + length)
-        parts += 1
-    return start, end, parts, transparent
-
-
-def big_endian(octets):
-    return tf.reduce_sum(octets * [256**i for i in reversed(range(octets.shape[0]))])
+        is_last = is_exif | (marker == 0xD9) | (marker == 0xDA)  # the end, or the pixels
+        offset = tf.where(
+            is_stray,
+            offset + 1,
+            tf.where(stands_alone, offset + 2, tf.where(is_last, size, following)),
+        )
+        steps += 1
+    return start, end, offset + 4 > size
 
 
 def orientation(data, start, end):
-    """Twin of `keras_cmsa.preprocessing.headers.read_orientation`: 1 to 8.
+    """Finds the orientation in an EXIF block, as Pillow does: 1 to 8; 1 if it has none.
+
+    It is the last entry of that tag in the first directory, of type SHORT or LONG.
 
     Args:
         data: `(n,)` uint8.
-        start, end: int64, where the EXIF block lies.
+        start, end: int64, where the block lies.
     """
     block = tf.concat([data[start : tf.minimum(end, byte_count(data))], [0]], axis=0)
-    size = byte_count(block)
-    little = starts_with(block, 0, b"II*\0")
-    known = (little | starts_with(block, 0, b"MM\0*")) & (size >= 8)
+    size, order = byte_count(block), bytes_at(block, tf.range(4))
+    is_tiff = tf.reduce_any([tf.reduce_all(order == list(kind)) for kind in BYTE_ORDERS])
+    little = order[0] == BYTE_ORDERS[0][0]
     directory = number(block, 4, 4, little)
-    known &= directory + 2 <= size
     most = tf.maximum((size - directory - 2) // 12, 0)
     count = tf.minimum(number(block, directory, 2, little), most)
     entries = directory + 2 + 12 * tf.range(count)
     kind = number(block, entries + 2, 2, little)
-    value = tf.where(
-        kind == SHORT,
-        number(block, entries + 8, 2, little),
-        number(block, entries + 8, 4, little),
-    )
-    valid = (number(block, entries, 2, little) == ORIENTATION_TAG) & (value >= 1) & (value <= 8)
-    valid &= ((kind == SHORT) | (kind == LONG)) & (number(block, entries + 4, 4, little) == 1)
-    found = tf.concat([tf.boolean_mask(value, valid), [1]], axis=0)[0]
-    return tf.where(known, found, 1)
+    values = number(block, entries + 4, 4, little)
+    is_turn = number(block, entries, 2, little) == ORIENTATION_TAG
+    # Of two SHORT values, which fit into an entry too, the first counts.
+    is_short = (kind == SHORT) & ((values == 1) | (values == 2))
+    is_turn &= is_short | ((kind == LONG) & (values == 1))
+    length_2, length_4 = (number(block, entries + 8, length, little) for length in (2, 4))
+    turns = tf.boolean_mask(tf.where(is_short, length_2, length_4), is_turn)
+    turn = tf.concat([tf.ones(1, tf.int64), turns], axis=0)[-1]
+    return tf.where(is_tiff & (size >= 8) & (turn >= 1) & (turn <= 8), turn, 1)
 
 
 def count_scans(data):
-    """Twin of `check_scans`: the number of scans in a JPEG."""
+    """The number of scans in a JPEG, those of its thumbnails included."""
     # The file shifted by 0 to 4 bytes. Gathering bytes at each marker would take more memory.
     padded = tf.concat([data, tf.zeros(4, tf.uint8)], axis=0)
     octets = [padded[i : i + tf.size(data)] for i in range(5)]
@@ -147,55 +119,3 @@ def count_scans(data):
         functools.reduce(tf.logical_and, map(tf.equal, octets, start)) for start in SCAN_STARTS
     ]
     return tf.math.count_nonzero(functools.reduce(tf.logical_or, equal))
-
-
-@tf.function
-def first_frame_of_gif(data):
-    """Twin of `_blocks_of_gif`: the offsets of the parts of a GIF's first frame.
-
-    Returns:
-        Dict of int64: `end`, just after the frame (-1 if the file ends before, or has too many
-        parts); `image`, its descriptor; `control`, the graphic control extension before it (-1:
-        none); `colours`, its colour table.
-    """
-    size = byte_count(data)
-    flags = bytes_at(data, 10)
-    offset = tf.where(flags >= 128, 13 + colour_table_size(flags), 13)
-    image, control, end, parts = int64(-1), int64(-1), int64(-1), int64(0)
-    while end < 0 and offset < size and parts <= MAX_PARTS:
-        octet = bytes_at(data, offset)
-        if octet == 0x21:  # an extension
-            if bytes_at(data, offset + 1) == 0xF9:
-                control = offset
-            offset += 2
-        elif octet == 0x2C:  # the image
-            flags = bytes_at(data, offset + 9)
-            image = offset
-            offset += tf.where(flags >= 128, 11 + colour_table_size(flags), 11)
-        else:
-            offset = size
-        parts += 1
-        length = bytes_at(data, offset)  # a block starts with its length; the last has length 0
-        while length > 0 and offset < size and parts <= MAX_PARTS:
-            offset += 1 + length
-            length = bytes_at(data, offset)
-            parts += 1
-        offset += 1
-        if image >= 0:
-            end = offset
-    own_colours = bytes_at(data, image + 9) >= 128
-    return {
-        "end": tf.where(end <= size and parts <= MAX_PARTS, end, -1),
-        "image": image,
-        "control": control,
-        "colours": tf.where(own_colours, image + 10, 13),
-    }
-
-
-def colour_table_size(flags):
-    """The bytes of a GIF's colour table, from the flags of its descriptor."""
-    return tf.bitwise.left_shift(int64(6), flags % 8)
-
-
-def int64(value):
-    return tf.constant(value, tf.int64)

@@ -173,8 +173,8 @@ class Segmenter:
         except ValueError as error:
             return str(error)
         return (
-            f"{piece.address}: an exported model reads JPEG, PNG, BMP and GIF, and not every kind "
-            "of these. Save it as PNG"
+            f"{piece.address}: an exported model reads JPEG and PNG, of no more than 1,000 "
+            "segments before the pixels. Save it as PNG"
         )
 
 

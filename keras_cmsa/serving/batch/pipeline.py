@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pyarrow import parquet
 
 from keras_cmsa.data.readers.pairs import ASKED, by_image, numbered, path_of
-from keras_cmsa.preprocessing.opening import MAX_BYTES
+from keras_cmsa.preprocessing.reading import MAX_BYTES
 from keras_cmsa.presets.files import digest_of, is_saved_model
 from keras_cmsa.serving.batch import handler, output
 from keras_cmsa.serving.batch.files import absolute, is_remote, read_bytes

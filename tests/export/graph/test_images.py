@@ -8,7 +8,21 @@ import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import bomb, bounded_files, clear_files, files_of_noise, turned_files
+from image_files import (
+    SMALL,
+    bomb,
+    bounded_files,
+    clear_files,
+    encoded,
+    exif,
+    files_of_noise,
+    segment,
+    turned_files,
+    with_parts,
+)
+
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.reading import read_image
 
 tf = pytest.importorskip("tensorflow")
 
@@ -26,57 +40,61 @@ def graph_pixels(file, max_pixels=50_000_000):
     return graph()(tf.constant(file), tf.constant(max_pixels, tf.int64)).numpy()
 
 
-NAMES = list(files_of_noise())
+ALIKE = {
+    **files_of_noise(),
+    **{f"turned, {name}": file for name, (file, _) in turned_files().items()},
+    **{f"clear, {name}": file for name, (file, _) in clear_files().items()},
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Metadata Warning")
+@pytest.mark.parametrize("name", ALIKE)
 def test_pixels_are_those_of_read_image(name):
-    from keras_cmsa.preprocessing.reading import read_image
-
-    file = files_of_noise()[name]
-    np.testing.assert_array_equal(graph_pixels(file), read_image(file))
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-@pytest.mark.parametrize("name", turned_files())
-def test_orientations_are_those_of_read_image(name):
-    from keras_cmsa.preprocessing.reading import UPRIGHT, read_image
-
-    file, turn = turned_files()[name]
-    found = graph_pixels(file)
-    np.testing.assert_array_equal(found, read_image(file))
-    stored = tf.io.decode_image(file, 3).numpy()
-    assert np.abs(found.astype(int) - UPRIGHT[turn](stored)).max() <= 3  # another transform
-
-
-@pytest.mark.parametrize("name", clear_files())
-def test_clear_levels_are_those_of_read_image(name):
-    from keras_cmsa.preprocessing.reading import read_image
-
-    file, _ = clear_files()[name]
-    np.testing.assert_array_equal(graph_pixels(file), read_image(file))
-
-
-@pytest.mark.parametrize("name", bounded_files())
-def test_what_read_image_refuses_is_not_decoded(name):
-    """Neither by the graph, and soon."""
-    file, is_read = bounded_files()[name]
-    started = time.process_time()
-    assert (graph_pixels(file).size > 0) == is_read
-    assert time.process_time() - started < 8  # of two threads, the graph's making included
+    found = graph_pixels(ALIKE[name])
+    assert found.size
+    np.testing.assert_array_equal(found, read_image(ALIKE[name]))
 
 
 def test_real_photos(samples):
-    from keras_cmsa.preprocessing.reading import read_image
-
     paths = sorted((samples / "refer").rglob("*.jpg"))[:8]
     assert len(paths) == 8
     for path in paths:
         np.testing.assert_array_equal(graph_pixels(path.read_bytes()), read_image(path))
 
 
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "WEBP"])
+def test_other_formats_are_not_read(kind):
+    assert graph_pixels(encoded(SMALL, kind)).shape == (0, 0, 3)
+
+
+@pytest.mark.parametrize("name", bounded_files())
+def test_what_would_take_too_long_is_not_decoded(name):
+    file, is_read, _ = bounded_files()[name]
+    graph()
+    started = time.process_time()
+    assert (graph_pixels(file).size > 0) == is_read
+    assert time.process_time() - started < 8  # of two threads, the graph's making included
+
+
+def test_a_request_of_files_that_would_take_long(photo):
+    """Eight of 20 kB; the photo among them is read, and each may have a share of the parts."""
+    from keras_cmsa.export.graph.images import read_images
+
+    kinds = [tf.TensorSpec((None,), tf.string)]
+    read = tf.function(lambda files: read_images(files, 24, 50_000_000)[1:], input_signature=kinds)
+    small, turned = encoded(SMALL, "JPEG"), segment(0xE1, b"Exif\0\0" + exif(6))
+    hostile, fair, beyond = (with_parts(small, b"\xff" * n + turned) for n in (20_000, 110, 130))
+    _, readable = read([beyond])
+    assert readable.numpy().tolist() == [True]
+    started = time.process_time()
+    sizes, readable = read([hostile] * 5 + [encoded(photo, "JPEG"), fair, beyond])
+    assert time.process_time() - started < 1
+    assert readable.numpy().tolist() == [False] * 5 + [True, True, False]
+    assert sizes.numpy()[5:7].tolist() == [[31, 47], [12, 8]]
+
+
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(NAMES), st.data())
+@given(st.sampled_from(list(files_of_noise())), st.data())
 def test_a_damaged_file_gives_pixels_or_none(name, data):
     """Never an error, which would take the whole batch with it."""
     file = bytearray(files_of_noise()[name])
@@ -97,15 +115,13 @@ def test_images_larger_than_allowed_are_not_decoded():
 def test_a_batch_on_the_square(resizing):
     """What cannot be read is 0 all over, of the square's size, and marked."""
     from keras_cmsa.export.graph.images import read_images
-    from keras_cmsa.preprocessing.preprocessor import Preprocessor
-    from keras_cmsa.preprocessing.reading import read_image
 
-    files = [files_of_noise()[name] for name in ("jpeg", "png turned 6")]
+    files = [files_of_noise()[name] for name in ("jpeg", "jpeg turned 6")]
     given = tf.constant([files[0], b"text", files[1]])
     images, sizes, readable = read_images(given, 24, 50_000_000, resizing)
     preprocessor = Preprocessor(tiny.vocabulary(), 24, resizing)
     assert readable.numpy().tolist() == [True, False, True]
-    assert sizes.numpy().tolist() == [[62, 94], [24, 24], [47, 31]]
+    assert sizes.numpy().tolist() == [[62, 94], [24, 24], [94, 62]]
     assert not images.numpy()[1].any()
     for found, file in zip(images.numpy()[::2], files):
         wanted = preprocessor.image(read_image(file))
