@@ -23,8 +23,9 @@ from rich.console import Console
 from keras_cmsa.models.backbones import PAPER_STAGES, dilated_resnet101, small_resnet
 from keras_cmsa.models.cmsa import build_cmsa, gated_multi_level
 from keras_cmsa.models.folding import fold_for_inference
+from keras_cmsa.recipes.unc import SMALL
 from keras_cmsa.training.loop import compile_model
-from keras_cmsa.training.settings import SMALL, Settings
+from keras_cmsa.training.settings import Settings
 
 VOCABULARY_SIZE = 10_000  # word ids
 SENTENCES = (1, 4, 8)

@@ -39,7 +39,7 @@ _MODULE_OF = {
     "PrecisionAt": "training.metrics",
     "Settings": "training.settings",
     "compile_model": "training.loop",
-    "recipe_settings": "training.settings",
+    "recipe_settings": "recipes.recipe_settings",
     "run_training": "training.run",
     "train": "training.loop",
     # A trained model

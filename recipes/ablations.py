@@ -26,9 +26,11 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 from paper_tables import TABLES
 
-from keras_cmsa.training.recipes import flags_of
-from keras_cmsa.training.settings import SMALL, SMALL_ON_REF_SHAPES, Settings, recipe_settings
-from keras_cmsa.utils import command_line
+from keras_cmsa.cli import command_line
+from keras_cmsa.cli.train import flags_of, given_in
+from keras_cmsa.recipes.recipe_settings import recipe_settings
+from keras_cmsa.recipes.unc import SMALL, SMALL_ON_REF_SHAPES
+from keras_cmsa.training.settings import Settings
 from keras_cmsa.utils.silence import import_keras
 
 # For two CPU cores: the recipes' small model, with a shorter training. All systems have one backbone,
@@ -70,7 +72,7 @@ def help_texts():
     return {name: text for name, text in texts.items() if name not in EACH}
 
 
-Given = flags_of(help_texts())
+Given = flags_of(Settings, help_texts())
 NOTHING = Given()
 
 
@@ -98,7 +100,7 @@ def main(
     import_keras()
     from comparison import compare
 
-    given = {name: value for name, value in vars(given).items() if value is not None}
+    given = given_in(given)
     own = PUBLISHED if paper_size else {}
     own = {system: without(given, settings) for system, settings in own.items()}
     compare(shared_settings(paper_size, given), own, rows_of(table, systems), seeds)
@@ -126,7 +128,7 @@ def rows_of(table, systems):
         return tables
     there = set(tables[table].values()) if table else set(SYSTEMS)
     if unknown := set(systems) - there:
-        raise ValueError(f"--systems must be among {sorted(there)}. Received: {sorted(unknown)}")
+        raise ValueError(f"`systems` must be among {sorted(there)}. Received: {sorted(unknown)}")
     if not table:
         return {"systems": {name: name for name in systems}}
     return {table: {row: name for row, name in tables[table].items() if name in systems}}

@@ -17,7 +17,7 @@ import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from keras_cmsa.utils import command_line
+from keras_cmsa.cli import command_line
 from keras_cmsa.utils.silence import import_keras
 
 RUN_DIR = "runs/attention_trials"
@@ -122,7 +122,7 @@ def main(
 
     there = trials()
     if unknown := set(trials_ or ()) - set(there):
-        raise ValueError(f"--trials must be among {sorted(there)}. Received: {sorted(unknown)}")
+        raise ValueError(f"`trials` must be among {sorted(there)}. Received: {sorted(unknown)}")
     # For this process, the trials are systems.
     SYSTEMS.update(there)
     shared = shared_settings(paper_size=False, given={"run_dir": run_dir, "steps": steps})

@@ -24,7 +24,7 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from keras_cmsa.utils import command_line
+from keras_cmsa.cli import command_line
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import import_keras
 

@@ -18,8 +18,8 @@ from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.presets.preset import load_preset, write_config
 from keras_cmsa.training import run
 from keras_cmsa.training.loop import counts
-from keras_cmsa.utils.differences import differences
 from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.messages import differences
 
 
 def compare(shared, own, tables, seeds):
@@ -53,7 +53,7 @@ def held_out(settings, records):
     trained_on = {settings.train_on, *TRAINED_ON}
     if settings.validate_on in trained_on:
         raise ValueError(
-            "--validate-on must name a split that is not trained on, since the tables report it. "
+            "`validate_on` must name a split that is not trained on, since the tables report it. "
             f"Received: {settings.validate_on}"
         )
     return {split: found for split, found in records.items() if found and split not in trained_on}
@@ -77,7 +77,7 @@ def keep_budget(settings, data):
     if found:
         raise ValueError(
             f"The systems in {settings.run_dir} were trained with other settings: "
-            f"{'; '.join(found)}. Give those, or another --run-dir"
+            f"{'; '.join(found)}. Give those, or another `run_dir`"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as file:

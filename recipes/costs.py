@@ -13,8 +13,8 @@ import cyclopts
 import keras
 import numpy as np
 
+from keras_cmsa.cli import command_line
 from keras_cmsa.presets.preset import load_preset
-from keras_cmsa.utils import command_line
 
 
 def measure_costs(model, preset):

@@ -1,28 +1,33 @@
 """The architecture: imports run downwards from room to room, and no modules import in a circle."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "keras_cmsa"
 
-# From the ground up. A room imports from the rooms below it and from itself.
-FLOORS = (
-    "utils",
-    "layers",
-    "preprocessing",
-    "models",
-    "data",
-    "presets",
-    "convert",
-    "inference",
-    "evaluation",
-    "explain",
-    "training",
-    "export",
-    "serving",
-    "cli",
-)
+# From the ground up, with what docs/architecture.md says of each. A room imports from the rooms below
+# it and from itself.
+FLOORS = {
+    "utils": "whole files, CSV, names from tables, messages, quiet imports, missing extras",
+    "layers": "the three of the method, and those of the other systems",
+    "preprocessing": "words, image files, the square, and the `Preprocessor` of all three",
+    "models": "CMSA and the systems it is compared with, backbones",
+    "data": "the one record type, readers of every layout, batches, augmentation, shards, RefShapes",
+    "presets": "a trained model in its folder, safe loading, hubs, the model card",
+    "convert": "the authors' checkpoint of TensorFlow 1 as a preset",
+    "inference": "the predictor, profiles (logits to masks)",
+    "evaluation": "scores, controls, the attention report, DenseCRF",
+    "explain": "word importance, explanations, figures",
+    "training": "settings, the loop and its callbacks, losses, metrics, pretraining",
+    "export": "SavedModel, ONNX, LiteRT; `keras_cmsa/export/graph/` has preprocessing and masks as "
+    "TensorFlow operations",
+    "recipes": "the paper's trainings, a page of numbers each",
+    "serving": "the client of a server, the page to try a model on, batches on Apache Beam",
+    "cli": "`keras-cmsa`: a module for each command; the only room that knows flags",
+}
+ORDER = list(FLOORS)
 # What may be used by the model's mathematics: it runs on every backend.
 PURE = {"layers", "models", "training/losses.py", "training/metrics.py"}
 FRAMEWORKS = {"tensorflow", "jax", "torch", "tensorflow_datasets", "tensorflow_text", "keras_cv"}
@@ -73,11 +78,17 @@ def test_every_folder_is_a_room():
     assert folders == set(FLOORS)
 
 
+def test_the_page_has_the_same_floors():
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    rows = [f"| `keras_cmsa/{room}/` | {FLOORS[room]} |" for room in reversed(ORDER)]
+    assert "\n".join(["|---|---|", *rows, ""]) in page
+
+
 def test_imports_run_downwards():
     upward = [
         f"{name} -> {target}"
         for name, target in sorted(arrows())
-        if FLOORS.index(room(target)) > FLOORS.index(room(name))
+        if ORDER.index(room(target)) > ORDER.index(room(name))
     ]
     assert not upward
 
@@ -86,7 +97,7 @@ def test_the_walk_sees_imports_inside_functions():
     """The check above can fail: these arrows are written in functions, in text and at the top."""
     found = arrows()
     assert ("keras_cmsa.cli.segment", "keras_cmsa.inference.predictor") in found
-    assert ("keras_cmsa.cli.main", "keras_cmsa.training.recipes") in found
+    assert ("keras_cmsa.cli.main", "keras_cmsa.cli.train") in found
     assert ("keras_cmsa.models.cmsa", "keras_cmsa.layers") in found
     assert len(found) > 200
 
@@ -109,6 +120,30 @@ def test_no_modules_import_in_a_circle():
 
     for name in sorted(targets):
         visit(name)
+
+
+def test_only_the_command_line_knows_flags():
+    """Below it an error names the argument; `keras_cmsa.cli.command_line` makes a flag of that.
+
+    A whole text may be one, for another program, and leakage prints what to give.
+    """
+    for name, path in modules().items():
+        if name.startswith("keras_cmsa.serving.batch."):  # is rewritten as one file
+            continue
+        if room(name) != "cli" and name != "keras_cmsa.data.leakage":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            found = [text for text in texts(tree) if re.search(r"(?<![\w-])--[a-z]", text)]
+            assert not [text for text in found if not re.fullmatch(r"--\S+", text)], name
+
+
+def texts(node):
+    """The texts in some code but for docstrings."""
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from texts(child)
 
 
 def test_the_models_mathematics_uses_keras_only():

@@ -4,7 +4,7 @@ import signal
 import sys
 
 from keras_cmsa.cli.options import Model
-from keras_cmsa.utils.command_line import check_within
+from keras_cmsa.utils.messages import check_within
 from keras_cmsa.utils.silence import import_keras
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
-from keras_cmsa.utils.command_line import check_at_least
 from keras_cmsa.utils.files import check_folder, replaced
+from keras_cmsa.utils.messages import check_at_least
 from keras_cmsa.utils.silence import import_keras
 
 METRICS = "metrics.json"

@@ -4,7 +4,7 @@ import sys
 
 import cyclopts
 
-from keras_cmsa.utils.command_line import run
+from keras_cmsa.cli.command_line import run
 
 app = cyclopts.App(
     name="keras-cmsa",
@@ -27,9 +27,7 @@ COMMANDS = {
 }
 for _name, _help in COMMANDS.items():
     app.command(f"keras_cmsa.cli.{_name}:{_name}", help=_help)
-app.command(
-    "keras_cmsa.training.recipes:app", name="train", help="Train a model by one of the recipes."
-)
+app.command("keras_cmsa.cli.train:app", name="train", help="Train a model by one of the recipes.")
 
 
 def main(arguments=None):

@@ -8,12 +8,14 @@ from functools import partial
 from rich.console import Console
 from rich.progress import Progress
 
+from keras_cmsa.cli.command_line import with_flags
 from keras_cmsa.data.readers.pairs import by_image, path_of, read_pairs
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.files import digest_of, folder_of
 from keras_cmsa.utils.csv_files import read_rows, without_formulas, write_rows
 from keras_cmsa.utils.files import replaced, write_png
+from keras_cmsa.utils.messages import in_words
 
 COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
 RESULTS, MADE_BY = "results.csv", "made_by.json"
@@ -142,7 +144,8 @@ def segment_rows(predictor, path, rows, folder):
 
 
 def failed(row, error):
-    return {**dict.fromkeys(COLUMNS, ""), **row, "error": str(error)}
+    reason = with_flags(in_words(error), ["--outside"])
+    return {**dict.fromkeys(COLUMNS, ""), **row, "error": reason}
 
 
 def cells(result):

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from keras_cmsa.utils.command_line import check_at_least
 from keras_cmsa.utils.files import check_folder
+from keras_cmsa.utils.messages import check_at_least
 
 
 def synthesize(

@@ -7,7 +7,7 @@ from keras_cmsa.data.masks import has_no_area, rasterize
 from keras_cmsa.data.readers.entries import warn_each
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
-from keras_cmsa.utils.progress import with_progress_bar
+from keras_cmsa.utils.messages import with_progress_bar
 
 # What is said of records that are good all the same, with a count before it.
 WHOLE = "masks cover the whole image (a white background is inside)"

@@ -14,7 +14,7 @@ PHOTO_SIZE = (480, 640)  # height and width in pixels of a usual photo in COCO
 
 def check_warmup():
     """Raises a `ModuleNotFoundError` if tensorflow-serving-api is missing."""
-    purpose = "A file of warmup requests (leave it out with warmup=False, --no-warmup)"
+    purpose = "A file of warmup requests (`warmup=False` leaves it out)"
     require("tensorflow_serving.apis", "serve", purpose)
 
 

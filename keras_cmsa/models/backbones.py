@@ -233,8 +233,8 @@ def published_weights(application, weights, file, **options):
             f"{application.__name__} needs its ImageNet weights in Keras' cache or a network to "
             f"download them: {file} of Keras' application weights (Google Cloud Storage, "
             "'tensorflow/keras-applications'). Put the file into ~/.keras/models, or give its path "
-            "as weights=PATH, or --backbone-weights PATH in a recipe; weights=None or "
-            f"--backbone-weights none starts from random weights. Received: {error}"
+            "in the place of imagenet; none starts from random weights (`weights`, in a recipe "
+            f"`backbone_weights`). Received: {error}"
         ) from error
 
 

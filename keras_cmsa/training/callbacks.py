@@ -11,7 +11,7 @@ import numpy as np
 from keras_cmsa.inference.masks import sigmoid
 from keras_cmsa.presets.files import MODEL
 from keras_cmsa.presets.preset import save_model
-from keras_cmsa.training.distribution import by_itself, is_lead
+from keras_cmsa.training.distribution import is_lead, without_distribution
 from keras_cmsa.utils.files import replaced
 
 PROGRESS = "checkpoint/progress.json"
@@ -45,7 +45,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.best = progress["best"]
         return progress["rounds"]
 
-    @by_itself()
+    @without_distribution()
     def on_epoch_end(self, epoch, logs=None):
         # Before the model: a kill in the first round then leaves a run, not somebody's model.
         self.folder.mkdir(exist_ok=True)
@@ -89,7 +89,7 @@ class StopOnNaN(keras.callbacks.Callback):
         named = "\n  ".join(r.describe() for row in rows for r in self.batches.records_of(row))
         raise FloatingPointError(
             f"The loss is {loss} at step {self.batches.first_batch + self.step - 1}. The last "
-            "checkpoint is unharmed; start another run with a lower --learning-rate. The batch "
+            "checkpoint is unharmed; start another run with a lower `learning_rate`. The batch "
             f"was:\n  {named}"
         )
 

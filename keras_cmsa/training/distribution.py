@@ -17,15 +17,16 @@ import traceback
 import keras
 
 from keras_cmsa.training.devices import ONE, address_of
+from keras_cmsa.utils.messages import in_words
 
-# Seconds until a process that has not come, or no longer answers, is given up.
+# Timeouts in seconds: to join, and to answer.
 PATIENCE, HEARTBEAT = 300, 30
 # JAX's errors begin with a status, such as UNAVAILABLE. Some are a ValueError.
 STATUS = re.compile(r"[A-Z_]{5,}: ")
 
 
 @contextlib.contextmanager
-def together(devices, batch_size):
+def join_processes(devices, batch_size):
     """Spreads what is trained within over devices and processes. To be entered before all else.
 
     Args:
@@ -45,16 +46,16 @@ def together(devices, batch_size):
             "several devices need the JAX backend: set KERAS_BACKEND=jax. Received: "
             f"{keras.backend.backend()}"
         )
-    with leaving_at_once(devices):
+    with exit_on_error(devices):
         if devices.coordinator is not None:
             join(devices)
         keras.distribution.set_distribution(
             keras.distribution.DataParallel(
-                devices=chosen(devices.devices), auto_shard_dataset=False
+                devices=choose_devices(devices.devices), auto_shard_dataset=False
             )
         )
         try:
-            check_divides(batch_size, "--batch-size")
+            check_divides(batch_size=batch_size)
             yield
         finally:
             keras.distribution.set_distribution(None)
@@ -94,7 +95,7 @@ def check_free(port):
             listener.bind(("", port))
         except OSError as error:
             raise ConnectionError(
-                f"the port of --coordinator, {port}, cannot be had on this machine: {error.strerror}"
+                f"the port of `coordinator`, {port}, cannot be had on this machine: {error.strerror}"
             ) from None
 
 
@@ -109,12 +110,12 @@ def wait_for(address, patience=PATIENCE):
             if time.monotonic() > end:
                 raise ConnectionError(
                     f"no process 0 answered at {address[0]}:{address[1]} within {patience} s: "
-                    f"{error}. Start it with the same --coordinator"
+                    f"{in_words(error)}. Start it with the same `coordinator`"
                 ) from None
         time.sleep(0.5)
 
 
-def chosen(number):
+def choose_devices(number):
     """The names of `number` devices of each process, or of all; those of a process in a row."""
     import jax
 
@@ -124,13 +125,13 @@ def chosen(number):
     for index, there in enumerate(of_process):
         if number is not None and number > len(there):
             raise ValueError(
-                f"--devices must be at most the devices of each process. Received: {number}; "
+                f"`devices` must be at most the devices of each process. Received: {number}; "
                 f"process {index} has {len(there)}: {', '.join(there)}"
             )
     return [name for there in of_process for name in there[:number]]
 
 
-def this_part():
+def process_part():
     """`(index, number)` of this process among those that share each batch; `None` on one device."""
     if keras.distribution.distribution() is None:
         return None
@@ -141,12 +142,12 @@ def this_part():
 
 def is_lead():
     """Whether this process prints and writes."""
-    part = this_part()
+    part = process_part()
     return part is None or part[0] == 0
 
 
 @contextlib.contextmanager
-def by_itself():
+def without_distribution():
     """Keeps what is made within to this process: Keras would spread its variables over all."""
     distribution = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
@@ -156,19 +157,24 @@ def by_itself():
         keras.distribution.set_distribution(distribution)
 
 
-def check_divides(batch_size, name):
-    """Raises a `ValueError` if the devices of a training cannot share a batch equally."""
+def check_divides(**batch):
+    """Raises a `ValueError` if the devices of a training cannot share a batch equally.
+
+    Args:
+        **batch: the name of the argument that has its size, and the size.
+    """
     distribution = keras.distribution.distribution()
     number = distribution.device_mesh.devices.size if distribution else 1
-    if batch_size % number:
-        raise ValueError(
-            f"{name} must be a multiple of the {number} devices of all processes, which share it. "
-            f"Received: {batch_size}"
-        )
+    for name, size in batch.items():
+        if size % number:
+            raise ValueError(
+                f"`{name}` must be a multiple of the {number} devices of all processes, which share "
+                f"each batch. Received: {size}"
+            )
 
 
 @contextlib.contextmanager
-def leaving_at_once(devices):
+def exit_on_error(devices):
     """Ends the process on any error, if it is one of several.
 
     An orderly end would wait for the others, and they wait for this process' part of the next step.
@@ -178,13 +184,13 @@ def leaving_at_once(devices):
     except BaseException as error:
         if devices.coordinator is None:
             raise
-        print(f"process {devices.process_id}: {in_words(error)}", file=sys.stderr)
+        print(f"process {devices.process_id}: {describe(error)}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(2)
 
 
-def in_words(error):
+def describe(error):
     """An error, for people; with its traceback if it is none that a person can have caused."""
     import jax
 
@@ -193,8 +199,8 @@ def in_words(error):
     if isinstance(error, jax.errors.JaxRuntimeError) or STATUS.match(str(error)):
         return (
             "another process has ended or cannot be reached, or a device has failed. Start all "
-            f"processes again, with --resume. JAX says: {str(error)[:300]}"
+            f"processes again with `resume=True`. JAX says: {str(error)[:300]}"
         )
     if isinstance(error, (OSError, ValueError, ModuleNotFoundError, FloatingPointError)):
-        return str(error)
+        return in_words(error)
     return "".join(traceback.format_exception(error))

@@ -11,12 +11,12 @@ from keras_cmsa.data.record import count
 from keras_cmsa.presets.files import LICENCE, MODEL, UNKNOWN, VOCABULARY, read_config
 from keras_cmsa.presets.preset import make_config, write_config
 from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensorboard
-from keras_cmsa.training.distribution import is_lead, this_part
+from keras_cmsa.training.distribution import is_lead, process_part
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
 from keras_cmsa.training.optimizers import make_optimizer
-from keras_cmsa.utils.differences import differences
-from keras_cmsa.utils.locks import alone
+from keras_cmsa.utils.locks import locked
+from keras_cmsa.utils.messages import differences
 
 # What decides the result of a run; another value is another run.
 DECISIVE = ("system", "preprocessor", "data", "starting_weights", "training", "trainable_weights")
@@ -77,7 +77,7 @@ def train(
     run_dir.mkdir(parents=True, exist_ok=True)
     config = config_of_run(model, preprocessor, training, validation, settings, known or {})
     taken = f"another training works in {run_dir}"
-    with alone(run_dir / ".lock", taken) if is_lead() else contextlib.nullcontext():
+    with locked(run_dir / ".lock", taken) if is_lead() else contextlib.nullcontext():
         checkpoint = Checkpoint(run_dir)
         first_round = 0
         if checkpoint.exists():
@@ -110,7 +110,7 @@ def train(
 
 def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose):
     """The rounds that are still to be done; `records` are those of training and validation."""
-    first_step, part = first_round * settings.steps_per_round, this_part()
+    first_step, part = first_round * settings.steps_per_round, process_part()
     batches = RecordBatches(
         records[0],
         preprocessor,
@@ -165,13 +165,13 @@ def check_run_dir(run_dir, resume):
     checkpoint = Checkpoint(run_dir)
     if checkpoint.exists() and not resume:
         raise FileExistsError(
-            f"{run_dir} holds a training run already: give --resume to go on with it, another "
-            "--run-dir, or delete it"
+            f"{run_dir} holds a training run already: give `resume=True` to go on with it, another "
+            "`run_dir`, or delete it"
         )
     if (run_dir / MODEL).exists() and not checkpoint.folder.exists():
         raise FileExistsError(
             f"{run_dir} holds a trained model and no checkpoint to resume from: give another "
-            "--run-dir, or delete it"
+            "`run_dir`, or delete it"
         )
 
 
@@ -215,7 +215,7 @@ def check_same_run(before, now, run_dir):
     if found:
         raise ValueError(
             f"The run in {run_dir} began with other settings: {'; '.join(found)}. Resume it "
-            "with its own, or give another --run-dir"
+            "with its own, or give another `run_dir`"
         )
 
 

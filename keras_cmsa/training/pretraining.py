@@ -15,7 +15,7 @@ from keras_cmsa.data.objects import class_map
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.reading import read_image
-from keras_cmsa.training.distribution import check_divides, this_part
+from keras_cmsa.training.distribution import check_divides, process_part
 
 ENLARGEMENT = 4  # of the scores: from stride 8 to stride 2
 
@@ -52,7 +52,7 @@ def pretrain(
         ValueError: if no image has objects, an image cannot be read, or the devices of the training
             cannot share a batch equally.
     """
-    check_divides(batch_size, "the batch of the pretraining, --pretrain-batch-size,")
+    check_divides(pretrain_batch_size=batch_size)
     images, classes = objects
     images = [image for image in images if image.objects]
     if not images:
@@ -79,7 +79,7 @@ def pretrain(
         read_sample, size=size, stride=size // logits[0].shape[1], resizing=resizing
     )
     order = RowOrder(range(len(images)), seed=seed)
-    batches = ClassBatches(images, sample, order, len(logits), batch_size, steps, this_part())
+    batches = ClassBatches(images, sample, order, len(logits), batch_size, steps, process_part())
     model.fit(batches, shuffle=False, verbose=verbose)
 
 

@@ -33,7 +33,7 @@ from keras_cmsa.presets.preset import load_preset, save_model, write_config
 from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.training.callbacks import Checkpoint
 from keras_cmsa.training.devices import ONE
-from keras_cmsa.training.distribution import is_lead, together
+from keras_cmsa.training.distribution import is_lead, join_processes
 from keras_cmsa.training.loop import check_run_dir, compile_model, counts, train
 from keras_cmsa.training.pretraining import pretrain
 
@@ -61,10 +61,10 @@ def run_training(settings, resume=False, devices=ONE):
     Raises:
         FileExistsError, FileNotFoundError, FloatingPointError, ValueError: as `train`, or if the
             data cannot be read or have not the splits that the settings name.
-        ConnectionError, ValueError: as `together`.
+        ConnectionError, ValueError: as `join_processes`.
     """
     check_run_dir(settings.run_dir, resume)
-    with together(devices, settings.batch_size):
+    with join_processes(devices, settings.batch_size):
         data = read_data(settings)
         train_system(settings, data, resume)
         reports = is_lead()
@@ -181,15 +181,13 @@ def read_data(settings):
     records = read_records(root, dataset, split_owner)
     if settings.train_on not in records:
         records |= read_records(root, dataset, split_owner, [settings.train_on])
-    for name_of_split, flag in (
-        (settings.train_on, "train-on"),
-        (settings.validate_on, "validate-on"),
-    ):
-        if not records.get(name_of_split):
+    for argument in ("train_on", "validate_on"):
+        split = getattr(settings, argument)
+        if not records.get(split):
             there = ", ".join(split for split in records if records[split])
             raise ValueError(
-                f"{root} has no split {name_of_split!r}; there is: {there or 'none'}. Give one of "
-                f"them as --{flag}"
+                f"{root} has no split {split!r}; there is: {there or 'none'}. Give one of them as "
+                f"`{argument}`"
             )
     held_out = held_out_images(root, dataset, records, settings.train_on)
     training = remove_held_out(records[settings.train_on], held_out, settings.exclude_images_of)

@@ -8,11 +8,11 @@ A recipe states only how it differs. The command line makes its flags from the s
 
 import inspect
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.checkpoints import is_checkpoint
-from keras_cmsa.utils.command_line import as_flag, check_at_least
+from keras_cmsa.utils.messages import check_at_least
 
 # Of a run but not of what it learns: another value resumes the same run.
 PLACES = ("data_dir", "run_dir")
@@ -182,48 +182,6 @@ class Settings:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
 
 
-# The paper has one set of settings for its four data sets (Secs. 3.2 and 4.1).
-UNC = {}
-UNC_PLUS = {"dataset": "refcoco+", "flavour": "unc+", "run_dir": "runs/unc_plus"}
-GREF = {
-    "dataset": "refcocog",
-    "split_owner": "google",
-    "flavour": "gref",
-    "run_dir": "runs/gref",
-}
-REFERIT = {"dataset": "referit", "flavour": "referit", "run_dir": "runs/referit"}
-RECIPES = {"unc": UNC, "unc_plus": UNC_PLUS, "gref": GREF, "referit": REFERIT}
-
-# The small model, for two CPU cores: ours throughout.
-SMALL = {
-    "image_size": 112,
-    "backbone": "small_resnet",
-    "backbone_weights": "none",
-    "word_dim": 64,
-    "attention_dim": 64,
-    "fusion_dim": 64,
-    # At this size an image is little work beside its sentences, and a batch of more images teaches
-    # more: docs/results.md compares.
-    "batch_size": 8,
-    "sentences_per_image": 1,
-    "steps": 8800,
-    "steps_per_round": 2200,
-    "learning_rate": 2e-3,
-    "dice_weight": 1.0,  # random weights and little data: see MaskLoss
-    "word_dropout": 0.1,  # so that the importance of words says something: docs/results.md
-}
-# On RefShapes its backbone first learns the classes of the objects and then stays as it is.
-SMALL_ON_REF_SHAPES = {
-    "pretrain_steps": 1500,
-    "pretrain_batch_size": 8,
-    "pretrain_learning_rate": 8e-3,
-    "freeze_backbone": True,
-    "steps": 2800,
-    "steps_per_round": 700,
-    "optimizer": "muon",  # half the batches of AdamW for the same IoU: docs/results.md
-    "learning_rate": 4e-3,
-}
-
 AT_LEAST_ONE = (
     "max_words", "min_count", "pieces", "image_size", "word_dim", "attention_dim", "fusion_dim",
     "steps", "batch_size", "sentences_per_image", "steps_per_round", "pretrain_batch_size",
@@ -234,71 +192,41 @@ AT_LEAST_ZERO = (
 )  # fmt: skip
 
 
-def recipe_settings(recipe, small=False, **given):
-    """The settings of a recipe with some of them given.
-
-    Args:
-        recipe: a key of `RECIPES`.
-        small: start from the small model's settings.
-        **given: fields of `Settings`.
-
-    Returns:
-        `Settings`.
-
-    Raises:
-        ValueError: if the recipe is unknown, a value is not possible, or a setting that was given
-            would be ignored.
-    """
-    if recipe not in RECIPES:
-        raise ValueError(f"recipe must be one of {sorted(RECIPES)}. Received: {recipe!r}")
-    defaults: dict[str, Any] = dict(RECIPES[recipe])
-    if small:
-        defaults |= SMALL
-        # Those of RefShapes are for a backbone that has learned their classes.
-        pretrains = given.get("pretrain_steps", SMALL_ON_REF_SHAPES["pretrain_steps"])
-        if pretrains and given.get("data_dir") is None and given.get("start_from") is None:
-            defaults |= SMALL_ON_REF_SHAPES
-    settings = Settings(**{**defaults, **given})
-    check_given(settings, given)
-    return settings
-
-
 def check_values(settings):
     """Raises a `ValueError` that names a setting whose value is not possible."""
     for entry in fields(settings):
         value, choices = getattr(settings, entry.name), choices_of(entry.type)
         if choices and value not in choices:
             raise ValueError(
-                f"{as_flag(entry.name)} must be one of {', '.join(map(str, choices))}. "
-                f"Received: {value!r}"
+                f"`{entry.name}` must be one of {', '.join(map(str, choices))}. Received: {value!r}"
             )
     check_at_least(1, **{name: getattr(settings, name) for name in AT_LEAST_ONE})
     check_at_least(0, **{name: getattr(settings, name) for name in AT_LEAST_ZERO})
     for name in POSITIVE:
         value = getattr(settings, name)
         if value is not None and not value > 0:
-            raise ValueError(f"{as_flag(name)} must be above 0. Received: {value}")
+            raise ValueError(f"`{name}` must be above 0. Received: {value}")
     if not 0 <= settings.word_dropout < 1:
         raise ValueError(
-            f"--word-dropout must be from 0 to below 1. Received: {settings.word_dropout}"
+            f"`word_dropout` must be from 0 to below 1. Received: {settings.word_dropout}"
         )
     if settings.image_size % 8:
-        raise ValueError(f"--image-size must be a multiple of 8. Received: {settings.image_size}")
+        raise ValueError(f"`image_size` must be a multiple of 8. Received: {settings.image_size}")
     is_small, weights = settings.backbone == "small_resnet", settings.backbone_weights
     if is_small and weights == "imagenet":
         raise ValueError(
-            "small_resnet has no published weights: --backbone-weights must be none or a "
+            "small_resnet has no published weights: `backbone_weights` must be none or a "
             "backbone.keras that another run has left. Received: imagenet"
         )
     if is_checkpoint(weights) and settings.backbone != "dilated_resnet101":
         raise ValueError(
-            "a checkpoint of TensorFlow as --backbone-weights is for dilated_resnet101. Received: "
-            f"--backbone {settings.backbone} --backbone-weights {weights}"
+            "a checkpoint of TensorFlow as `backbone_weights` is for dilated_resnet101. Received: "
+            f"`backbone` {settings.backbone}, `backbone_weights` {weights}"
         )
     if settings.pretrain_steps and (not is_small or weights != "none"):
         raise ValueError(
-            "--pretrain-steps is for a small_resnet from random weights. Received: "
-            f"--backbone {settings.backbone} --backbone-weights {weights}"
+            "`pretrain_steps` is for a small_resnet from random weights. Received: "
+            f"`backbone` {settings.backbone}, `backbone_weights` {weights}"
         )
 
 
@@ -317,44 +245,31 @@ def check_given(settings, given):
 
     if settings.system not in SYSTEMS:
         raise ValueError(
-            f"--system must be one of {', '.join(SYSTEMS)}. Received: {settings.system!r}"
+            f"`system` must be one of {', '.join(SYSTEMS)}. Received: {settings.system!r}"
         )
     built = inspect.signature(SYSTEMS[settings.system]).parameters
     attends = "attention_dim" in built and settings.system != "cmsa_w_none"
     of_table = settings.data_dir is not None and is_table(settings.data_dir)
     has_owners = settings.dataset in IMAGES and not of_table
     ignored = {
-        "flavour": settings.data_dir is not None and "it is for RefShapes, not for --data-dir",
+        "flavour": settings.data_dir is not None and "it is for RefShapes, not for `data_dir`",
         "dataset": (
-            settings.data_dir is None and "RefShapes have one: give --flavour or --data-dir"
+            settings.data_dir is None and "RefShapes have one: give `flavour` or `data_dir`"
         )
         or (of_table and "a table is one data set"),
-        "split_owner": (settings.data_dir is None and "RefShapes have one: give --flavour")
+        "split_owner": (settings.data_dir is None and "RefShapes have one: give `flavour`")
         or (not has_owners and "the splits of these data have no owner"),
-        "pieces": settings.tokenizer == "words" and "it needs --tokenizer wordpiece",
-        "min_count": settings.tokenizer == "wordpiece" and "it needs --tokenizer words",
-        "steps": settings.epochs is not None and "--epochs says how long to train",
+        "pieces": settings.tokenizer == "words" and "it needs `tokenizer` wordpiece",
+        "min_count": settings.tokenizer == "wordpiece" and "it needs `tokenizer` words",
+        "steps": settings.epochs is not None and "`epochs` says how long to train",
         "attention_dim": not attends and f"{settings.system} attends to nothing",
-        "pretrain_batch_size": not settings.pretrain_steps and "it needs --pretrain-steps",
-        "pretrain_learning_rate": not settings.pretrain_steps and "it needs --pretrain-steps",
+        "pretrain_batch_size": not settings.pretrain_steps and "it needs `pretrain_steps`",
+        "pretrain_learning_rate": not settings.pretrain_steps and "it needs `pretrain_steps`",
     }
     if settings.start_from is not None:
-        ignored = dict.fromkeys(OF_MODEL, "it comes with the model of --start-from") | {
+        ignored = dict.fromkeys(OF_MODEL, "it comes with the model of `start_from`") | {
             name: reason for name, reason in ignored.items() if name not in OF_MODEL
         }
     for name, reason in ignored.items():
         if given.get(name) is not None and reason:
-            raise ValueError(f"{as_flag(name)} would be ignored: {reason}")
-
-
-def help_of(recipe):
-    """What each setting is, for `--help`: `{name: text}`, with the recipe's defaults."""
-    texts, defaults = {}, Settings(**RECIPES[recipe])
-    for entry in fields(Settings):
-        default, small = getattr(defaults, entry.name), SMALL.get(entry.name)
-        notes = [] if default in (None, (), "", False) else [f"default: {default}"]
-        notes += [] if small is None else [f"small: {small}"]
-        if entry.name in SMALL_ON_REF_SHAPES:
-            notes.append(f"small on RefShapes: {SMALL_ON_REF_SHAPES[entry.name]}")
-        texts[entry.name] = entry.metadata["help"] + (f" [{'; '.join(notes)}]" if notes else "")
-    return texts
+            raise ValueError(f"`{name}` would be ignored: {reason}")

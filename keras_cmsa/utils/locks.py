@@ -9,7 +9,7 @@ except ImportError:  # Windows: two runs at once are the user's to avoid
 
 
 @contextlib.contextmanager
-def alone(path, taken):
+def locked(path, taken):
     """Holds a lock file, which ends with the process at the latest.
 
     Args:

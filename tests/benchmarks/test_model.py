@@ -54,7 +54,7 @@ def test_the_plain_form_is_the_model(seeded, rng):
 def test_the_model_has_the_sizes_of_the_recipes():
     import model
 
-    from keras_cmsa.training.settings import SMALL
+    from keras_cmsa.recipes.unc import SMALL
 
     assert model.recipe(320, small=False).word_dim == 1000
     network, backbone = model.build(16, small=True)

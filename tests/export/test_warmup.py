@@ -36,6 +36,6 @@ def test_without_the_library_nothing_is_begun(predictor, tmp_path, monkeypatch):
     from keras_cmsa.export.saved_model import export_saved_model
 
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    with pytest.raises(ModuleNotFoundError, match=r'--no-warmup.*"keras-cmsa\[serve\]"'):
+    with pytest.raises(ModuleNotFoundError, match=r'`warmup=False` .*"keras-cmsa\[serve\]"'):
         export_saved_model(predictor.model, predictor.preprocessor, tmp_path / "cmsa")
     assert not (tmp_path / "cmsa").exists()

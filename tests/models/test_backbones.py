@@ -169,7 +169,7 @@ def test_imagenet_weights_without_a_network(seeded, tmp_path, monkeypatch):
         "resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
         "keras-applications",
         "~/.keras/models",
-        "--backbone-weights PATH",
+        "`backbone_weights`",
     ):
         assert part in str(error.value)
 

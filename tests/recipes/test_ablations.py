@@ -105,7 +105,7 @@ def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(s
     assert float(row["overall_iou"]) == pytest.approx(np.mean(ious), abs=1e-3)
     assert [float(row["lowest"]), float(row["highest"])] == pytest.approx(sorted(ious), abs=1e-3)
     with pytest.raises(
-        ValueError, match=r"steps was 2 and is 3.* Give those, or another --run-dir"
+        ValueError, match=r"steps was 2 and is 3.* Give those, or another `run_dir`"
     ):
         compare("shared", systems=names[:1], steps=3, pretrain_steps=1)
 
@@ -113,15 +113,15 @@ def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(s
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"systems": ["lstm"]}, r"--systems must be among .*'rmi'.* Received: \['lstm'\]"),
-        ({"table": 2, "systems": ["rmi"]}, r"--systems must be among .* Received: \['rmi'\]"),
-        ({"validate_on": "train"}, "--validate-on must name a split that is not trained on"),
+        ({"systems": ["lstm"]}, r"`systems` must be among .*'rmi'.* Received: \['lstm'\]"),
+        ({"table": 2, "systems": ["rmi"]}, r"`systems` must be among .* Received: \['rmi'\]"),
+        ({"validate_on": "train"}, "`validate_on` must name a split that is not trained on"),
         ({"backbone_weights": "imagenet"}, "small_resnet has no published weights"),
         (
             {"backbone_weights": "x.keras", "pretrain_steps": 1},
-            "--pretrain-steps is for a small_resnet from random weights",
+            "`pretrain_steps` is for a small_resnet from random weights",
         ),
-        ({"flavour": "unc"}, "--flavour would be ignored"),
+        ({"flavour": "unc"}, "`flavour` would be ignored"),
         ({"exclude_images_of": ("refcoco+",)}, "name of a held-out split.* Received: 'refcoco"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_loss_that_is_no_number_ends_the_training():
     with pytest.raises(FloatingPointError, match="The loss is inf at step 7") as error:
         stop.on_train_batch_end(2, {"loss": np.inf})
     assert str(error.value).endswith("The batch was:\n  record 14\n  record 15")
-    with pytest.raises(FloatingPointError, match=r"is nan at step 7\b.* lower --learning-rate"):
+    with pytest.raises(FloatingPointError, match=r"is nan at step 7\b.* lower `learning_rate`"):
         stop.on_epoch_end(0, {"val_loss": np.nan})
 
 

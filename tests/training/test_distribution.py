@@ -22,7 +22,7 @@ SCRIPT = """
 import os, signal, sys, tiny, trainee
 from keras_cmsa.training import callbacks
 from keras_cmsa.training.devices import Devices
-from keras_cmsa.training.distribution import together
+from keras_cmsa.training.distribution import join_processes
 
 folder, killed_at, coordinator, number, index, local = sys.argv[1:]
 before = callbacks.StopOnNaN.on_train_batch_end
@@ -35,7 +35,7 @@ callbacks.StopOnNaN.on_train_batch_end = kill
 scenes = tiny.several_of_each(tiny.records(f"{folder}/scenes", 9), [3, 1, 2, 4, 1, 2, 3, 2, 1])
 pace = dict(batch_size=4, steps=STEPS, steps_per_round=1, sentences_per_image=2, word_dropout=0.2)
 several = Devices(None, coordinator, int(number), int(index)) if coordinator else Devices(int(local))
-with together(several, pace["batch_size"]):
+with join_processes(several, pace["batch_size"]):
     trainee.train(trainee.compiled_model(**pace), scenes, f"{folder}/run", resume=True, **pace)
 """.replace("STEPS", str(STEPS))
 
@@ -141,19 +141,19 @@ def test_a_killed_process_ends_the_other_and_another_number_resumes(alone, tmp_p
 @pytest.mark.parametrize(
     ("flags", "wanted"),
     [
-        ({"devices": 0}, "--devices must be at least 1. Received: 0"),
+        ({"devices": 0}, "`devices` must be at least 1. Received: 0"),
         ({"num_processes": 2}, "belong together. Received: None, 2, None"),
         (
             {"coordinator": "a:1", "num_processes": 2, "process_id": 2},
-            "--process-id must be 0 to 1. Received: 2",
+            "`process_id` must be 0 to 1. Received: 2",
         ),
         (
             {"coordinator": "a", "num_processes": 2, "process_id": 0},
-            "--coordinator must be HOST:PORT. Received: a",
+            "`coordinator` must be HOST:PORT. Received: a",
         ),
         (
             {"coordinator": "a:70000", "num_processes": 2, "process_id": 0},
-            "--coordinator must be HOST:PORT. Received: a:70000",
+            "`coordinator` must be HOST:PORT. Received: a:70000",
         ),
     ],
 )
@@ -171,7 +171,7 @@ def test_addresses_that_do_not_answer_or_are_taken_are_refused():
         taken.listen()
         port = taken.getsockname()[1]
         wait_for(("127.0.0.1", port))
-        with pytest.raises(ConnectionError, match=f"the port of --coordinator, {port}, cannot"):
+        with pytest.raises(ConnectionError, match=f"the port of `coordinator`, {port}, cannot"):
             check_free(port)
     check_free(port)
     with pytest.raises(ConnectionError, match=f"no process 0 answered at 127.0.0.1:{port} within"):
@@ -180,20 +180,20 @@ def test_addresses_that_do_not_answer_or_are_taken_are_refused():
 
 @pytest.mark.keras
 def test_devices_are_chosen_and_batches_checked(seeded):
-    from keras_cmsa.training.distribution import check_divides, this_part, together
+    from keras_cmsa.training.distribution import check_divides, join_processes, process_part
 
     if seeded.backend.backend() != "jax":
         with pytest.raises(ValueError, match="set KERAS_BACKEND=jax. Received: "):
-            with together(Devices(1), 4):
+            with join_processes(Devices(1), 4):
                 pass
         return
-    with pytest.raises(ValueError, match="--devices must be at most.*Received: 99; process 0 has"):
-        with together(Devices(99), 4):
+    with pytest.raises(ValueError, match="`devices` must be at most.*Received: 99; process 0 has"):
+        with join_processes(Devices(99), 4):
             pass
-    with together(Devices(1), 4):
-        assert this_part() == (0, 1)
-        check_divides(3, "--batch-size")
-    assert this_part() is None
+    with join_processes(Devices(1), 4):
+        assert process_part() == (0, 1)
+        check_divides(batch_size=3)
+    assert process_part() is None
 
 
 @pytest.mark.parametrize("file", ["unc.slurm", "unc.jobset.yaml"])

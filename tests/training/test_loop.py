@@ -272,7 +272,7 @@ def test_a_finished_run_is_left_as_it_is(trainee, scenes, copy):
 
 def test_a_run_is_not_overwritten(trainee, scenes, copy):
     before = sorted(path.stat().st_mtime_ns for path in copy.rglob("*"))
-    with pytest.raises(FileExistsError, match="holds a training run already: give --resume"):
+    with pytest.raises(FileExistsError, match="holds a training run already: give `resume=True`"):
         train(trainee.restart(), scenes, copy)
     assert sorted(path.stat().st_mtime_ns for path in copy.rglob("*")) == before
 

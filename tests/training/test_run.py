@@ -104,7 +104,7 @@ def test_a_split_that_is_not_there_names_the_others(root):
         ValueError, match="no split 'dev'; there is: train, val, testA. .*"
     ) as error:
         run.read_data(Settings(data_dir=str(root), validate_on="dev"))
-    assert str(error.value).endswith("Give one of them as --validate-on")
+    assert str(error.value).endswith("Give one of them as `validate_on`")
 
 
 # --- a model that training goes on from

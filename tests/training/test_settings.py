@@ -4,14 +4,8 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from keras_cmsa.training.settings import (
-    RECIPES,
-    SMALL,
-    SMALL_ON_REF_SHAPES,
-    Settings,
-    help_of,
-    recipe_settings,
-)
+from keras_cmsa.recipes.recipe_settings import recipe_settings
+from keras_cmsa.training.settings import Settings
 
 # What the paper says in Secs. 3.2 and 4.1, and its authors' code of what it leaves open.
 PAPER = {
@@ -51,53 +45,6 @@ def test_the_defaults_are_the_papers():
     assert recipe_settings("unc") == Settings()
 
 
-@pytest.mark.parametrize(
-    ("recipe", "data"),
-    [
-        ("unc_plus", {"dataset": "refcoco+", "flavour": "unc+", "run_dir": "runs/unc_plus"}),
-        (
-            "gref",
-            {
-                "dataset": "refcocog",
-                "split_owner": "google",
-                "flavour": "gref",
-                "run_dir": "runs/gref",
-            },
-        ),
-        ("referit", {"dataset": "referit", "flavour": "referit", "run_dir": "runs/referit"}),
-    ],
-)
-def test_a_recipe_differs_in_its_data_only(recipe, data):
-    assert differences(recipe_settings(recipe), Settings()) == data
-    # Also the small model's.
-    small = recipe_settings(recipe, small=True)
-    assert differences(small, recipe_settings("unc", small=True)) == data
-
-
-def test_the_small_model_differs_as_its_page_says():
-    """On RefShapes its backbone is pretrained and frozen; on other data it is not."""
-    own = {**SMALL, "learning_rate": 2e-3}
-    assert differences(recipe_settings("unc", small=True, data_dir="x"), Settings()) == {
-        **own,
-        "data_dir": "x",
-    }
-    on_ref_shapes = {**SMALL, **SMALL_ON_REF_SHAPES}
-    assert differences(recipe_settings("unc", small=True), Settings()) == on_ref_shapes
-    assert on_ref_shapes["pretrain_steps"] > 0 and on_ref_shapes["freeze_backbone"]
-    # Without pretraining a frozen backbone would stay random.
-    plain = recipe_settings("unc", small=True, pretrain_steps=0)
-    assert differences(plain, Settings()) == own
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("small", [False, True])
-def test_what_is_given_counts(recipe, small):
-    given = {"steps": 3, "seed": 5, "learning_rate": 0.5, "run_dir": "here", "system": "cmsa_s"}
-    settings = recipe_settings(recipe, small, **given)
-    assert {name: getattr(settings, name) for name in given} == given
-    assert set(differences(settings, recipe_settings(recipe, small))) == set(given)
-
-
 def test_settings_cannot_change():
     with pytest.raises(AttributeError):
         Settings().steps = 3
@@ -130,9 +77,8 @@ IMPOSSIBLE = {
         for value in values
     ],
 )
-def test_a_value_that_is_not_possible_names_its_flag(wanted, name, value):
-    flag = "--" + name.replace("_", "-")
-    message = f"{flag} must be {wanted}.* Received: {value!r}"
+def test_a_value_that_is_not_possible_is_named(wanted, name, value):
+    message = f"`{name}` must be {wanted}.* Received: {value!r}"
     with pytest.raises(ValueError, match=message):
         Settings(**{name: value})
     with pytest.raises(ValueError, match=message):
@@ -142,56 +88,56 @@ def test_a_value_that_is_not_possible_names_its_flag(wanted, name, value):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"image_size": 100}, r"--image-size must be a multiple of 8\. Received: 100"),
+        ({"image_size": 100}, r"`image_size` must be a multiple of 8\. Received: 100"),
         (
             {"backbone": "small_resnet"},
-            "no published weights: --backbone-weights must be none or .* Received: imagenet",
+            "no published weights: `backbone_weights` must be none or .* Received: imagenet",
         ),
         (
             {"pretrain_steps": 10},
-            "--pretrain-steps is for a small_resnet .* Received: --backbone dilated_resnet101",
+            "`pretrain_steps` is for a small_resnet .* Received: `backbone` dilated_resnet101",
         ),
         (
             {"pretrain_steps": 10, "backbone": "small_resnet", "backbone_weights": "b.keras"},
-            "--pretrain-steps is for a small_resnet .* --backbone-weights b.keras",
+            "`pretrain_steps` is for a small_resnet .* `backbone_weights` b.keras",
         ),
     ],
     ids=["side", "small weights", "pretrained resnet", "pretrained weights"],
 )
-def test_values_that_do_not_go_together_name_their_flags(given, message):
+def test_values_that_do_not_go_together_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         Settings(**given)
 
 
 def test_an_unknown_system_or_recipe_is_named():
-    with pytest.raises(ValueError, match=r"--system must be one of lstm_cnn, .*Received: 'lstm'"):
+    with pytest.raises(ValueError, match=r"`system` must be one of lstm_cnn, .*Received: 'lstm'"):
         recipe_settings("unc", system="lstm")
-    with pytest.raises(ValueError, match=r"recipe must be one of .*'unc'.* Received: 'refcoco'"):
+    with pytest.raises(ValueError, match=r"`recipe` must be one of .*'unc'.* Received: 'refcoco'"):
         recipe_settings("refcoco")
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"data_dir": "x", "flavour": "unc"}, "--flavour .*for RefShapes, not for --data-dir"),
-        ({"dataset": "refcoco"}, "--dataset .*give --flavour or --data-dir"),
-        ({"split_owner": "umd"}, "--split-owner .*give --flavour"),
-        ({"data_dir": "t.csv", "dataset": "refcoco"}, "--dataset .*a table is one data set"),
-        ({"data_dir": "t.CSV", "dataset": "refcoco"}, "--dataset .*a table is one data set"),
-        ({"data_dir": "t.jsonl", "split_owner": "unc"}, "--split-owner .*have no owner"),
+        ({"data_dir": "x", "flavour": "unc"}, "`flavour` .*for RefShapes, not for `data_dir`"),
+        ({"dataset": "refcoco"}, "`dataset` .*give `flavour` or `data_dir`"),
+        ({"split_owner": "umd"}, "`split_owner` .*give `flavour`"),
+        ({"data_dir": "t.csv", "dataset": "refcoco"}, "`dataset` .*a table is one data set"),
+        ({"data_dir": "t.CSV", "dataset": "refcoco"}, "`dataset` .*a table is one data set"),
+        ({"data_dir": "t.jsonl", "split_owner": "unc"}, "`split_owner` .*have no owner"),
         (
             {"data_dir": "x", "dataset": "refexp", "split_owner": "google"},
-            "--split-owner .*have no owner",
+            "`split_owner` .*have no owner",
         ),
-        ({"pieces": 100}, "--pieces .*needs --tokenizer wordpiece"),
-        ({"tokenizer": "wordpiece", "min_count": 2}, "--min-count .*needs --tokenizer words"),
-        ({"pretrain_batch_size": 4}, "--pretrain-batch-size .*needs --pretrain-steps"),
-        ({"pretrain_learning_rate": 0.1}, "--pretrain-learning-rate .*needs --pretrain-steps"),
-        ({"epochs": 2.0, "steps": 10}, "--steps .*--epochs says how long"),
-        ({"start_from": "x", "system": "cmsa"}, "--system .*comes with the model of --start-from"),
-        ({"start_from": "x", "image_size": 64}, "--image-size .*comes with the model"),
-        ({"system": "rmi", "attention_dim": 10}, "--attention-dim .*rmi attends to nothing"),
-        ({"system": "cmsa_w_none", "attention_dim": 10}, "--attention-dim .*attends to nothing"),
+        ({"pieces": 100}, "`pieces` .*needs `tokenizer` wordpiece"),
+        ({"tokenizer": "wordpiece", "min_count": 2}, "`min_count` .*needs `tokenizer` words"),
+        ({"pretrain_batch_size": 4}, "`pretrain_batch_size` .*needs `pretrain_steps`"),
+        ({"pretrain_learning_rate": 0.1}, "`pretrain_learning_rate` .*needs `pretrain_steps`"),
+        ({"epochs": 2.0, "steps": 10}, "`steps` .*`epochs` says how long"),
+        ({"start_from": "x", "system": "cmsa"}, "`system` .*comes with the model of `start_from`"),
+        ({"start_from": "x", "image_size": 64}, "`image_size` .*comes with the model"),
+        ({"system": "rmi", "attention_dim": 10}, "`attention_dim` .*rmi attends to nothing"),
+        ({"system": "cmsa_w_none", "attention_dim": 10}, "`attention_dim` .*attends to nothing"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -234,17 +180,6 @@ def test_what_config_json_records():
     assert all(config[name] == getattr(settings, name) for name in names if name in PAPER)
 
 
-def test_every_setting_is_explained():
-    """With the recipe's own default, and the small model's where it is another."""
-    for recipe in RECIPES:
-        texts = help_of(recipe)
-        assert set(texts) == {field.name for field in fields(Settings)}
-        assert all(len(text) > 5 for text in texts.values())
-    assert "[default: refcocog]" in help_of("gref")["dataset"]
-    assert "[default: 320; small: 112]" in help_of("unc")["image_size"]
-    assert "small on RefShapes: 0.004]" in help_of("unc")["learning_rate"]
-
-
 def test_a_model_that_training_goes_on_from_has_its_own_settings():
     settings = recipe_settings("unc", small=True, start_from="runs/demo", steps=7)
     assert settings.pretrain_steps == 0 and settings.steps == 7
@@ -257,5 +192,5 @@ def test_a_checkpoint_is_of_one_backbone(tmp_path):
     (tmp_path / "init.ckpt.index").write_text("")
     weights = str(tmp_path / "init.ckpt")
     Settings(backbone_weights=weights)
-    with pytest.raises(ValueError, match="is for dilated_resnet101. Received: --backbone vgg16"):
+    with pytest.raises(ValueError, match="is for dilated_resnet101. Received: `backbone` vgg16"):
         Settings(backbone="vgg16", backbone_weights=weights)

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from keras_cmsa.utils.locks import alone
+from keras_cmsa.utils.locks import locked
 
 HOLDS = """
 import sys
-from keras_cmsa.utils.locks import alone
-with alone(sys.argv[1], "another run is here"):
+from keras_cmsa.utils.locks import locked
+with locked(sys.argv[1], "another run is here"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -23,9 +23,9 @@ def test_another_process_is_refused_until_the_first_is_killed(tmp_path):
     )
     assert holder.stdout.readline() == b"held\n"
     with pytest.raises(ValueError, match=r"another run is here already: .*\.lock is locked"):
-        with alone(path, "another run is here"):
+        with locked(path, "another run is here"):
             pass
     holder.kill()
     holder.communicate()
-    with alone(path, "another run is here"):
+    with locked(path, "another run is here"):
         pass

@@ -64,4 +64,4 @@ def path_of(folder, image, table, outside):
     try:
         return path_inside(folder, image, table)
     except ValueError as error:
-        raise ValueError(f"{error}. --outside takes others too") from None
+        raise ValueError(f"{error}. `outside` takes others too") from None

@@ -23,8 +23,8 @@ from keras_cmsa.data.readers.entries import warn_each
 from keras_cmsa.data.shards.read import TFDS_NAME, read_examples, write_index
 from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
-from keras_cmsa.utils.locks import alone
-from keras_cmsa.utils.progress import with_progress_bar
+from keras_cmsa.utils.locks import locked
+from keras_cmsa.utils.messages import with_progress_bar
 
 INCOMPLETE_PREFIX = "incomplete."  # TFDS gives it to a folder until it is written completely
 CHUNK_SIZE = 500  # records per line of the journal
@@ -56,7 +56,7 @@ def prepare(records, config, data_dir, file_format="array_record", progress=Fals
 
     folder = Path(data_dir) / TFDS_NAME
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder / f"{config.name}.lock", "another run prepares this data set"):
+    with locked(folder / f"{config.name}.lock", "another run prepares this data set"):
         journal = folder / f"{config.name}_checked.jsonl"
         good, problems = check_with_journal(records, journal, progress)
         write_skipped(folder / f"{config.name}_skipped.csv", problems)

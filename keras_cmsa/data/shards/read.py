@@ -218,7 +218,7 @@ def _config_folder(data_dir, config):
     found = sorted((data_dir / TFDS_NAME / config).glob("[0-9]*/dataset_info.json"))
     if not found:
         there = prepared_configs(data_dir)
-        what_to_do = "Give its name as dataset (--dataset), or prepare" if there else "Prepare"
+        what_to_do = "Give its name as `dataset`, or prepare" if there else "Prepare"
         raise FileNotFoundError(
             f"wanted {TFDS_NAME}/{config} in {data_dir}. Received: {', '.join(there) or 'none'}. "
             f"{what_to_do} the data set there: keras-cmsa prepare"

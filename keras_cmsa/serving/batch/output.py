@@ -25,8 +25,8 @@ from keras_cmsa.serving.batch.files import (
     remove_files,
     write_whole,
 )
-from keras_cmsa.utils.differences import differences
-from keras_cmsa.utils.locks import alone
+from keras_cmsa.utils.locks import locked
+from keras_cmsa.utils.messages import differences
 
 MADE_BY, PARTIAL, LOCK = "made_by.json", "partial", ".lock"
 RESULTS, DEAD_LETTERS = "results", "dead_letters"
@@ -58,7 +58,7 @@ def only_run(output):
         return
     for folder in (*SCHEMAS, PARTIAL):
         Path(output, folder).mkdir(parents=True, exist_ok=True)
-    with alone(Path(output, LOCK), "another run writes these results"):
+    with locked(Path(output, LOCK), "another run writes these results"):
         yield
 
 

@@ -20,7 +20,7 @@ from keras_cmsa.data.record import count
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.shards.read import TFDS_NAME, prepared_configs, read_shards
 from keras_cmsa.data.sources import read_records
-from keras_cmsa.utils.locks import alone
+from keras_cmsa.utils.locks import locked
 
 pytest.importorskip("tensorflow_datasets")
 pytest.importorskip("array_record")
@@ -184,7 +184,7 @@ def test_two_runs_at_once_are_refused(root, tmp_path):
 
     folder = tmp_path / "tfds/refer_segmentation"
     folder.mkdir(parents=True)
-    with alone(folder / "unc.lock", "busy"):
+    with locked(folder / "unc.lock", "busy"):
         with pytest.raises(ValueError, match="another run prepares this data set already"):
             prepared(read_refer(root), tmp_path / "tfds")
     prepared(read_refer(root), tmp_path / "tfds")

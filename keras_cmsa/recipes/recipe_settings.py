@@ -1,0 +1,54 @@
+"""From the name of a page to the settings of a training.
+
+recipe_settings("unc")                              the paper's run on UNC
+recipe_settings("unc_plus", small=True, seed=1)     the small model
+"""
+
+from dataclasses import fields
+
+from keras_cmsa.recipes import gref, referit, unc, unc_plus
+from keras_cmsa.training.settings import Settings, check_given
+
+RECIPES = {"unc": unc, "unc_plus": unc_plus, "gref": gref, "referit": referit}
+
+
+def recipe_settings(recipe, small=False, **given):
+    """The settings of a recipe with some of them given.
+
+    Args:
+        recipe: a key of `RECIPES`.
+        small: start from the small model's settings.
+        **given: fields of `Settings`.
+
+    Returns:
+        `Settings`.
+
+    Raises:
+        ValueError: if the recipe is unknown, a value is not possible, or a setting that was given
+            would be ignored.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"`recipe` must be one of {sorted(RECIPES)}. Received: {recipe!r}")
+    numbers = dict(RECIPES[recipe].PAPER)
+    if small:
+        numbers |= unc.SMALL
+        # Those of RefShapes are for a backbone that has learned their classes.
+        pretrains = given.get("pretrain_steps", unc.SMALL_ON_REF_SHAPES["pretrain_steps"])
+        if pretrains and given.get("data_dir") is None and given.get("start_from") is None:
+            numbers |= unc.SMALL_ON_REF_SHAPES
+    settings = Settings(**numbers | given)
+    check_given(settings, given)
+    return settings
+
+
+def help_of(recipe):
+    """What each setting is, for `--help`: `{name: text}`, with the recipe's numbers."""
+    texts, paper = {}, Settings(**RECIPES[recipe].PAPER)
+    for entry in fields(Settings):
+        default, small = getattr(paper, entry.name), unc.SMALL.get(entry.name)
+        notes = [] if default in (None, (), "", False) else [f"default: {default}"]
+        notes += [] if small is None else [f"small: {small}"]
+        if entry.name in unc.SMALL_ON_REF_SHAPES:
+            notes.append(f"small on RefShapes: {unc.SMALL_ON_REF_SHAPES[entry.name]}")
+        texts[entry.name] = entry.metadata["help"] + (f" [{'; '.join(notes)}]" if notes else "")
+    return texts

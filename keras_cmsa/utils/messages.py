@@ -1,0 +1,49 @@
+"""What a person is told: errors, what has changed, how far the work is."""
+
+
+def in_words(error):
+    """The message of an error, without the number that the system gives it: `str`."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def check_at_least(least, **values):
+    """Raises a `ValueError` that names an argument below `least`; `None` is not given."""
+    for name, value in values.items():
+        if value is not None and not value >= least:  # NaN is no number of anything
+            raise ValueError(f"`{name}` must be at least {least}. Received: {value}")
+
+
+def check_within(least, most, **values):
+    """Raises a `ValueError` that names an argument outside of `least` to `most`."""
+    for name, value in values.items():
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"`{name}` must be {least} to {most}. Received: {value}")
+
+
+def differences(before, now):
+    """A line for each name whose value differs between two dicts, in the order of the names."""
+    return [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def with_progress_bar(items, description, show=True):
+    """Iterates over a sequence and shows a progress bar in the terminal.
+
+    Args:
+        items: sequence to iterate over.
+        description: `str` in front of the bar.
+        show: if false, there is no bar.
+
+    Returns:
+        Iterable of the items.
+    """
+    if not show:
+        return items
+    from rich.progress import track
+
+    return track(items, description=description)
