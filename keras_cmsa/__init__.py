@@ -45,6 +45,7 @@ _MODULE_OF = {
     # A trained model
     "Prediction": "inference.prediction",
     "Predictor": "inference.predictor",
+    "Preset": "presets.preset",
     "load_preprocessor": "presets.files",
     "load_preset": "presets.preset",
     "save_preset": "presets.preset",

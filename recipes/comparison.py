@@ -17,8 +17,9 @@ from keras_cmsa.evaluation.scores import metrics_of, write_scores
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.presets.preset import load_preset, write_config
 from keras_cmsa.training import run
-from keras_cmsa.training.loop import counts
+from keras_cmsa.training.loop import counts, own_run_dir
 from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.locks import locked
 from keras_cmsa.utils.messages import differences
 
 
@@ -39,13 +40,15 @@ def compare(shared, own, tables, seeds):
     splits = held_out(shared, data.records)
     shared = replace(shared, max_words=longest(shared, data.records[shared.train_on]))
     keep_budget(shared, data)
-    # Seed by seed, so that a comparison that is cut short has every system in it.
-    for seed in range(seeds):
-        for name in dict.fromkeys(name for rows in tables.values() for name in rows.values()):
-            settings = replace(shared, system=name, seed=seed, **own.get(name, {}))
-            train_and_evaluate(settings, data, splits)
-    for table, rows in tables.items():
-        write_table(Path(shared.run_dir), table, rows)
+    folder = Path(shared.run_dir)
+    with locked(folder / ".lock", f"another comparison works in {folder}"):
+        # Seed by seed, so that a comparison that is cut short has every system in it.
+        for seed in range(seeds):
+            for name in dict.fromkeys(name for rows in tables.values() for name in rows.values()):
+                settings = replace(shared, system=name, seed=seed, **own.get(name, {}))
+                train_and_evaluate(settings, data, splits)
+        for table, rows in tables.items():
+            write_table(folder, table, rows)
 
 
 def held_out(settings, records):
@@ -102,8 +105,9 @@ def train_and_evaluate(shared, data, splits):
         backbone = shared_backbone(shared, data)
         settings = replace(settings, pretrain_steps=0, backbone_weights=str(backbone))
     keras.utils.clear_session()
-    run.train_system(settings, data, resume=True, verbose=2)
-    config = report(run_dir, splits, settings.validate_on, run.starting_weights(shared))
+    with own_run_dir(run_dir, resume=True):
+        run.train_system(settings, data, resume=True, verbose=2)
+        config = report(run_dir, splits, settings.validate_on, run.starting_weights(shared))
     add(folder, shared.system, shared.seed, config, settings.validate_on)
 
 

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import tiny
 
+from keras_cmsa.presets.preset import Preset
 from keras_cmsa.training import loop
 from keras_cmsa.training.settings import Settings
 
@@ -29,16 +30,14 @@ def compiled_model(**changed):
     return model
 
 
-def train(model, scenes, run_dir, resume=False, preprocessor=None, known=None, **changed):
+def train(model, scenes, run_dir, resume=False, preprocessor=None, facts=None, **changed):
     """`loop.train` on the first of the scenes, validated on the rest."""
     return loop.train(
-        model,
-        preprocessor or tiny.preprocessor(),
+        Preset(model, preprocessor or tiny.preprocessor(), facts or {}),
         scenes[:TRAINING],
         scenes[TRAINING:],
         settings(run_dir, **changed),
         resume,
-        known,
         verbose=0,
     )
 

@@ -40,9 +40,7 @@ def compile_model(model, settings, jit_compile="auto"):
     model.optimizer.build(model.trainable_variables)
 
 
-def train(
-    model, preprocessor, training, validation, settings, resume=False, known=None, verbose="auto"
-):
+def train(preset, training, validation, settings, resume=False, verbose="auto"):
     """Trains a compiled model with `model.fit` and leaves the best one in a preset.
 
     The training is cut into rounds (Keras' epochs): after each the model is validated and the
@@ -51,16 +49,14 @@ def train(
     processes (see `distribution`) the first alone prints and writes.
 
     Args:
-        model: compiled, see `compile_model`.
-        preprocessor: `Preprocessor`, saved with the model.
+        preset: `Preset` of the model, compiled (see `compile_model`), its `Preprocessor`, and what
+            else `config.json` shall say, such as `starting_weights` and `data`; see `make_config`.
         training: list of `Record`.
         validation: list of `Record`; the best model is the one with the highest overall IoU here,
             at the network's size.
         settings: the `Settings` it was compiled with. `run_dir` becomes the preset, with
             `history.csv`, `tensorboard/` (where TensorFlow is installed) and `checkpoint/` in it.
         resume: resume the run in `run_dir`; where there is none, start one.
-        known: dict of what else `config.json` shall say, such as `starting_weights` and `data`; see
-            `make_config`.
         verbose: as in `keras.Model.fit`.
 
     Returns:
@@ -72,61 +68,76 @@ def train(
         ValueError: if the run in `run_dir` began with other settings, another training works in it,
             or a file cannot be read.
     """
-    run_dir = Path(settings.run_dir)
+    with own_run_dir(settings.run_dir, resume):
+        return train_here(preset, training, validation, settings, resume, verbose)
+
+
+@contextlib.contextmanager
+def own_run_dir(run_dir, resume):
+    """Keeps other trainings out of a run's folder, from its first file to its last.
+
+    Raises:
+        FileExistsError: as `check_run_dir`.
+        ValueError: if another training works in it.
+    """
+    run_dir = Path(run_dir)
     check_run_dir(run_dir, resume)
+    if not is_lead():
+        yield
+        return
     run_dir.mkdir(parents=True, exist_ok=True)
-    config = config_of_run(model, preprocessor, training, validation, settings, known or {})
-    taken = f"another training works in {run_dir}"
-    with locked(run_dir / ".lock", taken) if is_lead() else contextlib.nullcontext():
-        checkpoint = Checkpoint(run_dir)
-        first_round = 0
-        if checkpoint.exists():
-            check_same_run(read_config(run_dir), config, run_dir)
-            first_round = checkpoint.restore(model)
-            step = min(first_round * settings.steps_per_round, settings.steps)
-            if is_lead():
-                print(
-                    f"Resuming {run_dir} at step {step} (round {first_round}), "
-                    f"best {checkpoint.monitor} so far {checkpoint.best:.4f}"
-                )
-        elif resume and is_lead():
-            print(f"Nothing to resume in {run_dir}: starting at step 0")
-        if first_round * settings.steps_per_round < settings.steps:
-            if is_lead():
-                # Before the first step and together, since one means nothing without the other.
-                preprocessor.vocabulary.save(run_dir / VOCABULARY)
-                write_config(run_dir, config)
-            fit(
-                model,
-                preprocessor,
-                (training, validation),
-                settings,
-                checkpoint,
-                first_round,
-                verbose,
+    with locked(run_dir / ".lock", f"another training works in {run_dir}"):
+        check_run_dir(run_dir, resume)  # again: another may have ended meanwhile
+        yield
+
+
+def train_here(preset, training, validation, settings, resume, verbose):
+    """`train` in a folder that is this process' own already."""
+    model, run_dir = preset.model, Path(settings.run_dir)
+    config = config_of_run(preset, training, validation, settings)
+    checkpoint, first_round = Checkpoint(run_dir), 0
+    if checkpoint.exists():
+        check_same_run(read_config(run_dir), config, run_dir)
+        first_round = checkpoint.restore(model)
+        step = min(first_round * settings.steps_per_round, settings.steps)
+        if is_lead():
+            print(
+                f"Resuming {run_dir} at step {step} (round {first_round}), "
+                f"best {checkpoint.monitor} so far {checkpoint.best:.4f}"
             )
+    elif resume and is_lead():
+        print(f"Nothing to resume in {run_dir}: starting at step 0")
+    first_step = first_round * settings.steps_per_round
+    if first_step < settings.steps:
+        if is_lead():
+            # Before the first step and together, since one means nothing without the other.
+            preset.preprocessor.vocabulary.save(run_dir / VOCABULARY)
+            write_config(run_dir, config)
+        batches = make_batches(preset.preprocessor, training, validation, settings, first_step)
+        fit(model, batches, settings, checkpoint, first_round, verbose)
     return run_dir
 
 
-def fit(model, preprocessor, records, settings, checkpoint, first_round, verbose):
-    """The rounds that are still to be done; `records` are those of training and validation."""
-    first_step, part = first_round * settings.steps_per_round, process_part()
+def make_batches(preprocessor, training, validation, settings, first_step):
+    """The `RecordBatches` of the steps that are still to be done, and those of the validation."""
+    sizes = settings.batch_size, settings.sentences_per_image
     batches = RecordBatches(
-        records[0],
+        training,
         preprocessor,
-        settings.batch_size,
-        settings.sentences_per_image,
+        *sizes,
         seed=settings.seed,
         batches=settings.steps - first_step,
         first_batch=first_step,
         augmentation=Augmentation(seed=settings.seed) if settings.augment else None,
         word_dropout=settings.word_dropout,
-        part=part,
+        part=process_part(),
     )
-    held_out = RecordBatches(
-        records[1], preprocessor, settings.batch_size, settings.sentences_per_image, part=part
-    )
-    run_dir = checkpoint.run_dir
+    return batches, RecordBatches(validation, preprocessor, *sizes, part=process_part())
+
+
+def fit(model, batches, settings, checkpoint, first_round, verbose):
+    """The rounds that are still to be done, on batches as `make_batches` gives them."""
+    (batches, held_out), run_dir, part = batches, checkpoint.run_dir, process_part()
     callbacks = [StopOnNaN(batches), History(run_dir / "history.csv", first_round)]
     if not part or part[1] == 1:
         # It computes with the model, in which all processes would have to take part.
@@ -175,20 +186,20 @@ def check_run_dir(run_dir, resume):
         )
 
 
-def config_of_run(model, preprocessor, training, validation, settings, known):
+def config_of_run(preset, training, validation, settings):
     """The `config.json` of a run before it has results."""
     data = {"name": UNKNOWN, "counts": counts({"train": training, "val": validation})}
-    known = {
+    facts = {
         "data": data,
         "starting_weights": UNKNOWN,
         "licence": settings.licence or LICENCE,
-        **known,
+        **preset.config,
         "training": settings.to_config(),
         # A frozen backbone has no optimizer state to resume.
-        "trainable_weights": len(model.trainable_weights),
+        "trainable_weights": len(preset.model.trainable_weights),
     }
-    known["data"] = {**known["data"], "records_sha256": checksum([*training, *validation])}
-    return make_config(model.name, preprocessor, **known)
+    facts["data"] = {**facts["data"], "records_sha256": checksum([*training, *validation])}
+    return make_config(preset.model.name, preset.preprocessor, **facts)
 
 
 def counts(records):

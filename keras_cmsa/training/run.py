@@ -1,5 +1,6 @@
 """A run from its settings: data, model, training, evaluation, pictures."""
 
+import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,12 +30,18 @@ from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
 from keras_cmsa.presets.files import CONFIG, read_config
-from keras_cmsa.presets.preset import load_preset, save_model, write_config
+from keras_cmsa.presets.preset import Preset, load_preset, save_model, write_config
 from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.training.callbacks import Checkpoint
 from keras_cmsa.training.devices import ONE
 from keras_cmsa.training.distribution import is_lead, join_processes
-from keras_cmsa.training.loop import check_run_dir, compile_model, counts, train
+from keras_cmsa.training.loop import (
+    check_run_dir,
+    compile_model,
+    counts,
+    own_run_dir,
+    train_here,
+)
 from keras_cmsa.training.pretraining import pretrain
 
 BACKBONE = "backbone.keras"
@@ -64,21 +71,24 @@ def run_training(settings, resume=False, devices=ONE):
         ConnectionError, ValueError: as `join_processes`.
     """
     check_run_dir(settings.run_dir, resume)
-    with join_processes(devices, settings.batch_size):
-        data = read_data(settings)
-        train_system(settings, data, resume)
-        reports = is_lead()
-    if reports:
-        splits = [s for s in data.records if s in {settings.validate_on, *HELD_OUT}]
-        report(
-            settings.run_dir,
-            {split: data.records[split] for split in splits if data.records[split]},
-        )
+    with contextlib.ExitStack() as stack:
+        with join_processes(devices, settings.batch_size):
+            # Before any work, and until the last picture is written.
+            stack.enter_context(own_run_dir(settings.run_dir, resume))
+            data = read_data(settings)
+            train_system(settings, data, resume)
+            reports = is_lead()
+        if reports:
+            splits = [s for s in data.records if s in {settings.validate_on, *HELD_OUT}]
+            report(
+                settings.run_dir,
+                {split: data.records[split] for split in splits if data.records[split]},
+            )
     return Path(settings.run_dir)
 
 
 def train_system(settings, data, resume=False, verbose="auto"):
-    """The training of `run_training`: the best round is then a preset in `run_dir`.
+    """The training of `run_training` in its `own_run_dir`, which then has the best round as a preset.
 
     Args:
         settings: `Settings`.
@@ -91,16 +101,17 @@ def train_system(settings, data, resume=False, verbose="auto"):
         keras.config.set_dtype_policy(f"mixed_{settings.mixed_precision}")
     training, validation = (data.records[s] for s in (settings.train_on, settings.validate_on))
     settings = settings.with_steps(images_of(training))
-    known = {"data": {"name": data.name, "counts": counts(data.records)}}
+    facts = {"data": {"name": data.name, "counts": counts(data.records)}}
     if settings.start_from is None:
         model, preprocessor = new_model(settings, data, training)
-        known["starting_weights"] = starting_weights(settings)
+        facts["starting_weights"] = starting_weights(settings)
     else:
         model, preprocessor, before = load_to_train(settings)
-        known["starting_weights"] = described(settings.start_from, before)
-        known["licence"] = settings.licence or before["licence"]
+        facts["starting_weights"] = describe_start(settings.start_from, before)
+        facts["licence"] = settings.licence or before["licence"]
     compile_model(model, settings)
-    train(model, preprocessor, training, validation, settings, resume, known, verbose)
+    preset = Preset(model, preprocessor, facts)
+    train_here(preset, training, validation, settings, resume, verbose)
 
 
 def new_model(settings, data, training):
@@ -136,7 +147,7 @@ def load_to_train(settings):
     return preset
 
 
-def described(source, config):
+def describe_start(source, config):
     """A model that training goes on from, in words."""
     name = source if "://" in str(source) else Path(source).name
     return (

@@ -311,7 +311,7 @@ def test_a_run_is_resumed_with_its_own_records_only(trainee, scenes, copy):
 
 def test_a_run_is_resumed_with_its_own_start_only(trainee, scenes, copy):
     with pytest.raises(ValueError, match="starting_weights was 'unknown' and is 'ImageNet'"):
-        train(trainee.restart(), scenes, copy, resume=True, known={"starting_weights": "ImageNet"})
+        train(trainee.restart(), scenes, copy, resume=True, facts={"starting_weights": "ImageNet"})
 
 
 def test_a_run_is_resumed_with_its_own_preprocessor_only(trainee, scenes, copy):

@@ -118,7 +118,8 @@ def test_training_goes_on_from_a_preset(root, preset, tmp_path):
         start_from=str(preset), data_dir=str(root), run_dir=str(tmp_path / "run"),
         steps=1, learning_rate=1e-9, end_learning_rate=0.0, weight_decay=0.0, freeze_backbone=True,
     )  # fmt: skip
-    run.train_system(settings, run.read_data(settings), verbose=0)
+    with run.own_run_dir(settings.run_dir, resume=False):
+        run.train_system(settings, run.read_data(settings), verbose=0)
     after = load_preset(tmp_path / "run")
     assert after.model.name == before.model.name
     assert after.preprocessor.get_config() == before.preprocessor.get_config()
@@ -255,3 +256,25 @@ def test_a_folder_with_a_run_is_refused_before_the_data_are_read(tmp_path):
     (tmp_path / "run/checkpoint/progress.json").write_text("{}")
     with pytest.raises(FileExistsError, match="holds a training run already"):
         run.run_training(Settings(data_dir="nowhere", run_dir=str(tmp_path / "run")))
+
+
+def test_a_folder_is_one_trainings_from_the_first_file_to_the_last(monkeypatch, tmp_path):
+    """A second is refused before it reads data or pretrains, and while the first evaluates."""
+    settings, refused, done = Settings(run_dir=str(tmp_path / "run")), [], []
+
+    def second(settings):
+        with pytest.raises(ValueError, match="another training works in .*run already"):
+            run.run_training(settings)
+        refused.append(True)
+
+    def read_data(settings):
+        done.append("read_data")
+        assert done == ["read_data"], "the second has read data"
+        second(settings)
+        return SimpleNamespace(records={"val": ["a record"]})
+
+    monkeypatch.setattr(run, "read_data", read_data)
+    monkeypatch.setattr(run, "train_system", lambda settings, *_: second(settings))
+    monkeypatch.setattr(run, "report", lambda *_: second(settings))
+    assert run.run_training(settings) == tmp_path / "run"
+    assert len(refused) == 3
