@@ -1,5 +1,6 @@
 """Export as a SavedModel for TensorFlow Serving: an image file and an expression in, a mask out."""
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,10 @@ def write_graph(network, preprocessor, folder, options):
     preprocessor.vocabulary.save(words)
     word_ids = TWINS[preprocessor.vocabulary.tokenizer](preprocessor.vocabulary, words)
     served, signatures = served_model(network, word_ids, preprocessor.resizing, options)
-    tf.saved_model.save(served, str(folder), signatures)
+    try:
+        tf.saved_model.save(served, str(folder), signatures)
+    except tf.errors.OpError as error:  # of a full disk, for instance
+        raise OSError(errno.EIO, str(error).strip().split("\n")[0][:200], str(folder)) from error
     words.unlink()
 
 

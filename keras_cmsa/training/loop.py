@@ -10,11 +10,12 @@ from keras_cmsa.data.pipeline import RecordBatches, fastest
 from keras_cmsa.data.record import count
 from keras_cmsa.presets.files import LICENCE, MODEL, UNKNOWN, VOCABULARY, read_config
 from keras_cmsa.presets.preset import make_config, write_config
-from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensorboard
+from keras_cmsa.training.callbacks import PROGRESS, Checkpoint, History, StopOnNaN, tensorboard
 from keras_cmsa.training.distribution import is_lead, process_part
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
 from keras_cmsa.training.optimizers import make_optimizer
+from keras_cmsa.utils.files import remove_left
 from keras_cmsa.utils.locks import locked
 from keras_cmsa.utils.messages import differences
 
@@ -88,6 +89,8 @@ def own_run_dir(run_dir, resume):
     run_dir.mkdir(parents=True, exist_ok=True)
     with locked(run_dir / ".lock", f"another training works in {run_dir}"):
         check_run_dir(run_dir, resume)  # again: another may have ended meanwhile
+        remove_left(run_dir)
+        remove_left(run_dir / PROGRESS.parent)
         yield
 
 

@@ -7,6 +7,11 @@ import stat
 import tempfile
 from pathlib import Path
 
+from keras_cmsa.utils.locks import fcntl, held
+
+# Begins the names of what is being written; a kill leaves it.
+PARTIAL = ".partial-"
+
 
 @contextlib.contextmanager
 def replaced(path, mode="w"):
@@ -28,21 +33,34 @@ def replaced(path, mode="w"):
         with open(path, mode, **options) as file:
             yield file
         return
-    asked, path = path, Path(os.path.realpath(path))
-    with _named(asked):
-        # The standard library's name is new and opened exclusively: no planted link is followed.
-        # A whole name before it could be more than the disk takes.
-        descriptor, partial = tempfile.mkstemp(prefix=f".{path.name[:20]}.", dir=path.parent)
+    with new_file(os.path.realpath(path)) as partial, open(partial, mode, **options) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def new_file(path):
+    """`replaced` for a writer that opens its file by name: gives the `Path` of the file beside it.
+
+    It has the ending of `path`.
+    """
+    path = Path(path)
+    with _named(path):
+        # The standard library's name is new and made exclusively: no planted link is followed. A
+        # whole name in it could be more than the disk takes.
+        descriptor, partial = tempfile.mkstemp(
+            path.suffix[:20], f"{PARTIAL}{path.stem[:20]}-", dir=path.parent
+        )
+    os.close(descriptor)
+    partial = Path(partial)
     try:
-        with open(descriptor, mode, **options) as file:
-            os.chmod(partial, mode_of(path))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        with _named(asked):
+        with held(partial), _named(path, partial):
+            partial.chmod(mode_of(path))
+            yield partial
             os.replace(partial, path)
     except BaseException:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -50,37 +68,52 @@ def replaced(path, mode="w"):
 def new_folder(path):
     """Makes a folder beside `path` and renames it to `path` once it is filled.
 
-    An exception removes it; a process that is killed leaves it. Its name is new and begins with a
-    dot, so that two processes are not in each other's way: the second to end fails.
+    An exception removes it; what a killed process leaves, the next call does. Its name is new and
+    begins with a dot, so that two processes are not in each other's way: the second to end fails.
 
     Args:
         path: of the folder, which must not be there; what it lies in is made if it is not there.
 
     Raises:
         FileExistsError: if something is there when the folder is filled.
-        OSError: if the folder cannot be written.
+        OSError: if the folder cannot be written; names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name[:20]}.", dir=path.parent))
+    remove_left(path.parent)
+    with _named(path):
+        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name[:20]}-", dir=path.parent))
     try:
-        partial.chmod(0o777 & ~_umask())
-        yield partial
-        if os.path.lexists(path):
-            raise FileExistsError(f"{path} is there already: choose another name or remove it")
-        os.rename(partial, path)
+        with held(partial), _named(path, partial):
+            partial.chmod(0o777 & ~_umask())
+            yield partial
+            if os.path.lexists(path):
+                raise FileExistsError(f"{path} is there already: choose another name or remove it")
+            os.rename(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
 
 
+def remove_left(folder):
+    """Removes what killed processes have left half written in a folder, and no living one holds."""
+    for path in Path(folder).glob(f"{PARTIAL}*") if fcntl else ():
+        with contextlib.suppress(OSError), held(path):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 @contextlib.contextmanager
-def _named(path):
-    """An error of the disk names the file that was asked for, not the one beside it."""
+def _named(path, partial=""):
+    """An error of the disk, such as a full one, names the file that was asked for.
+
+    It would name none, or what is at `partial` beside the file.
+    """
     try:
         yield
     except OSError as error:
-        raise type(error)(error.errno, error.strerror, str(path)) from None
+        if error.errno and str(error.filename or partial).startswith(str(partial)):
+            error.filename = str(path)
+        raise
 
 
 def check_file(path, suffixes=None):

@@ -1,6 +1,8 @@
-"""A folder for one process at a time."""
+"""A file or folder for one process at a time."""
 
 import contextlib
+import os
+from pathlib import Path
 
 try:
     import fcntl
@@ -19,10 +21,28 @@ def locked(path, taken):
     Raises:
         ValueError: if another process holds it.
     """
-    with open(path, "w") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{taken} already: {path} is locked") from None
+    Path(path).touch()
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(path))
+        except BlockingIOError:
+            raise ValueError(f"{taken} already: {path} is locked") from None
         yield
+
+
+@contextlib.contextmanager
+def held(path):
+    """Holds what is at a path, a file or a folder.
+
+    Raises:
+        BlockingIOError: if somebody holds it.
+    """
+    if not fcntl:
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -11,11 +13,14 @@ from PIL import Image
 from keras_cmsa.utils.files import (
     check_file,
     check_folder,
+    new_file,
     new_folder,
+    remove_left,
     replaced,
     size_of_folder,
     write_png,
 )
+from keras_cmsa.utils.messages import in_words
 
 
 def write(path, text):
@@ -179,3 +184,43 @@ def test_the_second_of_two_that_make_a_folder_fails(tmp_path):
             (first / "file").write_text("first")
     assert [x.name for x in tmp_path.iterdir()] == ["folder"]
     assert (path / "file").read_text() == "first"
+
+
+KILLED = """
+import os, signal, sys
+from keras_cmsa.utils.files import new_file, new_folder, replaced
+with new_folder(sys.argv[1] + "/folder") as folder, replaced(sys.argv[1] + "/note.txt") as file:
+    (folder / "inside").write_text("half")
+    with new_file(sys.argv[1] + "/model.keras") as path:
+        print(path.suffix, flush=True)
+        sys.stdin.read() if len(sys.argv) > 2 else os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_killed_processes_left_is_removed_and_what_living_ones_hold_is_not(tmp_path):
+    killed = [sys.executable, "-c", KILLED, str(tmp_path)]
+    assert subprocess.run(killed, stdout=subprocess.PIPE, check=False).stdout == b".keras\n"
+    left = set(tmp_path.iterdir())
+    assert len(left) == 3 and all(path.name.startswith(".partial-") for path in left)
+    living = subprocess.Popen([*killed, "waits"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert living.stdout.readline() == b".keras\n"  # its new_folder has removed what was left
+    held = set(tmp_path.iterdir())
+    assert len(held) == 3 and not held & left
+    (tmp_path / ".partial-file").write_text("half")
+    (tmp_path / ".note.txt").write_text("mine")
+    remove_left(tmp_path)
+    assert set(tmp_path.iterdir()) == {*held, tmp_path / ".note.txt"}
+    living.communicate()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".note.txt", "folder", "note.txt", "model.keras",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no disk that is always full")
+@pytest.mark.parametrize("make", [replaced, new_file, new_folder])
+def test_a_full_disk_names_the_file(tmp_path, make):
+    with pytest.raises(OSError) as error, make(tmp_path / "here"):
+        with open("/dev/full", "w") as file:
+            file.write("x")
+    assert in_words(error.value) == f"{tmp_path / 'here'}: No space left on device"
+    assert not list(tmp_path.iterdir())
