@@ -229,16 +229,16 @@ def _content(source):
     """The bytes of a file, and its name in errors."""
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the image given as bytes"
+    if isinstance(source, (str, os.PathLike)):
+        _check_path(source)
+        source = Path(source)
+    if hasattr(source, "read_bytes"):
+        return source.read_bytes(), str(source)
     if hasattr(source, "read"):
         data, name = source.read(), str(getattr(source, "name", "the image file"))
         if isinstance(data, bytes):
             return data, name
         raise ValueError(f"wanted {name} open in binary mode. Received: a file open as text")
-    if isinstance(source, (str, os.PathLike)):
-        _check_path(source)
-        return Path(source).read_bytes(), str(source)
-    if hasattr(source, "read_bytes"):
-        return source.read_bytes(), str(source)
     raise ValueError(
         "wanted an image: a path, the bytes of a file, an open file, a PIL image or a uint8 array. "
         f"Received: {type(source).__name__} {source!r:.60}"
@@ -292,8 +292,7 @@ def _decoded(image, turned=True):
     is_png = image.format == "PNG" and image.tile
     colour = _transparent_colour(image) if is_png else None
     image.load()
-    if is_png:
-        # Only now: loading also reads what comes after the pixels, where no colour counts.
+    if is_png:  # only now: loading also reads what comes after the pixels, where no colour counts
         image.info.pop("transparency", None)
         image.info |= {} if colour is None else {"transparency": colour}
     # `ImageOps.exif_transpose` also writes the EXIF block anew, and fails on a damaged one.

@@ -123,9 +123,9 @@ def test_any_door_for_an_image(predictor, photo, tmp_path):
     Image.fromarray(photo).save(path)
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.fromarray(np.ascontiguousarray(np.rot90(photo))).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(photo))).save(tmp_path / "turned.tiff", exif=exif)
     expected = predictor(photo, SENTENCES[0]).mask
-    opened = Image.open(tmp_path / "turned.png")
+    opened = Image.open(tmp_path / "turned.tiff")
     for image in (path, str(path), path.read_bytes(), Image.open(path), opened):
         np.testing.assert_array_equal(predictor(image, SENTENCES[0]).mask, expected)
     opaque = np.concatenate([photo, np.full((31, 47, 1), 255, "uint8")], axis=-1)

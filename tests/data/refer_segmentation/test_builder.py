@@ -91,7 +91,7 @@ def test_images_that_decoders_differ_on_are_stored_upright(tmp_path):
             assert image.mode == mode
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Metadata Warning")
 @pytest.mark.parametrize("name", turned_files())
 def test_a_broken_exif_block_spoils_no_image(tmp_path, name):
     path = tmp_path / "x"

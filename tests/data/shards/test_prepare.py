@@ -85,7 +85,7 @@ def test_cocos_images_stay_as_they_are_stored(one_ref, tmp_path):
     block = Image.Exif()
     block[0x0112] = 3
     noise = np.random.default_rng(0).integers(0, 256, (8, 12, 3)).astype("uint8")
-    Image.fromarray(noise).save(one_ref.image, "PNG", exif=block)
+    Image.fromarray(noise).save(one_ref.image, "WEBP", lossless=True, exif=block)
     records = one_ref.read()
     for _ in range(2):
         with pytest.warns(UserWarning, match="1 images have an EXIF orientation and are not"):
