@@ -15,14 +15,12 @@ from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.readers.referit import QUERY, REGION
 from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
 from keras_cmsa.data.readers.table import is_table
-from keras_cmsa.data.shards.read import CONFIG_NAMES, INDEX_FILE, TFDS_NAME, WITHOUT, only_table
 
 # Splits to train on: no data set holds them out.
 TRAINED_ON = ("train", "trainval")
 
-# {data set or config: where its images lie}; data sets of the same images have the same value.
+# {data set: where its images lie}; data sets of the same images have the same value.
 COLLECTIONS = {**IMAGES, "refexp": IMAGES["refcocog"], "referit": IMAGES["refclef"]}
-COLLECTIONS |= {name: COLLECTIONS[dataset] for (dataset, _), name in CONFIG_NAMES.items()}
 
 
 def held_out_images(root, dataset, records=None, train_on="train"):
@@ -33,21 +31,21 @@ def held_out_images(root, dataset, records=None, train_on="train"):
     Args:
         root: the folder of one data set or several, or the file of a table.
         dataset: as in `read_records`. Data sets of other images are skipped.
-        records: `{split: [Record, ...]}` of the data set. A table of your own, or its shards, has
-            no images but its own, and these say which are held out.
+        records: `{split: [Record, ...]}` of the data set. A table of your own has no images but its
+            own, and these say which are held out.
         train_on: the split of `records` to train on.
 
     Returns:
         `{"<dataset>/<split owner>/<split>": {image id, ...}}` for all splits but train and
-        trainval. A release without split owners has the key `"<dataset>/<split>"`, a prepared data
-        set `"<config>/<split>"`, a table `"<name of the file>/<split>"`.
+        trainval. A release without split owners has the key `"<dataset>/<split>"`, a table
+        `"<name of the file>/<split>"`.
     """
     root, images = Path(root), {}
     if own := name_of_own(root, dataset):
         images = {f"{own}/{split}": ids_of(found) for split, found in (records or {}).items()}
         images.pop(f"{own}/{train_on}", None)
     else:
-        for read in (_shards_images, _refs_images, _refexp_images, _referit_images):
+        for read in (_refs_images, _refexp_images, _referit_images):
             try:
                 for source, name, image_id in read(root):
                     if collection(source) is collection(dataset):
@@ -69,12 +67,12 @@ def name_of_own(root, dataset):
     """The name of a data set that shares its images with no other; None if it may share them."""
     if is_table(root):
         return root.stem
-    return only_table(root) or (None if collection(dataset) else dataset)
+    return None if collection(dataset) else dataset
 
 
 def collection(name):
-    """Where the images of a data set or config lie; None: it shares them with no other."""
-    return COLLECTIONS.get(name.partition(WITHOUT)[0])
+    """Where the images of a data set lie; None: it shares them with no other."""
+    return COLLECTIONS.get(name)
 
 
 def ids_of(records):
@@ -161,16 +159,8 @@ def _is_below(split, name):
     return f"{split}/".startswith(f"{name.rstrip('/')}/")
 
 
-# Each function yields `(data set or config, "<its name>/<split>", image id)`. Bad entries are
+# Each function yields `(data set, "<its name>/<split>", image id)`. Bad entries are
 # skipped here, because the reader of the data set reports them.
-
-
-def _shards_images(root):
-    for path in sorted(root.glob(f"{TFDS_NAME}/*/[0-9]*/{INDEX_FILE}")):
-        config = path.parent.parent.name
-        for split, entries in read_json(path).items():
-            for image_id, *_ in entries:
-                yield config, f"{config}/{split}", image_id
 
 
 def _refs_images(root):

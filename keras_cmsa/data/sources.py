@@ -6,7 +6,6 @@ from keras_cmsa.data.readers.google_refexp import read_google_refexp
 from keras_cmsa.data.readers.refer import IMAGES, read_refer
 from keras_cmsa.data.readers.referit import read_referit
 from keras_cmsa.data.readers.table import is_table, read_table
-from keras_cmsa.data.shards.read import TFDS_NAME, config_name, only_table, read_shards
 
 DATASETS = (*IMAGES, "refexp", "referit")
 
@@ -19,9 +18,7 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
 
             - the folder of the data set;
             - a table of your own data (`.csv` or `.jsonl`); `dataset` and `split_owner` are then
-              ignored;
-            - a folder of TFDS data sets that `keras-cmsa prepare` wrote; `dataset` may then be the
-              name of a config too, and is ignored if a table is all that is there.
+              ignored.
         dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"` or `"refclef"` in REFER's layout,
             `"refexp"` for the Google Refexp release, `"referit"` for the ReferIt release.
         split_owner: who made the splits, in REFER's layout: `"unc"`, `"google"`, `"umd"` or
@@ -39,8 +36,6 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
     root = Path(root)
     if is_table(root):
         return read_table(root, splits, on_bad)
-    if (root / TFDS_NAME).is_dir():
-        return read_shards(root, only_table(root) or config_name(dataset, split_owner), splits)
     if dataset == "refexp":
         return read_google_refexp(root, splits, on_bad)
     if dataset == "referit":

@@ -12,7 +12,6 @@ from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.record import Record, images_of
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
-from keras_cmsa.data.shards.read import only_table
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.report import print_metrics
@@ -188,7 +187,7 @@ def read_data(settings):
         root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
         # Only REFER's layout has splits of several owners.
         whose = f"{dataset} ({split_owner})" if dataset in IMAGES else dataset
-        name = root.name if root.is_file() else only_table(root) or whose
+        name = root.name if root.is_file() else whose
     records = read_records(root, dataset, split_owner)
     if settings.train_on not in records:
         records |= read_records(root, dataset, split_owner, [settings.train_on])

@@ -144,41 +144,15 @@ def test_another_data_set_that_is_damaged_is_no_obstacle(root):
         assert "refcoco/unc/val" in held_out_images(root, "refcoco")
 
 
-def write_shards(folder, config, **splits):
-    """What is read of shards: the first entries of each image."""
-    path = folder / "refer_segmentation" / config / "1.0.0/sentences.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(
-        json.dumps({split: [[image_id, "a.jpg"] for image_id in x] for split, x in splits.items()})
-    )
-
-
-# As keras-cmsa prepare --exclude-images-of names them.
-WITHOUT = ("unc_without_all", "unc_without_refcoco_plus_unc_testA_and_refcocog", "unc")
-
-
-@pytest.mark.parametrize("name", WITHOUT)
-def test_shards_whose_training_images_were_thinned_out_are_like_the_others(tmp_path, name):
-    """As what is trained on, and as what holds images out."""
-    write_shards(tmp_path, name, train=[1], trainval=[1, 2], val=[2, 3])
-    write_shards(tmp_path, "gref_umd_without_unc", test=[4])
-    write_shards(tmp_path, "refclef_unc_without_all", test=[4])  # other images
-    held_out = {f"{name}/val": {2, 3}, "gref_umd_without_unc/test": {4}}
-    assert held_out_images(tmp_path, name) == held_out
-    assert held_out_images(tmp_path, "refcocog") == held_out
-
-
-@pytest.mark.parametrize("dataset", ["refcoco", "table_mine", "ref_shapes_unc"])
-def test_data_of_other_images_are_held_against_their_own_splits(tmp_path, dataset):
-    """A table of your own, whose name is then the file's, and shards that were made of one."""
+def test_a_table_is_held_against_its_own_splits(tmp_path):
     train, val, test = (
         [Record(f"{i}.jpg", i, i, i, "it", "it", "", 2, 2, None) for i in images]
         for images in ([1, 2, 3], [3, 4], [5])
     )
-    root, name = (tmp_path, dataset) if dataset != "refcoco" else (tmp_path / "mine.csv", "mine")
+    root = tmp_path / "mine.csv"
     records = {"train": train, "trainval": train, "val": val, "test": test}
-    held_out = {f"{name}/val": {3, 4}, f"{name}/test": {5}}
-    assert held_out_images(root, dataset, records) == held_out
+    held_out = {"mine/val": {3, 4}, "mine/test": {5}}
+    assert held_out_images(root, "refcoco", records) == held_out
     fit = {"fit": train, "val": val, "test": test}
-    assert held_out_images(root, dataset, fit, "fit") == held_out
-    assert held_out_images(root, dataset, {"train": train}) == {}
+    assert held_out_images(root, "refcoco", fit, "fit") == held_out
+    assert held_out_images(root, "refcoco", {"train": train}) == {}

@@ -62,15 +62,6 @@ def test_a_table_with_an_image_in_two_splits_is_told_of_it(root, tmp_path, capsy
     assert left.image_path == tmp_path / first and not capsys.readouterr().out
 
 
-def test_data_in_the_shards_of_a_table(monkeypatch, tmp_path):
-    (tmp_path / "refer_segmentation/table_mine/1.0.0").mkdir(parents=True)
-    (tmp_path / "refer_segmentation/table_mine/1.0.0/dataset_info.json").write_text("{}")
-    monkeypatch.setattr(run, "read_records", lambda *_: {"train": [1], "val": [2]})
-    monkeypatch.setattr(run, "held_out_images", lambda *_: {})
-    monkeypatch.setattr(run, "remove_held_out", lambda records, *_: records)
-    assert run.read_data(Settings(data_dir=str(tmp_path))).name == "table_mine"
-
-
 def test_data_whose_splits_have_no_owner(monkeypatch, root):
     """ReferIt's release: no owner stands in the model card."""
     monkeypatch.setattr(run, "read_records", lambda *_: {"train": [1], "val": [2]})

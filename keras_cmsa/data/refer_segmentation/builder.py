@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import re
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
@@ -12,13 +11,23 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
-from keras_cmsa.data.readers.table import is_table
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import LAYOUTS
-from keras_cmsa.data.ref_shapes.writer import MANIFEST, settings_of
-from keras_cmsa.data.shards.read import CONFIG_NAMES, TABLE, WITHOUT, config_name
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
+
+# {(data set, owner of its splits): name of the config}
+SOURCES = {
+    ("refcoco", "unc"): "unc",
+    ("refcoco", "google"): "refcoco_google",
+    ("refcoco+", "unc"): "unc_plus",
+    ("refcocog", "google"): "gref_google",
+    ("refcocog", "umd"): "gref_umd",
+    ("refexp", ""): "refexp",
+    ("refclef", "unc"): "refclef_unc",
+    ("refclef", "berkeley"): "refclef_berkeley",
+    ("referit", ""): "referit",
+}
 
 
 @dataclasses.dataclass
@@ -48,7 +57,7 @@ def _config(name, dataset, split_owner="", flavour=""):
 
 
 CONFIGS = [
-    *(_config(name, *source) for source, name in CONFIG_NAMES.items()),
+    *(_config(name, *source) for source, name in SOURCES.items()),
     *(
         _config(f"ref_shapes_{_without_plus(flavour)}", layout.dataset, layout.split_by, flavour)
         for flavour, layout in LAYOUTS.items()
@@ -56,55 +65,16 @@ CONFIGS = [
 ]
 
 
-def config_of(root, dataset, split_owner="", without=()):
-    """Finds the config of a data set.
-
-    Args:
-        root: folder of the data set, or the file of a table of your own. A folder with a
-            `ref_shapes.json` is RefShapes. The config of a table is `table_<name of the file>`.
-        dataset: as in `read_records`.
-        split_owner: as in `read_records`.
-        without: splits whose images were removed from train; they become part of the name.
-
-    Returns:
-        `SourceConfig`.
-
-    Raises:
-        ValueError: if there is no such config, or the `ref_shapes.json` is damaged.
-    """
-    root = Path(root)
-    if is_table(root):
-        return _config(f"{TABLE}{re.sub(r'[^A-Za-z0-9_-]', '_', root.stem)}", "table")
-    if (root / MANIFEST).is_file():
-        name = f"ref_shapes_{_without_plus(settings_of(root)['flavour'])}"
-    else:
-        name = config_name(dataset, split_owner)
-    config = {config.name: config for config in CONFIGS}.get(name)
-    if config is None:
-        raise ValueError(
-            f"wanted a data set with a config: {', '.join(config.name for config in CONFIGS)}. "
-            f"Received: {dataset} with splits by {split_owner!r}"
-        )
-    if without:
-        removed = "_and_".join(_without_plus(split).replace("/", "_") for split in sorted(without))
-        config = dataclasses.replace(config, name=f"{name}{WITHOUT}{removed}")
-    return config
-
-
 class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
     """Writes one example per image and split, with all refs of the image; see `README.md`.
 
-    Attributes:
-        records: `{split: [Record, ...]}`, checked records to write. None reads and checks the
-            records of the manual folder, and leaves out the bad ones.
+    It reads and checks the records of the manual folder, and leaves out the bad ones.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "Images with their refs; masks as PNG of 0 and 1."}
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = (Path(__file__).parent / "MANUAL.md").read_text("utf-8")
-
-    records = None
 
     def _info(self):
         sentence = {
@@ -127,12 +97,9 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        records = self.records
-        if records is None:
-            records = self._read(dl_manager)
         return {
             split: self._generate_examples(split_records)
-            for split, split_records in records.items()
+            for split, split_records in self._read(dl_manager).items()
             if split_records
         }
 
