@@ -11,7 +11,7 @@ from keras_cmsa.data.objects import read_objects
 from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.record import Record, images_of
 from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.ref_shapes.layout import LAYOUTS
+from keras_cmsa.data.ref_shapes.layout import DATASET, SPLIT_OWNER
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.report import print_metrics
@@ -44,6 +44,7 @@ from keras_cmsa.training.loop import (
 from keras_cmsa.training.pretraining import pretrain
 
 BACKBONE = "backbone.keras"
+REF_SHAPES = Path("data/ref_shapes")  # drawn unless they are there
 PROFILE = "strict"
 HELD_OUT = ("val", "testA", "testB", "testC", "test")
 PUBLISHED = {
@@ -180,9 +181,8 @@ def read_data(settings):
         FileNotFoundError, ValueError: as `read_records`, or if a split is not there.
     """
     if settings.data_dir is None:
-        root, layout = ref_shapes(settings.flavour), LAYOUTS[settings.flavour]
-        dataset, split_owner = layout.dataset, layout.split_by
-        name = f"RefShapes ({settings.flavour})"
+        root, dataset, split_owner = write_ref_shapes(REF_SHAPES), DATASET, SPLIT_OWNER
+        name = "RefShapes"
     else:
         root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
         # Only REFER's layout has splits of several owners.
@@ -202,12 +202,6 @@ def read_data(settings):
     held_out = held_out_images(root, dataset, records, settings.train_on)
     training = remove_held_out(records[settings.train_on], held_out, settings.exclude_images_of)
     return Data(root, dataset, name, records | {settings.train_on: training})
-
-
-def ref_shapes(flavour):
-    """Writes RefShapes into data/, unless they are there: their folder."""
-    folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
-    return write_ref_shapes(Path(folder), flavour)
 
 
 def make_preprocessor(settings, records):

@@ -11,8 +11,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
-from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.ref_shapes.layout import LAYOUTS
+from keras_cmsa.data.ref_shapes import layout, write_ref_shapes
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 
@@ -28,40 +27,28 @@ SOURCES = {
     ("refclef", "berkeley"): "refclef_berkeley",
     ("referit", ""): "referit",
 }
+REF_SHAPES = "ref_shapes"
 
 
 @dataclasses.dataclass
 class SourceConfig(tfds.core.BuilderConfig):
-    """A data set and the owner of its splits; or, with a `flavour`, RefShapes."""
+    """A data set and the owner of its splits."""
 
     dataset: str = ""
     split_owner: str = ""
-    flavour: str = ""
 
 
-def _without_plus(name):
-    """A name without `+`, which TFDS does not allow in the name of a config."""
-    return name.replace("+", "_plus")
-
-
-def _config(name, dataset, split_owner="", flavour=""):
+def _config(name, dataset, split_owner):
     owner = f", splits by {split_owner}" if split_owner else ""
-    description = f"RefShapes, flavour {flavour}." if flavour else f"{dataset}{owner}."
+    description = "RefShapes." if name == REF_SHAPES else f"{dataset}{owner}."
     return SourceConfig(
-        name=name,
-        description=description,
-        dataset=dataset,
-        split_owner=split_owner,
-        flavour=flavour,
+        name=name, description=description, dataset=dataset, split_owner=split_owner
     )
 
 
 CONFIGS = [
     *(_config(name, *source) for source, name in SOURCES.items()),
-    *(
-        _config(f"ref_shapes_{_without_plus(flavour)}", layout.dataset, layout.split_by, flavour)
-        for flavour, layout in LAYOUTS.items()
-    ),
+    _config(REF_SHAPES, layout.DATASET, layout.SPLIT_OWNER),
 ]
 
 
@@ -105,10 +92,10 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
 
     def _read(self, dl_manager):
         config = self.builder_config
-        if config.flavour:
+        if config.name == REF_SHAPES:
             root = Path(dl_manager.download_dir) / config.name
             # One process only, because the calling script may have no __main__ guard.
-            write_ref_shapes(root, config.flavour, processes=1)
+            write_ref_shapes(root, processes=1)
         else:
             root = Path(dl_manager.manual_dir)
         records = read_records(root, config.dataset, config.split_owner, on_bad="skip")

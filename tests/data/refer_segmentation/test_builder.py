@@ -120,7 +120,7 @@ def test_an_empty_manual_folder_says_where_the_data_is(tmp_path):
 
 def test_every_source_has_a_config():
     names = [config.name for config in CONFIGS]
-    assert len(set(names)) == len(names) == 13
+    assert len(set(names)) == len(names) == 10
 
 
 def test_images_that_decoders_differ_on_are_stored_upright(tmp_path):
@@ -150,10 +150,10 @@ def test_a_broken_exif_block_spoils_no_image(tmp_path, name):
 def test_tfds_load_draws_ref_shapes(tmp_path, monkeypatch):
     """As a user calls it, without any folder; a few scenes here."""
     monkeypatch.setattr(layout, "SCENES", dict.fromkeys(layout.SCENES, 2))
-    builder = tfds.builder("refer_segmentation/ref_shapes_gref", data_dir=tmp_path)
+    builder = tfds.builder("refer_segmentation/ref_shapes", data_dir=tmp_path)
     builder.download_and_prepare()
-    assert {s: of.num_examples for s, of in builder.info.splits.items()} == {"train": 2, "val": 2}
-    records = read_refer(tmp_path / "downloads/ref_shapes_gref", "refcocog", "google")
+    assert {s: of.num_examples for s, of in builder.info.splits.items()} == layout.SCENES
+    records = read_refer(tmp_path / "downloads/ref_shapes")
     for split in records:
         same(builder.as_dataset(split).as_numpy_iterator(), records[split])
 
