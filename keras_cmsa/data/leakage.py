@@ -11,9 +11,9 @@ from pathlib import Path
 
 from keras_cmsa.data.readers.entries import read_json
 from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
+from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
 from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.readers.referit import QUERY, REGION
-from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
 from keras_cmsa.data.readers.table import is_table
 
 # Splits to train on: no data set holds them out.

@@ -28,7 +28,7 @@ from keras_cmsa.data.readers.entries import (
     select_splits,
     warn_each,
 )
-from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
+from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
 from keras_cmsa.data.record import Record
 from keras_cmsa.utils.names import checked_split
 
