@@ -30,7 +30,8 @@ def prepare(
 
     records = read_records(data_dir, dataset, split_owner, on_bad="skip")
     if "train" in records:
-        remove_held_out(records["train"], held_out_images(data_dir, dataset, records), names=[])
+        held_out = held_out_images(data_dir, dataset, split_owner, records)
+        remove_held_out(records["train"], held_out, names=[])
     good, bad = check_records([r for split in records.values() for r in split], progress=True)
     print(describe_counts({split: [r for r in good if r.split == split] for split in records}))
     print(f"{len(bad)} of {len(good) + len(bad)} expressions skipped")

@@ -10,7 +10,9 @@ from keras_cmsa.data.readers.table import is_table, read_table
 DATASETS = (*IMAGES, "refexp", "referit")
 
 
-def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise"):
+def read_records(
+    root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise", instances=None
+):
     """Reads a data set of any layout.
 
     Args:
@@ -25,6 +27,7 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
             `"berkeley"`.
         splits: names of the splits to read; None reads all.
         on_bad: `"raise"` or `"skip"`, as in `read_refer`.
+        instances: as in `read_refer`, in REFER's layout.
 
     Returns:
         `{split: [Record, ...]}`.
@@ -41,5 +44,5 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
     if dataset == "referit":
         return read_referit(root, splits, on_bad)
     if dataset in IMAGES:
-        return read_refer(root, dataset, split_owner, splits, on_bad)
+        return read_refer(root, dataset, split_owner, splits, on_bad, instances)
     raise ValueError(f"dataset must be one of {', '.join(DATASETS)}. Received: {dataset!r}")

@@ -35,17 +35,21 @@ def root(tmp_path):
     return root
 
 
+def held_out(root):
+    return held_out_images(root, "refcoco", "unc", read_refer(root))
+
+
 def test_shared_images_are_counted_and_told(root):
     records = read_refer(root)["train"]
-    held_out = held_out_images(root, "refcoco")
-    assert held_out == {
+    images = held_out(root)
+    assert images == {
         "refcoco/unc/val": {5, 6},
         "refcoco+/unc/val": {2},
         "refcoco+/unc/testA": {3, 9},
         "refcocog/umd/test": {1, 3},
         "refcocog/umd/val": {8},
     }
-    shared = count_shared_images(records, held_out)
+    shared = count_shared_images(records, images)
     assert shared == {"refcoco+/unc/val": 1, "refcoco+/unc/testA": 1, "refcocog/umd/test": 2}
     first, *_ = describe_shared(shared).splitlines()
     assert first == (
@@ -67,8 +71,7 @@ def test_shared_images_are_counted_and_told(root):
     ids=str,
 )
 def test_excluded_images_are_gone(root, names, left):
-    held_out = held_out_images(root, "refcoco")
-    records = exclude_images_of(names, read_refer(root)["train"], held_out)
+    records = exclude_images_of(names, read_refer(root)["train"], held_out(root))
     assert [record.image_id for record in records] == left
 
 
@@ -78,22 +81,20 @@ def test_unknown_splits_are_named(root, name):
         ValueError,
         match=f"wanted the name of a held-out split, .* Received: '{name}'".replace("+", r"\+"),
     ):
-        exclude_images_of([name], [], held_out_images(root, "refcoco"))
+        exclude_images_of([name], [], held_out(root))
 
 
 def test_what_is_left_in_a_training_set_is_reported(root, capsys):
     """What was removed is not."""
-    records, held_out = read_refer(root)["train"], held_out_images(root, "refcoco")
-    assert remove_held_out(records, held_out, []) == records
-    assert capsys.readouterr().out == (
-        describe_shared(count_shared_images(records, held_out)) + "\n"
-    )
-    left = remove_held_out(records, held_out, ["refcoco+/unc", "refcocog/umd/val"])
+    records, images = read_refer(root)["train"], held_out(root)
+    assert remove_held_out(records, images, []) == records
+    assert capsys.readouterr().out == describe_shared(count_shared_images(records, images)) + "\n"
+    left = remove_held_out(records, images, ["refcoco+/unc", "refcocog/umd/val"])
     assert [record.image_id for record in left] == [1, 4]
     told = capsys.readouterr().out
     assert told.startswith("The training set has 1 images of refcocog/umd/test ")
     assert told.count("\n") == 1
-    assert remove_held_out(records, held_out, ["refcoco+", "refcocog"]) == [records[3]]
+    assert remove_held_out(records, images, ["refcoco+", "refcocog"]) == [records[3]]
     assert capsys.readouterr().out == ""
 
 
@@ -116,23 +117,26 @@ def test_the_real_samples(samples):
         ]
         for split in splits
     }
-    records = read_refer(samples / "refer", "refcocog", "google")["train"]
-    shared = count_shared_images(records, held_out_images(samples / "refer", "refcocog"))
+    records = read_refer(samples / "refer", "refcocog", "google")
+    images = held_out_images(samples / "refer", "refcocog", "google", records)
+    shared = count_shared_images(records["train"], images)
     assert shared == {name: number for name, number in expected.items() if number}
 
 
 @pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_the_releases(samples, tmp_path):
-    held_out = held_out_images(samples / "referit", "refclef")
-    test = {record.image_id for record in read_referit(samples / "referit")["test"]}
-    assert held_out == {"referit/test": test}
+    records = read_referit(samples / "referit")
+    test = {record.image_id for record in records["test"]}
+    for dataset, known in (("refclef", {}), ("referit", records)):
+        images = held_out_images(samples / "referit", dataset, "unc", known)
+        assert images == {"referit/test": test}
     entries = [{"annotation_id": 1, "image_id": 7}, {}]
     path = tmp_path / "google_refexp_val_201511.json"
     path.write_text(json.dumps({"annotations": entries}))
-    assert held_out_images(tmp_path, "refcoco") == {"refexp/val": {7}}
+    assert held_out_images(tmp_path, "refcoco", "unc", {}) == {"refexp/val": {7}}
     (tmp_path / "referit_query_test.json").write_text("[3]")
     with pytest.warns(UserWarning, match="not all files were searched"):
-        assert held_out_images(tmp_path, "refclef") == {}
+        assert held_out_images(tmp_path, "refclef", "unc", {}) == {}
 
 
 def test_another_data_set_that_is_damaged_is_no_obstacle(root):
@@ -141,7 +145,8 @@ def test_another_data_set_that_is_damaged_is_no_obstacle(root):
     with pytest.warns(
         UserWarning, match=r"not all files were searched .*refs\(umd\)\.p is not a whole"
     ):
-        assert "refcoco/unc/val" in held_out_images(root, "refcoco")
+        found = held_out(root)
+    assert {"refcoco/unc/val", "refcoco+/unc/val"} <= set(found)  # the others are searched
 
 
 def test_a_table_is_held_against_its_own_splits(tmp_path):
@@ -152,7 +157,7 @@ def test_a_table_is_held_against_its_own_splits(tmp_path):
     root = tmp_path / "mine.csv"
     records = {"train": train, "trainval": train, "val": val, "test": test}
     held_out = {"mine/val": {3, 4}, "mine/test": {5}}
-    assert held_out_images(root, "refcoco", records) == held_out
+    assert held_out_images(root, "refcoco", "unc", records) == held_out
     fit = {"fit": train, "val": val, "test": test}
-    assert held_out_images(root, "refcoco", fit, "fit") == held_out
-    assert held_out_images(root, "refcoco", {"train": train}) == {}
+    assert held_out_images(root, "refcoco", "unc", fit, "fit") == held_out
+    assert held_out_images(root, "refcoco", "unc", {"train": train}) == {}
