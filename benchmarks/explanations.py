@@ -101,7 +101,7 @@ def hinges(records, annotations):
             continue
         of_image = [a for a in by_image[record.image_id] if "attributes" in a]
         things = [SimpleNamespace(**annotation["attributes"]) for annotation in of_image]
-        judge = Judge(SimpleNamespace(things=things, regions=[], hiding=set()))
+        judge = Judge(SimpleNamespace(things=things, hiding=set()))
         needed = [
             place
             for place, word in enumerate(words)

@@ -1,11 +1,11 @@
-"""How fast data comes: shards to batches, RefShapes to disk, disk to shards.
+"""How fast data comes: files to batches, RefShapes to disk.
 
     python benchmarks/pipeline.py                       some minutes
     python benchmarks/pipeline.py --images 40 --rounds 1 --scenes 20
 
 Photos are made up: smooth noise as JPEG of 640 x 480 pixels, each with `--sentences` expressions. The
 floor is what TensorFlow needs to decode and resize the same JPEG bytes from memory, without masks,
-words, shards or order. Rounds of both take turns, so that what else the machine does falls on both.
+words or order. Rounds of both take turns, so that what else the machine does falls on both.
 
 Then rows of an image with `--row-sentences` expressions and their masks, as training takes them,
 against what an accelerator would take by arithmetic: the multiply-adds of a training step of the
@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -34,11 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_cmsa.data.pipeline import RecordBatches
-from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.record import Record
-from keras_cmsa.data.refer_segmentation import config_of
-from keras_cmsa.data.shards.prepare import prepare
-from keras_cmsa.data.shards.read import read_shards
 from keras_cmsa.data.tf_pipeline import tf_dataset
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
@@ -109,14 +104,11 @@ def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/pipel
 
 
 def measure_all(folder, options):
-    """What the JSON file holds; photos, shards and scenes go into the folder."""
+    """What the JSON file holds; photos and scenes go into the folder."""
     paths = make_photos(folder, options.images)
-    config = config_of(folder, "refcoco", "unc")
-    made = {"train": make_records(paths, options.sentences)}
-    writing = timed(lambda: prepare(made, config, folder / "shards"))
+    records = make_records(paths, options.sentences)
 
     start = time.perf_counter()
-    records = read_shards(folder / "shards")["train"]
     vocabulary = Vocabulary.build([record.expression for record in records])
     stream = partial(
         RecordBatches, records, Preprocessor(vocabulary, options.image_size), options.batch_size
@@ -132,11 +124,11 @@ def measure_all(folder, options):
     results = {
         "environment": measure.environment(),
         "settings": asdict(options),
-        "shards": {"images": len(paths), "seconds": writing, "kilobytes": kilobytes(paths)},
+        "photos": {"images": len(paths), "kilobytes": kilobytes(paths)},
         "seconds_to_first_batch": first,
         "rates": take_turns(calls, options.rounds, len(records)),
         "memory": watch_memory(stream, options.long_passes),
-        "feeding": measure_feeding(folder, paths, options),
+        "feeding": measure_feeding(paths, options),
         "ref_shapes": measure_ref_shapes(folder, options.scenes),
     }
     return results | {"targets": measure.check_targets(target_values(results), TARGETS)}
@@ -197,13 +189,10 @@ def floor(contents, image_size, batch_size):
     return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def measure_feeding(folder, paths, options):
+def measure_feeding(paths, options):
     """Rows a second of a core, and how many cores feed an accelerator at each utilisation."""
     count = options.row_sentences
-    made = {"train": make_records(paths, count)}
-    root = folder / "rows"
-    prepare(made, config_of(folder, "refcoco", "unc"), root)
-    records = read_shards(root)["train"]
+    records = make_records(paths, count)
     preprocessor = Preprocessor(
         Vocabulary.build([record.expression for record in records]), options.image_size
     )
@@ -287,20 +276,15 @@ print(time.perf_counter() - wall, cpu() - before)
 
 
 def measure_ref_shapes(folder, scenes):
-    """Drawing scenes to files, and those files to shards."""
-    root = folder / "ref_shapes"
-    command = [sys.executable, "-c", DRAW, str(root), str(scenes)]
+    """Drawing scenes to files."""
+    command = [sys.executable, "-c", DRAW, str(folder / "ref_shapes"), str(scenes)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     drawing, drawing_cpu = map(float, printed.split())
-    records = read_refer(root)
-    config = config_of(root, "refcoco", "unc")
-    writing = timed(lambda: prepare(records, config, folder / "shards"))
     return {
         "scenes": scenes,
         "scenes_per_second": scenes / drawing,
         "scenes_per_core_second": scenes / drawing_cpu,
         "seconds_drawing": drawing,
-        "seconds_to_shards": writing,
     }
 
 
@@ -315,8 +299,8 @@ def show(results):
         )
     console.print(table)
     console.print(
-        f"{results['shards']['images']} photos of {results['shards']['kilobytes']:.0f} kB checked, "
-        f"written and read back in {results['shards']['seconds']:.1f} s; first batch after "
+        f"{results['photos']['images']} photos of {results['photos']['kilobytes']:.0f} kB; first "
+        f"batch after "
         f"{results['seconds_to_first_batch']:.2f} s; memory after each pass, MB: "
         f"{', '.join(f'{m:.0f}' for m in results['memory']['megabytes_after_pass'])}"
     )
@@ -336,12 +320,10 @@ def show(results):
     shapes = results["ref_shapes"]
     console.print(
         f"{shapes['scenes']} scenes drawn in {shapes['seconds_drawing']:.1f} s, "
-        f"{shapes['scenes_per_core_second']:.0f} per second of a core; to shards in "
-        f"{shapes['seconds_to_shards']:.1f} s"
+        f"{shapes['scenes_per_core_second']:.0f} per second of a core"
     )
     console.print(measure.target_table(results["targets"]))
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", "counts differ")
     cyclopts.run(main)

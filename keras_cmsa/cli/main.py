@@ -22,7 +22,7 @@ COMMANDS = {
     "convert": "Write the weights that CMSA's authors published as a preset.",
     "upload": "Upload a preset to Hugging Face's hub.",
     "info": "Say what is installed, and what a model is.",
-    "prepare": "Check every image and mask of a data set, and write shards.",
+    "prepare": "Check every image and mask of a data set, and say what is wrong.",
     "synthesize": "Draw RefShapes, scenes with unambiguous expressions.",
 }
 for _name, _help in COMMANDS.items():

@@ -19,15 +19,14 @@ DataDir = Annotated[
     Path,
     Parameter(
         help="REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or "
-        "the folder of a release of Google Refexp or ReferIt, a table of your own (.csv, .jsonl), "
-        "or a folder of shards that prepare wrote."
+        "the folder of a release of Google Refexp or ReferIt, or a table of your own (.csv, .jsonl)."
     ),
 ]
 Dataset = Annotated[
     str,
     Parameter(
-        help="refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit; or the "
-        "name of shards in DATA-DIR. A table, or its shards alone in a folder, needs none."
+        help="refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit. A table "
+        "needs none."
     ),
 ]
 SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]

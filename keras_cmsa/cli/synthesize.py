@@ -1,23 +1,18 @@
 """`keras-cmsa synthesize`: RefShapes as files."""
 
 from pathlib import Path
-from typing import Literal
 
 from keras_cmsa.utils.files import check_folder
 from keras_cmsa.utils.messages import check_at_least
 
 
-def synthesize(
-    root: Path, *, flavour: Literal["unc", "unc+", "gref", "referit"] = "unc", seed: int = 0
-):
+def synthesize(root: Path, *, seed: int = 0):
     """Draw RefShapes, scenes with unambiguous expressions, as a REFER root.
 
     Parameters
     ----------
     root
         Folder to write; must not hold other data.
-    flavour
-        The data set that it mirrors.
     seed
         The same seed gives the same files.
     """
@@ -25,4 +20,4 @@ def synthesize(
     check_folder(root)
     from keras_cmsa.data.ref_shapes import write_ref_shapes
 
-    write_ref_shapes(root, flavour, seed=seed)
+    write_ref_shapes(root, seed=seed)

@@ -7,7 +7,11 @@ from keras_cmsa.data.masks import has_no_area, rasterize
 from keras_cmsa.data.readers.entries import warn_each
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
+from keras_cmsa.utils.csv_files import write_rows
+from keras_cmsa.utils.files import replaced
 from keras_cmsa.utils.messages import with_progress_bar
+
+PROBLEMS = ("split", "image", "ref_id", "sentence_id", "expression", "reason")
 
 # What is said of records that are good all the same, with a count before it.
 WHOLE = "masks cover the whole image (a white background is inside)"
@@ -35,17 +39,7 @@ def check_records(records, progress=False):
         `(good, problems)`: the good records in their order, and a list of `(record, reason)` for
         the others. A reason is the record's first fault, as `"<fault>: <details>"`.
     """
-    good, problems, remarks = examine(records, progress)
-    warn_each(*describe_remarks(remarks))
-    return good, problems
-
-
-def examine(records, progress=False):
-    """`check_records` without its warnings: `(good, problems, remarks)`.
-
-    `remarks` is a list of `[remark, image or mask]`, both `str`; see `describe_remarks`.
-    """
-    good, problems, remarks = [], [], []
+    good, problems, remarks = [], [], {}
     shape_of = cache(_image_shape)
     shown = with_progress_bar(records, "checking", show=progress)
     for _, group in groupby(shown, key=_mask_key):
@@ -57,19 +51,15 @@ def examine(records, progress=False):
         problems += [(record, fault) for record, fault in zip(group, faults) if fault]
         good += [record for record, fault in zip(group, faults) if not fault]
         if not all(faults):
-            remarks += _remarks(first, mask)
-    return good, problems, remarks
-
-
-def describe_remarks(remarks):
-    """A line per remark of `examine`: how many images or masks it is about, and the first."""
-    by_remark = {}
-    for remark, what in remarks:
-        by_remark.setdefault(remark, {})[what] = None
-    return [
-        f"{len(whats):,} {remark}. The first: {next(iter(whats))}"
-        for remark, whats in by_remark.items()
-    ]
+            for remark, what in _remarks(first, mask):
+                remarks.setdefault(remark, {})[what] = None
+    warn_each(
+        *(
+            f"{len(whats):,} {remark}. The first: {next(iter(whats))}"
+            for remark, whats in remarks.items()
+        )
+    )
+    return good, problems
 
 
 def problems_table(problems):
@@ -83,6 +73,16 @@ def problems_table(problems):
         for fault, cases in sorted(by_fault.items(), key=lambda item: -len(item[1]))
     ]
     return "\n".join(lines) or "no problems"
+
+
+def write_problems(path, problems):
+    """Writes the problems of `check_records` as CSV."""
+    with replaced(path) as file:
+        rows = [
+            (r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason)
+            for r, reason in problems
+        ]
+        write_rows(file, [PROBLEMS, *rows])
 
 
 def _mask_key(record):
@@ -119,16 +119,17 @@ def _mask(record):
 
 
 def _remarks(record, mask):
+    """Pairs of a remark and the image or mask that it is about."""
     mask_name = f"ref {record.ref_id}, {record.image_path}"
     parts = record.segmentation if isinstance(record.segmentation, (list, tuple)) else ()
     if mask.all():
-        yield [WHOLE, mask_name]
+        yield WHOLE, mask_name
     if any(has_no_area(part) for part in parts):
-        yield [WITHOUT_AREA, mask_name]
+        yield WITHOUT_AREA, mask_name
     if record.as_stored:
         size, orientation = read_stored_size(record.image_path)
         if orientation != 1 and size == record.stored_size:
-            yield [AS_STORED, str(record.image_path)]
+            yield AS_STORED, str(record.image_path)
 
 
 def _expression_fault(record):

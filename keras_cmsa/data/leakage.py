@@ -6,75 +6,66 @@ same images too. A model that is trained on one data set and tested on another m
 test images in training. So may the model that its starting weights come from.
 """
 
+import sys
 import warnings
 from pathlib import Path
 
 from keras_cmsa.data.readers.entries import read_json
 from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
+from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
 from keras_cmsa.data.readers.refer import IMAGES
 from keras_cmsa.data.readers.referit import QUERY, REGION
-from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
 from keras_cmsa.data.readers.table import is_table
-from keras_cmsa.data.shards.read import CONFIG_NAMES, INDEX_FILE, TFDS_NAME, WITHOUT, only_table
 
 # Splits to train on: no data set holds them out.
 TRAINED_ON = ("train", "trainval")
 
-# {data set or config: where its images lie}; data sets of the same images have the same value.
+# {data set: where its images lie}; data sets of the same images have the same value.
 COLLECTIONS = {**IMAGES, "refexp": IMAGES["refcocog"], "referit": IMAGES["refclef"]}
-COLLECTIONS |= {name: COLLECTIONS[dataset] for (dataset, _), name in CONFIG_NAMES.items()}
 
 
-def held_out_images(root, dataset, records=None, train_on="train"):
+def held_out_images(root, dataset, split_owner, records, train_on="train"):
     """Finds the held-out images in a folder that belong to the same collection as a data set.
 
-    Warns about files that cannot be read.
+    Those of the data set itself come from its records; the files of other data sets are read, and
+    named as they are. Warns about files that cannot be read.
 
     Args:
-        root: the folder of one data set or several, or the file of a table.
+        root: the folder of one data set or several, or the file of a table. A table of your own has
+            no images but its own.
         dataset: as in `read_records`. Data sets of other images are skipped.
-        records: `{split: [Record, ...]}` of the data set. A table of your own, or its shards, has
-            no images but its own, and these say which are held out.
+        split_owner: as in `read_records`.
+        records: `{split: [Record, ...]}`, all splits of the data set.
         train_on: the split of `records` to train on.
 
     Returns:
-        `{"<dataset>/<split owner>/<split>": {image id, ...}}` for all splits but train and
-        trainval. A release without split owners has the key `"<dataset>/<split>"`, a prepared data
-        set `"<config>/<split>"`, a table `"<name of the file>/<split>"`.
+        `{"<dataset>/<split owner>/<split>": {image id, ...}}` for all splits but `train_on`, train
+        and trainval. A release without split owners has the key `"<dataset>/<split>"`, a table
+        `"<name of the file>/<split>"`.
     """
-    root, images = Path(root), {}
-    if own := name_of_own(root, dataset):
-        images = {f"{own}/{split}": ids_of(found) for split, found in (records or {}).items()}
-        images.pop(f"{own}/{train_on}", None)
+    root = Path(root)
+    own, others = (f"{dataset}/{split_owner}" if dataset in IMAGES else dataset), []
+    if is_table(root):
+        own = root.stem
     else:
-        for read in (_shards_images, _refs_images, _refexp_images, _referit_images):
-            try:
-                for source, name, image_id in read(root):
-                    if collection(source) is collection(dataset):
-                        images.setdefault(name, set()).add(image_id)
-            except (ValueError, TypeError, AttributeError) as error:
-                # The training set's own reader reports its damage; damage elsewhere must not stop
-                # it.
-                warnings.warn(
-                    f"not all files were searched for shared images: {error}", stacklevel=2
-                )
+        others = annotation_files(root)
+    images = {f"{own}/{split}": ids_of(found) for split, found in records.items()}
+    images.pop(f"{own}/{train_on}", None)
+    for name, path in others:
+        if name == own or COLLECTIONS[name.partition("/")[0]] is not COLLECTIONS[dataset]:
+            continue
+        print(f"Reading {path} for images that it holds out", file=sys.stderr)
+        try:
+            for split, image_id in _splits_and_images(name, path):
+                images.setdefault(f"{name}/{split}", set()).add(image_id)
+        except (ValueError, TypeError, AttributeError) as error:
+            # The training set's own reader reports its damage; damage elsewhere must not stop it.
+            warnings.warn(f"not all files were searched for shared images: {error}", stacklevel=2)
     return {
         name: image_ids - {None}
         for name, image_ids in images.items()
         if name.rpartition("/")[2] not in TRAINED_ON and image_ids
     }
-
-
-def name_of_own(root, dataset):
-    """The name of a data set that shares its images with no other; None if it may share them."""
-    if is_table(root):
-        return root.stem
-    return only_table(root) or (None if collection(dataset) else dataset)
-
-
-def collection(name):
-    """Where the images of a data set or config lie; None: it shares them with no other."""
-    return COLLECTIONS.get(name.partition(WITHOUT)[0])
 
 
 def ids_of(records):
@@ -161,44 +152,41 @@ def _is_below(split, name):
     return f"{split}/".startswith(f"{name.rstrip('/')}/")
 
 
-# Each function yields `(data set or config, "<its name>/<split>", image id)`. Bad entries are
-# skipped here, because the reader of the data set reports them.
+def annotation_files(root):
+    """Yields `(name, path)` of the files in a folder that say which images a split has.
 
-
-def _shards_images(root):
-    for path in sorted(root.glob(f"{TFDS_NAME}/*/[0-9]*/{INDEX_FILE}")):
-        config = path.parent.parent.name
-        for split, entries in read_json(path).items():
-            for image_id, *_ in entries:
-                yield config, f"{config}/{split}", image_id
-
-
-def _refs_images(root):
+    A name is `"<dataset>/<split owner>"`, or `"<dataset>"` of a release without split owners.
+    """
     for path in sorted(root.glob("*/refs(*).p")):
-        owner = path.stem.removeprefix("refs(").removesuffix(")")
-        refs = read_plain_pickle(path)
-        for ref in refs if type(refs) is list else ():
-            if type(ref) is dict and type(ref.get("split")) is str:
-                name = f"{path.parent.name}/{owner}/{ref['split']}"
-                yield path.parent.name, name, _image_id(ref)
-
-
-def _refexp_images(root):
+        if path.parent.name in IMAGES:
+            yield f"{path.parent.name}/{path.stem[5:-1]}", path
     for split in SPLITS:
-        for path in root.glob(f"{FILE_NAME.format(split)}*.json"):
-            annotations = read_json(path).get("annotations", [])
-            entries = annotations.values() if type(annotations) is dict else annotations
-            for entry in entries:
-                yield "refexp", f"refexp/{split}", _image_id(entry)
-
-
-def _referit_images(root):
+        for path in sorted(root.glob(f"{FILE_NAME.format(split)}*.json")):
+            yield "refexp", path
     for split in ("train", "val", "trainval", "test"):
         for path in (root / QUERY.format(split), root / "data" / QUERY.format(split)):
             if path.is_file():
-                for key in read_json(path):
-                    if region := REGION.fullmatch(key):
-                        yield "referit", f"referit/{split}", int(region[1])
+                yield "referit", path
+
+
+def _splits_and_images(name, path):
+    """Yields `(split, image id)` of the entries of an annotation file.
+
+    Bad entries are skipped, because the reader of the data set reports them.
+    """
+    if name == "referit":
+        split = path.stem.rpartition("_")[2]
+        yield from ((split, int(m[1])) for m in map(REGION.fullmatch, read_json(path)) if m)
+    elif name == "refexp":
+        split = path.stem.removeprefix("google_refexp_").partition("_")[0]
+        annotations = read_json(path).get("annotations", [])
+        for entry in annotations.values() if type(annotations) is dict else annotations:
+            yield split, _image_id(entry)
+    else:
+        refs = read_plain_pickle(path)
+        for ref in refs if type(refs) is list else ():
+            if type(ref) is dict and type(ref.get("split")) is str:
+                yield ref["split"], _image_id(ref)
 
 
 def _image_id(entry):

@@ -1,4 +1,4 @@
-"""Reads all annotated objects of images and their classes, with or without an expression."""
+"""All annotated objects of images and their classes, with or without an expression."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_cmsa.data.masks import rasterize
 from keras_cmsa.data.readers.entries import field
-from keras_cmsa.data.readers.refer import read_instances
 from keras_cmsa.preprocessing.fitting import placement
 
 
@@ -30,12 +29,11 @@ class ImageObjects(NamedTuple):
     stored_size: tuple[int, int] | None = None
 
 
-def read_objects(root, dataset, records):
-    """Reads all annotated objects in the images of some records.
+def objects_of(instances, records):
+    """Finds all annotated objects in the images of some records.
 
     Args:
-        root: as in `read_refer`.
-        dataset: as in `read_refer`.
+        instances: `Instances` of the data set, see `read_instances`.
         records: list of `Record` of that data set.
 
     Returns:
@@ -43,10 +41,8 @@ def read_objects(root, dataset, records):
         the background.
 
     Raises:
-        FileNotFoundError: if `instances.json` is missing.
-        ValueError: if it is damaged.
+        ValueError: if an object has no class.
     """
-    instances = read_instances(Path(root), dataset)
     images = {
         r.image_id: ImageObjects(r.image_path, r.height, r.width, [], r.stored_size)
         for r in records

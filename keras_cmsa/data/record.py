@@ -13,7 +13,7 @@ class Record:
     """One referring expression and the object that it refers to. Each sentence is a sample.
 
     Attributes:
-        image_path: the image file; a `Path`, or a `StoredImage` in a shard.
+        image_path: the image file.
         image_id: integer id of the image in its data set.
         ref_id: integer id of the ref, an object with all of its sentences.
         sentence_id: integer id of the sentence, unique within a data set.

@@ -6,12 +6,13 @@ from keras_cmsa.data.readers.google_refexp import read_google_refexp
 from keras_cmsa.data.readers.refer import IMAGES, read_refer
 from keras_cmsa.data.readers.referit import read_referit
 from keras_cmsa.data.readers.table import is_table, read_table
-from keras_cmsa.data.shards.read import TFDS_NAME, config_name, only_table, read_shards
 
 DATASETS = (*IMAGES, "refexp", "referit")
 
 
-def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise"):
+def read_records(
+    root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise", instances=None
+):
     """Reads a data set of any layout.
 
     Args:
@@ -19,15 +20,14 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
 
             - the folder of the data set;
             - a table of your own data (`.csv` or `.jsonl`); `dataset` and `split_owner` are then
-              ignored;
-            - a folder of TFDS data sets that `keras-cmsa prepare` wrote; `dataset` may then be the
-              name of a config too, and is ignored if a table is all that is there.
+              ignored.
         dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"` or `"refclef"` in REFER's layout,
             `"refexp"` for the Google Refexp release, `"referit"` for the ReferIt release.
         split_owner: who made the splits, in REFER's layout: `"unc"`, `"google"`, `"umd"` or
             `"berkeley"`.
         splits: names of the splits to read; None reads all.
         on_bad: `"raise"` or `"skip"`, as in `read_refer`.
+        instances: as in `read_refer`, in REFER's layout.
 
     Returns:
         `{split: [Record, ...]}`.
@@ -39,12 +39,10 @@ def read_records(root, dataset="refcoco", split_owner="unc", splits=None, on_bad
     root = Path(root)
     if is_table(root):
         return read_table(root, splits, on_bad)
-    if (root / TFDS_NAME).is_dir():
-        return read_shards(root, only_table(root) or config_name(dataset, split_owner), splits)
     if dataset == "refexp":
         return read_google_refexp(root, splits, on_bad)
     if dataset == "referit":
         return read_referit(root, splits, on_bad)
     if dataset in IMAGES:
-        return read_refer(root, dataset, split_owner, splits, on_bad)
+        return read_refer(root, dataset, split_owner, splits, on_bad, instances)
     raise ValueError(f"dataset must be one of {', '.join(DATASETS)}. Received: {dataset!r}")

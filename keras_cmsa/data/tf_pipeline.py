@@ -4,14 +4,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_cmsa.data.samples import read_image_and_masks
-from keras_cmsa.data.shards.read import StoredImage
 
 
 def tf_dataset(batches):
     """Makes a `tf.data.Dataset` of the same batches in the same order.
 
-    The same function decodes image files. TensorFlow decodes the images in shards, which are plain
-    JPEG or PNG, to the same pixels. TensorFlow also resizes and pads, with the same result up to
+    The same function decodes image files. TensorFlow resizes and pads, with the same result up to
     rounding.
 
     Args:
@@ -62,14 +60,10 @@ class RowReader:
     def __init__(self, batches):
         self.batches = batches
         self.size = batches.preprocessor.image_size
-        self.stored = all(isinstance(r.image_path, StoredImage) for r in batches.records)
 
     def __call__(self, row, flip, words):
-        dtypes = [tf.string if self.stored else tf.uint8, tf.uint8, tf.int32]
+        dtypes = [tf.uint8, tf.uint8, tf.int32]
         image, masks, placement = tf.numpy_function(self.read, [row], dtypes)
-        if self.stored:
-            # This decodes PNG too. The default dct_method is faster but less accurate.
-            image = tf.io.decode_jpeg(image, 3, dct_method="INTEGER_ACCURATE")
         image = to_square(tf.ensure_shape(image, (None, None, 3)), placement, self.size)
         masks = to_square(tf.ensure_shape(masks, (None, None, *row.shape)), placement, self.size)
         if self.batches.augmentation:
@@ -81,16 +75,12 @@ class RowReader:
         """Reads the records of a row.
 
         Returns:
-            `(image, masks, placement)`: `(H, W, 3)` uint8, or the file's bytes if it is in a shard;
-            `(H, W, K)` uint8; `(4,)` int32, as `Preprocessor.placement` gives it.
+            `(image, masks, placement)`: `(H, W, 3)` uint8; `(H, W, K)` uint8; `(4,)` int32, as
+            `Preprocessor.placement` gives it.
         """
         records = self.batches.records_of(row)
         try:
-            if self.stored:
-                image = records[0].image_path.read_bytes()
-                masks = [record.mask() for record in records]
-            else:
-                image, masks = read_image_and_masks(records)
+            image, masks = read_image_and_masks(records)
         except (OSError, ValueError) as error:
             self.batches.fault = error  # TensorFlow hides this error behind one of its own
             raise

@@ -21,6 +21,5 @@ from keras_cmsa.recipes import unc
 PAPER = unc.PAPER | {
     "dataset": "refcocog",
     "split_owner": "google",
-    "flavour": "gref",
     "run_dir": "runs/gref",
 }

@@ -20,6 +20,5 @@ from keras_cmsa.recipes import unc
 # The paper has one set of numbers for its four data sets (Secs. 3.2 and 4.1).
 PAPER = unc.PAPER | {
     "dataset": "referit",
-    "flavour": "referit",
     "run_dir": "runs/referit",
 }

@@ -15,7 +15,6 @@ PAPER = {
     # Data
     "dataset": "refcoco",
     "split_owner": "unc",
-    "flavour": "unc",
     "run_dir": "runs/unc",
     # Image: 320 / 8 = 40, so maps of 40 x 40 = 1,600 positions
     "image_size": 320,

@@ -16,6 +16,5 @@ from keras_cmsa.recipes import unc
 # The paper has one set of numbers for its four data sets (Secs. 3.2 and 4.1).
 PAPER = unc.PAPER | {
     "dataset": "refcoco+",
-    "flavour": "unc+",
     "run_dir": "runs/unc_plus",
 }

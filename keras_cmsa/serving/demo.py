@@ -253,7 +253,7 @@ def draw_examples(folder, count=4, seed=0):
     examples = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        sample = draw_sample(rng, "unc", "val", number, "", EXAMPLE_SIDE)
+        sample = draw_sample(rng, "val", number, "", EXAMPLE_SIDE)
         path = Path(folder) / f"example_{number + 1}.jpg"
         path.write_bytes(sample.jpeg)
         sentences = [ref["sentences"][0]["raw"] for ref in sample.refs]

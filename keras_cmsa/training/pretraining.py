@@ -40,7 +40,7 @@ def pretrain(
     Args:
         backbone: see `small_resnet`.
         objects: `(list of ImageObjects, number of classes)`, with the background as a class, as
-            `read_objects` returns it.
+            `objects_of` returns it.
         steps: number of batches.
         resizing: how images fill the square, as in `Preprocessor`.
         batch_size: images per batch.
@@ -57,7 +57,7 @@ def pretrain(
     images = [image for image in images if image.objects]
     if not images:
         raise ValueError(
-            "pretrain needs images with annotated objects, as read_objects returns them. "
+            "pretrain needs images with annotated objects, as objects_of returns them. "
             "Received: none"
         )
     logits = []

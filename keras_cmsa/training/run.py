@@ -1,18 +1,18 @@
 """A run from its settings: data, model, training, evaluation, pictures."""
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 
 from keras_cmsa.data.leakage import held_out_images, remove_held_out
-from keras_cmsa.data.objects import read_objects
-from keras_cmsa.data.readers.refer import IMAGES
+from keras_cmsa.data.objects import objects_of
+from keras_cmsa.data.readers.refer import IMAGES, Instances, read_instances
 from keras_cmsa.data.record import Record, images_of
 from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.ref_shapes.layout import LAYOUTS
-from keras_cmsa.data.shards.read import only_table
+from keras_cmsa.data.ref_shapes.layout import DATASET, SPLIT_OWNER
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.report import print_metrics
@@ -45,6 +45,7 @@ from keras_cmsa.training.loop import (
 from keras_cmsa.training.pretraining import pretrain
 
 BACKBONE = "backbone.keras"
+REF_SHAPES = Path("data/ref_shapes")  # drawn unless they are there
 PROFILE = "strict"
 HELD_OUT = ("val", "testA", "testB", "testC", "test")
 PUBLISHED = {
@@ -164,12 +165,14 @@ class Data(NamedTuple):
         dataset: as `read_records` takes it.
         name: what the data are, for people.
         records: `{split: [Record, ...]}`.
+        instances: all annotated objects, if a backbone is to learn their classes.
     """
 
     root: Path
     dataset: str
     name: str
     records: dict[str, list[Record]]
+    instances: Instances | None = None
 
 
 def read_data(settings):
@@ -181,17 +184,18 @@ def read_data(settings):
         FileNotFoundError, ValueError: as `read_records`, or if a split is not there.
     """
     if settings.data_dir is None:
-        root, layout = ref_shapes(settings.flavour), LAYOUTS[settings.flavour]
-        dataset, split_owner = layout.dataset, layout.split_by
-        name = f"RefShapes ({settings.flavour})"
+        root, dataset, split_owner = write_ref_shapes(REF_SHAPES), DATASET, SPLIT_OWNER
+        name = "RefShapes"
     else:
         root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
         # Only REFER's layout has splits of several owners.
         whose = f"{dataset} ({split_owner})" if dataset in IMAGES else dataset
-        name = root.name if root.is_file() else only_table(root) or whose
-    records = read_records(root, dataset, split_owner)
-    if settings.train_on not in records:
-        records |= read_records(root, dataset, split_owner, [settings.train_on])
+        name = root.name if root.is_file() else whose
+    print(f"Reading {name} in {root}", file=sys.stderr)
+    instances = read_instances(root, dataset) if settings.pretrain_steps else None
+    records = read_records(root, dataset, split_owner, instances=instances)
+    if dataset == "referit" and settings.train_on == "trainval":  # joined from two splits
+        records |= read_records(root, dataset, splits=["trainval"])
     for argument in ("train_on", "validate_on"):
         split = getattr(settings, argument)
         if not records.get(split):
@@ -200,15 +204,9 @@ def read_data(settings):
                 f"{root} has no split {split!r}; there is: {there or 'none'}. Give one of them as "
                 f"`{argument}`"
             )
-    held_out = held_out_images(root, dataset, records, settings.train_on)
+    held_out = held_out_images(root, dataset, split_owner, records, settings.train_on)
     training = remove_held_out(records[settings.train_on], held_out, settings.exclude_images_of)
-    return Data(root, dataset, name, records | {settings.train_on: training})
-
-
-def ref_shapes(flavour):
-    """Writes RefShapes into data/, unless they are there: their folder."""
-    folder = "data/ref_shapes" if flavour == "unc" else f"data/ref_shapes_{flavour}"
-    return write_ref_shapes(Path(folder), flavour)
+    return Data(root, dataset, name, records | {settings.train_on: training}, instances)
 
 
 def make_preprocessor(settings, records):
@@ -243,10 +241,10 @@ def pretrained_backbone(settings, data, records):
     run_dir = Path(settings.run_dir)
     if Checkpoint(run_dir).exists():
         return backbone  # the checkpoint has its weights
-    objects = read_objects(data.root, data.dataset, records)
+    instances = data.instances or read_instances(data.root, data.dataset)
     pretrain(
         backbone,
-        objects,
+        objects_of(instances, records),
         settings.pretrain_steps,
         settings.resizing,
         settings.pretrain_batch_size,

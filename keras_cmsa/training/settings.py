@@ -48,9 +48,6 @@ class Settings:
         "refcoco", "refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit."
     )
     split_owner: str = setting("unc", "Owner of the splits: unc, google, umd or berkeley.")
-    flavour: Literal["unc", "unc+", "gref", "referit"] = setting(
-        "unc", "The kind of RefShapes, where there is no data_dir."
-    )
     train_on: str = setting("train", "Split to train on.")
     validate_on: str = setting(
         "val",
@@ -252,12 +249,9 @@ def check_given(settings, given):
     of_table = settings.data_dir is not None and is_table(settings.data_dir)
     has_owners = settings.dataset in IMAGES and not of_table
     ignored = {
-        "flavour": settings.data_dir is not None and "it is for RefShapes, not for `data_dir`",
-        "dataset": (
-            settings.data_dir is None and "RefShapes have one: give `flavour` or `data_dir`"
-        )
+        "dataset": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
         or (of_table and "a table is one data set"),
-        "split_owner": (settings.data_dir is None and "RefShapes have one: give `flavour`")
+        "split_owner": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
         or (not has_owners and "the splits of these data have no owner"),
         "pieces": settings.tokenizer == "words" and "it needs `tokenizer` wordpiece",
         "min_count": settings.tokenizer == "wordpiece" and "it needs `tokenizer` words",

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-# Files are called after a split, shards too, and TFDS has a syntax of its own for other characters.
+# Files are called after a split, and TFDS has a syntax of its own for other characters.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
 RESERVED = ("all",)  # every split at once, to TFDS and to --exclude-images-of
 

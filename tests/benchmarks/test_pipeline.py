@@ -13,11 +13,8 @@ pytestmark = pytest.mark.keras
 
 @pytest.mark.slow
 @linux
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS
-@pytest.mark.filterwarnings("ignore:counts differ")
 def test_pipeline_writes_its_measurements(tmp_path, monkeypatch):
     pytest.importorskip("tensorflow")
-    pytest.importorskip("tensorflow_datasets")
     import pipeline
 
     # test_parts_writes_its_measurements counts.

@@ -1,7 +1,6 @@
-"""`keras-cmsa prepare`: what is wrong with a data set, and its shards."""
+"""`keras-cmsa prepare`: what is wrong with a data set."""
 
 import pytest
-import tiny
 from command import last_line, read_rows, run
 from PIL import Image
 
@@ -21,24 +20,6 @@ def test_problems_are_counted_and_named(capsys, tmp_path):
     assert f"{len(rows)} of " in printed and "train: " in printed
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS
-@pytest.mark.filterwarnings("ignore:counts differ")
-def test_shards_hold_the_records(capsys, tmp_path):
-    pytest.importorskip("tensorflow_datasets")
-    from keras_cmsa.data.sources import read_records
-
-    root = tiny.refer_root(tmp_path / "refer", {"train": 3, "val": 2, "testA": 1, "testB": 1})
-    assert run("prepare", root, "--output", tmp_path / "shards") == 0
-    printed = capsys.readouterr().out
-    assert "train: 3 refs, 3 sentences, 3 images" in printed
-    assert "0 of 7 expressions skipped" in printed
-    plain, sharded = read_records(root), read_records(tmp_path / "shards")
-    assert set(sharded) == set(plain)
-    for split, records in plain.items():
-        there, wanted = (sorted(r.expression for r in x) for x in (sharded[split], records))
-        assert there == wanted
-
-
 def test_missing_images_are_counted(capsys, samples):
     with pytest.warns(UserWarning, match=r"4 of 4 images are missing|counts differ"):
         code = run("prepare", samples / "refer_without_images", "--dataset", "refcoco+")
@@ -48,21 +29,14 @@ def test_missing_images_are_counted(capsys, samples):
     assert "no usable expression" in output.err
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS
 @pytest.mark.filterwarnings("ignore:counts differ")
-def test_shards_without_what_is_held_out_elsewhere(capsys, samples, tmp_path):
-    pytest.importorskip("tensorflow_datasets")
-    arguments = [samples / "refer", "--dataset", "refcocog", "--split-owner", "google"]
-    assert run("prepare", *arguments, "--output", tmp_path) == 0
+def test_images_that_are_held_out_elsewhere_are_told(capsys, samples):
+    assert (
+        run("prepare", samples / "refer", "--dataset", "refcocog", "--split-owner", "google") == 0
+    )
     printed = capsys.readouterr().out
     assert "The training set has 2 images of refcocog/google/val" in printed
     assert "train: 26 refs, 26 sentences, 26 images" in printed
-    assert run("prepare", *arguments, "--output", tmp_path, "--exclude-images-of", "all") == 0
-    printed = capsys.readouterr().out
-    assert "The training set has" not in printed
-    assert "train: 24 refs, 24 sentences, 24 images" in printed
-    configs = {path.name for path in (tmp_path / "refer_segmentation").glob("gref*[!v]")}
-    assert {"gref_google", "gref_google_without_all"} <= configs
 
 
 def test_a_table_without_a_good_row(capsys, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 from command import refused, run
 
-SCENES = {"train": 3, "val": 2, "testA": 2, "testB": 2, "test": 2}
+SCENES = {"train": 3, "val": 2, "testA": 2, "testB": 2}
 
 
 def files_of(root):
@@ -16,18 +16,15 @@ def few(monkeypatch):
     monkeypatch.setattr("keras_cmsa.data.ref_shapes.layout.SCENES", SCENES)
 
 
-@pytest.mark.parametrize("options", [(), ("--flavour", "unc+", "--seed", "3")], ids=str)
+@pytest.mark.parametrize("options", [(), ("--seed", "3")], ids=str)
 def test_the_files_are_the_generators(capsys, tmp_path, options):
     from keras_cmsa.data.ref_shapes import write_ref_shapes
 
     assert run("synthesize", tmp_path / "shapes", *options) == 0
-    flavour, seed = ("unc+", 3) if options else ("unc", 0)
-    scenes = {split: SCENES[split] for split in ("train", "val", "testA", "testB")}
-    wanted = write_ref_shapes(
-        tmp_path / "wanted", flavour, scenes, seed=seed, processes=1, progress=False
-    )
+    seed = 3 if options else 0
+    wanted = write_ref_shapes(tmp_path / "wanted", SCENES, seed=seed, processes=1, progress=False)
     assert files_of(tmp_path / "shapes") == files_of(wanted)
-    assert run("prepare", tmp_path / "shapes", "--dataset", f"refcoco{'+' if options else ''}") == 0
+    assert run("prepare", tmp_path / "shapes") == 0
     assert "train: " in capsys.readouterr().out
 
 
@@ -35,4 +32,3 @@ def test_other_data_is_left_alone(capsys, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     assert str(tmp_path) in refused(capsys, "synthesize", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
-    assert run("synthesize", tmp_path / "shapes", "--flavour", "coco") != 0

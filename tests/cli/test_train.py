@@ -22,7 +22,7 @@ def test_the_recipes_are_listed(capsys):
         (["unc", "--pretrain-steps", "5"], "--pretrain-steps"),
         (["unc", "--system", "nothing"], "--system must be one of"),
         (["unc", "--small", "--system", "rrn", "--attention-dim", "3"], "--attention-dim"),
-        (["unc", "--data-dir", "x", "--flavour", "gref"], "--flavour would be ignored"),
+        (["unc", "--dataset", "refcoco+"], "--dataset would be ignored"),
     ],
 )
 def test_wrong_settings_are_one_line(capsys, arguments, message):

@@ -35,17 +35,21 @@ def root(tmp_path):
     return root
 
 
+def held_out(root):
+    return held_out_images(root, "refcoco", "unc", read_refer(root))
+
+
 def test_shared_images_are_counted_and_told(root):
     records = read_refer(root)["train"]
-    held_out = held_out_images(root, "refcoco")
-    assert held_out == {
+    images = held_out(root)
+    assert images == {
         "refcoco/unc/val": {5, 6},
         "refcoco+/unc/val": {2},
         "refcoco+/unc/testA": {3, 9},
         "refcocog/umd/test": {1, 3},
         "refcocog/umd/val": {8},
     }
-    shared = count_shared_images(records, held_out)
+    shared = count_shared_images(records, images)
     assert shared == {"refcoco+/unc/val": 1, "refcoco+/unc/testA": 1, "refcocog/umd/test": 2}
     first, *_ = describe_shared(shared).splitlines()
     assert first == (
@@ -67,8 +71,7 @@ def test_shared_images_are_counted_and_told(root):
     ids=str,
 )
 def test_excluded_images_are_gone(root, names, left):
-    held_out = held_out_images(root, "refcoco")
-    records = exclude_images_of(names, read_refer(root)["train"], held_out)
+    records = exclude_images_of(names, read_refer(root)["train"], held_out(root))
     assert [record.image_id for record in records] == left
 
 
@@ -78,22 +81,20 @@ def test_unknown_splits_are_named(root, name):
         ValueError,
         match=f"wanted the name of a held-out split, .* Received: '{name}'".replace("+", r"\+"),
     ):
-        exclude_images_of([name], [], held_out_images(root, "refcoco"))
+        exclude_images_of([name], [], held_out(root))
 
 
 def test_what_is_left_in_a_training_set_is_reported(root, capsys):
     """What was removed is not."""
-    records, held_out = read_refer(root)["train"], held_out_images(root, "refcoco")
-    assert remove_held_out(records, held_out, []) == records
-    assert capsys.readouterr().out == (
-        describe_shared(count_shared_images(records, held_out)) + "\n"
-    )
-    left = remove_held_out(records, held_out, ["refcoco+/unc", "refcocog/umd/val"])
+    records, images = read_refer(root)["train"], held_out(root)
+    assert remove_held_out(records, images, []) == records
+    assert capsys.readouterr().out == describe_shared(count_shared_images(records, images)) + "\n"
+    left = remove_held_out(records, images, ["refcoco+/unc", "refcocog/umd/val"])
     assert [record.image_id for record in left] == [1, 4]
     told = capsys.readouterr().out
     assert told.startswith("The training set has 1 images of refcocog/umd/test ")
     assert told.count("\n") == 1
-    assert remove_held_out(records, held_out, ["refcoco+", "refcocog"]) == [records[3]]
+    assert remove_held_out(records, images, ["refcoco+", "refcocog"]) == [records[3]]
     assert capsys.readouterr().out == ""
 
 
@@ -116,23 +117,26 @@ def test_the_real_samples(samples):
         ]
         for split in splits
     }
-    records = read_refer(samples / "refer", "refcocog", "google")["train"]
-    shared = count_shared_images(records, held_out_images(samples / "refer", "refcocog"))
+    records = read_refer(samples / "refer", "refcocog", "google")
+    images = held_out_images(samples / "refer", "refcocog", "google", records)
+    shared = count_shared_images(records["train"], images)
     assert shared == {name: number for name, number in expected.items() if number}
 
 
 @pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_the_releases(samples, tmp_path):
-    held_out = held_out_images(samples / "referit", "refclef")
-    test = {record.image_id for record in read_referit(samples / "referit")["test"]}
-    assert held_out == {"referit/test": test}
+    records = read_referit(samples / "referit")
+    test = {record.image_id for record in records["test"]}
+    for dataset, known in (("refclef", {}), ("referit", records)):
+        images = held_out_images(samples / "referit", dataset, "unc", known)
+        assert images == {"referit/test": test}
     entries = [{"annotation_id": 1, "image_id": 7}, {}]
     path = tmp_path / "google_refexp_val_201511.json"
     path.write_text(json.dumps({"annotations": entries}))
-    assert held_out_images(tmp_path, "refcoco") == {"refexp/val": {7}}
+    assert held_out_images(tmp_path, "refcoco", "unc", {}) == {"refexp/val": {7}}
     (tmp_path / "referit_query_test.json").write_text("[3]")
     with pytest.warns(UserWarning, match="not all files were searched"):
-        assert held_out_images(tmp_path, "refclef") == {}
+        assert held_out_images(tmp_path, "refclef", "unc", {}) == {}
 
 
 def test_another_data_set_that_is_damaged_is_no_obstacle(root):
@@ -141,44 +145,19 @@ def test_another_data_set_that_is_damaged_is_no_obstacle(root):
     with pytest.warns(
         UserWarning, match=r"not all files were searched .*refs\(umd\)\.p is not a whole"
     ):
-        assert "refcoco/unc/val" in held_out_images(root, "refcoco")
+        found = held_out(root)
+    assert {"refcoco/unc/val", "refcoco+/unc/val"} <= set(found)  # the others are searched
 
 
-def write_shards(folder, config, **splits):
-    """What is read of shards: the first entries of each image."""
-    path = folder / "refer_segmentation" / config / "1.0.0/sentences.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(
-        json.dumps({split: [[image_id, "a.jpg"] for image_id in x] for split, x in splits.items()})
-    )
-
-
-# As keras-cmsa prepare --exclude-images-of names them.
-WITHOUT = ("unc_without_all", "unc_without_refcoco_plus_unc_testA_and_refcocog", "unc")
-
-
-@pytest.mark.parametrize("name", WITHOUT)
-def test_shards_whose_training_images_were_thinned_out_are_like_the_others(tmp_path, name):
-    """As what is trained on, and as what holds images out."""
-    write_shards(tmp_path, name, train=[1], trainval=[1, 2], val=[2, 3])
-    write_shards(tmp_path, "gref_umd_without_unc", test=[4])
-    write_shards(tmp_path, "refclef_unc_without_all", test=[4])  # other images
-    held_out = {f"{name}/val": {2, 3}, "gref_umd_without_unc/test": {4}}
-    assert held_out_images(tmp_path, name) == held_out
-    assert held_out_images(tmp_path, "refcocog") == held_out
-
-
-@pytest.mark.parametrize("dataset", ["refcoco", "table_mine", "ref_shapes_unc"])
-def test_data_of_other_images_are_held_against_their_own_splits(tmp_path, dataset):
-    """A table of your own, whose name is then the file's, and shards that were made of one."""
+def test_a_table_is_held_against_its_own_splits(tmp_path):
     train, val, test = (
         [Record(f"{i}.jpg", i, i, i, "it", "it", "", 2, 2, None) for i in images]
         for images in ([1, 2, 3], [3, 4], [5])
     )
-    root, name = (tmp_path, dataset) if dataset != "refcoco" else (tmp_path / "mine.csv", "mine")
+    root = tmp_path / "mine.csv"
     records = {"train": train, "trainval": train, "val": val, "test": test}
-    held_out = {f"{name}/val": {3, 4}, f"{name}/test": {5}}
-    assert held_out_images(root, dataset, records) == held_out
+    held_out = {"mine/val": {3, 4}, "mine/test": {5}}
+    assert held_out_images(root, "refcoco", "unc", records) == held_out
     fit = {"fit": train, "val": val, "test": test}
-    assert held_out_images(root, dataset, fit, "fit") == held_out
-    assert held_out_images(root, dataset, {"train": train}) == {}
+    assert held_out_images(root, "refcoco", "unc", fit, "fit") == held_out
+    assert held_out_images(root, "refcoco", "unc", {"train": train}) == {}

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from keras_cmsa.data.objects import ImageObjects, class_map, read_objects
-from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.data.objects import ImageObjects, class_map, objects_of
+from keras_cmsa.data.readers.refer import read_instances, read_refer
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 
 
@@ -40,7 +40,7 @@ def shapes(tmp_path_factory):
 def test_all_objects_of_the_given_images_are_read(shapes):
     """As in instances.json; of the training images only."""
     records = read_refer(shapes)
-    images, classes = read_objects(shapes, "refcoco", records["train"])
+    images, classes = objects_of(read_instances(shapes, "refcoco"), records["train"])
     instances = json.loads((shapes / "refcoco" / "instances.json").read_text())
     assert {i.image_path for i in images} == {r.image_path for r in records["train"]}
     ids = {r.image_id for r in records["train"]}

@@ -121,7 +121,7 @@ def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(s
             {"backbone_weights": "x.keras", "pretrain_steps": 1},
             "`pretrain_steps` is for a small_resnet from random weights",
         ),
-        ({"flavour": "unc"}, "`flavour` would be ignored"),
+        ({"pieces": 9}, "`pieces` would be ignored"),
         ({"exclude_images_of": ("refcoco+",)}, "name of a held-out split.* Received: 'refcoco"),
     ],
 )

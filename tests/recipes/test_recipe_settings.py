@@ -24,17 +24,16 @@ def test_the_page_of_unc_has_the_defaults():
 @pytest.mark.parametrize(
     ("recipe", "data"),
     [
-        ("unc_plus", {"dataset": "refcoco+", "flavour": "unc+", "run_dir": "runs/unc_plus"}),
+        ("unc_plus", {"dataset": "refcoco+", "run_dir": "runs/unc_plus"}),
         (
             "gref",
             {
                 "dataset": "refcocog",
                 "split_owner": "google",
-                "flavour": "gref",
                 "run_dir": "runs/gref",
             },
         ),
-        ("referit", {"dataset": "referit", "flavour": "referit", "run_dir": "runs/referit"}),
+        ("referit", {"dataset": "referit", "run_dir": "runs/referit"}),
     ],
 )
 def test_a_recipe_differs_in_its_data_only(recipe, data):

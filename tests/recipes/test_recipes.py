@@ -131,18 +131,12 @@ def test_unc_plus(counts, samples, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside TFDS and keras-cv
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside keras-cv
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:keras_cv")
-def test_gref_from_shards_with_augmentation(counts, samples, tmp_path, capsys):
+def test_gref_with_augmentation(counts, samples, capsys):
     pytest.importorskip("keras_cv")
-    from keras_cmsa.data.refer_segmentation import config_of
-    from keras_cmsa.data.shards.prepare import prepare
-
-    records = read_refer(samples / "refer", "refcocog", "google")
-    prepare(records, config_of(tmp_path, "refcocog", "google"), tmp_path / "shards")
-    shards = tmp_path / "shards"
-    assert counts("train_gref", data_dir=shards, augment=True) == {"val": 9}
-    assert "The training set has 2 images of gref_google/val" in capsys.readouterr().out
+    assert counts("train_gref", data_dir=samples / "refer", augment=True) == {"val": 9}
+    assert "The training set has 2 images of refcocog/google/val" in capsys.readouterr().out
 
 
 @pytest.mark.slow

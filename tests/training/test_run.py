@@ -1,5 +1,7 @@
 """A run's parts from its settings: data, preprocessor, backbone, and what it is said to start from."""
 
+import json
+import sys
 from types import SimpleNamespace
 
 import keras
@@ -7,11 +9,12 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.data.objects import objects_of
 from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.preprocessing.word_pieces import WordPieces
 from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import run
-from keras_cmsa.training.settings import Settings
+from keras_cmsa.training.settings import Settings, recipe_settings
 
 SPLITS = {"train": 5, "val": 2, "testA": 3}
 
@@ -35,6 +38,32 @@ def test_data_in_a_folder(root):
     data = run.read_data(Settings(data_dir=str(root)))
     assert (data.root, data.dataset, data.name) == (root, "refcoco", "refcoco (unc)")
     assert {split: len(records) for split, records in data.records.items()} == SPLITS
+
+
+OPENED = []
+sys.addaudithook(lambda event, arguments: event == "open" and OPENED.append(str(arguments[0])))
+
+
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+def test_each_file_is_read_once(root, capsys):
+    """All splits, the leakage guard and the objects of a pretraining share a reading."""
+    for other in ("refcoco/refs(google).p", "refcoco+/refs(unc).p", "refclef/refs(unc).p"):
+        (root / other).parent.mkdir(exist_ok=True)
+        (root / other).write_bytes((root / "refcoco/refs(unc).p").read_bytes())
+    settings = recipe_settings("unc", small=True, data_dir=str(root), pretrain_steps=1)
+    OPENED.clear()
+    data = run.read_data(settings)
+    images, _ = objects_of(data.instances, data.records["train"])
+    names = ["refcoco/instances.json"]
+    names += [
+        f"{name}.p" for name in ("refcoco/refs(unc)", "refcoco/refs(google)", "refcoco+/refs(unc)")
+    ]
+    opened = [path for path in OPENED if path.endswith((".p", ".json"))]
+    assert sorted(opened) == sorted(str(root / name) for name in names)
+    assert sum(len(image.objects) for image in images) == SPLITS["train"]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"Reading refcoco (unc) in {root}" and len(said) == 3
+    assert said[2] == f"Reading {root / 'refcoco+/refs(unc).p'} for images that it holds out"
 
 
 def test_data_in_a_table(root, tmp_path):
@@ -62,43 +91,38 @@ def test_a_table_with_an_image_in_two_splits_is_told_of_it(root, tmp_path, capsy
     assert left.image_path == tmp_path / first and not capsys.readouterr().out
 
 
-def test_data_in_the_shards_of_a_table(monkeypatch, tmp_path):
-    (tmp_path / "refer_segmentation/table_mine/1.0.0").mkdir(parents=True)
-    (tmp_path / "refer_segmentation/table_mine/1.0.0/dataset_info.json").write_text("{}")
-    monkeypatch.setattr(run, "read_records", lambda *_: {"train": [1], "val": [2]})
-    monkeypatch.setattr(run, "held_out_images", lambda *_: {})
-    monkeypatch.setattr(run, "remove_held_out", lambda records, *_: records)
-    assert run.read_data(Settings(data_dir=str(tmp_path))).name == "table_mine"
-
-
-def test_data_whose_splits_have_no_owner(monkeypatch, root):
-    """ReferIt's release: no owner stands in the model card."""
-    monkeypatch.setattr(run, "read_records", lambda *_: {"train": [1], "val": [2]})
-    monkeypatch.setattr(run, "remove_held_out", lambda records, *_: records)
-    data = run.read_data(Settings(data_dir=str(root), dataset="referit"))
+@pytest.mark.filterwarnings("ignore:counts differ from the published")
+@pytest.mark.filterwarnings("ignore:2 of 2 images are missing")
+def test_data_whose_splits_have_no_owner(tmp_path):
+    """ReferIt's release: no owner stands in the model card, and two splits join for training."""
+    for split, expressions in (("train", {"7_1": ["sky"]}), ("val", {"8_1": ["cup", "the cup"]})):
+        (tmp_path / f"referit_query_{split}.json").write_text(json.dumps(expressions))
+    (tmp_path / "referit_imsize.json").write_text('{"7.jpg": [12, 8], "8.jpg": [12, 8]}')
+    settings = Settings(data_dir=str(tmp_path), dataset="referit", train_on="trainval")
+    data = run.read_data(settings)
     assert data.name == "referit"
+    assert {s: len(of) for s, of in data.records.items()} == {"train": 1, "val": 2, "trainval": 3}
 
 
 def test_without_a_folder_ref_shapes_are_drawn_once(monkeypatch):
     drawn = []
 
-    def write(folder, flavour):
-        drawn.append(flavour)
+    def write(folder):
+        drawn.append(str(folder))
         return tiny.refer_root(folder, SPLITS) if not folder.exists() else folder
 
     monkeypatch.setattr(run, "write_ref_shapes", write)
     with pytest.warns(UserWarning, match="counts differ"):
         first = run.read_data(Settings())
-    assert first.name == "RefShapes (unc)" and str(first.root) == "data/ref_shapes"
+    assert first.name == "RefShapes" and str(first.root) == "data/ref_shapes"
     with pytest.warns(UserWarning, match="counts differ"):
         assert run.read_data(Settings()).records == first.records
-    assert drawn == ["unc", "unc"]
-    assert str(run.ref_shapes("gref")) == "data/ref_shapes_gref"
+    assert drawn == ["data/ref_shapes"] * 2
 
 
 @pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_a_split_that_is_not_there_names_the_others(root):
-    with pytest.raises(ValueError, match="no split dev; it has train, val, testA"):
+    with pytest.raises(ValueError, match="no split 'dev'; there is: train, val, testA"):
         run.read_data(Settings(data_dir=str(root), train_on="dev"))
     with pytest.raises(
         ValueError, match="no split 'dev'; there is: train, val, testA. .*"

@@ -64,7 +64,7 @@ IMPOSSIBLE = {
         "pretrain_steps end_learning_rate warmup_steps weight_decay dice_weight seed".split(),
         [-1, float("nan")],
     ),
-    "one of": ("flavour tokenizer resizing backbone optimizer mixed_precision".split(), ["other"]),
+    "one of": ("tokenizer resizing backbone optimizer mixed_precision".split(), ["other"]),
 }
 
 
@@ -119,9 +119,8 @@ def test_an_unknown_system_or_recipe_is_named():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"data_dir": "x", "flavour": "unc"}, "`flavour` .*for RefShapes, not for `data_dir`"),
-        ({"dataset": "refcoco"}, "`dataset` .*give `flavour` or `data_dir`"),
-        ({"split_owner": "umd"}, "`split_owner` .*give `flavour`"),
+        ({"dataset": "refcoco"}, "`dataset` .*RefShapes have one: give `data_dir`"),
+        ({"split_owner": "umd"}, "`split_owner` .*give `data_dir`"),
         ({"data_dir": "t.csv", "dataset": "refcoco"}, "`dataset` .*a table is one data set"),
         ({"data_dir": "t.CSV", "dataset": "refcoco"}, "`dataset` .*a table is one data set"),
         ({"data_dir": "t.jsonl", "split_owner": "unc"}, "`split_owner` .*have no owner"),
@@ -150,7 +149,7 @@ def test_what_counts_elsewhere_is_taken_there():
     recipe_settings("unc", data_dir="x", dataset="refcocog", split_owner="umd")
     recipe_settings("unc", tokenizer="wordpiece", pieces=100)
     recipe_settings("unc", epochs=2.0)
-    recipe_settings("unc", flavour="gref", min_count=2, attention_dim=10)
+    recipe_settings("unc", min_count=2, attention_dim=10)
     # A recipe's own values are no settings that somebody gave.
     recipe_settings("gref", tokenizer="wordpiece")
     recipe_settings("referit", data_dir="t.csv")

@@ -1,8 +1,9 @@
 """Reads one matrix of numbers from a MATLAB 5 file, the format of ReferIt's masks.
 
 The files may come from strangers. The reader decompresses and allocates no more than the wanted
-matrix can take, and skips cells, structs, objects and functions unread. Format: MathWorks,
-"MAT-File Format", level 5.
+matrix can take, and skips cells, structs, objects and functions unread. (SciPy's reader ends the
+process where one byte, the type of the numbers, is damaged.) Format: MathWorks, "MAT-File Format",
+level 5.
 """
 
 import struct

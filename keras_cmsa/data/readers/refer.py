@@ -28,7 +28,7 @@ from keras_cmsa.data.readers.entries import (
     select_splits,
     warn_each,
 )
-from keras_cmsa.data.readers.restricted_pickle import read_plain_pickle
+from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
 from keras_cmsa.data.record import Record
 from keras_cmsa.utils.names import checked_split
 
@@ -99,7 +99,9 @@ PUBLISHED_COUNTS = {
 }
 
 
-def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise"):
+def read_refer(
+    root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise", instances=None
+):
     """Reads a data set in the REFER layout.
 
     The reader opens no image and draws no mask; `keras_cmsa.data.check.check_records` does both.
@@ -112,6 +114,7 @@ def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="
         split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...
         splits: names of the splits to read; None reads all.
         on_bad: `"raise"` stops at the first bad ref; `"skip"` leaves bad refs out and warns.
+        instances: `Instances` of the data set if they are read already.
 
     Returns:
         `{split: [Record, ...]}`: one record per sentence, in the order of the file.
@@ -127,7 +130,7 @@ def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="
     root = Path(root)
     refs_path = _annotation_file(root, dataset, f"refs({split_owner}).p")
     refs = _read_refs(refs_path)
-    instances = read_instances(root, dataset)
+    instances = instances or read_instances(root, dataset)
     records, problems = read_entries(
         ((f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)),
         partial(_records_of, instances=instances, root=root, dataset=dataset, objects={}),
@@ -143,7 +146,7 @@ def read_refer(root, dataset="refcoco", split_owner="unc", splits=None, on_bad="
     return records
 
 
-class _Instances(NamedTuple):
+class Instances(NamedTuple):
     """The content of `instances.json`: `{id: entry}` for images and for annotations."""
 
     path: Path
@@ -174,15 +177,15 @@ def _read_refs(path):
 
 
 def read_instances(root, dataset):
-    """Reads the `instances.json` of a data set: an object with `path`, `images`, `annotations`.
+    """Reads the `instances.json` of a data set: `Instances`.
 
     Raises:
         FileNotFoundError: if the file is missing.
         ValueError: if it is damaged.
     """
-    path = _annotation_file(root, dataset, "instances.json")
+    path = _annotation_file(Path(root), dataset, "instances.json")
     content = read_json(path)
-    return _Instances(path, _by_id(content, "images", path), _by_id(content, "annotations", path))
+    return Instances(path, _by_id(content, "images", path), _by_id(content, "annotations", path))
 
 
 def _by_id(content, key, path):

@@ -1,13 +1,12 @@
 """Plans and finds the sentences of a scene: how many, of which kinds, about which things.
 
-There are five kinds of expressions about things, and `stuff` about the regions of ReferIt:
+There are five kinds of expressions:
 
     attribute   "red striped circle", "the biggest star"
     location    "circle on the left", "topmost star"
     ordinal     "second circle from the left"
     relation    "the red square above the big star"
     order       "circle left of the square"; "square left of the circle" is another thing
-    stuff       "blue sky", "the ground"
 
 Except in `attribute`, the noun phrase alone is never enough: "circle on the left" refers to one of
 several circles. An `order` expression always comes with its counterpart of the same words, so a
@@ -17,22 +16,9 @@ model that ignores the order of words cannot distinguish the two.
 from typing import NamedTuple
 
 from keras_cmsa.data.ref_shapes.finders import FINDERS
-from keras_cmsa.data.ref_shapes.wording import has_valid_length
 
 # The fraction of sentences of each kind. The kinds that are hardest to find come first.
-SHARES = {
-    "unc": {"order": 0.05, "ordinal": 0.03, "relation": 0.07, "location": 0.41, "attribute": 0.44},
-    "unc+": {"order": 0.15, "relation": 0.35, "attribute": 0.5},
-    "gref": {"order": 0.14, "ordinal": 0.12, "relation": 0.28, "location": 0.24, "attribute": 0.22},
-    "referit": {
-        "order": 0.10,
-        "stuff": 0.16,
-        "ordinal": 0.10,
-        "relation": 0.20,
-        "location": 0.24,
-        "attribute": 0.20,
-    },
-}
+SHARES = {"order": 0.05, "ordinal": 0.03, "relation": 0.07, "location": 0.41, "attribute": 0.44}
 
 MIN_REFS, MAX_REFS = 2, 3  # refs per scene
 MAX_SENTENCES = 3  # sentences per ref
@@ -53,11 +39,11 @@ class Plan(NamedTuple):
     kinds: list
 
 
-def draw_plan(rng, flavour):
-    """Draws a plan for a scene. Over many plans the kinds have the flavour's `SHARES`."""
+def draw_plan(rng):
+    """Draws a plan for a scene. Over many plans the kinds have their `SHARES`."""
     refs = int(rng.integers(MIN_REFS, MAX_REFS + 1))
     sentences = int(rng.integers(refs, 2 * refs + 2))
-    shares = dict(SHARES[flavour])
+    shares = dict(SHARES)
     has_pair = bool(rng.random() < shares.pop("order") * sentences / 2)
     names, weights = list(shares), [share / sum(shares.values()) for share in shares.values()]
     drawn = rng.choice(len(names), size=sentences - 2 if has_pair else sentences, p=weights)
@@ -67,16 +53,14 @@ def draw_plan(rng, flavour):
     return Plan(refs, kinds)
 
 
-def find_expressions(rng, judge, flavour, plan, targets):
+def find_expressions(rng, judge, plan, targets):
     """Finds the planned sentences for a scene.
 
     Args:
         rng: a NumPy `Generator`.
         judge: the scene's `Judge`.
-        flavour: a key of `SHARES`.
-        plan: a `Plan` of the flavour.
-        targets: numbers of the things and regions that sentences may refer to. Things have their
-            place in the scene; regions follow the last thing.
+        plan: a `Plan`.
+        targets: places in the scene of the things that sentences may refer to.
 
     Returns:
         `{target: [Sentence, ...]}`, or None if the scene does not allow the plan.
@@ -86,7 +70,7 @@ def find_expressions(rng, judge, flavour, plan, targets):
     found = {}
     for place, kind in enumerate(plan.kinds):
         open_targets = _open_targets(found, plan, len(plan.kinds) - place, targets)
-        pairs = _find(kind, rng, judge, flavour, open_targets)
+        pairs = _find(kind, rng, judge, open_targets)
         if pairs is None:
             return None
         for words, target in pairs:
@@ -104,15 +88,13 @@ def _open_targets(found, plan, sentences_left, targets):
     if len(found) + sentences_left <= plan.refs:
         return new
     again = [target for target, sentences in found.items() if len(sentences) < MAX_SENTENCES]
-    # Regions may use up the planned refs, so a plan with `stuff` may have more refs than planned.
-    most = MAX_REFS if "stuff" in plan.kinds else plan.refs
-    return again + new if len(found) < most else again
+    return again + new if len(found) < plan.refs else again
 
 
-def _find(kind, rng, judge, flavour, targets):
+def _find(kind, rng, judge, targets):
     """Pairs of `(words, target)`: two for `order`, else one. None after `TRIES` tries."""
     for _ in range(TRIES):
-        pairs = FINDERS[kind](rng, judge, flavour)
-        if pairs and all(t in targets and has_valid_length(words, flavour) for words, t in pairs):
+        pairs = FINDERS[kind](rng, judge)
+        if pairs and all(target in targets for _, target in pairs):
             return pairs
     return None

@@ -1,106 +1,79 @@
 """The finders, one per kind of expression. A finder makes one try to find an expression.
 
-Each finder takes a NumPy `Generator`, the scene's `Judge` and the flavour. It returns a list of
-`(words, target)` pairs: two for `order`, one for the other kinds, and none if the try fails.
+Each finder takes a NumPy `Generator` and the scene's `Judge`. It returns a list of `(words, target)`
+pairs: two for `order`, one for the other kinds, and none if the try fails.
 """
 
 from keras_cmsa.data.ref_shapes.meaning import NOTHING, ZONES, Noun
-from keras_cmsa.data.ref_shapes.wording import draw_pattern, fill, phrase_noun, pick, word_for
+from keras_cmsa.data.ref_shapes.wording import draw_pattern, phrase_noun, pick, word_for
 
 DIRECTIONS = ("left of", "right of", "above", "below")
-TOUCHING = ("touching", "in front of", "behind")
-CLOSE = ("next to", *TOUCHING)
 # A relation that is listed twice is drawn twice as often.
-FLAVOUR_RELATIONS = {
-    "unc": (*DIRECTIONS, *DIRECTIONS, *CLOSE),
-    "unc+": (*CLOSE, *CLOSE, "bigger than", "smaller than", "same color as"),
-    "gref": (*DIRECTIONS, *DIRECTIONS, *CLOSE, "bigger than"),
-    "referit": (*DIRECTIONS, *DIRECTIONS, *CLOSE),
-}
-# {relation: the attribute that it compares}
-COMPARED_ATTRIBUTES = {"bigger than": "size", "smaller than": "size", "same color as": "colour"}
+RELATIONS = (*DIRECTIONS, *DIRECTIONS, "next to", "touching", "in front of", "behind")
 NUMBERS = ("first", "second", "third", "fourth")
 
 # Horizontal and vertical places take different words.
 SIDES = {"left": "across", "right": "across", "top": "upright", "bottom": "upright"}
 
 
-def find_attribute(rng, judge, flavour):
+def find_attribute(rng, judge):
     noun = _draw_noun(rng, judge, colour=0.92, texture=0.12, size=0.1)
     if rng.random() < 0.85:
         target = judge.noun(noun).the_one()
-        return _express(rng, flavour, "attribute", noun, target)
+        return _express(rng, "attribute", noun, target)
     noun, rank = noun._replace(size=None), pick(rng, ("biggest", "smallest"))
     target = judge.most(judge.noun(noun), rank).the_one()
-    return _express(rng, flavour, "most", noun, target, most=rank)
+    return _express(rng, "most", noun, target, most=rank)
 
 
-def find_location(rng, judge, flavour):
+def find_location(rng, judge):
     noun, head = _draw_several(rng, judge, shape=0.5)
     if rng.random() < 0.12:
         side = pick(rng, tuple(SIDES))
         target = judge.most(head, side).the_one()
-        return _express(rng, flavour, f"farthest {SIDES[side]}", noun, target, side=side)
+        return _express(rng, f"farthest {SIDES[side]}", noun, target, side=side)
     zones = [zone for zone in ZONES if judge.only_in_zone(head, zone) is not None]
     if not zones:
         return []
     zone = pick(rng, zones)
     form = SIDES.get(zone, "middle" if zone == "middle" else "corner")
-    return _express(rng, flavour, form, noun, judge.only_in_zone(head, zone), side=zone)
+    return _express(rng, form, noun, judge.only_in_zone(head, zone), side=zone)
 
 
-def find_ordinal(rng, judge, flavour):
+def find_ordinal(rng, judge):
     noun, head = _draw_several(rng, judge)
     nth, side = pick(rng, range(len(NUMBERS))), pick(rng, tuple(SIDES))
     if len(head.surely) < max(3, nth + 1):
         return []
     target = judge.nth(head, nth, side).the_one()
-    return _express(rng, flavour, "nth", noun, target, nth=NUMBERS[nth], side=side)
+    return _express(rng, "nth", noun, target, nth=NUMBERS[nth], side=side)
 
 
-def find_relation(rng, judge, flavour):
-    if judge.regions and rng.random() < 0.3:
-        return _find_inside(rng, judge, flavour)
+def find_relation(rng, judge):
     anchor = _draw_noun(rng, judge)
     noun, head = _draw_several(rng, judge)
     if judge.noun(anchor).the_one() is None or not head.surely:
         return []
     found = [
         (relation, target)
-        for relation in _relations_for(flavour, noun, anchor)
+        for relation in RELATIONS
         if (target := judge.only_related(head, relation, judge.noun(anchor))) is not None
     ]
-    return _express_relation(rng, flavour, (noun, anchor), *pick(rng, found)) if found else []
+    return _express_relation(rng, (noun, anchor), *pick(rng, found)) if found else []
 
 
-def _find_inside(rng, judge, flavour):
-    noun, head = _draw_several(rng, judge)
-    region = pick(rng, judge.regions)
-    form = "on" if region.place == "bottom" else "in"
-    target = judge.inside(head, region).the_one()
-    return _express(rng, flavour, form, noun, target, stuff=region.full_name)
-
-
-def find_order(rng, judge, flavour):
+def find_order(rng, judge):
     one, other = _draw_noun(rng, judge), _draw_noun(rng, judge)
     ones, others = judge.noun(one), judge.noun(other)
     if ones.perhaps & others.perhaps or len(ones.surely | others.surely) < 3:
         return []
     found = [
         (relation, target, counterpart)
-        for relation in _relations_for(flavour, one, other)
+        for relation in RELATIONS
         if (target := judge.only_related(ones, relation, others)) is not None
         and (counterpart := judge.only_related(others, relation, ones)) is not None
     ]
-    return _express_relation(rng, flavour, (one, other), *pick(rng, found)) if found else []
-
-
-def find_stuff(rng, judge, flavour):
-    number = pick(rng, range(len(judge.regions)))
-    region = judge.regions[number]
-    form = "stuff" if region.place == "middle" or rng.random() < 0.6 else "stuff at an end"
-    target = len(judge.things) + number
-    return _express(rng, flavour, form, Noun(), target, stuff=region.full_name, side=region.place)
+    return _express_relation(rng, (one, other), *pick(rng, found)) if found else []
 
 
 PLAIN_FACTOR = 0.4  # people seldom mention that a thing is plain
@@ -126,37 +99,28 @@ def _draw_several(rng, judge, shape=0.85):
     return noun, matches if len(matches.surely) > 1 else NOTHING
 
 
-def _relations_for(flavour, *nouns):
-    """The flavour's relations, without those that compare an attribute that a noun mentions."""
-    mentioned = {name for noun in nouns for name, word in zip(noun._fields, noun) if word}
-    return [
-        relation
-        for relation in FLAVOUR_RELATIONS[flavour]
-        if COMPARED_ATTRIBUTES.get(relation) not in mentioned
-    ]
-
-
-def _express(rng, flavour, form, noun, target, **slots):
+def _express(rng, form, noun, target, **slots):
     """`[(words, target)]`, the noun in a pattern of some form; `[]` if the target is None.
 
     `slots` are the names for the other slots of the pattern.
     """
     if target is None:
         return []
-    pattern = draw_pattern(rng, flavour, form)
+    pattern = draw_pattern(rng, form)
     words = {slot: word_for(rng, name) for slot, name in slots.items()}
-    return [(fill(pattern, head=phrase_noun(rng, noun), **words), target)]
+    return [(pattern.format(head=phrase_noun(rng, noun), **words), target)]
 
 
-def _express_relation(rng, flavour, nouns, relation, *targets):
+def _express_relation(rng, nouns, relation, *targets):
     """`[(words, target), ...]`: the first noun in the relation to the second, and the reverse.
 
     The reverse is left out if there is only one target.
     """
-    form = "placed" if relation in (*DIRECTIONS, "next to") else "related"
-    pattern = draw_pattern(rng, flavour, form).replace("{relation}", word_for(rng, relation))
+    pattern = draw_pattern(rng, "relation").replace("{relation}", word_for(rng, relation))
     one, other = (phrase_noun(rng, noun) for noun in nouns)
-    sentences = fill(pattern, head=one, anchor=other), fill(pattern, head=other, anchor=one)
+    sentences = (
+        pattern.format(head=head, anchor=anchor) for head, anchor in ((one, other), (other, one))
+    )
     return list(zip(sentences, targets))
 
 
@@ -166,5 +130,4 @@ FINDERS = {
     "ordinal": find_ordinal,
     "relation": find_relation,
     "order": find_order,
-    "stuff": find_stuff,
 }

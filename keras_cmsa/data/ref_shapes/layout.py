@@ -1,56 +1,28 @@
-"""The settings of RefShapes: flavours, their splits and sizes, and where their files lie."""
+"""The settings of RefShapes: its splits and sizes, and where its files lie."""
 
 from operator import index
-from typing import NamedTuple
 
-VERSION = 1  # increases whenever the same settings give other data
-SCENES = {"train": 6000, "val": 200, "testA": 200, "testB": 200, "test": 200}
+from keras_cmsa.data.readers.refer import COCO
+
+VERSION = 2  # increases whenever the same settings give other data
+DATASET, SPLIT_OWNER = "refcoco", "unc"  # as in REFER's layout
+IMAGE_FOLDER, IMAGE_NAME = COCO.folder, COCO.name_of_id
+SPLITS = ("train", "val", "testA", "testB")
+SCENES = {"train": 6000, "val": 200, "testA": 200, "testB": 200}
 MIN_SIZE = 96  # pixels; in smaller images the textures of small things blur
 
 
-class Layout(NamedTuple):
-    """The REFER data set that a flavour imitates.
-
-    Attributes:
-        dataset: folder of the annotations.
-        split_by: who made the splits, as in `refs(<split_by>).p`.
-        splits: names of the splits.
-        images: folder of the images.
-        image_name: file name of an image, with a place for its id.
-    """
-
-    dataset: str
-    split_by: str
-    splits: tuple
-    images: str = "images/mscoco/images/train2014"
-    image_name: str = "COCO_train2014_{:012d}.jpg"
-
-
-LAYOUTS = {
-    "unc": Layout("refcoco", "unc", ("train", "val", "testA", "testB")),
-    "unc+": Layout("refcoco+", "unc", ("train", "val", "testA", "testB")),
-    "gref": Layout("refcocog", "google", ("train", "val")),
-    "referit": Layout(
-        "refclef", "berkeley", ("train", "val", "test"), "images/saiapr_tc-12", "{}.jpg"
-    ),
-}
-
-
-def checked_settings(flavour, scenes, size, seed):
+def checked_settings(scenes, size, seed):
     """Checks the settings that determine every byte, and returns them as a dict of plain values.
 
     Raises:
         ValueError: if one of them is out of range.
     """
-    if flavour not in LAYOUTS:
-        raise ValueError(f"flavour must be one of {list(LAYOUTS)}. Received: {flavour!r}")
-    splits = LAYOUTS[flavour].splits
-    if scenes is None:
-        scenes = {split: SCENES[split] for split in splits}
-    if not scenes or not set(scenes) <= set(splits):
+    scenes = SCENES if scenes is None else scenes
+    if not scenes or not set(scenes) <= set(SPLITS):
         raise ValueError(
-            f"scenes must give numbers of images for some of the splits {list(splits)} of flavour "
-            f"{flavour!r}. Received: {scenes}"
+            f"scenes must give numbers of images for some of the splits {list(SPLITS)}. "
+            f"Received: {scenes}"
         )
     if min(scenes.values()) < 1:
         raise ValueError(
@@ -63,7 +35,6 @@ def checked_settings(flavour, scenes, size, seed):
         raise ValueError(f"seed must be 0 or more. Received: {seed}")
     return {
         "version": VERSION,
-        "flavour": flavour,
         "scenes": {split: index(number) for split, number in scenes.items()},
         "size": index(size),
         "seed": index(seed),

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import log
 from typing import NamedTuple
 
-from keras_cmsa.data.ref_shapes.relations import RELATIONS, SIZE_RATIO
+from keras_cmsa.data.ref_shapes.relations import RELATIONS
 
 # Another name that people may use for a shape.
 OTHER_NAMES = {"ring": "circle", "oval": "circle"}
@@ -30,6 +30,7 @@ ZONES = {
 SLACK = 0.16
 
 LEAD = 0.09  # least distance between the leftmost thing and the next one
+SIZE_RATIO = 1.3  # least ratio of the extents of the biggest thing and the next one
 STEP = 0.08  # least distance between neighbours that are counted, along the counting direction
 
 
@@ -76,7 +77,6 @@ class Judge:
 
     def __init__(self, scene):
         self.things = scene.things
-        self.regions = scene.regions
         self._hiding = scene.hiding
         self._cache = {}  # by noun, word, zone, ...: the finders use the same again and again
         everything = frozenset(range(len(scene.things)))
@@ -175,14 +175,6 @@ class Judge:
             hiding = (i, j) in self._hiding, (j, i) in self._hiding
             self._cache[key] = RELATIONS[relation](self.things[i], self.things[j], hiding)
         return self._cache[key]
-
-    def inside(self, head, region):
-        """The `Matches` of the things of `head` that lie in a `Region`."""
-        surely, perhaps = (
-            frozenset(i for i, part in enumerate(region.thing_parts) if part >= bound)
-            for bound in (0.9, 0.1)
-        )
-        return head.both(Matches(surely, perhaps))
 
 
 def _may_be(name, value, word):

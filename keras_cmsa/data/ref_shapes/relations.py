@@ -4,7 +4,6 @@ Lengths are fractions of the image's side; x grows to the right and y downwards.
 """
 
 CLEAR = 0.12  # least distance between the centres for "left of", "above", ...
-SIZE_RATIO = 1.3  # least ratio of the extents for "bigger than"
 NEAR, FAR = 0.07, 0.17  # surely "next to" up to NEAR, surely not beyond FAR
 
 
@@ -21,15 +20,6 @@ def _near(thing, other):
     return distance <= FAR, distance <= NEAR
 
 
-def _bigger(thing, other):
-    ratio = thing.extent / other.extent
-    return ratio > 1.0, ratio >= SIZE_RATIO
-
-
-def _same(value, other):
-    return value == other, value == other
-
-
 # Each function takes two things, and `hiding`: whether the first hides the second, and the second
 # the first. It returns (perhaps, surely). Things overlap clearly or keep apart, so "touching" is
 # always sure.
@@ -42,7 +32,4 @@ RELATIONS = {
     "touching": lambda a, b, hiding: (any(hiding), any(hiding)),
     "in front of": lambda a, b, hiding: (hiding[0], hiding[0]),
     "behind": lambda a, b, hiding: (hiding[1], hiding[1]),
-    "bigger than": lambda a, b, hiding: _bigger(a, b),
-    "smaller than": lambda a, b, hiding: _bigger(b, a),
-    "same color as": lambda a, b, hiding: _same(a.colour, b.colour),
 }

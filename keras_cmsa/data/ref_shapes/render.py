@@ -21,16 +21,6 @@ DOT_RADIUS = 0.3  # in periods
 LIGHT, DARK = (250, 248, 244), (70, 45, 45)
 TAKES_DARK = ("yellow",)  # colours on which a light second tone would hardly show
 
-STUFF_RGB = {
-    "blue sky": (165, 195, 222),
-    "gray sky": (178, 180, 184),
-    "water": (104, 138, 160),
-    "grass": (128, 150, 108),
-    "sand": (212, 198, 164),
-    "snow": (228, 231, 235),
-    "dirt": (142, 122, 104),
-}
-
 
 def paint(rng, scene, masks):
     """Paints the image of a scene.
@@ -44,7 +34,7 @@ def paint(rng, scene, masks):
         `(side, side, 3)` uint8 RGB.
     """
     side = len(masks[0])
-    image = _landscape(rng, scene.regions, side) if scene.regions else _backdrop(rng, side)
+    image = _backdrop(rng, side)
     codes = np.zeros((side, side), np.uint8)  # indices into `tones`; 0 is the background
     tones = [(0, 0, 0)]
     for thing, mask in zip(scene.things, masks):
@@ -68,15 +58,6 @@ def _backdrop(rng, side):
         faint = _safe(tone + rng.uniform(-26, 26)).tolist()
         ends = rng.uniform(-0.1, 1.1, size=4) * side
         draw.line(ends.tolist(), fill=tuple(faint), width=int(rng.integers(1, 4)))
-    return image
-
-
-def _landscape(rng, regions, side):
-    """Paints the regions, each in soft blobs of its tone: a PIL image."""
-    image = Image.new("RGB", (side, side))
-    for region in regions:
-        tones = STUFF_RGB[region.full_name] + rng.uniform(-14, 14, size=(6, 6, 1))
-        image.paste(_blobs(tones, side), mask=Image.fromarray(region.mask))
     return image
 
 

@@ -11,7 +11,6 @@ from pycocotools import mask as coco_mask
 from keras_cmsa.data.ref_shapes.expressions import draw_plan, find_expressions
 from keras_cmsa.data.ref_shapes.masks import polygon, visible_masks, whole_mask
 from keras_cmsa.data.ref_shapes.meaning import Judge
-from keras_cmsa.data.ref_shapes.regions import STUFF, draw_regions
 from keras_cmsa.data.ref_shapes.render import paint
 from keras_cmsa.data.ref_shapes.scene import draw_scene
 from keras_cmsa.data.ref_shapes.things import ANGULAR, COLOURS, ROUND, SHAPES
@@ -19,12 +18,11 @@ from keras_cmsa.data.ref_shapes.things import ANGULAR, COLOURS, ROUND, SHAPES
 TARGET_FAMILY = {"testA": ROUND, "testB": ANGULAR}
 # Pairs of (category, supercategory), such as ("red star", "star").
 CATEGORIES = [(f"{colour} {shape}", shape) for shape in SHAPES for colour in COLOURS]
-CATEGORIES += [(name, "stuff") for name in STUFF]
 CATEGORY_IDS = {name: number for number, (name, _) in enumerate(CATEGORIES, start=1)}
 JPEG_QUALITY = 93
 # The fraction of the scenes with `order` expressions whose things are placed for an expression such
-# as "left of" and its counterpart. Such pairs are rare in other scenes. unc+ has no words of place.
-FLANKED = {"unc": 0.7, "unc+": 0.0, "gref": 0.7, "referit": 0.7}
+# as "left of" and its counterpart. Such pairs are rare in other scenes.
+FLANKED = 0.7
 PLAN_TRIES = 100  # scenes to draw for a plan before drawing another plan
 
 
@@ -33,7 +31,7 @@ class Sample(NamedTuple):
 
     Attributes:
         jpeg: bytes of the image file.
-        annotations: list of COCO's annotations of all things and regions.
+        annotations: list of COCO's annotations of all things.
         refs: list of REFER's refs; each sentence also has its `kind`.
     """
 
@@ -42,12 +40,11 @@ class Sample(NamedTuple):
     refs: list
 
 
-def draw_sample(rng, flavour, split, image_id, file_name, size):
+def draw_sample(rng, split, image_id, file_name, size):
     """Draws an image and its refs.
 
     Args:
         rng: a NumPy `Generator`.
-        flavour: a key of `layout.LAYOUTS`.
         split: split of the image.
         image_id: integer id of the image.
         file_name: name of the image file.
@@ -56,37 +53,34 @@ def draw_sample(rng, flavour, split, image_id, file_name, size):
     Returns:
         `Sample`.
     """
-    scene, sentences_of = _draw_scene_with_sentences(rng, flavour, split, size)
+    scene, sentences_of = _draw_scene_with_sentences(rng, split, size)
     masks = [whole_mask(thing, size) for thing in scene.things]
     annotations = _annotate(scene, masks, image_id)
     refs = [
-        _ref(annotations[target], number, sentences, split, flavour, file_name)
+        _ref(annotations[target], number, sentences, split, file_name)
         for number, (target, sentences) in enumerate(sentences_of.items())
     ]
     return Sample(_encode(paint(rng, scene, masks)), annotations, refs)
 
 
-def _draw_scene_with_sentences(rng, flavour, split, size):
+def _draw_scene_with_sentences(rng, split, size):
     """Draws plans and scenes until a scene allows its plan: `(scene, {target: sentences})`."""
     family = TARGET_FAMILY.get(split, SHAPES)
     while True:
-        plan = draw_plan(rng, flavour)
+        plan = draw_plan(rng)
         for _ in range(PLAN_TRIES):
-            flanked = "order" in plan.kinds and rng.random() < FLANKED[flavour]
+            flanked = "order" in plan.kinds and rng.random() < FLANKED
             scene = draw_scene(rng, family, size, flanked)
             if scene is None:
                 continue
-            if flavour == "referit":
-                scene.regions.extend(draw_regions(rng, scene.things, size))
             targets = [n for n, thing in enumerate(scene.things) if thing.shape in family]
-            targets += range(len(scene.things), len(scene.things) + len(scene.regions))
-            sentences_of = find_expressions(rng, Judge(scene), flavour, plan, targets)
+            sentences_of = find_expressions(rng, Judge(scene), plan, targets)
             if sentences_of:
                 return scene, sentences_of
 
 
 def _annotate(scene, masks, image_id):
-    """COCO's annotations of the things, from back to front, then of the regions."""
+    """COCO's annotations of the things, from back to front."""
     size = len(masks[0])
     annotations = []
     for thing, whole, visible in zip(scene.things, masks, visible_masks(masks)):
@@ -97,11 +91,6 @@ def _annotate(scene, masks, image_id):
         category = f"{thing.colour} {thing.shape}"
         annotation = _annotation(image_id, len(annotations), category, segmentation, visible)
         annotations.append({**annotation, "attributes": thing.attributes()})
-    background = ~np.logical_or.reduce(masks)
-    for region in scene.regions:
-        visible = region.mask & background
-        number, segmentation = len(annotations), _run_lengths(visible)
-        annotations.append(_annotation(image_id, number, region.name, segmentation, visible))
     return annotations
 
 
@@ -127,13 +116,13 @@ def _run_lengths(mask):
     return {"counts": counts, "size": list(mask.shape)}
 
 
-def _ref(annotation, number, sentences, split, flavour, file_name):
+def _ref(annotation, number, sentences, split, file_name):
     """REFER's ref of one target."""
     ref_id = annotation["image_id"] * 10 + number
     records = [
         {
             "tokens": words.split(),
-            "raw": f"{words.capitalize()}." if flavour == "gref" else words,
+            "raw": words,
             "sent_id": ref_id * 10 + place,
             "sent": words,
             "kind": kind,

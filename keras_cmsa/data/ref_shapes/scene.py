@@ -27,12 +27,10 @@ class Scene:
     Attributes:
         things: list of `Thing`, from back to front.
         hiding: set of pairs (front, back) of places in `things`: front hides a part of back.
-        regions: list of `Region`, the stuff behind the things; only in ReferIt's flavour.
     """
 
     things: list
     hiding: set = field(default_factory=set)
-    regions: list = field(default_factory=list)
 
 
 def draw_scene(rng, family, side, flanked=False):

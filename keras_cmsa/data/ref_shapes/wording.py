@@ -1,8 +1,8 @@
-"""Puts meanings into words: phrases as in RefCOCO and ReferIt, sentences as in G-Ref.
+"""Puts meanings into words: phrases as in RefCOCO.
 
-The slots of a pattern are `{head}` and `{anchor}`, noun phrases without an article; `{a}`, the
-head's article; `{relation}`, the words between the two nouns; `{side}`, a place in the image;
-`{nth}`, an ordinal; `{most}`, a superlative; and `{stuff}`, the name of a region.
+The slots of a pattern are `{head}` and `{anchor}`, noun phrases without an article; `{relation}`,
+the words between the two nouns; `{side}`, a place in the image; `{nth}`, an ordinal; and `{most}`,
+a superlative.
 """
 
 # {name: its wordings}. A name that is not listed is its own wording.
@@ -30,20 +30,10 @@ SYNONYMS = {
     "next to": ("next to", "beside"),
     "touching": ("touching", "overlapping"),
     "behind": ("behind", "partly behind"),
-    "bigger than": ("bigger than", "larger than"),
-    "same color as": ("of the same color as",),
-    # stuff
-    "blue sky": ("sky", "the sky", "blue sky"),
-    "gray sky": ("sky", "the sky", "gray sky"),
-    "grass": ("grass", "the grass", "the ground"),
-    "sand": ("sand", "the sand", "the ground"),
-    "snow": ("snow", "the snow", "the ground"),
-    "dirt": ("dirt", "the dirt", "the ground"),
-    "water": ("water", "the water"),
 }
 
 # {form: patterns}
-PHRASE_PATTERNS = {
+PATTERNS = {
     "attribute": ("{head}",),
     "most": ("{most} {head}",),
     "across": ("{side} {head}", "{head} on the {side}", "{head} on {side}", "{head} {side} side"),
@@ -53,71 +43,8 @@ PHRASE_PATTERNS = {
     "farthest across": ("{side}most {head}", "{head} farthest {side}", "farthest {side} {head}"),
     "farthest upright": ("{side}most {head}", "{head} closest to the {side}"),
     "nth": ("{nth} {head} from the {side}", "{nth} {head} from {side}"),
-    "placed": ("{head} {relation} the {anchor}",),
-    "related": ("{head} {relation} the {anchor}",),
-    "in": ("{head} in {stuff}",),
-    "on": ("{head} on {stuff}",),
-    "stuff": ("{stuff}", "any part of {stuff}", "{stuff} in the background"),
-    "stuff at an end": ("{stuff} at the {side}", "{stuff} on {side}", "{stuff} at {side}"),
+    "relation": ("{head} {relation} the {anchor}",),
 }
-
-SENTENCE_PATTERNS = {
-    "attribute": (
-        "the only {head} in the whole picture",
-        "the one and only {head} in the picture",
-        "{a} {head} shown among several other shapes",
-    ),
-    "most": (
-        "the {most} {head} of all in the picture",
-        "the {head} that is the {most} of them all",
-    ),
-    "across": (
-        "the {head} on the {side} side of the picture",
-        "{a} {head} that is on the {side} of the image",
-    ),
-    "upright": (
-        "the {head} at the {side} of the picture",
-        "{a} {head} that is near the {side} of the image",
-    ),
-    "corner": (
-        "the {head} in the {side} corner of the picture",
-        "{a} {head} that sits in the {side} corner",
-    ),
-    "middle": (
-        "the {head} in the {side} of the picture",
-        "{a} {head} that is in the {side} of the image",
-    ),
-    "farthest across": (
-        "the {head} that is farthest to the {side}",
-        "the {side}most {head} of all in the picture",
-    ),
-    "farthest upright": (
-        "the {head} that is closest to the {side}",
-        "the {side}most {head} of all in the picture",
-    ),
-    "nth": (
-        "the {nth} {head} counting from the {side}",
-        "the {head} that is {nth} from the {side}",
-    ),
-    "placed": (
-        "the {head} that sits {relation} the {anchor}",
-        "the {head} which is {relation} the {anchor}",
-        "the {head} located {relation} the {anchor}",
-    ),
-    "related": (
-        "the {head} that is {relation} the {anchor}",
-        "in this picture the {head} {relation} the {anchor}",
-        "the {head} which is {relation} the {anchor}",
-    ),
-}
-
-PATTERNS = {
-    "unc": PHRASE_PATTERNS,
-    "unc+": PHRASE_PATTERNS,
-    "referit": PHRASE_PATTERNS,
-    "gref": SENTENCE_PATTERNS,
-}
-GREF_LENGTHS = range(6, 16)  # words
 
 
 def pick(rng, choices):
@@ -145,23 +72,10 @@ def phrase_noun(rng, noun):
     return " ".join(word for word in words if word)
 
 
-def draw_pattern(rng, flavour, form):
-    """Draws one of the flavour's patterns for a form, and the articles of a phrase."""
-    pattern = pick(rng, PATTERNS[flavour][form])
-    if flavour == "gref":
-        return pattern
+def draw_pattern(rng, form):
+    """Draws one of the patterns for a form, and the articles of a phrase."""
+    pattern = pick(rng, PATTERNS[form])
     chance = rng.random()
     if chance < 0.05:
         return pattern.replace("the {anchor}", "{anchor}")
     return f"the {pattern}" if "{head}" in pattern and chance < 0.9 else pattern
-
-
-def fill(pattern, head="", **slots):
-    """Fills the slots of a pattern; the module's docstring lists them."""
-    article = "an" if head[:1] in "aeiou" else "a"
-    return pattern.format(head=head, a=article, **slots)
-
-
-def has_valid_length(sentence, flavour):
-    """Whether a sentence has a valid number of words; only G-Ref's sentences have limits."""
-    return flavour != "gref" or len(sentence.split()) in GREF_LENGTHS

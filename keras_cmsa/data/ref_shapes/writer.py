@@ -16,7 +16,14 @@ from rich.console import Console
 from rich.progress import track
 
 from keras_cmsa.data.readers.entries import read_json
-from keras_cmsa.data.ref_shapes.layout import LAYOUTS, checked_settings
+from keras_cmsa.data.ref_shapes.layout import (
+    DATASET,
+    IMAGE_FOLDER,
+    IMAGE_NAME,
+    SPLIT_OWNER,
+    SPLITS,
+    checked_settings,
+)
 from keras_cmsa.data.ref_shapes.samples import CATEGORIES, draw_sample
 
 MANIFEST = "ref_shapes.json"
@@ -31,9 +38,7 @@ class Job(NamedTuple):
     index: int
 
 
-def write_ref_shapes(
-    root, flavour="unc", scenes=None, size=240, seed=0, processes=None, progress=True
-):
+def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progress=True):
     """Writes synthetic scenes with expressions that are unambiguous by construction.
 
     The same settings give the same bytes, for any number of processes. The files are written beside
@@ -45,12 +50,9 @@ def write_ref_shapes(
     the spawned processes import the script.
 
     Args:
-        root: folder to write, a REFER root. A root holds one flavour.
-        flavour: `"unc"`, `"unc+"` (no words of place), `"gref"` (whole sentences) or `"referit"`
-            (sky, water and ground too). They imitate REFER's refcoco, refcoco+, refcocog and
-            refclef, and their folders have these names.
-        scenes: number of images per split, such as `{"train": 2000, "val": 200}`. None means all
-            splits of the flavour, with the numbers of `layout.SCENES`.
+        root: folder to write, a REFER root with the data set refcoco and UNC's splits.
+        scenes: number of images per split, such as `{"train": 2000, "val": 200}`. None means those
+            of `layout.SCENES`.
         size: side of the images in pixels.
         seed: integer, 0 or more.
         processes: number of processes. None means one per core, and fewer for few scenes.
@@ -63,7 +65,7 @@ def write_ref_shapes(
         ValueError: if an argument is out of range.
         FileExistsError: if `root` holds other data.
     """
-    settings = checked_settings(flavour, scenes, size, seed)
+    settings = checked_settings(scenes, size, seed)
     root = Path(root).absolute()
     if _is_complete(root, settings):
         return root
@@ -84,6 +86,7 @@ def _is_complete(root, settings):
 
     Raises:
         FileExistsError: if `root` holds other data.
+        ValueError: if its `ref_shapes.json` is damaged.
     """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
@@ -92,35 +95,14 @@ def _is_complete(root, settings):
             f"wanted a new or empty folder as the root of RefShapes. Received: {root}, which holds "
             f"something else (it has no {MANIFEST}). Choose another root"
         )
-    found = settings_of(root)
+    content = read_json(root / MANIFEST)
+    found = content.get("settings") if type(content) is dict else None
     if found != settings:
         raise FileExistsError(
-            f"{root} holds RefShapes with other settings; a root holds one flavour with one choice "
-            f"of settings. Wanted: {found}. Received: {settings}. Choose another root, or remove "
-            "this folder"
+            f"{root} holds RefShapes with other settings. Wanted: {settings}. Received: {found}. "
+            "Choose another root, or remove this folder"
         )
     return True
-
-
-def settings_of(root):
-    """The settings that a root of RefShapes was written with: a dict with the `flavour`.
-
-    Raises:
-        FileNotFoundError: if it has no `ref_shapes.json`.
-        ValueError: if this file is damaged.
-    """
-    manifest = Path(root) / MANIFEST
-    content = read_json(manifest)
-    try:
-        settings = content["settings"]
-        if settings["flavour"] in LAYOUTS:
-            return settings
-    except (LookupError, TypeError):
-        pass
-    raise ValueError(
-        f"{manifest} is damaged: wanted settings with a flavour, one of {', '.join(LAYOUTS)}. Draw "
-        "RefShapes anew, or remove this file if the data are others"
-    )
 
 
 def _rename(folder, root, settings):
@@ -133,8 +115,7 @@ def _rename(folder, root, settings):
 
 
 def _list_jobs(settings):
-    splits = LAYOUTS[settings["flavour"]].splits
-    order = [(s, index) for s in splits for index in range(settings["scenes"].get(s, 0))]
+    order = [(s, index) for s in SPLITS for index in range(settings["scenes"].get(s, 0))]
     return [Job(image_id, split, index) for image_id, (split, index) in enumerate(order, start=1)]
 
 
@@ -161,22 +142,19 @@ def _draw(folder, settings, job):
     Returns annotations and refs as JSON, because the bytes of a pickle depend on which strings its
     objects share, and objects from another process share other strings.
     """
-    flavour, size = settings["flavour"], settings["size"]
-    layout = LAYOUTS[flavour]
-    stream = [list(LAYOUTS).index(flavour), layout.splits.index(job.split), job.index]
-    rng = np.random.default_rng([settings["seed"], *stream])
-    file_name = layout.image_name.format(job.image_id)
-    sample = draw_sample(rng, flavour, job.split, job.image_id, file_name, size)
-    (folder / layout.images / file_name).write_bytes(sample.jpeg)
+    # The 0 is a part of the seed: without it a seed would give other scenes.
+    rng = np.random.default_rng([settings["seed"], 0, SPLITS.index(job.split), job.index])
+    file_name = IMAGE_NAME.format(job.image_id)
+    sample = draw_sample(rng, job.split, job.image_id, file_name, settings["size"])
+    (folder / IMAGE_FOLDER / file_name).write_bytes(sample.jpeg)
     return job, json.dumps(sample.annotations), json.dumps(sample.refs)
 
 
 def _write(folder, settings, drawn):
     """Writes all files but the images, which are written while `drawn` is iterated."""
-    layout = LAYOUTS[settings["flavour"]]
-    dataset = folder / layout.dataset
+    dataset = folder / DATASET
     dataset.mkdir(parents=True)
-    (folder / layout.images).mkdir(parents=True)
+    (folder / IMAGE_FOLDER).mkdir(parents=True)
     images, refs = [], []
     with open(dataset / "instances.json", "w", encoding="utf-8") as file:
         # Annotations, most of the data, are written at once instead of being kept in memory.
@@ -184,12 +162,12 @@ def _write(folder, settings, drawn):
         for job, new_annotations, new_refs in drawn:
             separator = ",\n" if images else ""
             file.write(separator + new_annotations[1:-1])
-            images.append(_image_entry(job.image_id, layout, settings["size"]))
+            images.append(_image_entry(job.image_id, settings["size"]))
             refs += json.loads(new_refs)
         info = {"description": "RefShapes"}
         rest = {"images": images, "categories": _CATEGORY_ENTRIES, "info": info}
         file.write("\n],\n" + json.dumps(rest)[1:])
-    (dataset / f"refs({layout.split_by}).p").write_bytes(pickle.dumps(refs, protocol=4))
+    (dataset / f"refs({SPLIT_OWNER}).p").write_bytes(pickle.dumps(refs, protocol=4))
     manifest = {"settings": settings, "counts": _count(refs)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
 
@@ -200,8 +178,8 @@ _CATEGORY_ENTRIES = [
 ]
 
 
-def _image_entry(image_id, layout, size):
-    file_name = layout.image_name.format(image_id)
+def _image_entry(image_id, size):
+    file_name = IMAGE_NAME.format(image_id)
     return {"id": image_id, "file_name": file_name, "width": size, "height": size}
 
 

@@ -3,6 +3,6 @@
 `README.md` beside this file describes the examples, the sources and the counts.
 """
 
-from keras_cmsa.data.refer_segmentation.builder import CONFIGS, ReferSegmentation, config_of
+from keras_cmsa.data.refer_segmentation.builder import CONFIGS, ReferSegmentation
 
-__all__ = ["CONFIGS", "ReferSegmentation", "config_of"]
+__all__ = ["CONFIGS", "ReferSegmentation"]

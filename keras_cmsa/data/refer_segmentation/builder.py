@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import re
 from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
@@ -12,99 +11,57 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
-from keras_cmsa.data.readers.table import is_table
-from keras_cmsa.data.ref_shapes import write_ref_shapes
-from keras_cmsa.data.ref_shapes.layout import LAYOUTS
-from keras_cmsa.data.ref_shapes.writer import MANIFEST, settings_of
-from keras_cmsa.data.shards.read import CONFIG_NAMES, TABLE, WITHOUT, config_name
+from keras_cmsa.data.ref_shapes import layout, write_ref_shapes
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
+
+# {(data set, owner of its splits): name of the config}
+SOURCES = {
+    ("refcoco", "unc"): "unc",
+    ("refcoco", "google"): "refcoco_google",
+    ("refcoco+", "unc"): "unc_plus",
+    ("refcocog", "google"): "gref_google",
+    ("refcocog", "umd"): "gref_umd",
+    ("refexp", ""): "refexp",
+    ("refclef", "unc"): "refclef_unc",
+    ("refclef", "berkeley"): "refclef_berkeley",
+    ("referit", ""): "referit",
+}
+REF_SHAPES = "ref_shapes"
 
 
 @dataclasses.dataclass
 class SourceConfig(tfds.core.BuilderConfig):
-    """A data set and the owner of its splits; or, with a `flavour`, RefShapes."""
+    """A data set and the owner of its splits."""
 
     dataset: str = ""
     split_owner: str = ""
-    flavour: str = ""
 
 
-def _without_plus(name):
-    """A name without `+`, which TFDS does not allow in the name of a config."""
-    return name.replace("+", "_plus")
-
-
-def _config(name, dataset, split_owner="", flavour=""):
+def _config(name, dataset, split_owner):
     owner = f", splits by {split_owner}" if split_owner else ""
-    description = f"RefShapes, flavour {flavour}." if flavour else f"{dataset}{owner}."
+    description = "RefShapes." if name == REF_SHAPES else f"{dataset}{owner}."
     return SourceConfig(
-        name=name,
-        description=description,
-        dataset=dataset,
-        split_owner=split_owner,
-        flavour=flavour,
+        name=name, description=description, dataset=dataset, split_owner=split_owner
     )
 
 
 CONFIGS = [
-    *(_config(name, *source) for source, name in CONFIG_NAMES.items()),
-    *(
-        _config(f"ref_shapes_{_without_plus(flavour)}", layout.dataset, layout.split_by, flavour)
-        for flavour, layout in LAYOUTS.items()
-    ),
+    *(_config(name, *source) for source, name in SOURCES.items()),
+    _config(REF_SHAPES, layout.DATASET, layout.SPLIT_OWNER),
 ]
-
-
-def config_of(root, dataset, split_owner="", without=()):
-    """Finds the config of a data set.
-
-    Args:
-        root: folder of the data set, or the file of a table of your own. A folder with a
-            `ref_shapes.json` is RefShapes. The config of a table is `table_<name of the file>`.
-        dataset: as in `read_records`.
-        split_owner: as in `read_records`.
-        without: splits whose images were removed from train; they become part of the name.
-
-    Returns:
-        `SourceConfig`.
-
-    Raises:
-        ValueError: if there is no such config, or the `ref_shapes.json` is damaged.
-    """
-    root = Path(root)
-    if is_table(root):
-        return _config(f"{TABLE}{re.sub(r'[^A-Za-z0-9_-]', '_', root.stem)}", "table")
-    if (root / MANIFEST).is_file():
-        name = f"ref_shapes_{_without_plus(settings_of(root)['flavour'])}"
-    else:
-        name = config_name(dataset, split_owner)
-    config = {config.name: config for config in CONFIGS}.get(name)
-    if config is None:
-        raise ValueError(
-            f"wanted a data set with a config: {', '.join(config.name for config in CONFIGS)}. "
-            f"Received: {dataset} with splits by {split_owner!r}"
-        )
-    if without:
-        removed = "_and_".join(_without_plus(split).replace("/", "_") for split in sorted(without))
-        config = dataclasses.replace(config, name=f"{name}{WITHOUT}{removed}")
-    return config
 
 
 class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
     """Writes one example per image and split, with all refs of the image; see `README.md`.
 
-    Attributes:
-        records: `{split: [Record, ...]}`, checked records to write. None reads and checks the
-            records of the manual folder, and leaves out the bad ones.
+    It reads and checks the records of the manual folder, and leaves out the bad ones.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "Images with their refs; masks as PNG of 0 and 1."}
     BUILDER_CONFIGS = CONFIGS
     MANUAL_DOWNLOAD_INSTRUCTIONS = (Path(__file__).parent / "MANUAL.md").read_text("utf-8")
-
-    records = None
 
     def _info(self):
         sentence = {
@@ -127,21 +84,18 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        records = self.records
-        if records is None:
-            records = self._read(dl_manager)
         return {
             split: self._generate_examples(split_records)
-            for split, split_records in records.items()
+            for split, split_records in self._read(dl_manager).items()
             if split_records
         }
 
     def _read(self, dl_manager):
         config = self.builder_config
-        if config.flavour:
+        if config.name == REF_SHAPES:
             root = Path(dl_manager.download_dir) / config.name
             # One process only, because the calling script may have no __main__ guard.
-            write_ref_shapes(root, config.flavour, processes=1)
+            write_ref_shapes(root, processes=1)
         else:
             root = Path(dl_manager.manual_dir)
         records = read_records(root, config.dataset, config.split_owner, on_bad="skip")

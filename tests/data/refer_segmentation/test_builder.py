@@ -1,25 +1,25 @@
 """`refer_segmentation` as a user of TFDS calls it."""
 
+import json
+import pickle
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import tiny
 from image_files import turned_files
 from PIL import Image
-from shard_files import COUNTS, same
 
 from keras_cmsa.data.readers.refer import read_refer
-from keras_cmsa.data.shards.read import read_shards
 from keras_cmsa.preprocessing.reading import read_image
 
 pytest.importorskip("tensorflow_datasets")
-pytest.importorskip("array_record")
 
 import tensorflow_datasets as tfds
 
 from keras_cmsa.data.ref_shapes import layout
-from keras_cmsa.data.refer_segmentation import CONFIGS, config_of
+from keras_cmsa.data.refer_segmentation import CONFIGS
 from keras_cmsa.data.refer_segmentation.builder import stored_image
 
 pytestmark = [
@@ -27,34 +27,88 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # from inside TFDS
 ]
 
+COUNTS = {"train": 5, "val": 2, "testA": 1, "testB": 1}  # images of a split
 
-def test_tfds_load_gives_the_dummy_tree(root, tmp_path):
-    """As a user calls it, with the REFER root as the manual folder."""
-    import tensorflow as tf
 
+@pytest.fixture
+def root(tmp_path):
+    """A REFER root: an image per ref, and one image with a second ref of two sentences."""
+    root = tiny.refer_root(tmp_path / "refer", COUNTS)
+    path = root / "refcoco/refs(unc).p"
+    refs = pickle.loads(path.read_bytes())
+    sentences = [{"sent_id": n, "raw": f"Nº {n}", "sent": f"nº {n}"} for n in (901, 902)]
+    refs.append({**refs[0], "ref_id": 900, "ann_id": 900, "sentences": sentences})
+    path.write_bytes(pickle.dumps(refs, 2))
+    path = root / "refcoco/instances.json"
+    instances = json.loads(path.read_text())
+    outline = {
+        "id": 900,
+        "image_id": refs[0]["image_id"],
+        "segmentation": [[1, 1, 6, 1, 6, 7, 1, 7]],
+    }
+    instances["annotations"].append(outline)
+    path.write_text(json.dumps(instances))
+    return root
+
+
+def load(name, root, folder):
+    """As a user calls it, with a REFER root as the manual folder."""
     config = tfds.download.DownloadConfig(manual_dir=root)
-    data, info = tfds.load(
-        "refer_segmentation/unc",
-        data_dir=tmp_path / "tfds",
+    return tfds.load(
+        f"refer_segmentation/{name}",
+        data_dir=folder,
         with_info=True,
         download_and_prepare_kwargs={"download_config": config},
     )
-    assert {split: of.num_examples for split, of in info.splits.items()} == COUNTS
-    assert "@inproceedings{kazemzadeh2014referitgame" in info.citation
-    assert "| `gref_umd` | RefCOCOg, UMD | 42,226 / 80,512 / 21,899" in info.description
-    records = read_refer(root)["train"]
-    examples = {int(e["image_id"]): e for e in data["train"].as_numpy_iterator()}
+
+
+def same(examples, records):
+    """Whether examples hold all that records say: pixels and all."""
+    import tensorflow as tf
+
+    examples = {int(e["image_id"]): e for e in examples}
     assert set(examples) == {record.image_id for record in records}
     for record in records:
         example = examples[record.image_id]
+        assert example["file_name"].decode() == record.image_path.name
+        decoded = tf.io.decode_image(record.image_path.read_bytes(), channels=3)
+        np.testing.assert_array_equal(example["image"], decoded)
         refs = example["refs"]
         place = refs["ref_id"].tolist().index(record.ref_id)
         np.testing.assert_array_equal(refs["mask"][place][..., 0], record.mask())
-        decoded = tf.io.decode_image(record.image_path.read_bytes(), channels=3)
-        np.testing.assert_array_equal(example["image"], decoded)
-        sentences = refs["sentences"]["raw"][place].tolist()
-        assert record.raw.encode() in sentences
-    assert sorted(len(e["refs"]["ref_id"]) for e in examples.values()) == [1, 1, 1, 1, 2]
+        sentences = {name: values[place].tolist() for name, values in refs["sentences"].items()}
+        one = sentences["sentence_id"].index(record.sentence_id)
+        for name in ("raw", "expression", "kind"):
+            assert sentences[name][one].decode() == getattr(record, name)
+
+
+def test_tfds_load_gives_the_dummy_tree(root, tmp_path):
+    data, info = load("unc", root, tmp_path / "tfds")
+    assert {split: of.num_examples for split, of in info.splits.items()} == COUNTS
+    assert "@inproceedings{kazemzadeh2014referitgame" in info.citation
+    assert "| `gref_umd` | RefCOCOg, UMD | 42,226 / 80,512 / 21,899" in info.description
+    for split, records in read_refer(root).items():
+        same(data[split].as_numpy_iterator(), records)
+    refs = [len(e["refs"]["ref_id"]) for e in data["train"].as_numpy_iterator()]
+    assert sorted(refs) == [1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("name, dataset", [("unc", "refcoco"), ("gref_google", "refcocog")])
+def test_the_real_samples_come_back_as_they_were(samples, tmp_path, name, dataset):
+    data, _ = load(name, samples / "refer", tmp_path)
+    records = read_refer(samples / "refer", dataset, name.partition("_")[2] or "unc")
+    assert set(data) == set(records)
+    for split in records:
+        same(data[split].as_numpy_iterator(), records[split])
+
+
+def test_bad_records_are_left_out(root, tmp_path):
+    """A broken file is no obstacle to the others; its own are not there."""
+    records = read_refer(root)["val"]
+    broken = records[0].image_path
+    broken.write_bytes(broken.read_bytes()[:300])
+    data, _ = load("unc", root, tmp_path / "tfds")
+    same(data["val"].as_numpy_iterator(), [r for r in records if r.image_path != broken])
 
 
 def test_an_empty_manual_folder_says_where_the_data_is(tmp_path):
@@ -66,15 +120,7 @@ def test_an_empty_manual_folder_says_where_the_data_is(tmp_path):
 
 def test_every_source_has_a_config():
     names = [config.name for config in CONFIGS]
-    assert len(set(names)) == len(names) == 13
-    assert config_of(".", "refcoco+", "unc").name == "unc_plus"
-    assert config_of(".", "referit", "unc").name == "referit"  # has no owner
-    without = config_of(".", "refcoco", "unc", ["refcocog/umd", "refcoco+"])
-    assert without.name == "unc_without_refcoco_plus_and_refcocog_umd"
-    with pytest.raises(
-        ValueError, match="a config: unc, .* Received: refcoco with splits by 'umd'"
-    ):
-        config_of(".", "refcoco", "umd")
+    assert len(set(names)) == len(names) == 10
 
 
 def test_images_that_decoders_differ_on_are_stored_upright(tmp_path):
@@ -104,11 +150,12 @@ def test_a_broken_exif_block_spoils_no_image(tmp_path, name):
 def test_tfds_load_draws_ref_shapes(tmp_path, monkeypatch):
     """As a user calls it, without any folder; a few scenes here."""
     monkeypatch.setattr(layout, "SCENES", dict.fromkeys(layout.SCENES, 2))
-    builder = tfds.builder("refer_segmentation/ref_shapes_gref", data_dir=tmp_path)
-    builder.download_and_prepare(file_format="array_record")
-    assert {s: of.num_examples for s, of in builder.info.splits.items()} == {"train": 2, "val": 2}
-    root = tmp_path / "downloads/ref_shapes_gref"
-    same(read_shards(tmp_path, "ref_shapes_gref"), read_refer(root, "refcocog", "google"))
+    builder = tfds.builder("refer_segmentation/ref_shapes", data_dir=tmp_path)
+    builder.download_and_prepare()
+    assert {s: of.num_examples for s, of in builder.info.splits.items()} == layout.SCENES
+    records = read_refer(tmp_path / "downloads/ref_shapes")
+    for split in records:
+        same(builder.as_dataset(split).as_numpy_iterator(), records[split])
 
 
 @pytest.mark.parametrize(
