@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -293,33 +294,24 @@ def test_photos_are_brought_to_the_pages_size():
 def test_a_sweep_takes_what_the_one_before_saw(tmp_path):
     from keras_cmsa.serving.demo import sweep
 
-    class Stop:
-        """Does something before each sweep, and then ends them."""
+    photo, there = tmp_path / "hash/photo.jpg", []
 
-        def __init__(self, *steps):
-            self.steps = iter(steps)
+    def upload():
+        photo.parent.mkdir(exist_ok=True)
+        photo.write_text("photo")
 
-        def wait(self, _):
-            step = next(self.steps, None)
-            return step is None or bool(step())
-
-    upload = tmp_path / "hash/deeper/upload.jpg"
-
-    def uploaded():
-        upload.parent.mkdir(parents=True, exist_ok=True)
-        upload.write_text("photo")
-        os.utime(upload, ns=(0, 10**18))
-
-    there = []
+    def upload_again():
+        upload()
+        os.utime(photo, ns=(0, 7))  # the clock was set back
 
     def look():
-        there.append({path.name for path in tmp_path.rglob("*")})
+        there.append(len(list(tmp_path.rglob("*"))))
 
-    sweep(tmp_path, 1, Stop(uploaded, look, look, look, look))
-    assert "upload.jpg" in there[0] and "upload.jpg" not in there[1] and not there[3]
-    # The same photo again between two sweeps, and the clock was set back.
-    sweep(tmp_path, 1, Stop(uploaded, lambda: os.utime(upload, ns=(0, 7)), look, look))
-    assert "upload.jpg" in there[4] and "upload.jpg" not in there[5]
+    # What happens before each sweep; the last ends them.
+    steps = iter([upload, look, look, look, look, upload, upload_again, look, look, lambda: True])
+    sweep(tmp_path, 1, SimpleNamespace(wait=lambda seconds: next(steps)()))
+    assert there[0] == 2 and there[1] < 2 and there[3] == 0  # the folder after its file
+    assert there[4] == 2 and there[5] < 2
 
 
 def test_a_folder_for_temporary_files():
