@@ -1,6 +1,6 @@
 """What an exported form of a model costs in IoU and saves in time and bytes.
 
-    python benchmarks/artefacts.py runs/demo data/ref_shapes
+    python benchmarks/artefacts.py --model runs/demo --data-dir data/ref_shapes
 
 Exports a trained model in every form, asks each the same expressions one by one, and compares with
 the model in Keras: overall IoU under the profile `strict`, pixels of the masks that differ, size
@@ -9,17 +9,15 @@ benchmarks/README.md says how it is measured.
 """
 
 import tempfile
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import cyclopts
+import cli
 import measure
 import numpy as np
 import onnxruntime
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
@@ -44,13 +42,14 @@ FORMS = {
 }
 
 
-@cyclopts.Parameter(name="*")
-@dataclass(frozen=True)
+@cli.options
 class Options:
     """What is measured.
 
     Parameters
     ----------
+    data_dir
+        The data, as recipes take it.
     dataset
         Name of the data set, as recipes take it.
     split_owner
@@ -61,19 +60,16 @@ class Options:
         Forms to compare, each with the first.
     samples
         How many expressions of the split, at even distances.
-    repeats
-        Timed rounds, in each of which every form runs once.
     """
 
+    model: cli.Model = "runs/demo"
+    data_dir: Path = Path("data/ref_shapes")
     dataset: str = "refcoco"
     split_owner: str = "unc"
     split: str = "val"
     forms: tuple[str, ...] = tuple(FORMS)
     samples: int = 400
-    repeats: int = 15
-
-
-USUAL = Options()
+    repeats: cli.Repeats = 15
 
 
 def export_form(predictor, folder, kind, options):
@@ -136,8 +132,13 @@ def inputs_of(predictor, record):
     return {"image": image, "words": predictor.encode([record.expression])[None]}
 
 
-def measure_all(predictor, records, options):
+def measure_all(options):
     """A row and a timing for each form."""
+    if unknown := set(options.forms) - set(FORMS):
+        raise ValueError(f"--forms must be among {sorted(FORMS)}. Received: {sorted(unknown)}")
+    predictor = Predictor.from_preset(options.model)
+    records = read_records(options.data_dir, options.dataset, options.split_owner)[options.split]
+    records = records[:: max(1, len(records) // options.samples)][: options.samples]
     with tempfile.TemporaryDirectory() as folder:
         exported = {
             name: export_form(predictor, Path(folder) / str(number), *FORMS[name])
@@ -147,49 +148,21 @@ def measure_all(predictor, records, options):
         inputs = inputs_of(predictor, records[0])
         calls = {name: partial(ask, inputs) for name, (_, ask) in exported.items()}
         times = measure.interleaved(calls, options.repeats)
-    return rows, measure.summary(times, options.forms[0])
+    timings = measure.summary(times, options.forms[0])
+    return {"samples": len(records), "forms": rows, "timings": timings}
 
 
-def form_table(rows, title):
-    """A table of what `compare` returns."""
+def show(results, console):
+    title = f"{results['samples']} of {results['settings']['split']}"
     table = Table("", "MB", "overall IoU", "pixels that differ", title=title)
-    for row in rows:
+    for row in results["forms"]:
         share = f"{row['pixels_that_differ']:.2e}"
         table.add_row(row["name"], f"{row['bytes'] / 1e6:.2f}", f"{row['overall_iou']:.4f}", share)
-    return table
+    console.print(table)
+    console.print(measure.timing_table("Batch 1, tensors to logits", results["timings"]))
 
 
-def main(
-    model: str,
-    data_dir: Path,
-    *,
-    options: Options = USUAL,
-    output: Path = Path("runs/benchmarks/artefacts.json"),
-):
-    """Export a model in every form, evaluate and time each; print and write JSON.
-
-    Parameters
-    ----------
-    model
-        A trained model, as `--model` of keras-cmsa takes it.
-    data_dir
-        The data, as recipes take it.
-    output
-        The JSON file.
-    """
-    if unknown := set(options.forms) - set(FORMS):
-        raise ValueError(f"--forms must be among {sorted(FORMS)}. Received: {sorted(unknown)}")
-    predictor = Predictor.from_preset(model)
-    records = read_records(data_dir, options.dataset, options.split_owner)[options.split]
-    records = records[:: max(1, len(records) // options.samples)][: options.samples]
-    rows, timings = measure_all(predictor, records, options)
-    console = Console()
-    console.print(form_table(rows, f"{len(records)} of {options.split}"))
-    console.print(measure.timing_table("Batch 1, tensors to logits", timings))
-    settings = {"model": model, **asdict(options), "samples": len(records)}
-    results = {"environment": measure.environment(), "settings": settings}
-    measure.write_json(output, results | {"forms": rows, "timings": timings})
-
+BENCHMARK = cli.Benchmark("artefacts", Options, measure_all, show)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

@@ -12,17 +12,15 @@ seen. benchmarks/README.md says how it is measured.
 
 import itertools
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import cyclopts
+import cli
 import keras
 import measure
 import numpy as np
 from model import build
 from predictor import draw_preprocessor, draw_sentences
-from rich.console import Console
 from rich.progress import track
 
 from keras_cmsa.data.ref_shapes.meaning import Judge, Noun
@@ -45,39 +43,27 @@ FILLERS = {"the", "a", "with", *SYNONYMS[None]}  # None is the noun that names n
 TARGETS = {"hinge_ranks_first": (">=", 0.85), "explanation_per_prediction": ("<=", 2.0)}
 
 
-@cyclopts.Parameter(name="*")
-@dataclass(frozen=True)
+@cli.options
 class Options:
-    """What is measured.
+    """What is measured: of words with `--model` only, which was trained on RefShapes.
 
     Parameters
     ----------
-    model
-        A model that was trained on RefShapes. Without it only the cost is measured.
     data_dir
         RefShapes, as `keras-cmsa synthesize` or a training left them.
     split
         The split to take expressions from.
-    image_size
-        Side of the network's square input in pixels, for the cost.
     length
         Words of the sentence, for the cost.
-    repeats
-        Timed rounds.
-    small
-        Measure the cost of the recipes' small model instead of the paper's.
     """
 
-    model: str | None = None
+    model: cli.Model = None
     data_dir: Path = Path("data/ref_shapes")
     split: str = "val"
-    image_size: int = 320
+    repeats: cli.Repeats = 5
+    image_size: cli.ImageSize = 320
+    small: cli.Small = False
     length: int = 12
-    repeats: int = 5
-    small: bool = False
-
-
-USUAL = Options()
 
 
 def hinges(records, annotations):
@@ -155,17 +141,9 @@ def measure_cost(options):
     return measure.summary(measure.interleaved(calls, options.repeats), "prediction")
 
 
-def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/explanations.json")):
-    """Measure explanations; print and write JSON.
-
-    Parameters
-    ----------
-    output
-        The JSON file.
-    """
-    console, values = Console(), {}
-    settings = asdict(options) | {"data_dir": str(options.data_dir)}
-    results = {"environment": measure.environment(), "settings": settings}
+def measure_all(options):
+    """What the words of a model say, if there is one, and what an explanation costs."""
+    results = {"timings": measure_cost(options)}
     if options.model:
         instances = json.loads((options.data_dir / "refcoco/instances.json").read_text())
         records = read_records(options.data_dir, splits=[options.split])[options.split]
@@ -173,17 +151,22 @@ def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/expla
         if not found:
             raise SystemExit(f"{options.data_dir}, {options.split}: no expression hinges on a word")
         results["hinges"] = rank_hinges(Predictor.from_preset(options.model), found)
-        values["hinge_ranks_first"] = results["hinges"]["first"]
-        for name, share in results["hinges"].items():
-            console.print(f"{name}: {share:.3g}")
-    results["timings"] = measure_cost(options)
-    values["explanation_per_prediction"] = results["timings"][1]["ratio"]
-    results["targets"] = measure.check_targets(values, TARGETS)
-    title = f"An explanation of {options.length} words"
-    console.print(measure.timing_table(title, results["timings"]))
-    console.print(measure.target_table(results["targets"]))
-    measure.write_json(output, results)
+    return results
 
+
+def target_values(results):
+    ranked = {"hinge_ranks_first": results["hinges"]["first"]} if "hinges" in results else {}
+    return ranked | {"explanation_per_prediction": results["timings"][1]["ratio"]}
+
+
+def show(results, console):
+    for name, share in results.get("hinges", {}).items():
+        console.print(f"{name}: {share:.3g}")
+    title = f"An explanation of {results['settings']['length']} words"
+    console.print(measure.timing_table(title, results["timings"]))
+
+
+BENCHMARK = cli.Benchmark("explanations", Options, measure_all, show, TARGETS, target_values)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

@@ -5,22 +5,19 @@ They start from ready-made query, key and value parts:
     factorised      keras_cmsa.layers.pair_attention.attend
     literal         q_pn, k_pn, v_pn for all N * P pairs, the N * P x N * P scores, softmax, product
     fused           the same by the backend's own attention
-    bare            the factorised form's products and nothing else: no padding, no check of range
     plain           another sum: self-attention over the P positions alone, without words
 """
 
 import numpy as np
 from keras import ops
 
-from keras_cmsa.layers.ops import softmax, word_shares
+from keras_cmsa.layers.ops import word_shares
 from keras_cmsa.layers.pair_attention import attend
 
-USUAL_SCORES = 1.0  # standard deviation of a score
 
-
-def draw_parts(positions, words, width, scores=USUAL_SCORES, seed=0, dtype="float32"):
+def draw_parts(positions, words, width, dtype="float32"):
     """Query, key and value: pairs of a position part `(1, P, d)` and a word part `(1, N, d)`."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
 
     def draw(scale):
         return [
@@ -28,8 +25,8 @@ def draw_parts(positions, words, width, scores=USUAL_SCORES, seed=0, dtype="floa
             for count in (positions, words)
         ]
 
-    # A score is a product of two sums of two: 4 d terms of variance scale^4.
-    scale = (scores / (2 * width**0.5)) ** 0.5
+    # A score is a product of two sums of two: 4 d terms of variance scale^4. Its deviation is 1.
+    scale = (1 / (2 * width**0.5)) ** 0.5
     return draw(scale), draw(scale), draw(1.0)
 
 
@@ -39,11 +36,11 @@ def factorised(query, key, value, query_chunk=None):
     return attend(query, key, value, share, query_chunk=query_chunk)[0][:, 0]
 
 
-def literal(query, key, value, softmax=ops.softmax, xp=ops):
-    """Eqs. 2-3 as they stand, `(1, P, d)`; `xp` is `keras.ops` or `numpy`."""
-    query, key, joint = (all_pairs(*parts, xp) for parts in (query, key, value))
-    weights = softmax(xp.matmul(key, xp.swapaxes(query, -1, -2)))  # (1, N P, N P)
-    return mean_over_words(xp.matmul(weights, joint), value, xp)
+def literal(query, key, value):
+    """Eqs. 2-3 as they stand, `(1, P, d)`."""
+    query, key, joint = (all_pairs(*parts) for parts in (query, key, value))
+    weights = ops.softmax(ops.matmul(key, ops.swapaxes(query, -1, -2)))  # (1, N P, N P)
+    return mean_over_words(ops.matmul(weights, joint), value)
 
 
 def fused(query, key, value):
@@ -58,16 +55,16 @@ def fused(query, key, value):
     return mean_over_words(attended, value)
 
 
-def all_pairs(positions, words, xp=ops):
+def all_pairs(positions, words):
     """The sums of both parts as N P tokens in a row: `(1, P, d)`, `(1, N, d)` to `(1, N P, d)`."""
     joined = positions[:, None] + words[:, :, None]  # (1, N, P, d)
-    return xp.reshape(joined, (1, -1, joined.shape[-1]))
+    return ops.reshape(joined, (1, -1, joined.shape[-1]))
 
 
-def mean_over_words(attended, value, xp=ops):
+def mean_over_words(attended, value):
     positions, words = value
     shape = (1, words.shape[1], *positions.shape[1:])
-    return xp.mean(xp.reshape(attended, shape), axis=1)
+    return ops.mean(ops.reshape(attended, shape), axis=1)
 
 
 def plain(query, key, value):
@@ -76,32 +73,4 @@ def plain(query, key, value):
     return ops.matmul(weights, value[0])
 
 
-def bare(query, key, value):
-    """The least that a factorised form does: one sentence without padding, scores near 0."""
-
-    def mean_attention(scores, word_scores):
-        exp_scores, exp_word_scores = softmax(scores), ops.exp(word_scores)
-        partition = ops.matmul(exp_scores, ops.swapaxes(exp_word_scores, -1, -2))
-        return exp_scores * ops.matmul(1 / (words * partition), exp_word_scores)
-
-    words = value[1].shape[1]
-    attended = [
-        # As in Eq. 3 the key belongs to the pair that attends.
-        ops.matmul(mean_attention(*(ops.matmul(k, ops.swapaxes(q, -1, -2)) for k in key)), v)
-        for q, v in zip(query, value)
-    ]
-    return attended[0] + attended[1]
-
-
-FORMS = {
-    "factorised": factorised,
-    "literal": literal,
-    "fused": fused,
-    "plain": plain,
-    "bare": bare,
-}
-
-
-def numpy_softmax(scores):
-    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+FORMS = {"factorised": factorised, "literal": literal, "fused": fused, "plain": plain}

@@ -105,6 +105,9 @@ def with_gradient(function):
     return lambda *arguments: tree.flatten(jax.grad(loss)(arguments))
 
 
+PASSES = {"forward": lambda function: function, "forward_backward": with_gradient}
+
+
 def wait_for(result):
     """Returns once `result` is computed: accelerators work behind Python's back."""
     # One compiled function makes all its outputs, so one number of one of them is enough.
@@ -156,6 +159,26 @@ def summary(times, base):
         }
         for name, rounds in times.items()
     ]
+
+
+def compare_passes(forms, repeats):
+    """`summary` of forms against the first of them, forward and with gradient.
+
+    Args:
+        forms: dict of name -> `(function, arguments)`.
+        repeats: rounds of timing.
+
+    Returns:
+        Dict of a key of `PASSES` -> rows.
+    """
+    results = {}
+    for name, prepare in PASSES.items():
+        calls = {
+            form: partial(compiled(prepare(function), arguments), *arguments)
+            for form, (function, arguments) in forms.items()
+        }
+        results[name] = summary(interleaved(calls, repeats), next(iter(calls)))
+    return results
 
 
 def in_fresh_process(function, *arguments, start="forkserver"):
@@ -219,15 +242,6 @@ def device_memory():
     found = tf.config.experimental.get_memory_info("GPU:0")
     # TensorFlow does not tell how much there is.
     return Memory(found["current"], found["peak"], float("inf"))
-
-
-def memory_limit():
-    """Bytes that a new process may take: of the accelerator, or else of main memory (Linux)."""
-    device = device_memory()
-    if device:
-        return device.limit
-    available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
-    return int(available.group(1)) * 1024
 
 
 def is_out_of_memory(error):
@@ -322,4 +336,4 @@ def environment():
 
 def write_json(path, results):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")

@@ -4,24 +4,20 @@
     KERAS_BACKEND=jax python benchmarks/model.py        the same under jax.jit
 
 Times the forward pass of `build_cmsa` over `dilated_resnet101`, one image and 1, 4 and 8 sentences,
-against that backbone alone and against a plain form for one sentence, in which attention gives the
-wide map of Eq. 4 and a convolution reduces it. All are compiled and run in turn in one process. Then
-training steps as the recipes compile them, each in a fresh process: 4 images of a sentence each, in
-the plain form, and one image of 4 sentences. benchmarks/README.md says how it is measured.
+against that backbone alone. All are compiled and run in turn in one process. Then training steps as
+the recipes compile them, each in a fresh process: 4 images of a sentence each, and one image of 4
+sentences. benchmarks/README.md says how it is measured.
 """
 
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
-import cyclopts
+import cli
 import keras
 import measure
 import numpy as np
-from rich.console import Console
 
 from keras_cmsa.models.backbones import PAPER_STAGES, dilated_resnet101, small_resnet
-from keras_cmsa.models.cmsa import build_cmsa, gated_multi_level
+from keras_cmsa.models.cmsa import build_cmsa
 from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.recipes.unc import SMALL
 from keras_cmsa.training.loop import compile_model
@@ -40,25 +36,30 @@ TARGETS = {
 }
 
 
+@cli.options
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    sentences
+        Sentences in a training step.
+    """
+
+    repeats: cli.Repeats = 7
+    image_size: cli.ImageSize = 320
+    small: cli.Small = False
+    memory: cli.Memory = True
+    sentences: int = 4
+
+
 def recipe(image_size, small):
     """`Settings` with the paper's sizes, or those of the recipes' small model."""
     return Settings(**{**(SMALL if small else {}), "image_size": image_size})
 
 
-def wide_levels(levels, fusion_dim):
-    """The gated fusion of the wide maps of Eq. 4, each reduced by a convolution of its own."""
-    reduced = [
-        keras.layers.Conv2D(fusion_dim, 1, name=f"reduction_{i}")(level)
-        for i, level in enumerate(levels, 1)
-    ]
-    return gated_multi_level(reduced)
-
-
-def build(image_size, small, plain=False):
-    """The model and its backbone, with random weights. Batch norm is frozen as when pretrained.
-
-    With `plain` the attention gives wide maps.
-    """
+def build(image_size, small):
+    """The model and its backbone, with random weights. Batch norm is frozen as when pretrained."""
     sizes = recipe(image_size, small)
     if small:
         backbone = small_resnet(image_size)
@@ -73,8 +74,7 @@ def build(image_size, small, plain=False):
         max_words=sizes.max_words,
         word_dim=sizes.word_dim,
         attention_dim=sizes.attention_dim,
-        fusion_dim=None if plain else sizes.fusion_dim,
-        fusion=partial(wide_levels, fusion_dim=sizes.fusion_dim) if plain else gated_multi_level,
+        fusion_dim=sizes.fusion_dim,
     )
     return model, backbone
 
@@ -90,14 +90,12 @@ def draw_batch(model, images, sentences=1):
 
 
 def compare_forward(image_size, small, repeats):
-    """Forward passes of the model, its plain form and its backbone alone, and their parameters.
+    """Forward passes of the model and its backbone alone, and their parameters.
 
     Model and backbone also as a predictor and an export have them, folded.
     """
     model, backbone = build(image_size, small)
     forms = {"backbone": (backbone, draw_batch(model, 1)[0]["image"])}
-    plain, _ = build(image_size, small, plain=True)
-    forms["plain, 1"] = plain, draw_batch(model, 1)[0]
     forms |= {f"model, {k}": (model, draw_batch(model, 1, k)[0]) for k in SENTENCES}
     folded = fold_for_inference(model)
     forms["backbone, folded"] = folded.get_layer("backbone"), forms["backbone"][1]
@@ -112,12 +110,12 @@ def compare_forward(image_size, small, repeats):
     }
 
 
-def training_step(image_size, small, images, sentences, plain=False):
+def training_step(image_size, small, images, sentences):
     """Peak bytes of the process in its first training step, and seconds of its second.
 
     To be run in a fresh process.
     """
-    model, _ = build(image_size, small, plain)
+    model, _ = build(image_size, small)
     compile_model(model, replace(recipe(image_size, small), steps=2))
     inputs, mask = draw_batch(model, images, sentences)
 
@@ -127,7 +125,7 @@ def training_step(image_size, small, images, sentences, plain=False):
     above, total = measure.peak_memory(step)
     wall, cpu, _ = measure.timed(step)
     return {
-        "name": f"{'plain, ' if plain else ''}{images} x {sentences}",
+        "name": f"{images} x {sentences}",
         "peak_bytes": total,
         "peak_bytes_above_model": above,
         "seconds": wall,
@@ -144,14 +142,14 @@ def target_values(results):
         "folded_forward_over_backbone": over_backbone["model, 1, folded"],
     }
     for k in SENTENCES[1:]:
-        values[f"forward_per_sentence_of_{k}"] = seconds[f"model, {k}"] / k / seconds["plain, 1"]
+        values[f"forward_per_sentence_of_{k}"] = seconds[f"model, {k}"] / k / seconds["model, 1"]
     if results["training_steps"]:
-        plain, shared = results["training_steps"]
-        values["training_step_per_sentence"] = shared["seconds"] / plain["seconds"]
+        apart, shared = results["training_steps"]
+        values["training_step_per_sentence"] = shared["seconds"] / apart["seconds"]
         values["training_step_memory"] = (
-            shared["peak_bytes_above_model"] / plain["peak_bytes_above_model"]
+            shared["peak_bytes_above_model"] / apart["peak_bytes_above_model"]
         )
-        values["training_step_gigabytes"] = plain["peak_bytes"] / 1e9
+        values["training_step_gigabytes"] = apart["peak_bytes"] / 1e9
     return values
 
 
@@ -165,48 +163,24 @@ def show(results, console):
             f"{step['peak_bytes'] / measure.MEGABYTE:.0f} MB, of which "
             f"{step['peak_bytes_above_model'] / measure.MEGABYTE:.0f} MB in the step"
         )
-    console.print(measure.target_table(results["targets"]))
 
 
-def main(
-    *,
-    image_size: int = 320,
-    sentences: int = 4,
-    repeats: int = 7,
-    small: bool = False,
-    memory: bool = True,
-    output: Path = Path("runs/benchmarks/model.json"),
-):
-    """Time the model beside its backbone and weigh a training step; print and write JSON.
-
-    Parameters
-    ----------
-    image_size
-        Side of the square input in pixels, a multiple of 8.
-    sentences
-        Sentences in a training step.
-    repeats
-        Timed rounds, in each of which the backbone and the model run once.
-    small
-        Measure the recipes' small model instead of the paper's.
-    memory
-        Also run training steps in processes of their own and measure their memory. Linux.
-    output
-        The JSON file.
-    """
-    results = {
-        "environment": measure.environment(),
-        "settings": {"image_size": image_size, "small": small, "repeats": repeats},
-        **compare_forward(image_size, small, repeats),
+def measure_all(options):
+    """What the JSON file holds."""
+    sizes, steps = (
+        (options.image_size, options.small),
+        ((options.sentences, 1), (1, options.sentences)),
+    )
+    return {
+        **compare_forward(*sizes, options.repeats),
         "training_steps": [
-            measure.in_fresh_process(training_step, image_size, small, *form)
-            for form in ((sentences, 1, True), (1, sentences))
-        ] if memory else [],
-    }  # fmt: skip
-    results["targets"] = measure.check_targets(target_values(results), TARGETS)
-    show(results, Console())
-    measure.write_json(output, results)
+            measure.in_fresh_process(training_step, *sizes, *step)
+            for step in (steps if options.memory else ())
+        ],
+    }
 
+
+BENCHMARK = cli.Benchmark("model", Options, measure_all, show, TARGETS, target_values)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

@@ -15,20 +15,37 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
-import cyclopts
+import cli
 import keras
 import measure
 import model
 import numpy as np
 from keras import ops, tree
-from rich.console import Console
 from rich.table import Table
 
 MATMUL, WHOLE = "matrix product", "whole model"
 LEVELS = ("res3", "res4", "res5")
-PASSES = {"forward": lambda function: function, "forward_backward": measure.with_gradient}
 ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 TARGETS = {"forward_of_matmul": (">=", 0.5), "forward_backward_of_matmul": (">=", 0.5)}
+
+
+@cli.options
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    sentences
+        Sentences about the one image.
+    matmul_side
+        Of the square matrices of the plain product.
+    """
+
+    repeats: cli.Repeats = 5
+    image_size: cli.ImageSize = 320
+    small: cli.Small = False
+    sentences: int = 4
+    matmul_side: int = 2048
 
 
 def split(network):
@@ -110,18 +127,19 @@ def count_on_jax(image_size, sentences, small):
             name: multiply_adds_of(jax.make_jaxpr(prepare(function))(*arguments).jaxpr)
             for name, (function, arguments) in found.items()
         }
-        for mode, prepare in PASSES.items()
+        for mode, prepare in measure.PASSES.items()
     }
 
 
-def compare(image_size, sentences, repeats, small, matmul_side):
+def compare(options):
     """Rows of `measure.summary` by pass, with multiply-adds and the GFLOP/s that follow."""
-    square = np.random.default_rng(0).normal(size=(2, matmul_side, matmul_side))
+    side, sizes = options.matmul_side, (options.image_size, options.sentences, options.small)
+    square = np.random.default_rng(0).normal(size=(2, side, side))
     product = ops.matmul, tuple(map(ops.convert_to_tensor, square.astype("float32")))
-    forms = {MATMUL: product, **functions(image_size, sentences, small)}
-    counts = multiply_adds(image_size, sentences, small)
+    forms = {MATMUL: product, **functions(*sizes)}
+    counts = multiply_adds(*sizes)
     results = {}
-    for mode, prepare in PASSES.items():
+    for mode, prepare in measure.PASSES.items():
         # The gradient of the product would be two more; the limit is that of one.
         calls = {
             name: partial(
@@ -130,9 +148,9 @@ def compare(image_size, sentences, repeats, small, matmul_side):
             )
             for name, (function, arguments) in forms.items()
         }
-        results[mode] = measure.summary(measure.interleaved(calls, repeats), WHOLE)
+        results[mode] = measure.summary(measure.interleaved(calls, options.repeats), WHOLE)
         for row in results[mode]:
-            row["multiply_adds"] = counts[mode].get(row["name"], matmul_side**3)
+            row["multiply_adds"] = counts[mode].get(row["name"], side**3)
             row["gflops"] = 2e-9 * row["multiply_adds"] / row["seconds"]
     return results
 
@@ -140,7 +158,7 @@ def compare(image_size, sentences, repeats, small, matmul_side):
 def target_values(results):
     """What `TARGETS` are about: the share of the matrix product's speed that the model reaches."""
     values = {}
-    for mode in PASSES:
+    for mode in measure.PASSES:
         speed = {row["name"]: row["gflops"] for row in results[mode]}
         values[f"{mode}_of_matmul"] = speed[WHOLE] / speed[MATMUL]
     return values
@@ -159,44 +177,13 @@ def parts_table(title, rows):
     return table
 
 
-def main(
-    *,
-    image_size: int = 320,
-    sentences: int = 4,
-    repeats: int = 5,
-    small: bool = False,
-    matmul_side: int = 2048,
-    output: Path = Path("runs/benchmarks/parts.json"),
-):
-    """Time the parts of the model; print tables and write JSON.
+def show(results, console):
+    for mode in measure.PASSES:
+        title = f"{results['settings']['sentences']} sentences about an image, {mode}"
+        console.print(parts_table(title, results[mode]))
 
-    Parameters
-    ----------
-    image_size
-        Side of the square input in pixels, a multiple of 8.
-    sentences
-        Sentences about the one image.
-    repeats
-        Timed rounds, in each of which every part runs once.
-    small
-        Measure the recipes' small model instead of the paper's.
-    matmul_side
-        Of the square matrices of the plain product.
-    output
-        The JSON file.
-    """
-    results = {
-        "environment": measure.environment(),
-        "settings": {"image_size": image_size, "sentences": sentences, "small": small},
-        **compare(image_size, sentences, repeats, small, matmul_side),
-    }
-    results["targets"] = measure.check_targets(target_values(results), TARGETS)
-    console = Console()
-    for mode in PASSES:
-        console.print(parts_table(f"{sentences} sentences about an image, {mode}", results[mode]))
-    console.print(measure.target_table(results["targets"]))
-    measure.write_json(output, results)
 
+BENCHMARK = cli.Benchmark("parts", Options, compare, show, TARGETS, target_values)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

@@ -1,7 +1,7 @@
 """How fast data comes: files to batches, RefShapes to disk.
 
     python benchmarks/pipeline.py                       some minutes
-    python benchmarks/pipeline.py --images 40 --rounds 1 --scenes 20
+    python benchmarks/pipeline.py --images 40 --repeats 1 --scenes 20
 
 Photos are made up: smooth noise as JPEG of 640 x 480 pixels, each with `--sentences` expressions. The
 floor is what TensorFlow needs to decode and resize the same JPEG bytes from memory, without masks,
@@ -13,24 +13,22 @@ paper-size model for such a row, counted by parts.py (needs JAX), at a share of 
 sheet gives.
 """
 
+import functools
 import itertools
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import cyclopts
+import cli
 import measure
 import numpy as np
 import parts
 import tensorflow as tf
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.data.record import Record
@@ -50,8 +48,7 @@ TARGETS = {
 }
 
 
-@cyclopts.Parameter(name="*")
-@dataclass(frozen=True)
+@cli.options
 class Options:
     """What is measured.
 
@@ -61,14 +58,10 @@ class Options:
         Photos to make up.
     sentences
         Expressions per photo.
-    image_size
-        Side of the network's input in pixels.
     batch_size
         Expressions per batch.
     row_sentences
         Expressions per row of the batches that training takes; as many per photo.
-    rounds
-        Rounds of the floor and the pipeline in turn; a round is every sentence once.
     long_passes
         Passes over which memory is watched.
     scenes
@@ -77,67 +70,50 @@ class Options:
 
     images: int = 400
     sentences: int = 3
-    image_size: int = 320
+    image_size: cli.ImageSize = 320
     batch_size: int = 16
     row_sentences: int = 4
-    rounds: int = 5
+    repeats: cli.Repeats = 5
     long_passes: int = 5
     scenes: int = 2400
 
 
-USUAL = Options()
-
-
-def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/pipeline.json")):
-    """Measure how fast data comes; print tables and write JSON.
-
-    Parameters
-    ----------
-    output
-        The JSON file.
-    """
+def measure_all(options):
+    """What the JSON file holds."""
     tf.config.set_visible_devices([], "GPU")
     with tempfile.TemporaryDirectory() as folder:
-        results = measure_all(Path(folder), options)
-    show(results)
-    measure.write_json(output, results)
+        paths = make_photos(Path(folder), options.images)
+        return {
+            "kilobytes": statistics.mean(path.stat().st_size for path in paths) / 1e3,
+            **measure_sentences(paths, options),
+            "feeding": measure_feeding(paths, options),
+            "ref_shapes": measure_ref_shapes(folder, options.scenes),
+        }
 
 
-def measure_all(folder, options):
-    """What the JSON file holds; photos and scenes go into the folder."""
-    paths = make_photos(folder, options.images)
-    records = make_records(paths, options.sentences)
-
+def measure_sentences(paths, options):
+    """The pipeline against the floor, and its memory, with a sentence a row."""
     start = time.perf_counter()
-    vocabulary = Vocabulary.build([record.expression for record in records])
-    stream = partial(
-        RecordBatches, records, Preprocessor(vocabulary, options.image_size), options.batch_size
-    )
+    stream, records = batches_of(paths, options, options.sentences)
     next(iter(tf_dataset(stream(seed=0))))
     first = time.perf_counter() - start
-
-    contents = [paths[i % len(paths)].read_bytes() for i in range(len(records))]
+    contents = [record.image_path.read_bytes() for record in records]
     calls = {
         "floor": lambda: exhaust(floor(contents, options.image_size, options.batch_size)),
         "pipeline": lambda: exhaust(tf_dataset(stream(seed=0))),
     }
-    results = {
-        "environment": measure.environment(),
-        "settings": asdict(options),
-        "photos": {"images": len(paths), "kilobytes": kilobytes(paths)},
+    return {
         "seconds_to_first_batch": first,
-        "rates": take_turns(calls, options.rounds, len(records)),
+        "rates": rates(calls, options.repeats, len(records)),
         "memory": watch_memory(stream, options.long_passes),
-        "feeding": measure_feeding(paths, options),
-        "ref_shapes": measure_ref_shapes(folder, options.scenes),
     }
-    return results | {"targets": measure.check_targets(target_values(results), TARGETS)}
 
 
 def target_values(results):
     """What `TARGETS` are about."""
+    _, pipeline = results["rates"]
     return {
-        "pipeline_over_floor_per_core": results["rates"]["pipeline"]["over_floor_per_core"],
+        "pipeline_over_floor_per_core": 1 / pipeline["cpu_ratio"],
         "memory_growth_mb": results["memory"]["growth_mb"],
         "scenes_per_second_of_two_cores": 2 * results["ref_shapes"]["scenes_per_core_second"],
     }
@@ -172,9 +148,19 @@ def make_records(paths, sentences):
     ]  # fmt: skip
 
 
-def kilobytes(paths):
-    """Mean size of the files."""
-    return statistics.mean(path.stat().st_size for path in paths) / 1e3
+def batches_of(paths, options, sentences, row=1):
+    """`RecordBatches` of photos, as a function of its other arguments, and the records.
+
+    Args:
+        paths: of the photos.
+        options: `Options`.
+        sentences: about each photo.
+        row: sentences of a row.
+    """
+    records = make_records(paths, sentences)
+    vocabulary = Vocabulary.build([record.expression for record in records])
+    preprocessor = Preprocessor(vocabulary, options.image_size)
+    return partial(RecordBatches, records, preprocessor, options.batch_size, row), records
 
 
 def floor(contents, image_size, batch_size):
@@ -192,22 +178,18 @@ def floor(contents, image_size, batch_size):
 def measure_feeding(paths, options):
     """Rows a second of a core, and how many cores feed an accelerator at each utilisation."""
     count = options.row_sentences
-    records = make_records(paths, count)
-    preprocessor = Preprocessor(
-        Vocabulary.build([record.expression for record in records]), options.image_size
-    )
-    batches = partial(RecordBatches, records, preprocessor, options.batch_size, count, seed=0)
-    calls = {"rows": lambda: exhaust(tf_dataset(batches()))}
-    rates = take_turns(calls, options.rounds, len(paths))["rows"]
+    stream, _ = batches_of(paths, options, count, row=count)
+    calls = {"rows": lambda: exhaust(tf_dataset(stream(seed=0)))}
+    (row,) = rates(calls, options.repeats, len(paths))
     work = step_multiply_adds(options.image_size, count)
     wanted = [ACCELERATOR_FLOPS * share / (2 * work) for share in UTILISATION]
     return {
-        "rows_per_second": rates["per_second"],
-        "rows_per_core_second": rates["per_core_second"],
+        "rows_per_second": row["per_second"],
+        "rows_per_core_second": row["per_core_second"],
         "multiply_adds_per_row": work,
         "utilisation": UTILISATION,
         "rows_wanted_per_second": wanted,
-        "cores": [rate / rates["per_core_second"] for rate in wanted],
+        "cores": [rate / row["per_core_second"] for rate in wanted],
     }
 
 
@@ -217,34 +199,21 @@ def step_multiply_adds(image_size, sentences):
 
 
 def exhaust(dataset):
-    for _ in dataset:
-        pass
+    """The last batch."""
+    return functools.reduce(lambda _, batch: batch, dataset)
 
 
-def timed(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
-def take_turns(calls, rounds, samples):
-    """Samples per second and per second of one core, medians over rounds, and ratios to the first."""
-    wall, cpu = ({name: [] for name in calls} for _ in range(2))
-    for _ in range(rounds):
-        for name, call in calls.items():
-            before = time.process_time()
-            wall[name].append(samples / timed(call))
-            cpu[name].append(samples / (time.process_time() - before))
-    base = next(iter(calls))
-    return {
-        name: {
-            "per_second": statistics.median(wall[name]),
-            "per_core_second": statistics.median(cpu[name]),
-            "over_floor": statistics.median(a / b for a, b in zip(wall[name], wall[base])),
-            "over_floor_per_core": statistics.median(a / b for a, b in zip(cpu[name], cpu[base])),
+def rates(calls, repeats, samples):
+    """`measure.summary` against the first call, with samples per second and second of one core."""
+    rows = measure.summary(measure.interleaved(calls, repeats), next(iter(calls)))
+    return [
+        row
+        | {
+            "per_second": samples / row["seconds"],
+            "per_core_second": samples / row["cpu_seconds"],
         }
-        for name in calls
-    }
+        for row in rows
+    ]
 
 
 def watch_memory(stream, passes):
@@ -277,32 +246,28 @@ print(time.perf_counter() - wall, cpu() - before)
 
 def measure_ref_shapes(folder, scenes):
     """Drawing scenes to files."""
-    command = [sys.executable, "-c", DRAW, str(folder / "ref_shapes"), str(scenes)]
+    command = [sys.executable, "-c", DRAW, str(Path(folder) / "ref_shapes"), str(scenes)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    drawing, drawing_cpu = map(float, printed.split())
+    wall, cpu = map(float, printed.split())
     return {
         "scenes": scenes,
-        "scenes_per_second": scenes / drawing,
-        "scenes_per_core_second": scenes / drawing_cpu,
-        "seconds_drawing": drawing,
+        "seconds": wall,
+        "scenes_per_second": scenes / wall,
+        "scenes_per_core_second": scenes / cpu,
     }
 
 
-def show(results):
-    console = Console()
-    table = Table("", "per s", "per core s", "of floor", "of floor per core", title="Sentences")
-    for name, row in results["rates"].items():
-        table.add_row(
-            name,
-            *(f"{row[key]:.0f}" for key in ("per_second", "per_core_second")),
-            *(f"{row[key]:.2f}" for key in ("over_floor", "over_floor_per_core")),
+def show(results, console):
+    console.print(measure.timing_table("All sentences once", results["rates"]))
+    for row in results["rates"]:
+        console.print(
+            f"{row['name']}: {row['per_second']:.0f} sentences per second, "
+            f"{row['per_core_second']:.0f} per second of a core"
         )
-    console.print(table)
+    megabytes = ", ".join(f"{m:.0f}" for m in results["memory"]["megabytes_after_pass"])
     console.print(
-        f"{results['photos']['images']} photos of {results['photos']['kilobytes']:.0f} kB; first "
-        f"batch after "
-        f"{results['seconds_to_first_batch']:.2f} s; memory after each pass, MB: "
-        f"{', '.join(f'{m:.0f}' for m in results['memory']['megabytes_after_pass'])}"
+        f"photos of {results['kilobytes']:.0f} kB; first batch after "
+        f"{results['seconds_to_first_batch']:.2f} s; memory after each pass, MB: {megabytes}"
     )
     feeding = results["feeding"]
     console.print(
@@ -319,11 +284,12 @@ def show(results):
         )
     shapes = results["ref_shapes"]
     console.print(
-        f"{shapes['scenes']} scenes drawn in {shapes['seconds_drawing']:.1f} s, "
+        f"{shapes['scenes']} scenes drawn in {shapes['seconds']:.1f} s, "
         f"{shapes['scenes_per_core_second']:.0f} per second of a core"
     )
-    console.print(measure.target_table(results["targets"]))
 
+
+BENCHMARK = cli.Benchmark("pipeline", Options, measure_all, show, TARGETS, target_values)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

@@ -11,15 +11,11 @@ than those over one, so a probability within 1e-5 of the threshold may fall on e
 Such pixels are counted apart and no miss. benchmarks/README.md says how it is measured.
 """
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-
-import cyclopts
+import cli
 import keras
 import measure
 import numpy as np
 from model import build
-from rich.console import Console
 
 from keras_cmsa.inference.masks import probabilities, to_mask
 from keras_cmsa.inference.predictor import Predictor
@@ -31,36 +27,26 @@ ROUNDING = 1e-5
 TARGETS = {"faster_than_passes": (">=", 6.4), "pixels_that_differ": ("<=", 0)}
 
 
-@cyclopts.Parameter(name="*")
-@dataclass(frozen=True)
+@cli.options
 class Options:
     """What is measured.
 
     Parameters
     ----------
-    image_size
-        Side of the network's square input in pixels, a multiple of 8.
     sentences
         How many sentences to ask of the one image.
     length
         Words per sentence.
-    repeats
-        Timed rounds, in each of which every way runs once.
-    small
-        Measure the recipes' small model instead of the paper's.
     photo_size
         Height and width of the photo in pixels, at which the masks are compared.
     """
 
-    image_size: int = 320
+    repeats: cli.Repeats = 3
+    image_size: cli.ImageSize = 320
+    small: cli.Small = False
     sentences: int = 20
     length: int = 8
-    repeats: int = 3
-    small: bool = False
     photo_size: tuple[int, int] = (480, 640)
-
-
-USUAL = Options()
 
 
 def draw_preprocessor(model):
@@ -137,34 +123,23 @@ def count_differences(mask, others, found):
     }
 
 
-def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/predictor.json")):
-    """Time one image and many sentences; print and write JSON.
-
-    Parameters
-    ----------
-    output
-        The JSON file.
-    """
-    results = {
-        "environment": measure.environment(),
-        "settings": asdict(options),
-        **compare(options),
-    }
-    values = {
+def target_values(results):
+    return {
         "faster_than_passes": results["timings"][2]["ratio"],
         "pixels_that_differ": results["pixels_that_differ"],
     }
-    results["targets"] = measure.check_targets(values, TARGETS)
-    console = Console()
-    title = f"One image, {options.sentences} sentences"
+
+
+def show(results, console):
+    title = f"One image, {results['settings']['sentences']} sentences"
     console.print(measure.timing_table(title, results["timings"]))
     console.print(
         f"pixels found: {100 * results['share_of_pixels_found']:.0f} %; within {ROUNDING:.0e} of the "
         f"threshold, where the size of a batch decides, {results['pixels_of_rounding']} differ"
     )
-    console.print(measure.target_table(results["targets"]))
-    measure.write_json(output, results)
 
+
+BENCHMARK = cli.Benchmark("predictor", Options, compare, show, TARGETS, target_values)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

@@ -8,13 +8,10 @@ all N words and of 8, in turn in one process. Each peak of memory is of a fresh 
 benchmarks/README.md says how it is measured.
 """
 
-from pathlib import Path
-
-import cyclopts
+import cli
 import keras
 import measure
 from model import VOCABULARY_SIZE, draw_batch
-from rich.console import Console
 
 from keras_cmsa.models.backbones import deeplab_resnet101
 from keras_cmsa.models.cmsa_released import build_cmsa_released
@@ -22,6 +19,13 @@ from keras_cmsa.models.cmsa_released import build_cmsa_released
 GIGABYTE = 10**9
 WORDS = (20, 8)
 TARGETS = {"peak_gigabytes": ("<=", 3)}
+
+
+@cli.options
+class Options:
+    repeats: cli.Repeats = 5
+    image_size: cli.ImageSize = 320
+    memory: cli.Memory = True
 
 
 def build(image_size):
@@ -55,45 +59,30 @@ def compare(image_size, repeats):
     return measure.summary(measure.interleaved(calls, repeats), "backbone")
 
 
-def main(
-    *,
-    image_size: int = 320,
-    repeats: int = 5,
-    memory: bool = True,
-    output: Path = Path("runs/benchmarks/released.json"),
-):
-    """Time the authors' network and weigh it; print and write JSON.
-
-    Parameters
-    ----------
-    image_size
-        Side of the square input in pixels, a multiple of 8.
-    repeats
-        Timed rounds, in each of which every form runs once.
-    memory
-        Also measure memory, each number in a process of its own. Linux.
-    output
-        The JSON file.
-    """
-    results = {
-        "environment": measure.environment(),
-        "settings": {"image_size": image_size, "repeats": repeats},
-        "forward": compare(image_size, repeats),
+def measure_all(options):
+    """Times of the network and its backbone, and the peak of each."""
+    peaks = {"backbone": 0, f"{WORDS[0]} words": WORDS[0]} if options.memory else {}
+    return {
+        "forward": compare(options.image_size, options.repeats),
         "peak_bytes": {
-            name: measure.in_fresh_process(peak, image_size, words)
-            for name, words in (("backbone", 0), (f"{WORDS[0]} words", WORDS[0]))
-        } if memory else {},
-    }  # fmt: skip
-    peaks = results["peak_bytes"]
-    values = {"peak_gigabytes": peaks[f"{WORDS[0]} words"] / GIGABYTE} if peaks else {}
-    results["targets"] = measure.check_targets(values, TARGETS)
-    console = Console()
-    console.print(measure.timing_table("One image, forward", results["forward"]))
-    for name, size in peaks.items():
-        console.print(f"{name}: peak of the process {size / GIGABYTE:.2f} GB")
-    console.print(measure.target_table(results["targets"]))
-    measure.write_json(output, results)
+            name: measure.in_fresh_process(peak, options.image_size, words)
+            for name, words in peaks.items()
+        },
+    }
 
+
+def target_values(results):
+    peaks = results["peak_bytes"]
+    return {"peak_gigabytes": peaks[f"{WORDS[0]} words"] / GIGABYTE} if peaks else {}
+
+
+def show(results, console):
+    console.print(measure.timing_table("One image, forward", results["forward"]))
+    for name, size in results["peak_bytes"].items():
+        console.print(f"{name}: peak of the process {size / GIGABYTE:.2f} GB")
+
+
+BENCHMARK = cli.Benchmark("released", Options, measure_all, show, TARGETS, target_values)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

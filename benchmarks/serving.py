@@ -17,12 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import cyclopts
+import cli
 import keras
 import measure
 import numpy as np
@@ -30,7 +29,6 @@ import tensorflow as tf
 from model import build
 from PIL import Image
 from predictor import draw_preprocessor, draw_sentences
-from rich.console import Console
 
 from keras_cmsa.export.saved_model import export_saved_model
 from keras_cmsa.inference.predictor import Predictor
@@ -40,19 +38,12 @@ from keras_cmsa.serving.client import Client
 SERVER = Path(__file__).parents[1] / "tests/serving_server.py"
 
 
-@cyclopts.Parameter(name="*")
-@dataclass(frozen=True)
+@cli.options
 class Options:
-    """What is measured.
+    """What is measured; without `--model` of random weights.
 
     Parameters
     ----------
-    model
-        A trained model, as `--model` of keras-cmsa takes it. Without it: random weights.
-    image_size
-        Side of the network's square input in pixels, for random weights.
-    small
-        Random weights of the recipes' small model instead of the paper's.
     url
         Address of a server that has the model as cmsa, in place of the tests' own.
     protocol
@@ -63,22 +54,17 @@ class Options:
         Number of concurrent clients under load.
     seconds
         Seconds of load; 0 leaves it out.
-    repeats
-        Timed rounds, in each of which every way runs once.
     """
 
-    model: str | None = None
-    image_size: int = 320
-    small: bool = False
+    model: cli.Model = None
+    repeats: cli.Repeats = 5
+    image_size: cli.ImageSize = 320
+    small: cli.Small = False
     url: str | None = None
     protocol: Literal["grpc", "http"] = "grpc"
     batches: tuple[int, ...] = (1, 4, 8)
     clients: int = 16
     seconds: float = 0
-    repeats: int = 5
-
-
-USUAL = Options()
 
 
 def photo(seed=0, size=(480, 640)):
@@ -191,40 +177,37 @@ def load_predictor(options):
     return Predictor(network, draw_preprocessor(network))
 
 
-def main(*, options: Options = USUAL, output: Path = Path("runs/benchmarks/serving.json")):
-    """Export a model, time it, ask a server for masks; print and write JSON.
-
-    Parameters
-    ----------
-    output
-        The JSON file.
-    """
+def measure_all(options):
+    """Exports a model, times it, asks a server for masks."""
     predictor = load_predictor(options)
     preprocessor = predictor.preprocessor
     sentences = draw_sentences(preprocessor.vocabulary, 16, min(6, preprocessor.max_words))
-    facts = {
+    results = {
         "system": predictor.model.name,
         "image_size": preprocessor.image_size,
         "parameters": predictor.model.count_params(),
     }
-    results = {"environment": measure.environment(), "settings": asdict(options) | facts}
-    console = Console()
     with tempfile.TemporaryDirectory() as folder:
         path = export_saved_model(predictor.model, preprocessor, Path(folder) / "cmsa")
         results["latency"] = compare_latency(predictor, path, sentences[0], options.repeats)
-        console.print(measure.timing_table("Batch 1", results["latency"]))
         address = options.url
         with contextlib.nullcontext(address) if address else served(path, options.protocol) as url:
             results["batches"] = compare_batches(url, options.batches, sentences, options.repeats)
-            # The client's own CPU time, not the server's.
-            console.print(measure.timing_table("Requests", results["batches"]))
-            for row in results["batches"]:
-                console.print(f"{row['name']}: {row['images_per_second']:.2f} images/s")
             if options.seconds:
                 results["load"] = load(url, options.clients, options.seconds, sentences)
-                console.print(results["load"])
-    measure.write_json(output, results)
+    return results
 
+
+def show(results, console):
+    console.print(measure.timing_table("Batch 1", results["latency"]))
+    # The client's own CPU time, not the server's.
+    console.print(measure.timing_table("Requests", results["batches"]))
+    for row in results["batches"]:
+        console.print(f"{row['name']}: {row['images_per_second']:.2f} images/s")
+    console.print(results.get("load", "no load"))
+
+
+BENCHMARK = cli.Benchmark("serving", Options, measure_all, show)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()

@@ -1,5 +1,7 @@
 """What the tests of the benchmarks share."""
 
+import importlib
+import json
 import os
 from pathlib import Path
 
@@ -16,6 +18,14 @@ compiles = pytest.mark.skipif(
     BACKEND == "torch", reason="this benchmark compiles, with tf.function or jax.jit only"
 )
 on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="exports need TensorFlow")
+
+
+def measured(script, folder, **options):
+    """The results of a benchmark, as they stand in its JSON file."""
+    benchmark = importlib.import_module(script).BENCHMARK
+    output = folder / "new" / f"{benchmark.name}.json"
+    benchmark.run(benchmark.options(**options), output)
+    return json.loads(output.read_text())
 
 
 def names(rows):

@@ -128,8 +128,6 @@ def test_only_the_command_line_knows_flags():
     A whole text may be one, for another program, and leakage prints what to give.
     """
     for name, path in modules().items():
-        if name.startswith("keras_cmsa.serving.batch."):  # is rewritten as one file
-            continue
         if room(name) != "cli" and name != "keras_cmsa.data.leakage":
             tree = ast.parse(path.read_text(encoding="utf-8"))
             found = [text for text in texts(tree) if re.search(r"(?<![\w-])--[a-z]", text)]

@@ -11,8 +11,8 @@ from keras_cmsa.utils.silence import import_keras
 def demo(*, model: Model, host: str = "127.0.0.1", port: int = 7860):
     """Serve a page where one drops a photo, types sentences and sees what they refer to.
 
-    Uploads are bounded in size, lie in a folder of their own for half a minute, and are gone when
-    the page is stopped.
+    Uploads are bounded in size, lie in a folder of their own for less than a minute, and are gone
+    when the page is stopped.
 
     Parameters
     ----------

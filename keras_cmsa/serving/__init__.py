@@ -1,1 +1,1 @@
-"""A client for servers of exported models, and a demo page."""
+"""A client for servers of exported models, a page to try a model on, batches on Apache Beam."""

@@ -2,20 +2,17 @@
 
 On the page, an expression is called a sentence. Results are drawn as plain HTML that contains the
 pictures, so no result is written to a file. An uploaded photo lies in a folder of this process; it
-is deleted within a minute, and the folder at exit. Only the examples are shown as they are: any other
-file that was uploaded is handed out for saving, since a page among them would run as one of ours.
+is deleted within a minute, and the folder at exit. What was uploaded is handed out for saving only,
+since a page among the files would run as one of ours.
 """
 
-import atexit
 import base64
 import contextlib
 import html
 import io
 import os
-import shutil
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +33,10 @@ MAX_BODY = MAX_FILE + 2**20  # of all files of one upload, and what is said of t
 MAX_PIXELS = 30_000_000  # of an upload; the photo of a phone has 12 million
 MAX_SIDE = 1600  # in pixels, of a photo that is kept and shown
 MAX_SENTENCES = 6
-# Seconds that an upload stays on disk, and between two sweeps.
-LIFETIME, SWEEP_EVERY = 30, 5
+SWEEP_EVERY = 20  # seconds; an upload stays on disk for one to two of these
 EXAMPLE_SIDE = 240  # in pixels
 MAX_VISITORS = 50  # whose photos stay in memory, at most 8 MB each
+LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 
 STYLE = """
 .cmsa-answers {display: grid; gap: 1rem;
@@ -60,13 +57,13 @@ STYLE = """
 """
 
 
-def build_page(predictor, examples=()):
+def build_page(explain, examples=()):
     """Builds the page without serving it.
 
     Args:
-        predictor: `Predictor`.
-        examples: list of `(image path, sentences)` that visitors can click; sentences is a `str`
-            with one per line.
+        explain: `Explainer`.
+        examples: list of `(photo, sentences)` that visitors can click: `(H, W, 3)` uint8, and a `str`
+            with one sentence per line.
 
     Returns:
         `gradio.Blocks`.
@@ -75,15 +72,14 @@ def build_page(predictor, examples=()):
         ModuleNotFoundError: if the extra `demo` is not installed.
     """
     gr = gradio()
-    explain = Explainer(predictor)
 
-    def take(path):
-        if not path:
+    def take(file):
+        if not file:
             return None
         try:
-            return fit_to_page(read_image(path, MAX_PIXELS))
+            return fit_to_page(read_image(file["path"], MAX_PIXELS))
         except (OSError, ValueError) as error:
-            raise gr.Error(without_path(error, path), print_exception=False) from error
+            raise gr.Error(without_path(error, file["path"]), print_exception=False) from error
 
     def answer(photo, text):
         try:
@@ -101,7 +97,7 @@ def build_page(predictor, examples=()):
             image = gr.Image(
                 label="Photo",
                 type="filepath",
-                image_mode=None,
+                format="png",
                 sources=["upload", "clipboard"],
                 height=300,
                 min_width=280,
@@ -111,18 +107,19 @@ def build_page(predictor, examples=()):
                 text = gr.Textbox(label="Sentences", lines=3, max_length=2000, elem_id="sentences")
                 button = gr.Button("Find", variant="primary", elem_id="find")
         answers = gr.HTML(elem_id="answers", css_template="", padding=False)
-        if examples:
-            gr.Examples(
-                [[str(path), sentences] for path, sentences in examples],
-                [image, text],
-                label="Examples",
-            )
         # One queue in order of arrival: a click right after an upload gets an answer for the new
         # photo. It answers one request at a time, since the model uses all cores.
-        queue = {"concurrency_limit": 1, "concurrency_id": "photo"}
-        private = {"api_visibility": "private", "show_progress": "minimal"}
-        image.change(take, image, photo, **queue, **private)
-        button.click(answer, [photo, text], answers, **queue, **private)
+        queue = {"concurrency_limit": 1, "concurrency_id": "photo", "api_visibility": "private"}
+        # Without `preprocess` Gradio still checks where the file lies, and does not open it: what
+        # Pillow does not know would end in a traceback.
+        image.change(take, image, photo, preprocess=False, show_progress="minimal", **queue)
+        button.click(answer, [photo, text], answers, **queue)
+        if examples:
+            samples = [[thumbnail(pixels), sentences] for pixels, sentences in examples]
+            shown = gr.Dataset(
+                components=["html", "textbox"], samples=samples, label="Examples", type="index"
+            )
+            shown.click(examples.__getitem__, shown, [image, text], **queue)
     return page.queue(max_size=20)
 
 
@@ -204,13 +201,22 @@ def importance_table(words):
 
 def picture(pixels, kind, alternative, caption):
     """An HTML figure that contains the pixels as PNG; `kind` is the class of the image."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode("ascii")
     return (
-        f"<figure><img class='{kind}' alt='{alternative}' src='data:image/png;base64,{data}'>"
+        f"<figure><img class='{kind}' alt='{alternative}' src='{data_address(pixels)}'>"
         f"<figcaption>{caption}</figcaption></figure>"
     )
+
+
+def thumbnail(pixels):
+    """An image in HTML that contains the pixels, as an example is shown."""
+    return f"<img alt='' style='height:5rem' src='{data_address(pixels)}'>"
+
+
+def data_address(pixels):
+    """The address of an image that contains the pixels as PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def words_table(prediction, levels):
@@ -246,117 +252,101 @@ def gradio():
     return require("gradio", "demo", "The demo page")
 
 
-def draw_examples(folder, count=4, seed=0):
-    """Writes scenes of RefShapes as examples for `build_page`: list of `(path, sentences)`."""
+def draw_examples(count=4, seed=0):
+    """Scenes of RefShapes as examples for `build_page`."""
     from keras_cmsa.data.ref_shapes.samples import draw_sample
 
     examples = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         sample = draw_sample(rng, "val", number, "", EXAMPLE_SIDE)
-        path = Path(folder) / f"example_{number + 1}.jpg"
-        path.write_bytes(sample.jpeg)
         sentences = [ref["sentences"][0]["raw"] for ref in sample.refs]
-        examples.append((path, "\n".join(sentences[:3])))
+        examples.append((read_image(sample.jpeg), "\n".join(sentences[:3])))
     return examples
 
 
-class Sweeper:
-    """A folder for this process' temporary files, which deletes new ones after `lifetime` seconds.
+@contextlib.contextmanager
+def swept_folder(every):
+    """The folder of this process' temporary files: Gradio leaves uploads where Python writes them.
 
-    Python's `tempfile` writes here until `close`: Gradio leaves some uploads where it writes.
+    A file goes at the second sweep that sees it. No clock is asked for its age: clocks are set.
 
     Args:
-        lifetime: seconds that a file stays.
         every: seconds between two sweeps.
 
-    Attributes:
-        folder: `Path`; `close` deletes it, and also runs when the process ends.
+    Yields:
+        Its path; it is removed at the end.
     """
-
-    def __init__(self, lifetime=LIFETIME, every=SWEEP_EVERY):
-        self.folder = Path(tempfile.mkdtemp(prefix="keras-cmsa-demo-"))
-        self.before, tempfile.tempdir = tempfile.tempdir, str(self.folder)
-        self.lifetime = lifetime
-        self.every = every
-        self.kept = set()
-        self.closing = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        atexit.register(self.close)
-
-    def start(self):
-        """Starts the sweeps; what is there now, the examples, is kept."""
-        self.kept = set(self.folder.rglob("*"))
-        self.thread.start()
-
-    def sweep(self):
-        """Deletes what is too old: files, and the folders that they leave empty."""
-        # Before anything goes, which makes the folder around it younger.
-        old = [path for path in self.folder.rglob("*") if path not in self.kept and self._old(path)]
-        for path in sorted(old, reverse=True):  # a folder after what lies in it
-            with contextlib.suppress(OSError):  # it is gone, or something new lies in it
-                path.rmdir() if path.is_dir() else path.unlink()
-
-    def close(self):
-        """Stops the sweeps and deletes the folder."""
-        self.closing.set()
-        tempfile.tempdir = self.before
-        shutil.rmtree(self.folder, ignore_errors=True)
-        atexit.unregister(self.close)
-
-    def _old(self, path):
+    stop, before = threading.Event(), tempfile.tempdir
+    with tempfile.TemporaryDirectory(
+        prefix="keras-cmsa-demo-", ignore_cleanup_errors=True
+    ) as folder:
+        tempfile.tempdir = folder
+        thread = threading.Thread(target=sweep, args=(folder, every, stop), daemon=True)
+        thread.start()
         try:
-            return time.time() - path.stat().st_mtime > self.lifetime
-        except FileNotFoundError:
-            return False
-
-    def _run(self):
-        while not self.closing.wait(self.every):
-            self.sweep()
+            yield folder
+        finally:
+            stop.set()
+            thread.join()
+            tempfile.tempdir = before
 
 
-def serve(predictor, host="127.0.0.1", port=7860, block=True, lifetime=LIFETIME):
-    """Serves the page.
+def sweep(folder, every, stop):
+    """Deletes from a folder what is as it was a sweep ago, until the event `stop`."""
+    seen = {}
+    while not stop.wait(every):
+        now = {}
+        for path in sorted(Path(folder).rglob("*"), reverse=True):  # a folder after what is in it
+            with contextlib.suppress(OSError):  # it is gone, or something new lies in it
+                now[path] = path.stat().st_mtime_ns
+                if seen.get(path) == now[path]:
+                    path.rmdir() if path.is_dir() else path.unlink()
+        seen = now
+
+
+def serve(predictor, host="127.0.0.1", port=7860, sweep_every=SWEEP_EVERY):
+    """Serves the page until it is interrupted.
 
     Args:
         predictor: `Predictor`.
         host: address to listen on; `"0.0.0.0"` also admits other machines.
-        port: port to listen on; `None` takes a free one.
-        block: return only when the page is stopped (interrupt). `False`: return at once.
-        lifetime: seconds that an upload stays on disk.
-
-    Returns:
-        `(page, sweeper, url)`. If `block` is `False`, the caller closes the page and the sweeper.
+        port: port to listen on.
+        sweep_every: seconds between two sweeps of the uploads.
     """
     gr = gradio()
-    sweeper = Sweeper(lifetime, min(lifetime, SWEEP_EVERY))
-    # Gradio writes here. Each component reads the variable when the page is built.
-    os.environ["GRADIO_TEMP_DIR"] = str(sweeper.folder)
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    # A name of another's that leads here would let his page read ours.
+    allowed = LOOPBACK if host in (*LOOPBACK, "::1") else ["*"]
     # Gradio also opens uploads with Pillow, which checks this limit before it reads pixels.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-    examples = sweeper.folder / "examples"
-    examples.mkdir()
-    page = build_page(predictor, draw_examples(examples))
-    _, url, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        max_file_size=MAX_FILE,
-        state_session_capacity=MAX_VISITORS,
-        app_kwargs={"max_body_size": MAX_BODY},  # FastAPI's; Gradio bounds each file alone
-        allowed_paths=[str(examples)],
-        theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        footer_links=[],
-        share=False,
-        ssr_mode=False,
-        quiet=True,
-        prevent_thread_lock=True,
-    )
-    sweeper.start()
-    if block:
+    examples = draw_examples()
+    explain = Explainer(predictor)
+    render(explain, *examples[0])  # the first answer folds and compiles: no visitor waits for it
+    with swept_folder(sweep_every) as folder:
+        # Gradio writes here. Each component reads the variable when the page is built.
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page = build_page(explain, examples)
+        _, url, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            max_file_size=MAX_FILE,
+            state_session_capacity=MAX_VISITORS,
+            app_kwargs={
+                "max_body_size": MAX_BODY,  # FastAPI's; Gradio bounds each file alone
+                "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
+            },
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+            footer_links=[],
+            share=False,
+            ssr_mode=False,
+            quiet=True,
+            prevent_thread_lock=True,
+        )
         print(f"keras-cmsa demo: {url}", flush=True)
         try:
             page.block_thread()
         finally:
             page.close()
-            sweeper.close()
-    return page, sweeper, url

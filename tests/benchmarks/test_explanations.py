@@ -1,26 +1,17 @@
 """The benchmark of explanations: time, and the word that an expression hinges on."""
 
 import dataclasses
-import json
 
 import pytest
 import tiny
-from benchmarking import (
-    check_targets,
-    names,
-)
+from benchmarking import check_targets, measured, names
 
 pytestmark = pytest.mark.keras
 
 
 @pytest.mark.slow
 def test_explanations_writes_its_measurements(tmp_path):
-    import explanations
-
-    output = tmp_path / "explanations.json"
-    options = explanations.Options(image_size=16, length=3, repeats=1, small=True)
-    explanations.main(options=options, output=output)
-    results = json.loads(output.read_text())
+    results = measured("explanations", tmp_path, image_size=16, length=3, repeats=1, small=True)
     assert names(results["timings"]) == ["prediction", "explanation"]
     check_targets(results, explanation_per_prediction=results["timings"][1]["ratio"])
 

@@ -1,22 +1,15 @@
-"""The model's benchmark, and the plain form that it compares with."""
-
-import json
+"""The model's benchmark."""
 
 import pytest
-import tiny
-from benchmarking import check_targets, compiles, linux, names
+from benchmarking import check_targets, compiles, linux, measured, names
 
 pytestmark = pytest.mark.keras
 
 
 @compiles
 def test_model_writes_its_measurements(tmp_path):
-    import model
-
-    output = tmp_path / "model.json"
-    model.main(image_size=16, repeats=1, small=True, memory=False, output=output)
-    results = json.loads(output.read_text())
-    forms = ["backbone", "plain, 1", "model, 1", "model, 4", "model, 8"]
+    results = measured("model", tmp_path, image_size=16, repeats=1, small=True, memory=False)
+    forms = ["backbone", "model, 1", "model, 4", "model, 8"]
     forms += ["backbone, folded", "model, 1, folded"]
     assert names(results["forward"]) == forms
     seconds = {row["name"]: row["seconds"] for row in results["forward"]}
@@ -27,28 +20,9 @@ def test_model_writes_its_measurements(tmp_path):
         results,
         forward_over_backbone=seconds["model, 1"] / seconds["backbone"],
         folded_forward_over_backbone=seconds["model, 1, folded"] / seconds["backbone"],
-        forward_per_sentence_of_4=seconds["model, 4"] / 4 / seconds["plain, 1"],
-        forward_per_sentence_of_8=seconds["model, 8"] / 8 / seconds["plain, 1"],
+        forward_per_sentence_of_4=seconds["model, 4"] / 4 / seconds["model, 1"],
+        forward_per_sentence_of_8=seconds["model, 8"] / 8 / seconds["model, 1"],
     )
-
-
-def test_the_plain_form_is_the_model(seeded, rng):
-    """The same weights give the same logits for one sentence."""
-    import model
-
-    network, _ = model.build(16, small=True)
-    plain, _ = model.build(16, small=True, plain=True)
-    weights = {w.path: w for w in tiny.shaken(network, rng).weights}
-    for weight in plain.weights:
-        path = weight.path
-        for i, level in enumerate(("res3", "res4", "res5"), 1):
-            path = path.replace(f"reduction_{i}/", f"attention_{level}/reduction_")
-        value = weights.pop(path)
-        weight.assign(seeded.ops.reshape(value, weight.shape))
-    assert not weights
-    inputs, _ = model.draw_batch(network, 2)
-    wanted = tiny.to_numpy(network(inputs, training=False))
-    tiny.assert_near(plain(inputs, training=False), wanted)
 
 
 def test_the_model_has_the_sizes_of_the_recipes():

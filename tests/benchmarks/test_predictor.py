@@ -1,13 +1,8 @@
 """The predictor's benchmark."""
 
-import json
-
 import numpy as np
 import pytest
-from benchmarking import (
-    check_targets,
-    names,
-)
+from benchmarking import check_targets, measured, names
 
 pytestmark = pytest.mark.keras
 
@@ -24,15 +19,9 @@ def test_predictor_counts_pixels_on_the_threshold_apart():
 
 @pytest.mark.slow
 def test_predictor_writes_its_measurements(tmp_path):
-    import predictor
-
-    output = tmp_path / "predictor.json"
     # A large photo has pixels on the threshold to rounding, where random weights decide.
-    options = predictor.Options(
-        image_size=16, sentences=2, length=3, repeats=1, small=True, photo_size=(24, 32)
-    )
-    predictor.main(options=options, output=output)
-    results = json.loads(output.read_text())
+    sizes = {"image_size": 16, "sentences": 2, "length": 3, "photo_size": (24, 32)}
+    results = measured("predictor", tmp_path, repeats=1, small=True, **sizes)
     assert names(results["timings"]) == ["at once", "calls", "model"]
     assert 0 < results["share_of_pixels_found"] < 1
     check_targets(results, faster_than_passes=results["timings"][2]["ratio"], pixels_that_differ=0)

@@ -1,12 +1,7 @@
 """The benchmark of the authors' network."""
 
-import json
-
 import pytest
-from benchmarking import (
-    compiles,
-    names,
-)
+from benchmarking import compiles, measured, names
 
 pytestmark = pytest.mark.keras
 
@@ -18,8 +13,6 @@ def test_released_writes_its_measurements(tmp_path, monkeypatch):
     from keras_cmsa.models.backbones import small_resnet
 
     monkeypatch.setattr(released, "deeplab_resnet101", small_resnet)
-    output = tmp_path / "released.json"
-    released.main(image_size=16, repeats=1, memory=False, output=output)
-    results = json.loads(output.read_text())
+    results = measured("released", tmp_path, image_size=16, repeats=1, memory=False)
     assert names(results["forward"]) == ["backbone", "20 words", "8 words"]
     assert results["peak_bytes"] == {} and results["targets"] == {}

@@ -1,12 +1,7 @@
 """The server's benchmark."""
 
-import json
-
 import pytest
-from benchmarking import (
-    names,
-    on_tensorflow,
-)
+from benchmarking import measured, names, on_tensorflow
 
 pytestmark = pytest.mark.keras
 
@@ -15,13 +10,9 @@ pytestmark = pytest.mark.keras
 @on_tensorflow
 def test_serving_writes_its_measurements(preset, tmp_path):
     pytest.importorskip("tensorflow_serving")
-    import serving
-
-    output = tmp_path / "serving.json"
-    options = serving.Options(model=str(preset), batches=(1, 2), clients=3, seconds=1, repeats=1)
-    serving.main(options=options, output=output)
-    results = json.loads(output.read_text())
-    assert results["settings"]["system"] == "cmsa"
+    options = {"model": str(preset), "batches": (1, 2), "clients": 3, "seconds": 1}
+    results = measured("serving", tmp_path, repeats=1, **options)
+    assert results["system"] == "cmsa"
     assert names(results["latency"]) == [
         "predict_on_batch, backbone",
         "predict_on_batch, model",

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import importlib.util
 import io
+import os
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,21 +37,23 @@ def photo(size=(60, 90), seed=0):
 
 @contextlib.contextmanager
 def running(temporary, home, *command):
-    """The page as a process of its own: `(process, url, its folder for temporary files)`."""
+    """The page as a process of its own: it, its URL, its temporary files, its standard error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary), "HOME": str(home)}
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command), str(port)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with open(home / "errors", "w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, *map(str, command), str(port)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
     try:
         line = process.stdout.readline()
         assert line.startswith("keras-cmsa demo: http"), line
-        yield process, line.split()[-1], temporary
+        yield process, line.split()[-1], temporary, home / "errors"
     finally:
         if process.poll() is None:
             process.kill()
@@ -70,16 +74,16 @@ SHORT_LIVED = """
 import sys
 from keras_cmsa import Predictor
 from keras_cmsa.serving.demo import serve
-serve(Predictor.from_preset(sys.argv[1]), port=int(sys.argv[2]), lifetime=1)
+serve(Predictor.from_preset(sys.argv[1]), port=int(sys.argv[2]), sweep_every=1)
 """
 
 
 @pytest.fixture(scope="module")
 def short_lived(preset, tmp_path_factory):
-    """The same page, where an upload stays for a second: its URL and its folder."""
+    """The same page, where an upload stays for two seconds: its URL and its folder."""
     pytest.importorskip("gradio")
     folders = (tmp_path_factory.mktemp(name) for name in ("temporary", "home"))
-    with running(*folders, "-c", SHORT_LIVED, preset) as (_, url, temporary):
+    with running(*folders, "-c", SHORT_LIVED, preset) as (_, url, temporary, _):
         yield url, temporary
 
 
@@ -161,20 +165,29 @@ def test_an_example_is_one_click_and_a_button_away(page):
 
 @pytest.mark.slow
 @needs_browser
-def test_what_cannot_be_answered_is_said(page, tmp_path):
+def test_what_cannot_be_answered_is_said_on_the_page_alone(page, server, tmp_path):
     page.click("#find")
     page.wait_for_selector("text=Drop a photo first", timeout=30_000)
     # Small as a file, 40 million pixels.
     Image.new("1", (8000, 5000)).save(tmp_path / "vast.png")
-    page.set_input_files("#photo input[type=file]", str(tmp_path / "vast.png"))
-    page.wait_for_selector("text=/1 to 30,000,000/", timeout=30_000)
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    (tmp_path / "text.jpg").write_text("no photo")
+    for name, said in (
+        ("vast.png", "/The photo.*1 to 30,000,000/"),
+        ("photo.heic", "/The photo is not an image.*Wanted one of JPEG/"),
+        ("text.jpg", "/The photo is not an image.*Wanted one of JPEG/"),
+    ):
+        page.reload()
+        page.set_input_files("#photo input[type=file]", str(tmp_path / name))
+        page.wait_for_selector(f"text={said}", timeout=30_000)
     assert page.locator("#answers img").count() == 0
+    assert "Traceback" not in server[3].read_text()
 
 
 @pytest.mark.slow
 @needs_browser
 def test_uploads_are_gone_within_a_minute_and_all_at_exit(server, browser, tmp_path):
-    process, url, temporary = server
+    process, url, temporary, _ = server
     page = browser.new_page()
     page.goto(url)
     Image.fromarray(photo(seed=1)).save(tmp_path / "private.png")
@@ -189,10 +202,10 @@ def test_uploads_are_gone_within_a_minute_and_all_at_exit(server, browser, tmp_p
     page.click("#find")
     assert drawn(page, "mask")[0].shape == (60, 90, 3)
     page.close()
-    assert [path for path in temporary.rglob("*") if path.is_file()]  # the examples
+    assert list(temporary.glob("keras-cmsa-demo-*"))
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=30)
-    assert [path for path in temporary.rglob("*") if path.is_file()] == []
+    assert not list(temporary.glob("keras-cmsa-demo-*"))
 
 
 def post(url, *files, route="upload", field="files"):
@@ -210,7 +223,7 @@ def fetched(url, path):
 
 @pytest.mark.slow
 def test_what_a_visitor_uploads_is_no_page_of_ours(short_lived):
-    """A browser saves it and does not run it; the examples are shown."""
+    """A browser saves it and does not run it."""
     url, folder = short_lived
     page = b"<script>alert(1)</script>"
     for name in ("page.html", "picture.svg", "page.xhtml", "script.js", "page"):
@@ -221,12 +234,21 @@ def test_what_a_visitor_uploads_is_no_page_of_ours(short_lived):
         assert answer.headers["content-type"] == "application/octet-stream"
     for path in (Path(__file__), folder, "/etc/passwd"):
         assert fetched(url, path).status_code == 403
-    examples = list(folder.rglob("example_*.jpg"))
-    assert examples
-    for path in examples:
-        answer = fetched(url, path)
-        assert answer.headers["content-type"] == "image/jpeg"
-        assert "inline" in answer.headers["content-disposition"]
+
+
+@pytest.mark.slow
+def test_the_page_answers_to_its_own_name_and_tells_no_folder(short_lived):
+    import httpx
+
+    url, folder = short_lived
+    for route in ("", "config"):
+        answer = httpx.get(url + route, timeout=30)
+        assert answer.status_code == 200 and str(folder) not in answer.text
+        # A name of somebody else's that leads to this machine.
+        answer = httpx.get(url + route, headers={"host": "other.example:7860"}, timeout=30)
+        assert (answer.status_code, answer.text) == (400, "Invalid host header")
+    port = url.rsplit(":", 1)[1]
+    assert httpx.get(url, headers={"host": f"localhost:{port}"[:-1]}, timeout=30).status_code == 200
 
 
 @pytest.mark.slow
@@ -239,12 +261,12 @@ def test_an_upload_leaves_nothing_and_is_bounded_in_sum(short_lived):
     assert post(url, ("one.jpg", half), ("two.jpg", half + b"y")).status_code == 413
     assert post(url, *[(f"{i}.jpg", b"x" * 2**20) for i in range(17)]).status_code == 413
     assert post(url, ("video", half), route="process_recording", field="video").status_code == 200
-    assert at_rest(folder) == before  # and no example is lost
+    assert at_rest(folder) == before
 
 
 def at_rest(folder):
-    """What lies in a folder once uploads that stay for a second are swept."""
-    time.sleep(4)
+    """What lies in a folder once uploads that stay for two seconds are swept."""
+    time.sleep(5)
     return set(folder.rglob("*"))
 
 
@@ -269,25 +291,36 @@ def test_photos_are_brought_to_the_pages_size():
     assert fit_to_page(np.zeros((2 * MAX_SIDE, MAX_SIDE, 3), "uint8")).shape == (1600, 800, 3)
 
 
-def test_the_sweeper_takes_what_is_old_and_not_kept():
-    from keras_cmsa.serving.demo import Sweeper
+def test_a_sweep_takes_what_the_one_before_saw(tmp_path):
+    from keras_cmsa.serving.demo import sweep
+
+    photo, there = tmp_path / "hash/photo.jpg", []
+
+    def upload():
+        photo.parent.mkdir(exist_ok=True)
+        photo.write_text("photo")
+
+    def upload_again():
+        upload()
+        os.utime(photo, ns=(0, 7))  # the clock was set back
+
+    def look():
+        there.append(len(list(tmp_path.rglob("*"))))
+
+    # What happens before each sweep; the last ends them.
+    steps = iter([upload, look, look, look, look, upload, upload_again, look, look, lambda: True])
+    sweep(tmp_path, 1, SimpleNamespace(wait=lambda seconds: next(steps)()))
+    assert there[0] == 2 and there[1] < 2 and there[3] == 0  # the folder after its file
+    assert there[4] == 2 and there[5] < 2
+
+
+def test_a_folder_for_temporary_files():
+    from keras_cmsa.serving.demo import swept_folder
 
     usual = tempfile.gettempdir()
-    sweeper = Sweeper(lifetime=0.2, every=0.1)
-    try:
-        assert sweeper.folder.parent == Path(usual) and tempfile.gettempdir() == str(sweeper.folder)
-        (sweeper.folder / "examples").mkdir()
-        (sweeper.folder / "examples/example.jpg").write_text("kept")
-        sweeper.start()
-        (sweeper.folder / "hash/deeper").mkdir(parents=True)
-        (sweeper.folder / "hash/deeper/upload.jpg").write_text("swept")
-        (sweeper.folder / "empty").mkdir()
-        time.sleep(1)
-        left = sorted(path.name for path in sweeper.folder.rglob("*"))
-        assert left == ["example.jpg", "examples"]
-    finally:
-        sweeper.close()
-    assert not sweeper.folder.exists() and tempfile.gettempdir() == usual
+    with swept_folder(every=60) as folder:
+        assert tempfile.gettempdir() == folder and Path(folder).parent == Path(usual)
+    assert tempfile.gettempdir() == usual and not Path(folder).exists()
 
 
 def test_without_gradio(monkeypatch):

@@ -3,39 +3,41 @@
 `keras-cmsa segment --csv` and `keras_cmsa.serving.batch` read the same tables by the same rules.
 """
 
-from keras_cmsa.utils.csv_files import read_rows
+from keras_cmsa.utils.csv_files import rows_of
 from keras_cmsa.utils.names import path_inside
 
 ASKED = ("image", "expression")
 
 
 def read_pairs(table):
-    """The rows of a CSV table, see `numbered`.
+    """The rows of a CSV file, see `pairs_of`.
 
     Raises:
-        FileNotFoundError, ValueError: as `keras_cmsa.utils.csv_files.read_rows`, or as `numbered`.
+        FileNotFoundError, ValueError: if there is no such file, or as `pairs_of`.
     """
-    return numbered([row for _, row in read_rows(table, ASKED)], table)
+    with open(table, "rb") as file:
+        return pairs_of(file.read(), table)
 
 
-def numbered(rows, table):
-    """The rows of a table with their numbers.
+def pairs_of(content, table):
+    """The rows of a CSV table with their numbers.
 
     Args:
-        rows: dicts with `image` and `expression`, both `str`.
-        table: its path, for the error.
+        content: the bytes of the file.
+        table: its path, for the errors.
 
     Returns:
-        `[{row, image, expression}, ...]`; row 1 is the first under the head.
+        `[{row, image, expression}, ...]`, all text but the number; row 1 is the first under the head.
 
     Raises:
-        ValueError: if there is no row.
+        ValueError: if it is no such table, see `keras_cmsa.utils.csv_files.rows_of`, or has no row.
     """
+    rows = rows_of(content, table, ASKED)
     if not rows:
         raise ValueError(f"{table} has no rows")
     return [
         {"row": number, "image": row["image"], "expression": row["expression"]}
-        for number, row in enumerate(rows, start=1)
+        for number, (_, row) in enumerate(rows, start=1)
     ]
 
 
