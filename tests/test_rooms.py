@@ -14,7 +14,7 @@ FLOORS = {
     "layers": "the three of the method, and those of the other systems",
     "preprocessing": "words, image files, the square, and the `Preprocessor` of all three",
     "models": "CMSA and the systems it is compared with, backbones",
-    "data": "the one record type, readers of every layout, batches, augmentation, shards, RefShapes",
+    "data": "the one record type, readers of every layout, batches, augmentation, RefShapes",
     "presets": "a trained model in its folder, safe loading, hubs, the model card",
     "convert": "the authors' checkpoint of TensorFlow 1 as a preset",
     "inference": "the predictor, profiles (logits to masks)",

@@ -43,8 +43,8 @@ def test_the_numbers_are_those_of_the_package(
 def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeypatch):
     """One split, a limit, the authors' profile, DenseCRF: figures get the rule of each number."""
     pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
-    from keras_cmsa.explain import figures
     from keras_cmsa.evaluation.crf import refine
+    from keras_cmsa.explain import figures
     from keras_cmsa.inference.masks import MaskRule
 
     drawn = {}

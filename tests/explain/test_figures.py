@@ -146,8 +146,8 @@ def test_the_rules_give_different_pictures(predictor, records):
 def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch):
     """Expressions spread over the split with their truth; the image that has the most."""
     from keras_cmsa.data.samples import read_pixels
-    from keras_cmsa.explain import figures
     from keras_cmsa.evaluation.evaluate import evaluate
+    from keras_cmsa.explain import figures
 
     records = [*records[:4], replace(records[3], expression="blue box")]
     rule = MaskRule("tf_phrasecut")
