@@ -14,7 +14,7 @@ from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.preprocessing.word_pieces import WordPieces
 from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import run
-from keras_cmsa.training.settings import Settings, recipe_settings
+from keras_cmsa.training.settings import Settings
 
 SPLITS = {"train": 5, "val": 2, "testA": 3}
 
@@ -50,7 +50,7 @@ def test_each_file_is_read_once(root, capsys):
     for other in ("refcoco/refs(google).p", "refcoco+/refs(unc).p", "refclef/refs(unc).p"):
         (root / other).parent.mkdir(exist_ok=True)
         (root / other).write_bytes((root / "refcoco/refs(unc).p").read_bytes())
-    settings = recipe_settings("unc", small=True, data_dir=str(root), pretrain_steps=1)
+    settings = Settings(**SMALL, data_dir=str(root), pretrain_steps=1)
     OPENED.clear()
     data = run.read_data(settings)
     images, _ = objects_of(data.instances, data.records["train"])
