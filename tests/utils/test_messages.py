@@ -21,6 +21,7 @@ def test_an_error_of_the_system_is_told_without_its_number():
     assert in_words(OSError(28, "No space left on device")) == "No space left on device"
     assert in_words(OSError("the hub has none")) == "the hub has none"
     assert in_words(ValueError("wanted 1")) == "wanted 1"
+    assert in_words(ValueError("a\x1b[2J\n\x9b\té")) == "a\\x1b[2J\n\\x9b\té"
 
 
 def test_what_differs_is_told_by_name():
