@@ -1,5 +1,6 @@
 """What a person is told: errors, what has changed, how far the work is."""
 
+import re
 from unicodedata import category
 
 
@@ -8,7 +9,7 @@ def in_words(error):
     text = str(error)
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return printable(text)
+    return printable(re.sub(r"\[Errno \d+\] ", "", text))
 
 
 def printable(text):
