@@ -198,8 +198,31 @@ DAMAGED_FILES = {
     "a list": (written("config.json", b"[]"), "is not the config.json of a preset in format 1"),
     "a format to come": (configured(format=99), "is not the config.json of a preset in format 1"),
     "no system": (configured(system=None), "wanted 'system' of type str"),
-    "no name of the data": (configured(data__name=None), "wanted the 'name' of the data"),
-    "metrics of nothing": (configured(metrics={"splits": {"val": 3}}), "wanted metrics with"),
+    "no name of the data": (
+        configured(data__name=None),
+        "wanted 'data.name' of type str. Received: None",
+    ),
+    "no licence": (configured(licence=[]), r"wanted 'licence' of type str. Received: \[\]"),
+    "no settings": (configured(training="x"), "wanted 'training' of type dict. Received: 'x'"),
+    "no counts": (configured(data__counts={"val": {"refs": 3}}), "'data.counts.val.expressions'"),
+    "a text for a number": (
+        configured(metrics={"profile": "strict", "splits": {"val": {"mean_iou": "0.5"}}}),
+        "wanted 'metrics.splits.val.mean_iou' of type number. Received: '0.5'",
+    ),
+    "metrics of nothing": (
+        configured(metrics={"profile": "strict", "splits": {"val": 3}}),
+        "wanted 'metrics.splits.val' of type dict",
+    ),
+    "metrics without splits": (
+        configured(metrics={"profile": "strict", "splits": {}}),
+        "the same numbers of each split",
+    ),
+    "levels of numbers": (configured(attention_levels=[3]), "'attention_levels.0' of type str"),
+    "letters that a terminal obeys": (
+        configured(starting_weights="\x1b[2J"),
+        r"without control characters. Received: '\\x1b",
+    ),
+    "endless words": (configured(preprocessor__max_words=float("inf")), "is incomplete: cannot"),
     "no side": (configured(preprocessor__image_size=None), "is incomplete: 'image_size'"),
     "a side of words": (configured(preprocessor__image_size="wide"), "is incomplete"),
     "another side": (configured(preprocessor__image_size=32), "takes images of 16 x 16"),

@@ -107,6 +107,28 @@ print(keras.backend.backend(), "tensorflow" in sys.modules)
     assert run_python(script, backend="jax").split() == ["jax", "False"]
 
 
+@pytest.mark.parametrize("chosen", [{}, {"backend": "tensorflow"}, {"backend": "jax"}])
+def test_the_backend_that_is_installed_is_taken_and_named(tmp_path, chosen):
+    """Where nobody has chosen one; keras.json has TensorFlow from a first import."""
+    needs_jax()
+    (tmp_path / "keras.json").write_text(json.dumps(chosen))
+    script = f"""
+{WITHOUT_TENSORFLOW}
+import contextlib, io, os
+os.environ["KERAS_HOME"] = {str(tmp_path)!r}
+with contextlib.redirect_stderr(io.StringIO()) as said:
+    from keras_cmsa.utils import silence
+    silence.take_installed_backend()
+print(os.environ.get("KERAS_BACKEND"), said.getvalue())
+"""
+    said = (
+        "None"
+        if chosen == {"backend": "jax"}
+        else "jax TensorFlow is not installed: computing on jax"
+    )
+    assert run_python(script).startswith(said)
+
+
 @pytest.mark.slow
 def test_the_recipe_runs_where_there_is_no_tensorflow(tmp_path):
     """From a REFER root to metrics and pictures; the demo's own code on another backend."""

@@ -13,7 +13,7 @@ app = cyclopts.App(
 
 # The modules are imported when their command runs, so each line for `--help` stands here.
 COMMANDS = {
-    "segment": "Find what an expression refers to in an image, or do so for a whole table.",
+    "segment": "Find what expressions refer to in an image, or do so for a whole table.",
     "evaluate": "Score a model on the splits of a data set.",
     "explain": "Draw what a model made of expressions on an image.",
     "demo": "Serve a page where one drops a photo and types sentences.",

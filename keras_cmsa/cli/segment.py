@@ -15,8 +15,7 @@ PICTURE = (".png", "")  # a device has no ending
 
 def segment(
     image: Path | None = None,
-    expression: str | None = None,
-    *,
+    *expressions: str,
     model: Model,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     mask: Path | None = None,
@@ -24,9 +23,10 @@ def segment(
     outside: Annotated[bool, Parameter(negative=())] = False,
     json: bool = False,
 ):
-    """Find what an expression refers to in an image, or do so for a whole table.
+    """Find what one or more expressions refer to in an image, or do so for a whole table.
 
         keras-cmsa segment photo.jpg "man in yellow shirt" --model runs/demo -o out.png
+        keras-cmsa segment photo.jpg "red cup" "blue cup" --model runs/demo -o out.png
         keras-cmsa segment --csv pairs.csv --model runs/demo -o results
 
     A table needs the columns image (paths relative to the table) and expression. Its results go
@@ -37,21 +37,24 @@ def segment(
     ----------
     image
         The photo: JPEG, PNG, BMP, GIF, TIFF or WebP.
-    expression
-        What to find, in a few words.
+    expressions
+        What to find, each in quotation marks. The model looks at the photo once for all.
     output
-        Picture to write, the found thing in orange (PNG); with --csv, the folder of results, which
-        is named after the table if it is not given.
+        Picture to write, the found thing in orange (PNG): for several expressions out_1.png,
+        out_2.png, ... With --csv, the folder of results, which is named after the table if it is
+        not given.
     mask
-        Write the mask too: PNG at the size of the photo, 255 inside and 0 outside.
+        Write the mask too: PNG at the size of the photo, 255 inside and 0 outside. Numbered as
+        output is.
     csv
         A table of images and expressions instead of one.
     outside
         Take images that lie outside of the table's folder: absolute paths and those with a "..".
     json
-        Print the result as JSON: score, box, COCO's run lengths, words and their attention.
+        Print the result as JSON, a line for each expression: score, box, COCO's run lengths, words
+        and their attention.
     """
-    check_request(image, expression, csv, outside, mask, json)
+    check_request(image, expressions, csv, outside, mask, json)
     if csv:
         output = output or default_folder(csv)
         check_folder(output)
@@ -60,10 +63,11 @@ def segment(
 
         segment_table(csv, output, model, outside)
         return
-    for path in (output, mask):
-        check_file(path, PICTURE)
     if output and output == mask:
         raise ValueError(f"wanted two files for picture and mask. Received: {mask} twice")
+    pictures, masks = (numbered(path, len(expressions)) for path in (output, mask))
+    for path in (*pictures, *masks):
+        check_file(path, PICTURE)
     from keras_cmsa.preprocessing.reading import read_image
 
     pixels = read_image(image)  # before Keras, which takes seconds to load
@@ -71,18 +75,26 @@ def segment(
     from keras_cmsa.explain.drawing import overlay
     from keras_cmsa.inference.predictor import Predictor
 
-    prediction = Predictor.from_preset(model)(pixels, expression)
-    if output:
-        write_png(output, overlay(pixels, prediction.mask))
-    if mask:
-        write_png(mask, prediction.mask)
-    print(as_json(prediction) if json else as_line(prediction))
+    predictions = Predictor.from_preset(model)(pixels, list(expressions))
+    for prediction, picture, mask_file in zip(predictions, pictures, masks):
+        if picture:
+            write_png(picture, overlay(pixels, prediction.mask))
+        if mask_file:
+            write_png(mask_file, prediction.mask)
+        print(as_json(prediction) if json else as_line(prediction))
 
 
-def check_request(image, expression, csv, outside, mask, json):
+def numbered(path, number):
+    """The paths of some files: `path` itself if it is one, else `out_1.png` and so on."""
+    if path is None or number == 1:
+        return [path] * number
+    return [path.with_stem(f"{path.stem}_{n}") for n in range(1, number + 1)]
+
+
+def check_request(image, expressions, csv, outside, mask, json):
     """Raises a `ValueError` unless one photo or one table is asked for, each with its own flags."""
-    if (csv is None) == (image is None) or (image is None) != (expression is None):
-        raise ValueError('wanted IMAGE and "EXPRESSION", or --csv TABLE; see segment --help')
+    if (csv is None) == (image is None) or (image is None) == bool(expressions):
+        raise ValueError('wanted IMAGE and "EXPRESSION" ..., or --csv TABLE; see segment --help')
     if csv and (mask or json):
         raise ValueError("--mask and --json are for one photo: the results of --csv have both")
     if outside and not csv:

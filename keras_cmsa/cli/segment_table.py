@@ -13,8 +13,9 @@ from keras_cmsa.data.readers.pairs import by_image, path_of, read_pairs
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.files import digest_of, folder_of
-from keras_cmsa.utils.csv_files import read_rows, without_formulas, write_rows
-from keras_cmsa.utils.files import replaced, write_png
+from keras_cmsa.utils.csv_files import read_rows, write_rows
+from keras_cmsa.utils.files import remove_left, replaced, write_png
+from keras_cmsa.utils.locks import locked
 from keras_cmsa.utils.messages import in_words
 
 COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
@@ -32,13 +33,20 @@ def segment_table(table, folder, model, outside=False):
 
     Raises:
         FileNotFoundError, ValueError: if the table or the model is not what it should be, the
-            folder holds other results, or no row could be done.
+            folder holds other results, another run writes there, or no row could be done.
     """
     rows = read_pairs(table)
     model = folder_of(model)
     made_by = digest_of(model)
     folder.mkdir(parents=True, exist_ok=True)
-    check_model(folder, *made_by)
+    with locked(folder / ".lock", f"another run writes results into {folder}"):
+        remove_left(folder)
+        check_model(folder, *made_by)
+        segment_missing(rows, table, folder, model, outside)
+
+
+def segment_missing(rows, table, folder, model, outside):
+    """`segment_table` in a folder that is this process' own."""
     done = read_done(folder, rows)
     todo = [row for row in rows if row["row"] not in done]
     if done:
@@ -93,7 +101,7 @@ def read_done(folder, rows):
     """The results of an earlier run that still answer the table: dict from row number."""
     if not (folder / RESULTS).exists():
         return {}
-    asked = {row["row"]: without_formulas([row["image"], row["expression"]]) for row in rows}
+    asked = {row["row"]: [row["image"], row["expression"]] for row in rows}
     done = {}
     for _, result in read_rows(folder / RESULTS, COLUMNS, torn=True):
         # An error may have been mended since.

@@ -9,7 +9,7 @@ from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
-from keras_cmsa.utils.messages import with_progress_bar
+from keras_cmsa.utils.messages import in_words, with_progress_bar
 
 PROBLEMS = ("split", "image", "ref_id", "sentence_id", "expression", "reason")
 
@@ -96,7 +96,7 @@ def _image_shape(path, stored_size):
     except FileNotFoundError:
         return None, f"image missing: {path}"
     except (OSError, ValueError) as error:
-        return None, f"image unreadable: {error}"
+        return None, f"image unreadable: {in_words(error)}"
 
 
 def _image_fault(record, shape_of):

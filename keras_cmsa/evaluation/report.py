@@ -1,6 +1,7 @@
 """The numbers of an evaluation as a table in the terminal."""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 # Names short enough for a terminal of 80 columns.
@@ -16,7 +17,7 @@ def print_metrics(metrics, where):
     """
     table = Table(
         title=f"IoU and prec@X, profile {metrics['profile']}",
-        caption=f"{where}; starting weights: {metrics['weights']}",
+        caption=escape(f"{where}; starting weights: {metrics['weights']}"),
     )
     table.add_column("split")
     for name in next(iter(metrics["splits"].values())):

@@ -139,8 +139,9 @@ def write_graph(network, preprocessor, folder, options):
     served, signatures = served_model(network, word_ids, preprocessor.resizing, options)
     try:
         tf.saved_model.save(served, str(folder), signatures)
-    except tf.errors.OpError as error:  # of a full disk, for instance
-        raise OSError(errno.EIO, str(error).strip().split("\n")[0][:200], str(folder)) from error
+    except tf.errors.OpError as error:  # of a full disk, for instance: "<its file>; <reason>"
+        reason = str(error).strip().split("\n")[0].rpartition("; ")[2]
+        raise OSError(errno.EIO, reason, str(folder)) from error
     words.unlink()
 
 

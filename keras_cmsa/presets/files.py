@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
+from keras_cmsa.presets.config_types import check_config
 from keras_cmsa.presets.hub import fetch, is_hub_address
 
 CONFIG, MODEL, VOCABULARY, CARD = "config.json", "model.keras", "vocabulary.txt", "README.md"
@@ -104,26 +105,8 @@ def read_config(folder):
         raise ValueError(f"{path} is not whole JSON: {error}") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ValueError(f"{path} is not the {CONFIG} of a preset in format {FORMAT}")
-    for key, kind in (("system", str), ("preprocessor", dict), ("metrics", dict), ("data", dict)):
-        if not isinstance(config.get(key), kind):
-            raise ValueError(f"{path}: wanted {key!r} of type {kind.__name__}")
-    if not isinstance(config.get("export", {}), dict):
-        raise ValueError(f"{path}: wanted 'export' of type dict")
-    if not isinstance(config["data"].get("name"), str):
-        raise ValueError(f"{path}: wanted the 'name' of the data")
-    check_metrics(config["metrics"], path)
+    check_config(config, path)
     return {"starting_weights": UNKNOWN, "training": {}, "licence": LICENCE, **config}
-
-
-def check_metrics(metrics, path):
-    """Raises a `ValueError` unless these are the numbers of an evaluation, or none."""
-    splits = metrics.get("splits")
-    is_table = isinstance(splits, dict) and all(isinstance(x, dict) for x in splits.values())
-    if metrics and not (is_table and splits and isinstance(metrics.get("profile"), str)):
-        raise ValueError(
-            f"{path}: wanted metrics with a profile and the numbers of each split. Received: "
-            f"{sorted(metrics)}"
-        )
 
 
 def read_preprocessor(folder, config):
@@ -140,7 +123,7 @@ def read_preprocessor(folder, config):
     try:
         max_words, image_size = int(settings["max_words"]), int(settings["image_size"])
         resizing, checksum = settings["resizing"], settings["vocabulary_sha256"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f"The preprocessor in {CONFIG} beside {words} is incomplete: {error}"
         ) from error

@@ -8,9 +8,9 @@
 A run folder is a preset with the records of its training beside it.
 """
 
+import contextlib
 import importlib
 import json
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,7 @@ from keras_cmsa.presets.files import (
 )
 from keras_cmsa.presets.model_card import as_markdown
 from keras_cmsa.presets.safe_loading import load_model
-from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.files import new_file, replaced
 
 
 class Preset(NamedTuple):
@@ -111,14 +111,20 @@ def save_preset(folder, model, preprocessor, config=None):
 
 
 def save_model(model, path):
-    """Writes a `.keras` file, whole or not at all."""
-    # Keras wants the ending .keras, which the temporary file of `replaced` does not have.
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    """Writes a `.keras` file without the optimizer, whole or not at all."""
+    with new_file(path) as partial, without_optimizer(model):
         model.save(partial)
-        partial.replace(path)
+
+
+@contextlib.contextmanager
+def without_optimizer(model):
+    """Takes a model's optimizer away, which has up to twice the size of its weights."""
+    optimizer, compiled = getattr(model, "optimizer", None), model.compiled
+    model.optimizer, model.compiled = None, False
+    try:
+        yield
     finally:
-        partial.unlink(missing_ok=True)
+        model.optimizer, model.compiled = optimizer, compiled
 
 
 def make_config(system, preprocessor, /, **facts):

@@ -1,6 +1,5 @@
 """What happens beside the steps of a training: checkpoints, history, TensorBoard, a stop at NaN."""
 
-import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -12,9 +11,11 @@ from keras_cmsa.inference.masks import sigmoid
 from keras_cmsa.presets.files import MODEL
 from keras_cmsa.presets.preset import save_model
 from keras_cmsa.training.distribution import is_lead, without_distribution
+from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.messages import in_words
 
-PROGRESS = "checkpoint/progress.json"
+PROGRESS = Path("checkpoint/progress.json")
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -39,11 +40,26 @@ class Checkpoint(keras.callbacks.Callback):
         return (self.run_dir / PROGRESS).exists()
 
     def restore(self, model):
-        """Loads the state and returns the number of rounds done."""
-        progress = json.loads((self.run_dir / PROGRESS).read_text())
-        model.load_weights(self.folder / progress["state"])
-        self.best = progress["best"]
-        return progress["rounds"]
+        """Loads the state and returns the number of rounds done.
+
+        Raises:
+            ValueError: if a file of it is damaged, or of another model.
+        """
+        path = self.run_dir / PROGRESS
+        try:
+            progress = json.loads(path.read_bytes())
+            rounds, self.best = int(progress["rounds"]), float(progress["best"])
+            path = self.folder / progress["state"]
+            model.load_weights(path)
+        # A broken part of either file makes an error of any kind.
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0][:200]
+            raise ValueError(
+                f"{path} is damaged, or of another model, so the run in {self.run_dir} cannot be "
+                f"resumed ({type(error).__name__}: {reason}). Its best round is in {MODEL}; start "
+                "again in another `run_dir`"
+            ) from error
+        return rounds
 
     @without_distribution()
     def on_epoch_end(self, epoch, logs=None):
@@ -107,20 +123,35 @@ class History(keras.callbacks.Callback):
     def __init__(self, path, first_round=0):
         super().__init__()
         self.path = path
-        self.rows = []
-        if first_round and path.exists():
-            with open(path, newline="", encoding="utf-8") as file:
-                self.rows = list(csv.DictReader(file))[:first_round]
+        self.rows = read_history(path, first_round) if first_round else []
 
     def on_epoch_end(self, epoch, logs=None):
         rate = self.model.optimizer.learning_rate
         self.rows.append({"round": epoch + 1, "learning_rate": float(rate), **logs})
         if not is_lead():
             return
+        columns = list(dict.fromkeys(name for row in reversed(self.rows) for name in row))
         with replaced(self.path) as file:
-            writer = csv.DictWriter(file, self.rows[-1])
-            writer.writeheader()
-            writer.writerows(self.rows)
+            write_rows(file, [columns, *([row.get(c, "") for c in columns] for row in self.rows)])
+
+
+def read_history(path, rounds):
+    """The lines of some rounds; a file that has not these is set aside, as it could cost a round.
+
+    A spreadsheet that saves it may write other separators.
+    """
+    try:
+        rows = [row for _, row in read_rows(path, ("round", "learning_rate"))][:rounds]
+        if [row["round"] for row in rows] == [str(number + 1) for number in range(rounds)]:
+            return rows
+        reason = f"{path}: wanted the rounds 1 to {rounds}"
+    except (OSError, ValueError) as error:
+        reason = in_words(error)
+    if is_lead() and path.exists():
+        aside = path.with_name(f"{path.stem}_to_round_{rounds}{path.suffix}")
+        path.replace(aside)
+        print(f"{reason}. It is {aside.name} now, and a new one begins")
+    return []
 
 
 def tensorboard(folder, batches, examples=6):

@@ -1,18 +1,16 @@
-"""Every setting of a training, with the paper's value as its default.
+"""Every setting of a training, with the paper's value as its default, and what it may be.
 
-    recipe_settings("unc")                              the paper's run on UNC
-    recipe_settings("unc_plus", small=True, seed=1)     the small model on RefShapes of that kind
-
-A recipe states only how it differs. The command line makes its flags from the same fields.
+The command line makes its flags from the same fields; keras_cmsa/recipes has the numbers of a run.
 """
 
 import inspect
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal, get_args, get_origin
 
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.checkpoints import is_checkpoint
-from keras_cmsa.utils.messages import check_at_least
+from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.
 PLACES = ("data_dir", "run_dir")
@@ -203,6 +201,20 @@ def check_values(settings):
         value = getattr(settings, name)
         if value is not None and not value > 0:
             raise ValueError(f"`{name}` must be above 0. Received: {value}")
+    check_within(0, 2**32 - 1, seed=settings.seed)
+    for name in (*POSITIVE, *AT_LEAST_ZERO):
+        if getattr(settings, name) == math.inf:
+            raise ValueError(f"`{name}` must be finite. Received: inf")
+    if settings.end_learning_rate > settings.learning_rate:
+        raise ValueError(
+            f"`end_learning_rate` must be at most `learning_rate`, {settings.learning_rate}. "
+            f"Received: {settings.end_learning_rate}"
+        )
+    if settings.epochs is None and settings.warmup_steps > settings.steps:
+        raise ValueError(
+            f"`warmup_steps` must be at most `steps`, {settings.steps}. Received: "
+            f"{settings.warmup_steps}"
+        )
     if not 0 <= settings.word_dropout < 1:
         raise ValueError(
             f"`word_dropout` must be from 0 to below 1. Received: {settings.word_dropout}"
@@ -224,6 +236,12 @@ def check_values(settings):
         raise ValueError(
             "`pretrain_steps` is for a small_resnet from random weights. Received: "
             f"`backbone` {settings.backbone}, `backbone_weights` {weights}"
+        )
+    is_random = weights == "none" and not settings.pretrain_steps and settings.start_from is None
+    if settings.freeze_backbone and is_random:
+        raise ValueError(
+            "`freeze_backbone` would keep random weights: give `backbone_weights` or "
+            "`pretrain_steps`"
         )
 
 

@@ -10,8 +10,6 @@ import io
 
 from keras_cmsa.utils.files import as_text, shown
 
-# A spreadsheet takes a cell that begins like this for a formula, and runs it.
-FORMULA = tuple("=+-@＝＋－＠\t\r\n")
 WHAT_TO_DO = "Save the table as CSV in UTF-8 with commas"
 
 
@@ -84,19 +82,10 @@ def _row(names, cells, where):
 
 
 def write_rows(file, rows):
-    """Writes rows as CSV; no cell runs as a formula when a spreadsheet opens the file.
+    """Writes rows as CSV.
 
     Args:
         file: open text file.
         rows: iterable of lists of cells, numbers or what `str` takes.
     """
-    csv.writer(file).writerows(map(without_formulas, rows))
-
-
-def without_formulas(row):
-    """The cells of a row; what a spreadsheet would take for a formula begins with `'`."""
-    return [cell if isinstance(cell, int | float) else _as_text(str(cell)) for cell in row]
-
-
-def _as_text(cell):
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    csv.writer(file).writerows(rows)

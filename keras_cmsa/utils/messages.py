@@ -1,11 +1,20 @@
 """What a person is told: errors, what has changed, how far the work is."""
 
+import re
+from unicodedata import category
+
 
 def in_words(error):
-    """The message of an error, without the number that the system gives it: `str`."""
+    """The message of an error, printable, without the number that the system gives it: `str`."""
+    text = str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return printable(re.sub(r"\[Errno \d+\] ", "", text))
+
+
+def printable(text):
+    """A text whose control characters, which a terminal would obey, are shown as `\\x1b`."""
+    return "".join(c if c in "\n\t" or category(c) != "Cc" else repr(c)[1:-1] for c in text)
 
 
 def check_at_least(least, **values):

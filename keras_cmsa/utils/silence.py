@@ -1,11 +1,14 @@
-"""Silence TensorFlow: the notes of its import, and its warnings."""
+"""Keras imported without noise, on the backend that is there; TensorFlow silenced."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
 import tempfile
 import warnings
+from importlib.util import find_spec
+from pathlib import Path
 
 
 def import_keras():
@@ -14,6 +17,7 @@ def import_keras():
     TensorFlow writes these notes before it reads TF_CPP_MIN_LOG_LEVEL, and whoever pipes a command
     wants only its errors. The notes are shown if the import fails.
     """
+    take_installed_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with contextlib.ExitStack() as stack:
         notes = stack.enter_context(tempfile.TemporaryFile())
@@ -31,6 +35,23 @@ def import_keras():
         finally:
             os.dup2(stderr, 2)
     return keras
+
+
+def take_installed_backend():
+    """Sets KERAS_BACKEND, and says so, where neither it nor keras.json names one that is installed."""
+    there = [name for name in ("tensorflow", "jax", "torch") if find_spec(name)]
+    if "keras" in sys.modules or "KERAS_BACKEND" in os.environ or "tensorflow" in there:
+        return
+    if not there:
+        raise ModuleNotFoundError(
+            'Keras needs a backend, TensorFlow, JAX or PyTorch: pip install "keras-cmsa[tensorflow]"'
+        )
+    config = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "keras.json")
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if json.loads(config.read_bytes()).get("backend") in there:
+            return
+    os.environ["KERAS_BACKEND"] = there[0]
+    print(f"TensorFlow is not installed: computing on {there[0]} (KERAS_BACKEND)", file=sys.stderr)
 
 
 class silenced(warnings.catch_warnings):

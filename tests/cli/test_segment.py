@@ -40,6 +40,30 @@ def test_the_line(capsys, models_kept, preset, predictor, photo_path, monkeypatc
     )
 
 
+def test_several_expressions_are_asked_in_one_pass(
+    capsys, models_kept, preset, predictor, photo_path, tmp_path, monkeypatch
+):
+    from keras_cmsa.explain.drawing import overlay
+
+    asked, calls, ask = ["red box", "blue box", "box"], [], type(predictor).__call__
+    monkeypatch.setattr(
+        type(predictor), "__call__", lambda self, *a: calls.append(a[1]) or ask(self, *a)
+    )
+    outputs = ["-o", tmp_path / "out.png", "--mask", tmp_path / "mask.png"]
+    assert run("segment", photo_path, *asked, "--model", preset, *outputs, "--json") == 0
+    assert calls == [asked]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    pixels = np.asarray(Image.open(photo_path))
+    for number, (line, expected) in enumerate(zip(lines, predictor(photo_path, asked)), 1):
+        assert line["expression"] == expected.expression == asked[number - 1]
+        assert line["area"] == expected.mask.sum()
+        mask = np.asarray(Image.open(tmp_path / f"mask_{number}.png"))
+        np.testing.assert_array_equal(mask, 255 * expected.mask)
+        picture = np.asarray(Image.open(tmp_path / f"out_{number}.png"))
+        np.testing.assert_array_equal(picture, overlay(pixels, expected.mask))
+    assert len(lines) == 3 and not (tmp_path / "out.png").exists()
+
+
 def test_nothing_found():
     from dataclasses import dataclass
 

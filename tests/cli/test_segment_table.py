@@ -135,18 +135,32 @@ def test_images_outside_of_the_folder_when_they_are_allowed(
     assert [row["error"] for row in results(out)] == ["", ""]
 
 
-def test_formulas_are_neutralised_and_still_resumed(
+def test_expressions_stand_in_the_results_as_they_are(
     capsys, models_kept, preset, photo_path, tmp_path
 ):
-    table = pairs(tmp_path, [("photo.png", "=HYPERLINK(box)"), ("photo.png", "@box")])
-    command = ["segment", "--csv", table, "--model", preset]
+    rows = [("photo.png", "=HYPERLINK(box)"), ("photo.png", "@box")]
+    command = ["segment", "--csv", pairs(tmp_path, rows), "--model", preset]
     assert run(*command) == 0
     kept = results(tmp_path / "pairs")
-    assert [row["expression"] for row in kept] == ["'=HYPERLINK(box)", "'@box"]
+    assert [(row["image"], row["expression"]) for row in kept] == rows
     capsys.readouterr()
     assert run(*command) == 0
     assert "2 of 2 rows were done before" in capsys.readouterr().err
     assert results(tmp_path / "pairs") == kept
+
+
+def test_a_folder_is_one_runs_and_what_a_kill_left_goes(capsys, preset, photo_path, tmp_path):
+    from keras_cmsa.utils.locks import locked
+
+    table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
+    (out / ".partial-folder").mkdir(parents=True)
+    command = ["segment", "--csv", table, "--model", preset, "-o", out]
+    with locked(out / ".lock", "a test"):
+        assert "another run writes results into" in refused(capsys, *command)
+    assert sorted(path.name for path in out.iterdir()) == [".lock", ".partial-folder"]
+    (out / "made_by.json").write_text("{}")
+    assert "holds results of another model" in refused(capsys, *command)
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "made_by.json"]
 
 
 def test_results_with_a_long_cell_are_resumed(capsys, models_kept, preset, photo_path, tmp_path):

@@ -54,3 +54,11 @@ def test_the_other_tables_fit_a_terminal_too(capsys, monkeypatch):
         " - ",
     ):
         assert text in printed
+
+
+def test_brackets_in_a_path_are_no_markup(capsys):
+    """Rich would take them for its own and end in a traceback, after all scoring."""
+    metrics = {"profile": "strict", "weights": "[red]x", "splits": {"val": {"samples": 3}}}
+    print_metrics(metrics, "o[/b]/metrics.json")
+    printed = "".join(capsys.readouterr().out.split())
+    assert "o[/b]/metrics.json;startingweights:[red]x" in printed

@@ -10,7 +10,7 @@ import c_library
 import numpy as np
 import pytest
 import tiny
-from command import run
+from command import refused, run
 from image_files import bomb, encoded, mask_of
 
 tf = pytest.importorskip("tensorflow")
@@ -375,3 +375,15 @@ def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch)
     monkeypatch.setattr(seeded.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
         export_saved_model(predictor.model, predictor.preprocessor, tmp_path / "cmsa")
+
+
+def test_a_full_disk_is_one_line_that_names_the_version(capsys, preset, tmp_path, monkeypatch):
+    """As TensorFlow says it; nothing is left."""
+
+    def save(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "a.pb; No space left on device\n[Op:Save]")
+
+    monkeypatch.setattr(tf.saved_model, "save", save)
+    line = refused(capsys, "export", tmp_path / "cmsa", "--model", preset, "--no-warmup")
+    assert line == f"keras-cmsa: {tmp_path / 'cmsa/1'}: No space left on device"
+    assert not list((tmp_path / "cmsa").iterdir())

@@ -176,3 +176,66 @@ def test_progress_says_what_counts(model, tmp_path):
     end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
     progress = json.loads((tmp_path / "checkpoint/progress.json").read_text())
     assert progress == {"rounds": 1, "best": 0.3, "state": "round-00001.weights.h5"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["round;learning_rate;loss\n1;0,25;0,5\n2;0,25;1\n", "round,learning_rate\n1,0.25\n", "\0"],
+    ids=["semicolons", "a round too few", "no text"],
+)
+def test_a_history_that_is_none_any_more_is_set_aside(model, tmp_path, capsys, content):
+    """Before the first step, so that it costs no round."""
+    path = tmp_path / "history.csv"
+    path.write_text(content)
+    history = History(path, first_round=2)
+    assert (tmp_path / "history_to_round_2.csv").read_text() == content
+    assert "It is history_to_round_2.csv now" in capsys.readouterr().out
+    end_round(history, model, 3, 7.0, score=0.3)
+    assert [row["round"] for row in rows_of(path)] == ["3"]
+
+
+def test_a_column_that_somebody_added_stays(model, tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("round,learning_rate,note\n1,0.25,good\n")
+    end_round(History(path, first_round=1), model, 2, 7.0)
+    first, second = rows_of(path)
+    assert (first["note"], first["loss"], second["note"], second["loss"]) == ("good", "", "", "7.0")
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"rounds": 1, "best": 0.3, "state": "x.h5"}'])
+def test_a_damaged_checkpoint_is_named(model, tmp_path, damage):
+    end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
+    progress = tmp_path / "checkpoint/progress.json"
+    progress.write_text(damage)
+    named = "x.h5" if "x.h5" in damage else "progress.json"
+    with pytest.raises(ValueError, match=rf"{named} is damaged, .* again in another `run_dir`$"):
+        Checkpoint(tmp_path).restore(model)
+
+
+def test_cut_weights_are_named(model, tmp_path):
+    end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
+    weights = tmp_path / "checkpoint/round-00001.weights.h5"
+    weights.write_bytes(weights.read_bytes()[:-500])
+    with pytest.raises(
+        ValueError, match=r"round-00001\.weights\.h5 is damaged, or of another model"
+    ):
+        Checkpoint(tmp_path).restore(model)
+
+
+def test_the_optimizer_is_in_the_checkpoint_and_not_in_the_preset(seeded, tmp_path):
+    """Adam's has twice the size of the weights; the model goes on with it."""
+    model = seeded.Sequential([seeded.Input((50,)), seeded.layers.Dense(400)])
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    optimizer = model.optimizer
+    model.set_weights([weight * 0 + 2 for weight in model.get_weights()])
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.set_model(model)
+    checkpoint.on_epoch_end(0, {"val_overall_iou": 0.5})
+    bytes_of = 4 * sum(weight.size for weight in model.get_weights())
+    assert (tmp_path / "model.keras").stat().st_size < 1.5 * bytes_of
+    assert (tmp_path / "checkpoint/round-00001.weights.h5").stat().st_size > 3 * bytes_of
+    assert model.optimizer is optimizer and model.compiled
+    loaded = seeded.saving.load_model(tmp_path / "model.keras")
+    assert not loaded.compiled
+    np.testing.assert_array_equal(loaded.get_weights()[0], 2)

@@ -1,6 +1,6 @@
 """Settings: the paper's values, how a recipe differs, and no setting that counts for nothing."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -101,8 +101,31 @@ def test_a_value_that_is_not_possible_is_named(wanted, name, value):
             {"pretrain_steps": 10, "backbone": "small_resnet", "backbone_weights": "b.keras"},
             "`pretrain_steps` is for a small_resnet .* `backbone_weights` b.keras",
         ),
+        ({"steps": 9, "warmup_steps": 10}, "`warmup_steps` must be at most `steps`, 9"),
+        (
+            {"learning_rate": 1e-6},
+            r"`end_learning_rate` must be at most `learning_rate`, 1e-06\. Received: 1e-05",
+        ),
+        ({"learning_rate": float("inf")}, "`learning_rate` must be finite"),
+        ({"weight_decay": float("inf")}, "`weight_decay` must be finite"),
+        ({"seed": 2**32}, "`seed` must be 0 to 4294967295. Received: 4294967296"),
+        (
+            {"backbone": "small_resnet", "backbone_weights": "none", "freeze_backbone": True},
+            "`freeze_backbone` would keep random weights",
+        ),
     ],
-    ids=["side", "small weights", "pretrained resnet", "pretrained weights"],
+    ids=[
+        "side",
+        "small weights",
+        "pretrained resnet",
+        "pretrained weights",
+        "warm-up",
+        "end rate",
+        "rate",
+        "decay",
+        "seed",
+        "frozen",
+    ],
 )
 def test_values_that_do_not_go_together_are_named(given, message):
     with pytest.raises(ValueError, match=message):
@@ -165,6 +188,8 @@ def test_epochs_become_steps():
     images = list("aaaaaaabbbcccc" + "defghi")  # 3, 1, 2 and six times 1
     assert differences(settings.with_steps(images), settings) == {"steps": 6, "epochs": None}
     assert settings.with_steps(["a"]).steps == 1
+    with pytest.raises(ValueError, match="`warmup_steps` must be at most `steps`, 6"):
+        replace(settings, warmup_steps=7).with_steps(images)
     plain = Settings(steps=7)
     assert plain.with_steps(images) == plain
 

@@ -97,14 +97,9 @@ def test_a_break_at_any_byte_leaves_the_rows_before(tmp_path):
         read(tmp_path, "other,columns\n", torn=True)
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1+1"])
-def test_no_cell_is_a_formula(tmp_path, cell):
+@pytest.mark.parametrize("cell", ["=1+1", "-1", "'x'", " @a,b ", 'say "x"\nhere'])
+def test_a_cell_is_read_as_it_was_written(tmp_path, cell):
     path = tmp_path / "out.csv"
-    with open(path, "w", newline="") as file:
-        write_rows(file, [COLUMNS, ["a.png", cell], ["b.png", f"x{cell}"], ["c.png", -1.5]])
-    found = [row["expression"] for _, row in read_rows(path, COLUMNS)]
-    assert found == [f"'{cell}", f"x{cell}", "-1.5"]
-    with open(path, newline="") as file:
-        again = list(csv.reader(file))
-    write_rows(again_file := io.StringIO(), again)
-    assert again_file.getvalue().count("''") == 0  # written again it stays as it is
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        write_rows(file, [COLUMNS, ["a.png", cell], ["b.png", -1.5]])
+    assert [row["expression"] for _, row in read_rows(path, COLUMNS)] == [cell, "-1.5"]

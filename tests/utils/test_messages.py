@@ -19,8 +19,11 @@ def test_numbers_below_or_beyond_are_named():
 def test_an_error_of_the_system_is_told_without_its_number():
     assert in_words(FileNotFoundError(2, "No such file", "a.png")) == "a.png: No such file"
     assert in_words(OSError(28, "No space left on device")) == "No space left on device"
+    inner = f"bad image: {PermissionError(13, 'No permission', 'a.png')}"
+    assert in_words(ValueError(inner)) == "bad image: No permission: 'a.png'"
     assert in_words(OSError("the hub has none")) == "the hub has none"
     assert in_words(ValueError("wanted 1")) == "wanted 1"
+    assert in_words(ValueError("a\x1b[2J\n\x9b\té")) == "a\\x1b[2J\n\\x9b\té"
 
 
 def test_what_differs_is_told_by_name():
