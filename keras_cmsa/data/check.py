@@ -63,7 +63,12 @@ def check_records(records, progress=False):
 
 
 def problems_table(problems):
-    """Formats the problems of `check_records`: one line per fault, with a count and an example."""
+    """Formats problems: one line per fault, with a count and an example.
+
+    Args:
+        problems: as `check_records` returns them; None in the place of the record of an entry that
+            the reader left out.
+    """
     by_fault = {}
     for _, reason in problems:
         fault, _, details = reason.partition(": ")
@@ -76,10 +81,10 @@ def problems_table(problems):
 
 
 def write_problems(path, problems):
-    """Writes the problems of `check_records` as CSV."""
+    """Writes problems as CSV; argument as in `problems_table`."""
     with replaced(path) as file:
         rows = [
-            (r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason)
+            (*((r.split, r.image_path, r.ref_id, r.sentence_id, r.raw) if r else [""] * 5), reason)
             for r, reason in problems
         ]
         write_rows(file, [PROBLEMS, *rows])

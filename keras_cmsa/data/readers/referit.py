@@ -53,7 +53,8 @@ def read_referit(root, splits=None, on_bad="raise"):
     Args:
         root: the folder with `images/`, `mask/` and the JSON files.
         splits: names of the splits to read; None reads those of train, val and test that are there.
-        on_bad: `"raise"` stops at the first bad region; `"skip"` leaves bad ones out and warns.
+        on_bad: `"raise"` stops at the first bad region; `"skip"` leaves bad ones out and warns;
+            a list takes a line about each instead.
 
     Returns:
         `{split: [Record, ...]}`: one record per expression. `ref_id` is the number of the image
