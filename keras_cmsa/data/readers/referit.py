@@ -14,6 +14,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from keras_cmsa.data.masks import MaskFile
 from keras_cmsa.data.readers.entries import (
     check_on_bad,
     check_one_object,
@@ -149,7 +150,7 @@ def _records_of(root, sizes, objects, entry, limit):
                 split=split,
                 height=height,
                 width=width,
-                segmentation=root / "mask" / f"{key}.mat",
+                segmentation=MaskFile(root / "mask" / f"{key}.mat"),
                 as_stored=True,
             )
         )
