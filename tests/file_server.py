@@ -13,6 +13,8 @@ class FileServer(LocalServer):
         cut: `{path: number}` of bytes after which the next answer ends, once.
         ranges: whether it answers a request for the rest with the rest.
         etags: `{path: str}`; a path without one has no ETag.
+        headers: `{path: {name: text}}` to send instead of those that fit; None sends none.
+        status: `{path: number}` to answer with.
         asked: list of `(path, Range header or None)`.
         url: of the root.
     """
@@ -20,6 +22,7 @@ class FileServer(LocalServer):
     def __init__(self, **files):
         self.files = {f"/{name}": content for name, content in files.items()}
         self.cut, self.asked, self.ranges = {}, [], True
+        self.headers, self.status = {}, {}
         self.etags = {path: f'"{len(content)}"' for path, content in self.files.items()}
         super().__init__(Handler)
 
@@ -46,11 +49,14 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(206 if start else 200, content[start:], headers)
 
     def answer(self, status, content, headers=None):
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_response(self.owner.status.get(self.path, status))
+        headers = {"Content-Length": str(len(content)), **(headers or {})}
+        headers |= self.owner.headers.get(self.path, {})
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, value)
         self.end_headers()
+        self.close_connection |= headers["Content-Length"] is None
         cut = self.owner.cut.pop(self.path, None)
         self.wfile.write(content[:cut])
         if cut is not None:

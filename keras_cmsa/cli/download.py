@@ -64,4 +64,5 @@ def described(entry):
     size = f", {entry.bytes:,} bytes" if entry.bytes else ""
     lines = [f"{entry.name}: {entry.what}", f"  {entry.file}{size}"]
     lines += [f"  {url}" for url in entry.urls] or ["  no address that a program may use"]
+    lines += ["  a checksum is known" if entry.sha256 else "  no checksum is published"]
     return "\n".join([*lines, f"  by hand: {entry.by_hand}", f"  then: {entry.then}"])

@@ -20,7 +20,8 @@ def prepare(
     Parameters
     ----------
     problems
-        Write every expression that has to be skipped, with the reason, to this CSV file.
+        Write every expression that has to be skipped, with the reason, to this CSV file. A row of a
+        table or a ref that cannot be read counts as one expression; the reason names its place.
     """
     check_file(problems)
     from keras_cmsa.data.check import check_records, problems_table, write_problems
@@ -28,11 +29,13 @@ def prepare(
     from keras_cmsa.data.record import describe_counts
     from keras_cmsa.data.sources import read_records
 
-    records = read_records(data_dir, dataset, split_owner, on_bad="skip")
+    left_out = []
+    records = read_records(data_dir, dataset, split_owner, on_bad=left_out)
     if "train" in records:
         held_out = held_out_images(data_dir, dataset, split_owner, records)
         remove_held_out(records["train"], held_out, names=[])
     good, bad = check_records([r for split in records.values() for r in split], progress=True)
+    bad = [*((None, f"entry cannot be read: {reason}") for reason in left_out), *bad]
     print(describe_counts({split: [r for r in good if r.split == split] for split in records}))
     print(f"{len(bad)} of {len(good) + len(bad)} expressions skipped")
     if bad:

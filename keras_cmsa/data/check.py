@@ -3,9 +3,11 @@
 from functools import cache
 from itertools import groupby
 
-from keras_cmsa.data.masks import has_no_area, rasterize
+import numpy as np
+
+from keras_cmsa.data.masks import MaskFile, has_no_area, rasterize
 from keras_cmsa.data.readers.entries import warn_each
-from keras_cmsa.preprocessing.reading import read_image, read_stored_size
+from keras_cmsa.preprocessing.reading import read_ids, read_image, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
@@ -16,6 +18,14 @@ PROBLEMS = ("split", "image", "ref_id", "sentence_id", "expression", "reason")
 # What is said of records that are good all the same, with a count before it.
 WHOLE = "masks cover the whole image (a white background is inside)"
 WITHOUT_AREA = "masks have parts of fewer than three points, which are left out"
+SMALL = "masks have fewer than 4 pixels"
+SEVERAL = (
+    "mask files have several ids or colours, and all of them are inside (a # and a number after the "
+    "name, as in masks/1.png#2, picks one id)"
+)
+BORDER = "mask files have the border of VOC beside other ids, and it is inside"
+# The border in VOC's files: the id, and the colour that it has in files without a palette.
+BORDER_ID, BORDER_COLOUR = 255, 0xE0E0C0
 AS_STORED = (
     "images have an EXIF orientation and are not turned, as their annotations have their size"
 )
@@ -63,7 +73,12 @@ def check_records(records, progress=False):
 
 
 def problems_table(problems):
-    """Formats the problems of `check_records`: one line per fault, with a count and an example."""
+    """Formats problems: one line per fault, with a count and an example.
+
+    Args:
+        problems: as `check_records` returns them; None in the place of the record of an entry that
+            the reader left out.
+    """
     by_fault = {}
     for _, reason in problems:
         fault, _, details = reason.partition(": ")
@@ -76,10 +91,10 @@ def problems_table(problems):
 
 
 def write_problems(path, problems):
-    """Writes the problems of `check_records` as CSV."""
+    """Writes problems as CSV; argument as in `problems_table`."""
     with replaced(path) as file:
         rows = [
-            (r.split, r.image_path, r.ref_id, r.sentence_id, r.raw, reason)
+            (*((r.split, r.image_path, r.ref_id, r.sentence_id, r.raw) if r else [""] * 5), reason)
             for r, reason in problems
         ]
         write_rows(file, [PROBLEMS, *rows])
@@ -124,12 +139,34 @@ def _remarks(record, mask):
     parts = record.segmentation if isinstance(record.segmentation, (list, tuple)) else ()
     if mask.all():
         yield WHOLE, mask_name
+    if mask.sum() < 4:
+        yield SMALL, mask_name
+    if isinstance(record.segmentation, MaskFile):
+        yield from _file_remarks(record.segmentation)
     if any(has_no_area(part) for part in parts):
         yield WITHOUT_AREA, mask_name
     if record.as_stored:
         size, orientation = read_stored_size(record.image_path)
         if orientation != 1 and size == record.stored_size:
             yield AS_STORED, str(record.image_path)
+
+
+def _file_remarks(file):
+    if file.id is not None or file.path.suffix.lower() not in (
+        ".png",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+    ):
+        return  # the others have losses, and no ids
+    ids = read_ids(file.path)
+    border = BORDER_ID if ids.dtype == "uint8" else BORDER_COLOUR
+    there = set(np.unique(ids).tolist()) - {0}
+    if len(there - {border}) > 1:
+        yield SEVERAL, str(file.path)
+    if border in there and len(there) > 1:
+        yield BORDER, str(file.path)
 
 
 def _expression_fault(record):

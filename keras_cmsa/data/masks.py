@@ -1,6 +1,7 @@
 """Draws masks of 0 and 1 from COCO's segmentations and from mask files."""
 
 import reprlib
+from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
@@ -8,11 +9,24 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.readers.mat import read_mat
-from keras_cmsa.preprocessing.reading import MAX_PIXELS, read_mask
+from keras_cmsa.preprocessing.reading import MAX_PIXELS, read_ids, read_mask
 
 # Pycocotools stores every outline in steps of a fifth of a pixel. COCO's longest outline has about
 # ten thousand pixels, so an outline or a coordinate above this limit means a damaged file.
 MAX_OUTLINE = 1_000_000
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A file that holds a mask.
+
+    Attributes:
+        path: a `.mat` file as in ReferIt (the matrix `segimg_t`, 0 is inside), or an image.
+        id: the mask are the pixels with this id, see `read_ids`; None takes what `read_mask` takes.
+    """
+
+    path: Path
+    id: int | None = None
 
 
 def rasterize(segmentation, height, width, name):
@@ -29,8 +43,7 @@ def rasterize(segmentation, height, width, name):
             - run lengths: a dict (or a list of dicts) of `"size"`, `[height, width]`, and
               `"counts"`, the lengths of the runs down the columns, starting with a run of 0, as a
               list of integers or as COCO's compressed text or bytes;
-            - the `Path` of a mask file of the image's size: a `.mat` file as in ReferIt (the
-              matrix `segimg_t`, 0 is inside), or an image, as `read_mask` reads it.
+            - a `MaskFile` of the image's size.
         height: height of the image in pixels.
         width: width of the image in pixels.
         name: name of the mask in errors.
@@ -46,7 +59,7 @@ def rasterize(segmentation, height, width, name):
             f"bad image size: {name}: wanted an image of 1 to {MAX_PIXELS:,} pixels. "
             f"Received: {height} x {width} (height x width)"
         )
-    if isinstance(segmentation, Path):
+    if isinstance(segmentation, MaskFile):
         return _checked_mask(_read_mask(segmentation, height, width, name), name)
     parts = [segmentation] if isinstance(segmentation, dict) else segmentation
     if not isinstance(parts, (list, tuple)) or not parts:
@@ -76,25 +89,48 @@ def _checked_mask(mask, name):
     return mask
 
 
-def _read_mask(path, height, width, name):
+def _read_mask(file, height, width, name):
+    path = file.path
     try:
         if path.suffix == ".mat":
             return (read_mat(path, "segimg_t", (height, width)) == 0).astype("uint8")
-        mask = read_mask(path).astype("uint8")
+        mask = read_mask(path) if file.id is None else _pixels_of(file)
     except FileNotFoundError:
         raise ValueError(f"mask missing: {path}, the mask of {name}") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"mask unreadable: {error}") from error
     if mask.shape != (height, width):
+        turned = ". Turn it as the EXIF orientation turns the photo, or make it anew"
         raise ValueError(
             f"mask size differs: {path} is {mask.shape[0]} x {mask.shape[1]}, the image is "
-            f"{height} x {width} (height x width)"
+            f"{height} x {width} (height x width){turned if mask.shape == (width, height) else ''}"
         )
-    return mask
+    return mask.astype("uint8")
+
+
+def _pixels_of(file):
+    ids = read_ids(file.path)
+    if not (ids == file.id).any():
+        there = np.unique(ids)
+        raise ValueError(
+            f"{file.path}: wanted pixels of the id {file.id}. Received: "
+            f"{', '.join(map(str, there[:20]))}{', ...' if len(there) > 20 else ''}"
+        )
+    return ids == file.id
 
 
 def _draw_polygons(polygons, height, width, name):
+    if guess := _other_form(polygons):
+        raise ValueError(
+            f"bad polygon: {name}: wanted lists [x, y, x, y, ...] in pixels. Received: {guess}: "
+            f"{reprlib.repr(polygons)}"
+        )
     polygons = [_checked_polygon(polygon, name) for polygon in polygons]
+    if max(np.abs(points).max() for points in polygons) <= 1 < max(height, width):
+        raise ValueError(
+            f"bad polygon: {name}: wanted coordinates in pixels. Received: all in -1..1. Are they "
+            "shares of the image? Multiply x by its width and y by its height"
+        )
     outline = sum(
         np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum() for points in polygons
     )
@@ -105,6 +141,21 @@ def _draw_polygons(polygons, height, width, name):
         )
     parts = coco_mask.frPyObjects([points.ravel() for points in polygons], height, width)
     return coco_mask.decode(coco_mask.merge(parts))
+
+
+def _other_form(polygons):
+    """What a list of polygons looks like if it is a form of another tool, or an empty text."""
+    if len(polygons) > 2 and all(_is_numbers(part, 2) for part in polygons):
+        return "a list of points [x, y], as of labelme"
+    return "a box" if len(polygons) == 1 and _is_numbers(polygons[0], 4) else ""
+
+
+def _is_numbers(part, length):
+    return (
+        isinstance(part, (list, tuple))
+        and len(part) == length
+        and all(isinstance(number, Real) for number in part)
+    )
 
 
 def has_no_area(part):
@@ -144,9 +195,10 @@ def _checked_polygon(polygon, name):
 def _draw_runs(segmentation, height, width, name):
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
+        swapped = isinstance(size, (list, tuple)) and list(size) == [width, height]
         raise ValueError(
-            f"bad run lengths: {name}: wanted the size {[height, width]}. "
-            f"Received: {reprlib.repr(size)}"
+            f"bad run lengths: {name}: wanted the size [height, width], {[height, width]}. "
+            f"Received: {reprlib.repr(size)}{', swapped' if swapped else ''}"
         )
     if isinstance(counts, (str, bytes)):
         counts = _decompressed(counts, name)
@@ -162,6 +214,8 @@ def _checked_counts(counts, pixels, name):
         counts = np.asarray(counts)
     except ValueError:
         raise ValueError(f"{wanted}. Received: nested lists") from None
+    if counts.dtype.kind == "f" and counts.size and (np.abs(counts) <= pixels).all():
+        counts = counts if (counts % 1).any() else counts.astype("int64")  # some tools write 90.0
     if counts.ndim != 1 or counts.dtype.kind not in "iu":
         raise ValueError(f"{wanted}. Received: {counts.dtype} of shape {counts.shape}")
     if counts.min() < 0 or counts.max() > pixels or counts.sum() != pixels:

@@ -3,17 +3,24 @@
 `public_files.toml` is the table of addresses.
 """
 
+import gzip
 import hashlib
 import json
+import re
 import tomllib
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.locks import locked
 
 TABLE = Path(__file__).with_name("public_files.toml")
 CHUNK = 2**20
 TIMEOUT = 60  # seconds without a byte
+MAX_BYTES = 30_000_000_000  # of a file whose size nobody knows: twice the largest of the table
+ARCHIVES = (".zip", ".gz")
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ def download(entry, folder, progress=None):
         ModuleNotFoundError: if httpx is not installed.
         OSError: if no address has the file whole; says what each answered, and what to do by hand.
             Or if another file has its place, or the disk is full.
+        ValueError: if another process downloads it.
     """
     httpx = require("httpx", "download", "A download")
     path = Path(folder) / entry.file
@@ -81,24 +89,34 @@ def download(entry, folder, progress=None):
             ) from None
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    answers = []
-    for url in entry.urls:
-        part = Part(path)
+    lock = path.with_name(f"{path.name}.lock")
+    with locked(lock, f"another process downloads {path}"):
         try:
-            part.fetch(httpx, url, progress or (lambda done, total: None))
+            return _fetch(httpx, entry, path, progress or (lambda done, total: None))
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _fetch(httpx, entry, path, progress):
+    # Two, so that a mirror that is cut early does not cost what another has brought.
+    parts, answers = [Part(path, ".part"), Part(path, ".part2")], []
+    for url in sorted(entry.urls, key=lambda url: not any(part.begun(url) for part in parts)):
+        part = next((part for part in parts if part.begun(url)), min(parts, key=Part.worth))
+        try:
+            part.fetch(httpx, url, entry, progress)
             check_whole(entry, part.path)
         except Incomplete as error:
             answers.append(f"{url}: {error}")
-            continue
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             answers.append(f"{url}: {type(error).__name__}: {str(error)[:200]}")
-            continue
         except Damaged as error:
             part.drop()
             answers.append(f"{url}: {error}")
-            continue
-        part.finish()
-        return path
+        else:
+            part.path.replace(path)
+            for part in parts:
+                part.drop()
+            return path
     tried = "\n  ".join(answers)
     raise OSError(
         f"{entry.name} could not be fetched:\n  {tried}\nAgain later: what is here already is kept. "
@@ -117,79 +135,136 @@ class Damaged(Exception):
 class Part:
     """The bytes of a file so far, and what they are of.
 
-    Beside `NAME.part` lies `NAME.part.json` with the address and what the server called this state
-    of the file: an ETag or a date. Without one of these nothing is resumed, since the file may have
-    changed in between.
+    Beside the part lies `PART.json` with the address and what the server called this state of the
+    file: an ETag or a date. Without one of these nothing is resumed, since the file may have changed
+    in between. A link in its place is removed and not followed.
     """
 
-    def __init__(self, path):
-        self.target = path
-        self.path = path.with_name(f"{path.name}.part")
-        self.notes = path.with_name(f"{path.name}.part.json")
+    def __init__(self, path, suffix):
+        self.path = path.with_name(path.name + suffix)
+        self.notes = path.with_name(f"{path.name}{suffix}.json")
+        for file in (self.path, self.notes):
+            if file.is_symlink():
+                file.unlink()
 
-    def fetch(self, httpx, url, progress):
+    def fetch(self, httpx, url, entry, progress):
         """Appends what is missing, or starts anew where that cannot be.
 
         Raises:
             Incomplete: if the server has no such file, or the connection ends before the file does.
+            Damaged: if the server sends more than the file has.
         """
         headers, begun = {"Accept-Encoding": "identity"}, self.begun(url)
         if begun:
             # A server whose file is another by now sends all of it instead of the rest.
-            headers |= {"Range": f"bytes={self.path.stat().st_size}-", "If-Range": begun}
+            headers |= {"Range": f"bytes={self.size()}-", "If-Range": begun}
         options = {"follow_redirects": True, "timeout": TIMEOUT, "headers": headers}
         with httpx.stream("GET", url, **options) as response:
             if response.status_code == 416:  # all of it is here, or it has shrunk
                 self.drop()
                 raise Incomplete("what was here did not fit what is there: start again")
-            if response.status_code not in (200, 206):
-                raise Incomplete(f"status {response.status_code} {response.reason_phrase}")
-            if "text/html" in response.headers.get("content-type", ""):
-                raise Incomplete("a web page, where the file should be")
             resumed = response.status_code == 206
-            done = self.path.stat().st_size if resumed else 0
-            length = response.headers.get("content-length")
-            total = None if length is None else done + int(length)
-            self.note(url, response.headers)
-            with open(self.path, "ab" if resumed else "wb") as file:
+            done = self.size() if resumed else 0
+            total = _checked_total(response, entry, begun, done)
+            most = entry.bytes or total or MAX_BYTES
+            if not resumed:
+                self.path.unlink(missing_ok=True)
+            self.note(url, begun if resumed else state_of(response.headers))
+            with open(self.path, "ab") as file:
                 for chunk in response.iter_raw(CHUNK):
-                    file.write(chunk)
                     done += len(chunk)
+                    if done > most:
+                        raise Damaged(f"more than {most:,} bytes")
+                    file.write(chunk)
                     progress(done, total)
         if total is not None and done != total:
             raise Incomplete(f"the connection ended after {done:,} of {total:,} bytes")
 
+    def size(self):
+        """Bytes so far."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def worth(self):
+        """Bytes so far that can be resumed."""
+        return self.size() if self.origin()[1] else 0
+
     def begun(self, url):
         """What the server called the state of the file that the bytes here are of; or `None`."""
+        address, state = self.origin()
+        return state if address == url and self.size() else None
+
+    def origin(self):
+        """The address of the bytes here and the state of the file there, each `None` if unknown."""
         try:
             notes = json.loads(self.notes.read_text(encoding="utf-8"))
-            return notes["state"] if notes["url"] == url and self.path.stat().st_size else None
+            return notes["url"], notes["state"]
         except (OSError, ValueError, KeyError, TypeError):
-            return None
+            return None, None
 
-    def note(self, url, headers):
-        etag = headers.get("etag", "")
-        # A weak ETag is not of the bytes.
-        state = etag if etag and not etag.startswith("W/") else headers.get("last-modified")
+    def note(self, url, state):
         self.notes.write_text(json.dumps({"url": url, "state": state}), encoding="utf-8")
 
     def drop(self):
         self.path.unlink(missing_ok=True)
         self.notes.unlink(missing_ok=True)
 
-    def finish(self):
-        self.path.replace(self.target)
-        self.notes.unlink(missing_ok=True)
+
+def state_of(headers):
+    """What a server calls the state of a file: its ETag, or its date, or `None`."""
+    etag = headers.get("etag", "")
+    # A weak ETag is not of the bytes.
+    return etag if etag and not etag.startswith("W/") else headers.get("last-modified")
+
+
+def _checked_total(response, entry, begun, start):
+    """The bytes of the whole file as an answer has it, or None; raises `Incomplete` for another."""
+    headers, status = response.headers, response.status_code
+    if status not in (200, 206):
+        raise Incomplete(f"status {status} {response.reason_phrase}")
+    if "text/html" in headers.get("content-type", ""):
+        raise Incomplete("a web page, where the file should be")
+    if (encoding := headers.get("content-encoding", "identity")) != "identity":
+        raise Incomplete(f"the encoding {encoding[:20]!r}, where the bytes of the file should be")
+    if status == 206:
+        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""))
+        first, last, total = map(int, place.groups()) if place else (-1, -1, -1)
+        same = state_of(headers) in (None, begun)
+        if not (begun and same and first == start and last + 1 == total):
+            raise Incomplete("another part of the file than the rest that is missing here")
+    else:
+        total = int(headers["content-length"]) if "content-length" in headers else None
+    tells_its_end = total is not None or "chunked" in headers.get("transfer-encoding", "")
+    if not tells_its_end and entry.sha256 is None and not entry.file.endswith(ARCHIVES):
+        raise Incomplete("a file without its length, which could be cut")
+    if total is not None and entry.bytes not in (None, total):
+        raise Damaged(f"wanted {entry.bytes:,} bytes. Received: {total:,}")
+    return total
 
 
 def check_whole(entry, path):
-    """Raises `Damaged` if a file has another size or checksum than the table says."""
+    """Raises `Damaged` if a file has another size or checksum than the table says, or is cut."""
     size = path.stat().st_size
     if entry.bytes is not None and size != entry.bytes:
         raise Damaged(f"wanted {entry.bytes:,} bytes. Received: {size:,}")
     if entry.sha256 is None:
+        _check_archive(path, entry.file)
         return
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != entry.sha256:
         raise Damaged(f"wanted the SHA-256 {entry.sha256}. Received: {found}")
+
+
+def _check_archive(path, name):
+    """Reads an archive to its end: each part has a checksum."""
+    try:
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(path) as archive:
+                if bad := archive.testzip():
+                    raise zipfile.BadZipFile(f"{bad!r} in it is damaged")
+        elif name.endswith(".gz"):
+            with gzip.open(path) as file:
+                while file.read(CHUNK):
+                    pass
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error, RuntimeError) as error:
+        raise Damaged(f"wanted a whole archive. Received: {str(error)[:100]}") from None

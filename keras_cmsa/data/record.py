@@ -23,7 +23,7 @@ class Record:
         height: height of the image in pixels.
         width: width of the image in pixels.
         segmentation: a COCO segmentation: a list of polygons `[x0, y0, x1, y1, ...]` in pixels, or
-            run lengths `{"counts", "size": [height, width]}`. Or the `Path` of a mask file.
+            run lengths `{"counts", "size": [height, width]}`. Or a `MaskFile`.
         kind: kind of the expression (RefShapes only), for results by kind.
         as_stored: whether the segmentation lies over the image's pixels as they are stored, as in
             COCO, and not over the image that its EXIF orientation turns upright.

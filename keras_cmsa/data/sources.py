@@ -26,7 +26,7 @@ def read_records(
         split_owner: who made the splits, in REFER's layout: `"unc"`, `"google"`, `"umd"` or
             `"berkeley"`.
         splits: names of the splits to read; None reads all.
-        on_bad: `"raise"` or `"skip"`, as in `read_refer`.
+        on_bad: `"raise"`, `"skip"` or a list, as in `read_refer`.
         instances: as in `read_refer`, in REFER's layout.
 
     Returns:

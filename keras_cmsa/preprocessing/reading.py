@@ -125,6 +125,29 @@ def read_mask(source, max_pixels=MAX_PIXELS):
     return inside
 
 
+def read_ids(source, max_pixels=MAX_PIXELS):
+    """Reads a file of labels, upright: the number of the object that each pixel belongs to.
+
+    Args, raises: as in `read_mask`.
+
+    Returns:
+        `(height, width)` integers: indices into the palette of a file that has one, levels of a file
+        of one channel (uint8 if it has 8 bits), `65536 red + 256 green + blue` of colours.
+    """
+    content, name = _content(source)
+    with _opened(io.BytesIO(content), name, max_pixels) as image:
+        _check_scans(content)
+        image = _decoded(image)
+        if image.mode in ("LA", "PA"):
+            image = image.getchannel(0)
+        if image.mode in ("1", "P", "L"):
+            return np.asarray(image).astype("uint8")
+        if image.mode[0] in "FI":
+            return np.nan_to_num(np.asarray(image)).astype("int64")
+        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), "int64"), -1, 0)
+        return (red << 16) + (green << 8) + blue
+
+
 def read_size(path, max_pixels=MAX_PIXELS):
     """Reads the size of an upright image from the header of its file.
 

@@ -23,7 +23,7 @@ def read_rows(path, columns, torn=False):
 
     Returns:
         `[(line, {column: text}), ...]`, with the number of each row's first line in the file, from
-        1. Blank lines are left out.
+        1. Blank lines and rows of empty cells are left out.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -54,12 +54,12 @@ def rows_of(content, path, columns, torn=False):
 
 
 def _cells(text, path):
-    """Yields `(line, [text, ...])` of each row that is not blank."""
+    """Yields `(line, [text, ...])` of each row that has a text."""
     before = csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
     try:
         for cells in reader:
-            if cells:
+            if any(map(str.strip, cells)):
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:

@@ -1,7 +1,10 @@
 """`keras-cmsa prepare`: what is wrong with a data set."""
 
+import re
+
 import pytest
 from command import last_line, read_rows, run
+from one_ref import OneRef
 from PIL import Image
 
 
@@ -42,9 +45,37 @@ def test_images_that_are_held_out_elsewhere_are_told(capsys, samples):
 def test_a_table_without_a_good_row(capsys, tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("image,expression,mask,split\nnone.png,cup,none.png,train\n")
-    with pytest.warns(UserWarning, match="1 of 1 rows are bad and left out"):
-        assert run("prepare", table) == 2
+    assert run("prepare", table) == 2
     assert last_line(capsys).endswith(f"no usable expression in {table}")
+
+
+def test_every_row_that_is_left_out_is_counted_and_named(capsys, tmp_path):
+    """Those that the reader drops, by their line, and those that the check finds."""
+    Image.new("RGB", (12, 8)).save(tmp_path / "1.png")
+    good = '1.png,cup,"[1, 1, 6, 1, 6, 7]",train'
+    lines = ["image,expression,mask,split", good, good.replace("1.png", "2.png"), good, *[good] * 2]
+    lines[4:] = [good.replace("train", "a b"), good.replace("[1, 1, 6", "[[1, 1, x"), good]
+    lines += ["1.png,cup,none.png,val"]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(lines))
+    assert run("prepare", table, "--problems", tmp_path / "problems.csv") == 0
+    printed = capsys.readouterr().out
+    assert "4 of 7 expressions skipped" in printed and "3  entry cannot be read, first: " in printed
+    reasons = [row["reason"] for row in read_rows(tmp_path / "problems.csv")]
+    places = [re.match(rf"entry cannot be read: {table}, line (\d+): ", r) for r in reasons[:3]]
+    assert [int(place[1]) for place in places] == [3, 5, 6] and "mask missing" in reasons[3]
+
+
+def test_every_ref_that_is_left_out_is_counted_and_named(capsys, tmp_path):
+    one_ref = OneRef(tmp_path)
+    one_ref.refs += [one_ref.refs[0] | {"ref_id": 6, "ann_id": 71}, {"ref_id": 7}]
+    one_ref.write()
+    assert run("prepare", one_ref.path, "--problems", tmp_path / "problems.csv") == 0
+    assert "2 of 3 expressions skipped" in capsys.readouterr().out
+    reasons = [row["reason"] for row in read_rows(tmp_path / "problems.csv")]
+    assert (
+        "entry 1, ref 6: annotation 71 is not in" in reasons[0] and "entry 2, ref 7" in reasons[1]
+    )
 
 
 def test_problems_run_nothing_in_a_spreadsheet(tmp_path):

@@ -1,6 +1,7 @@
 """Checking a data set: every fault is found, and told by its kind."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from one_ref import INSTANCES, REF, SQUARE
 from PIL import Image
 
 from keras_cmsa.data.check import check_records, problems_table
+from keras_cmsa.data.masks import MaskFile
+from keras_cmsa.data.record import Record
 
 
 def test_check_finds_every_fault(one_ref):
@@ -76,6 +79,38 @@ def test_an_image_with_an_orientation_is_as_its_annotations_see_it(one_ref, turn
         np.testing.assert_array_equal(record.image(), np.rot90(noise, -1))
     else:
         assert check_records([record])[1][0][1].startswith("image size differs")
+
+
+@pytest.mark.parametrize(
+    ("values", "remarks"),
+    [
+        ((0, 1), []),
+        ((0, 255), []),
+        ((0, 1, 2), ["1 mask files have several ids or colours"]),
+        ((0, 1, 255), ["1 mask files have the border of VOC"]),
+        ((0, 1, 2, 255), ["1 mask files have several ids", "1 mask files have the border of VOC"]),
+    ],
+)
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_files_of_several_ids_are_remarked_on(tmp_path, values, remarks, mode):
+    image = Image.new("RGB", (12, 8))
+    image.save(tmp_path / "1.png")
+    ids = np.resize(np.array(values, "uint8"), (8, 12))
+    Image.fromarray(ids).convert(mode).save(tmp_path / "mask.png")
+    file = MaskFile(tmp_path / "mask.png")
+    record = Record(tmp_path / "1.png", 1, 1, 1, "it", "it", "train", 8, 12, file)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        assert check_records([record]) == ([record], [])
+    told = [str(w.message) for w in told if w.category is UserWarning]
+    assert len(told) == len(remarks) and all(map(str.startswith, told, remarks))
+    assert all(str(file.path) in text for text in told)
+
+
+def test_masks_of_few_pixels_are_remarked_on(one_ref):
+    one_ref.instances["annotations"][0]["segmentation"] = [[1, 1, 2, 1, 2, 2, 1, 2]]
+    with pytest.warns(UserWarning, match="1 masks have fewer than 4 pixels. The first: ref 5"):
+        check_records(one_ref.read()["train"])
 
 
 def cut_short(path):

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_files import DISC, mask_files
 from one_ref import SQUARE
+from PIL import Image
 from pycocotools import mask as coco_mask
 
-from keras_cmsa.data.masks import rasterize, run_lengths
+from keras_cmsa.data.masks import MaskFile, rasterize, run_lengths
 
 RUNS = {"size": [3, 4], "counts": [2, 3, 7]}
 
@@ -52,7 +53,9 @@ def test_polygon_partly_outside_is_cut():
     ("segmentation", "message"),
     [
         ([SQUARE[:-1]], "bad polygon: it: wanted x, y .* Received: 7 coordinates"),
-        ([[1, 1, 5, 5]], "bad polygon: it: wanted x, y .* Received: 4 coordinates"),
+        ([[1, 1, 5, 5]], r"bad polygon: it: wanted lists .* Received: a box: \[\[1, 1, 5, 5"),
+        ([[1, 1], [5, 1], [5, 5]], "Received: a list of points .x, y., as of labelme"),
+        ([[0.1, 0.1, 0.9, 0.1, 0.9, 1.0]], "Received: all in -1..1. Are they shares of the image"),
         ([[]], "bad polygon: it: wanted x, y .* Received: 0 coordinates"),
         (SQUARE, "bad polygon: it: wanted x, y .* Received: 1 coordinates"),
         ([["a", "b"] * 3], "bad polygon: it: wanted a list of numbers"),
@@ -68,7 +71,7 @@ def test_polygon_partly_outside_is_cut():
         ([], r"no segmentation: it: wanted a list of polygons or .* Received: \[\]"),
         (None, "no segmentation: it: .* Received: None"),
         ({}, "bad run lengths: it: wanted the size .* Received: None"),
-        (RUNS, r"bad run lengths: it: wanted the size \[8, 12\]. Received: \[3, 4\]"),
+        (RUNS, r"bad run lengths: it: wanted the size .* \[8, 12\]. Received: \[3, 4\]"),
         ({"size": [8, 12], "counts": [96]}, "mask covers no pixel: it"),
         ({"size": [8, 12], "counts": [90, 5]}, "bad run lengths: .* that add up to 96"),
         (
@@ -84,7 +87,9 @@ def test_polygon_partly_outside_is_cut():
             "bad run lengths: it: .* Received: 2 integers from 96 to 4294",
         ),
         ({"size": [8, 12], "counts": [2**70]}, "bad run lengths: it: .* Received: object"),
-        ({"size": [8, 12], "counts": [90.0, 6.0]}, "bad run lengths: it: .* Received: float64"),
+        ({"size": [8, 12], "counts": [90.5, 5.5]}, "bad run lengths: it: .* Received: float64"),
+        ({"size": [8, 12], "counts": [1e300]}, "bad run lengths: it: .* Received: float64"),
+        ({"size": [12, 8], "counts": [90, 6]}, r"\[8, 12\]. Received: \[12, 8\], swapped"),
         (
             {"size": [8, 12], "counts": [[1], [2, 3]]},
             "bad run lengths: it: .* Received: nested lists",
@@ -119,7 +124,7 @@ def test_a_part_without_area_is_left_out(part):
         np.testing.assert_array_equal(rasterize(parts, 8, 12, "it"), wanted)
     runs = coco_mask.encode(np.asfortranarray(wanted))
     np.testing.assert_array_equal(rasterize([runs, part], 8, 12, "it"), wanted)
-    with pytest.raises(ValueError, match="bad polygon: it: wanted x, y of at least three points"):
+    with pytest.raises(ValueError, match="bad polygon: it: wanted (x, y of at least three|lists)"):
         rasterize([part], 8, 12, "it")
 
 
@@ -135,7 +140,56 @@ def test_a_part_that_is_damaged_is_not_left_out(part):
 def test_mask_files(tmp_path, name):
     path = tmp_path / "mask.png"
     path.write_bytes(mask_files()[name])
-    np.testing.assert_array_equal(rasterize(path, 90, 120, "it"), DISC)
+    np.testing.assert_array_equal(rasterize(MaskFile(path), 90, 120, "it"), DISC)
+
+
+IDS = np.zeros((8, 12), "uint8")
+IDS[2:5, 3:9], IDS[5:7, :4], IDS[0] = 1, 2, 255
+
+
+def palette(ids):
+    image = Image.fromarray(ids, "L").convert("P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, *[224, 224, 192] * 253])
+    return image
+
+
+FORMS = {
+    "levels": lambda ids: Image.fromarray(ids),
+    "16 bits": lambda ids: Image.fromarray(ids.astype("uint16")),
+    "palette": palette,
+    "transparent": lambda ids: Image.merge("LA", [Image.fromarray(x) for x in (ids, ids)]),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("form", FORMS)
+def test_one_id_of_a_file_with_several(tmp_path, form):
+    path = tmp_path / "mask.png"
+    FORMS[form](IDS).save(path)
+    for number in (1, 2, 255):
+        mask = rasterize(MaskFile(path, number), 8, 12, "it")
+        np.testing.assert_array_equal(mask, IDS == number)
+    np.testing.assert_array_equal(rasterize(MaskFile(path), 8, 12, "it"), IDS > 0)
+    with pytest.raises(ValueError, match=r"wanted pixels of the id 7. Received: 0, 1, 2, 255"):
+        rasterize(MaskFile(path, 7), 8, 12, "it")
+
+
+def test_one_colour_of_a_file(tmp_path):
+    path = tmp_path / "mask.png"
+    palette(IDS).convert("RGB").save(path)
+    mask = rasterize(MaskFile(path, 128 * 65536), 8, 12, "it")
+    np.testing.assert_array_equal(mask, IDS == 1)
+
+
+def test_a_mask_of_the_turned_size_says_so(tmp_path):
+    Image.fromarray(IDS).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=r"12 x 8 \(height x width\)\. Turn it as the EXIF"):
+        rasterize(MaskFile(tmp_path / "mask.png"), 12, 8, "it")
+
+
+def test_whole_numbers_as_floats_are_run_lengths():
+    runs = {"size": [8, 12], "counts": [90.0, 6.0]}
+    assert rasterize(runs, 8, 12, "it").sum() == 6
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, -1), (30_000, 30_000)])

@@ -1,11 +1,17 @@
 """Downloads from a server on this machine; the real addresses cannot be reached here."""
 
+import dataclasses
+import gzip
 import hashlib
+import io
+import zipfile
 
 import pytest
 from file_server import FileServer
 
+from keras_cmsa.data import public_files
 from keras_cmsa.data.public_files import PublicFile, download, read_table, select
+from keras_cmsa.utils.locks import locked
 
 pytest.importorskip("httpx")
 
@@ -94,6 +100,112 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path, known, said):
     with pytest.raises(OSError, match=f"is there and is another file: {said}.* Delete it first"):
         download(entry(f"{server.url}/file", **known), tmp_path)
     assert (tmp_path / "it.bin").read_bytes() == b"mine"
+
+
+def interrupted(server, folder, url):
+    """Three megabytes of a download, which then ends."""
+    server.cut["/file"] = 3_000_000
+    with pytest.raises(OSError, match="could not be fetched"):
+        download(entry(url), folder)
+    return (folder / "it.bin.part").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "said"),
+    [
+        ({"ETag": '"other"'}, 206, "another part of the file"),
+        ({"Content-Range": "bytes 7-5119999/5120000"}, 206, "another part of the file"),
+        ({"Content-Range": None}, 206, "another part of the file"),
+        ({"Content-Encoding": "gzip"}, 206, "the encoding 'gzip'"),
+    ],
+)
+def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers, status, said):
+    url = f"{server.url}/file"
+    kept = interrupted(server, tmp_path, url)
+    server.headers["/file"], server.status["/file"] = headers, status
+    with pytest.raises(OSError, match=said):
+        download(entry(url), tmp_path)
+    assert (tmp_path / "it.bin.part").read_bytes() == kept
+    server.headers.clear()
+    server.status.clear()
+    assert download(entry(url), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_nobody_asked_for_is_refused(server, tmp_path):
+    server.status["/file"] = 206
+    server.headers["/file"] = {"Content-Range": "bytes 0-5119999/5120000"}
+    with pytest.raises(OSError, match="another part of the file"):
+        download(entry(f"{server.url}/file"), tmp_path)
+
+
+def test_a_second_mirror_that_is_cut_costs_nothing(server, tmp_path):
+    """The longer part is kept, and its address is asked first."""
+    server.files["/mirror"], server.etags["/mirror"] = CONTENT, '"mirror"'
+    first, second = f"{server.url}/file", f"{server.url}/mirror"
+    kept = interrupted(server, tmp_path, first)
+    server.cut |= {"/file": 0, "/mirror": 1_000_000}
+    with pytest.raises(OSError, match="could not be fetched"):
+        download(entry(second, first), tmp_path)
+    assert (tmp_path / "it.bin.part").read_bytes() == kept
+    server.asked.clear()
+    assert download(entry(second, first), tmp_path).read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["it.bin"]
+    assert len(server.asked) == 1 and server.asked[0][1]
+
+
+def archive(name):
+    """The bytes of a zip or a tar.gz."""
+    file = io.BytesIO()
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(file, "w") as opened:
+            opened.writestr("a", CONTENT[:3000])
+    else:
+        file.write(gzip.compress(CONTENT[:3000]))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["it.zip", "it.tar.gz"])
+def test_an_archive_is_whole(server, tmp_path, name):
+    """Without a checksum, and without a length that would tell of a cut."""
+    known = dataclasses.replace(entry(f"{server.url}/file", sha256=None), file=name)
+    server.headers["/file"] = {"Content-Length": None}
+    whole = archive(name)
+    damaged = whole[:60] + bytes([whole[60] ^ 255]) + whole[61:]
+    for content in (whole[:-30], damaged, b"<html>sign in</html>"):
+        server.files["/file"] = content
+        with pytest.raises(OSError, match="wanted a whole archive"):
+            download(known, tmp_path)
+        assert not list(tmp_path.iterdir())
+    server.files["/file"] = whole
+    assert download(known, tmp_path).read_bytes() == whole
+
+
+def test_a_file_that_could_be_cut_or_endless_is_refused(server, tmp_path, monkeypatch):
+    server.headers["/file"] = {"Content-Length": None}
+    url = f"{server.url}/file"
+    with pytest.raises(OSError, match="a file without its length, which could be cut"):
+        download(entry(url, sha256=None), tmp_path)
+    monkeypatch.setattr(public_files, "MAX_BYTES", 1_000_000)
+    with pytest.raises(OSError, match="more than 1,000,000 bytes"):
+        download(entry(url), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_links_are_not_followed(server, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    (tmp_path / "new").mkdir()
+    for name in ("it.bin.part", "it.bin.part.json"):
+        (tmp_path / "new" / name).symlink_to(mine)
+    download(entry(f"{server.url}/file"), tmp_path / "new")
+    assert mine.read_bytes() == b"mine"
+
+
+def test_one_download_of_a_file_at_a_time(server, tmp_path):
+    with locked(tmp_path / "it.bin.lock", "busy"):
+        with pytest.raises(ValueError, match=r"another process downloads .*it\.bin already"):
+            download(entry(f"{server.url}/file"), tmp_path)
+    assert not server.asked
 
 
 def test_the_table_of_the_package():

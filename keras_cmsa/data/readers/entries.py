@@ -100,8 +100,8 @@ def read_json(path):
 
 def check_on_bad(on_bad):
     """Raises `ValueError` if a reader's argument `on_bad` is unknown."""
-    if on_bad not in ("raise", "skip"):
-        raise ValueError(f"on_bad must be 'raise' or 'skip'. Received: {on_bad!r}")
+    if on_bad not in ("raise", "skip") and type(on_bad) is not list:
+        raise ValueError(f"on_bad must be 'raise', 'skip' or a list. Received: {on_bad!r}")
 
 
 def read_entries(entries, records_of, on_bad):
@@ -111,16 +111,17 @@ def read_entries(entries, records_of, on_bad):
         entries: iterable of entries that `records_of` takes.
         records_of: function from `(entry, limit)` to a list of at most `limit` records. It raises
             `ValueError` if the entry is bad.
-        on_bad: `"raise"` or `"skip"`.
+        on_bad: `"raise"`, `"skip"` or a list, which takes the problems.
 
     Returns:
         `(records, problems)`: `{split: [Record, ...]}`, and one line for each bad entry that is
-        left out.
+        left out; none where `on_bad` has taken them.
 
     Raises:
         ValueError: if an entry is bad and `on_bad` is `"raise"`.
     """
-    records, problems, limit = {}, [], MAX_SENTENCES
+    records, limit = {}, MAX_SENTENCES
+    problems = on_bad if type(on_bad) is list else []
     for entry in entries:
         try:
             new_records = records_of(entry, limit)
@@ -132,7 +133,7 @@ def read_entries(entries, records_of, on_bad):
         limit -= len(new_records)
         for record in new_records:
             records.setdefault(record.split, []).append(record)
-    return records, problems
+    return records, [] if problems is on_bad else problems
 
 
 def checked_sentences(sentences, limit, where):

@@ -42,7 +42,8 @@ def read_google_refexp(root, splits=None, on_bad="raise"):
     Args:
         root: the folder with the JSON files and `images/`.
         splits: names of the splits to read, `"train"` or `"val"`; None reads those that are there.
-        on_bad: `"raise"` stops at the first bad annotation; `"skip"` leaves bad ones out and warns.
+        on_bad: `"raise"` stops at the first bad annotation; `"skip"` leaves bad ones out and warns;
+            a list takes a line about each instead.
 
     Returns:
         `{split: [Record, ...]}`: one record per expression. `ref_id` is COCO's annotation id.

@@ -113,7 +113,8 @@ def read_refer(
         dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"` or `"refclef"`.
         split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...
         splits: names of the splits to read; None reads all.
-        on_bad: `"raise"` stops at the first bad ref; `"skip"` leaves bad refs out and warns.
+        on_bad: `"raise"` stops at the first bad ref; `"skip"` leaves bad refs out and warns;
+            a list takes a line about each instead.
         instances: `Instances` of the data set if they are read already.
 
     Returns:

@@ -14,6 +14,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+from keras_cmsa.data.masks import MaskFile
 from keras_cmsa.data.readers.entries import (
     check_on_bad,
     check_one_object,
@@ -53,7 +54,8 @@ def read_referit(root, splits=None, on_bad="raise"):
     Args:
         root: the folder with `images/`, `mask/` and the JSON files.
         splits: names of the splits to read; None reads those of train, val and test that are there.
-        on_bad: `"raise"` stops at the first bad region; `"skip"` leaves bad ones out and warns.
+        on_bad: `"raise"` stops at the first bad region; `"skip"` leaves bad ones out and warns;
+            a list takes a line about each instead.
 
     Returns:
         `{split: [Record, ...]}`: one record per expression. `ref_id` is the number of the image
@@ -148,7 +150,7 @@ def _records_of(root, sizes, objects, entry, limit):
                 split=split,
                 height=height,
                 width=width,
-                segmentation=root / "mask" / f"{key}.mat",
+                segmentation=MaskFile(root / "mask" / f"{key}.mat"),
                 as_stored=True,
             )
         )

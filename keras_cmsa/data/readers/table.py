@@ -4,17 +4,22 @@
     photos/1.jpg,the red cup,masks/1.png,train
     photos/1.jpg,cup on the left,"[[10, 12, 40, 12, 40, 50]]",train
     photos/2.jpg,the dog,"{""size"": [480, 640], ""counts"": ""...""}",val
+    photos/2.jpg,the cat,masks/2.png#3,val
 
-A mask is the path of an image (what is neither black nor transparent is inside), COCO's polygons or
-COCO's run lengths. Paths are relative to the table's folder and stay in it. In JSON Lines each line
+A mask is the path of an image (what is neither black nor transparent is inside; `#3` takes the pixels
+with the id 3), COCO's polygons or COCO's run lengths. Paths are relative to the table's folder and
+stay in it. In JSON Lines each line
 is an object with these four keys, and polygons or run lengths are plain JSON instead of text.
 """
 
 import io
 import json
+import os
+import re
 from functools import partial
 from pathlib import Path
 
+from keras_cmsa.data.masks import MaskFile
 from keras_cmsa.data.readers.entries import (
     check_on_bad,
     describe_left_out,
@@ -48,7 +53,8 @@ def read_table(path, splits=None, on_bad="raise"):
     Args:
         path: a `.csv` with a header row, or a `.jsonl`; UTF-8.
         splits: names of the splits to read; None reads all.
-        on_bad: `"raise"` stops at the first bad row; `"skip"` leaves bad rows out and warns.
+        on_bad: `"raise"` stops at the first bad row; `"skip"` leaves bad rows out and warns;
+            a list takes a line about each instead.
 
     Returns:
         `{split: [Record, ...]}`: one record per row, in the order of the file. Rows with the same
@@ -146,8 +152,8 @@ def _segmentation(mask, folder, where):
     """The polygons, the run lengths or the path of a mask file in the column `mask`."""
     if type(mask) is str:
         mask = mask.strip()
-        if mask[:1] not in ("[", "{"):
-            return path_inside(folder, mask, where)
+        if mask[:1] not in ("[", "{") or os.path.isfile(folder / mask):
+            return _mask_file(mask, folder, where)
         try:
             mask = json.loads(mask)
         except (ValueError, RecursionError) as error:
@@ -155,3 +161,16 @@ def _segmentation(mask, folder, where):
     if type(mask) is list and mask and not isinstance(mask[0], (list, dict)):
         return [mask]  # a single polygon, without the list around it
     return mask
+
+
+def _mask_file(name, folder, where):
+    """The `MaskFile` of a name, which may end in `#` and an id."""
+    if re.fullmatch(r"\d+( \d+)+", name) and not os.path.isfile(folder / name):
+        raise ValueError(
+            f"{where}: wanted the path of a mask, polygons or COCO's run lengths. Received: what "
+            f"looks like Kaggle's run lengths: {name!r:.100}"
+        )
+    stem, mark, number = name.rpartition("#")
+    if mark and number.isdecimal() and not os.path.isfile(folder / name):
+        return MaskFile(path_inside(folder, stem, where), int(number))
+    return MaskFile(path_inside(folder, name, where))

@@ -209,7 +209,7 @@ def test_missing_folder(tmp_path):
     "options, wanted",
     [
         ({"dataset": "../refcoco"}, r"dataset must be one of refcoco, refcoco\+, refcocog"),
-        ({"on_bad": "ignore"}, "on_bad must be 'raise' or 'skip'. Received: 'ignore'"),
+        ({"on_bad": "ignore"}, "on_bad must be 'raise', 'skip' or a list. Received: 'ignore'"),
     ],
     ids=str,
 )

@@ -45,14 +45,14 @@ def test_real_masks_equal_the_mat_arrays(samples):
     records = read_referit(samples / "referit")
     every = [*records["train"], *records["test"]]
     for record in every:
-        array = scipy.io.loadmat(record.segmentation)["segimg_t"]
+        array = scipy.io.loadmat(record.segmentation.path)["segimg_t"]
         mask = record.mask()
         assert mask.dtype == "uint8"
         np.testing.assert_array_equal(mask, array == 0)
     # The samples' masks are their boxes, which are inclusive and written x then y.
     boxes = json.loads((samples / "referit/referit_bbox.json").read_text())
     for record in every:
-        left, top, right, bottom = boxes[record.segmentation.stem]
+        left, top, right, bottom = boxes[record.segmentation.path.stem]
         rows, columns = np.nonzero(record.mask())
         assert [columns.min(), rows.min(), columns.max(), rows.max()] == [left, top, right, bottom]
     assert check_records(every) == (every, [])

@@ -116,7 +116,29 @@ def test_a_polygon_of_seven_thousand_points(folder):
     assert record.segmentation == [polygon] and 30 < record.mask().sum() < 50
 
 
+def test_names_of_mask_files(folder):
+    """With an id behind a #, and with what polygons begin with."""
+    mask = (folder / "mask.png").read_bytes()
+    for name in ("[1].png", "{a", "a#1"):
+        (folder / name).write_bytes(mask)
+    Image.fromarray(MASK * 3).save(folder / "ids.png")
+    names = ["[1].png", "{a", "a#1", "ids.png#3", "ids.png"]
+    for kind in ("csv", "jsonl"):
+        for record in read_table(write(folder, kind, [row(name) for name in names]))["train"]:
+            np.testing.assert_array_equal(record.mask(), MASK)
+    (record,) = read_table(write(folder, "csv", [row("ids.png#2")]))["train"]
+    with pytest.raises(ValueError, match=r"ids\.png: wanted pixels of the id 2. Received: 0, 3"):
+        record.mask()
+
+
+def test_rows_of_empty_cells_are_left_out(folder):
+    path = write(folder, "csv", [row()])
+    path.write_text(path.read_text() + ",,,\n, ,,\n,,,,,\n")
+    assert len(read_table(path)["train"]) == 1
+
+
 BAD = {
+    "Kaggle's run lengths": (row(mask="1 3 10 5"), "looks like Kaggle's run lengths: '1 3 10 5'"),
     "absolute path": (row(image="/etc/passwd"), "wanted a path inside .* Received: '/etc/passwd'"),
     "path out": (row(mask="../mask.png"), r"wanted a path inside .* Received: '\.\./mask.png'"),
     "NUL": (row(image="photos/1.jpg\0"), "wanted a path inside"),
