@@ -19,7 +19,7 @@ tf = pytest.importorskip("tensorflow")
 ALLOWED_OPS = set(
     """
     AddN AddV2 All Any Assert AssignVariableOp AvgPool BatchMatMulV2 BiasAdd BroadcastGradientArgs
-    BroadcastTo Case Cast ConcatV2 Const Conv2D Cumsum DecodeBmp DecodeGif DecodeJpeg DecodePng
+    BroadcastTo Case Cast ConcatV2 Const Conv2D Cumsum DecodeJpeg DecodePng
     DecodeRaw DenseBincount DisableCopyOnRead Einsum EncodePng EnsureShape Equal Exp ExpandDims
     ExtractJpegShape Fill FloorDiv FloorMod GatherV2 Greater GreaterEqual HashTableV2 Identity
     IdentityN If IgnoreErrorsDataset InitializeTableFromTextFileV2 LeftShift Less LessEqual
@@ -381,7 +381,9 @@ def test_a_full_disk_is_one_line_that_names_the_version(capsys, preset, tmp_path
     """As TensorFlow says it; nothing is left."""
 
     def save(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, "a.pb; No space left on device\n[Op:Save]")
+        raise tf.errors.ResourceExhaustedError(
+            None, None, "a.pb; No space left on device\n[Op:Save]"
+        )
 
     monkeypatch.setattr(tf.saved_model, "save", save)
     line = refused(capsys, "export", tmp_path / "cmsa", "--model", preset, "--no-warmup")

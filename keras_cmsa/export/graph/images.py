@@ -96,7 +96,7 @@ def read_png(file, data, max_pixels):
     # Of 16 bits, one transparent colour does not count.
     is_solid = (depth == 16) & (colours != 4) & (colours != 6)
     # If a level has few bits and none is transparent, the decoder's opacity is the largest level.
-    opaque = 2 ** tf.minimum(depth, 8) - 1
+    opaque = tf.bitwise.left_shift(tf.ones_like(depth), tf.minimum(depth, 8)) - 1
 
     def decode(file):
         return tf.cond(
