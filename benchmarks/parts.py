@@ -64,7 +64,7 @@ def split(network):
         attention = layer(f"attention_{level}")
         given = [*layer(f"feature_{level}").input, attention.input[-1]]
         ends[f"attention {level}"] = given, attention.output[0]
-    ends["fusion"] = tree.flatten(layer("fusion").input), layer("enlarge").output
+    ends["fusion"] = tree.flatten(layer("fusion").input), layer("logits").input[0]
     ends[WHOLE] = tree.flatten(network.input), network.output
     return {name: (keras.Model(given, outputs), given) for name, (given, outputs) in ends.items()}
 

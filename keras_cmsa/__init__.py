@@ -15,11 +15,14 @@ _MODULE_OF = {
     "CrossModalSelfAttention": "layers",
     "GatedMultiLevelFusion": "layers",
     "MultimodalFeature": "layers",
+    "Cmsa": "models.cmsa",
     "build_cmsa": "models.cmsa",
     "with_attention": "models.cmsa",
     "SYSTEMS": "models.systems",
     "build_system": "models.systems",
     "deeplab_resnet101": "models.backbones",
+    "load_deeplab": "convert.deeplab",
+    "load_released_checkpoint": "convert.released_checkpoint",
     "dilated_resnet101": "models.backbones",
     "small_resnet": "models.backbones",
     # Images, words, data
@@ -79,7 +82,8 @@ def __dir__():
 
 
 def _register(_):
-    for module in ("layers", "training.losses", "training.metrics", "training.optimizers"):
+    of_training = ("training.losses", "training.metrics", "training.optimizers")
+    for module in ("layers", "models.cmsa", *of_training):
         importlib.import_module(f"keras_cmsa.{module}")
 
 

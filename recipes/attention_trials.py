@@ -34,10 +34,8 @@ def with_kernels(build, change):
 
     @functools.wraps(build)
     def build_changed(*args, **sizes):
-        from keras_cmsa.models.cmsa import attention_layers
-
         model = build(*args, **sizes)
-        for layer in attention_layers(model):
+        for layer in model.attention_layers:
             visual = layer.input[0].shape[-1] - 8
             for weight in layer.weights:
                 weight.assign(change(weight.name, np.array(weight.numpy()), visual))
@@ -60,10 +58,12 @@ def smaller_coordinates(name, value, visual):
 
 def trials():
     """`{name: builder}`; "cmsa", the published network, is last: tables compare it with the others."""
-    from keras import layers
+    from keras import layers, saving
 
-    from keras_cmsa.models.cmsa import build_cmsa, gated_multi_level
+    from keras_cmsa.models.cmsa import build_cmsa
+    from keras_cmsa.models.fusions import gated_multi_level
 
+    @saving.register_keras_serializable(package="attention_trials")
     def after_relu(levels):
         return gated_multi_level(
             [layers.ReLU(name=f"relu_{i}")(x) for i, x in enumerate(levels, 1)]

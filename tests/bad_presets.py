@@ -8,8 +8,9 @@ SYSTEM = {"class_name": "function", "config": "system", "module": "os", "registe
 
 
 def layer_named(config, name):
-    """The entry of a layer in the `config.json` of a `.keras` file."""
-    return next(x for x in config["config"]["layers"] if x["config"]["name"] == name)
+    """The entry of a layer of the backbone in the `config.json` of a `.keras` file."""
+    layers = config["config"]["backbone"]["config"]["layers"]
+    return next(x for x in layers if x["config"]["name"] == name)
 
 
 def rewrite(path, change=None, extra=(), packed=zipfile.ZIP_STORED):
@@ -36,21 +37,21 @@ def a_lambda(folder):
 def a_lambda_as_activation(folder):
     def change(config):
         code = {"class_name": "__lambda__", "config": {"value": "4wE="}}
-        layer_named(config, "score")["config"]["activation"] = code
+        layer_named(config, "conv5")["config"]["activation"] = code
 
     rewrite(folder / "model.keras", change)
 
 
 def a_layer_of_os(folder):
     def change(config):
-        layer_named(config, "score").update(module="os", class_name="system")
+        layer_named(config, "conv5").update(module="os", class_name="system")
 
     rewrite(folder / "model.keras", change)
 
 
 def a_function_of_os(folder):
     def change(config):
-        layer_named(config, "score")["config"]["activation"] = SYSTEM
+        layer_named(config, "conv5")["config"]["activation"] = SYSTEM
 
     rewrite(folder / "model.keras", change)
 
@@ -58,7 +59,7 @@ def a_function_of_os(folder):
 def a_function_of_os_under_a_known_name(folder):
     def change(config):
         named = SYSTEM | {"registered_name": "keras_cmsa>MultimodalFeature"}
-        layer_named(config, "score")["config"]["activation"] = named
+        layer_named(config, "conv5")["config"]["activation"] = named
 
     rewrite(folder / "model.keras", change)
 
@@ -67,10 +68,19 @@ def a_saved_model_inside(folder):
     """A layer of Keras that loads a graph from anywhere on the disk."""
 
     def change(config):
-        layer = {"filepath": str(folder), "call_endpoint": "serve", "name": "score"}
-        layer_named(config, "score").update(class_name="TFSMLayer", config=layer)
+        layer = {"filepath": str(folder), "call_endpoint": "serve", "name": "conv5"}
+        layer_named(config, "conv5").update(class_name="TFSMLayer", config=layer)
 
     rewrite(folder / "model.keras", change)
+
+
+def a_function_of_os_as_fusion(folder):
+    rewrite(folder / "model.keras", lambda config: config["config"].update(fusion=SYSTEM))
+
+
+def no_backbone(folder):
+    """The paper's would be downloaded."""
+    rewrite(folder / "model.keras", lambda config: config["config"].update(backbone=None))
 
 
 def with_member(name):
@@ -165,6 +175,8 @@ FILES_OF_STRANGERS = {
     "a layer of os": (a_layer_of_os, FOREIGN.format("system")),
     "a function of os": (a_function_of_os, FOREIGN.format("function")),
     "os by a known name": (a_function_of_os_under_a_known_name, FOREIGN.format("function")),
+    "a function of os as fusion": (a_function_of_os_as_fusion, FOREIGN.format("function")),
+    "no backbone": (no_backbone, DAMAGED),
     "a SavedModel inside": (a_saved_model_inside, "model.keras"),
     "a name with ..": (with_member("../evil.txt"), r"the name '\.\./evil\.txt' in it leads out"),
     "a name with .. inside": (with_member("assets/../../evil.txt"), "leads out of it"),

@@ -5,16 +5,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from keras_cmsa.models.backbones import (
-    PAPER_STAGES,
-    assign_deeplab,
-    check_variables,
-    deeplab_resnet101,
-    deeplab_variables,
-)
+from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
+from keras_cmsa.convert.deeplab import assign_deeplab, deeplab_variables
+from keras_cmsa.models.backbones import PAPER_STAGES, deeplab_resnet101
 from keras_cmsa.models.cmsa import LEVELS
 from keras_cmsa.models.cmsa_released import build_cmsa_released
-from keras_cmsa.utils.checkpoints import TensorFlowCheckpoint
 
 HEAD = "text_objseg/"
 COORDINATES = 8  # channels
@@ -75,8 +70,9 @@ def convert_checkpoint(checkpoint, image_size=320, max_words=20):
     backbone = model.get_layer("backbone")
     # All names and shapes before the first value: a wrong checkpoint is refused in a moment.
     sources = head_sources(model)
-    check_variables(checkpoint, {name: x.shape for name, x in deeplab_variables(backbone).items()})
-    check_variables(checkpoint, {name: x.shape for name, x in sources.items()})
+    checkpoint.check(
+        {name: x.shape for name, x in {**deeplab_variables(backbone), **sources}.items()}
+    )
     used = assign_deeplab(backbone, checkpoint)
     for name, source in sources.items():
         source.assign(checkpoint.read(name))

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
 from keras_cmsa.convert.released_checkpoint import convert_checkpoint, vocabulary_size
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
 from keras_cmsa.presets.preset import save_preset
-from keras_cmsa.utils.checkpoints import TensorFlowCheckpoint
 
 SOURCE = "https://github.com/lwye/CMSA-Net"
 STARTING_WEIGHTS = (

@@ -20,7 +20,7 @@ from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.data.record import images_of
 from keras_cmsa.evaluation.evaluate import PER_IMAGE, evaluate
 from keras_cmsa.evaluation.scores import summarize
-from keras_cmsa.models.cmsa import attention_layers, attention_levels
+from keras_cmsa.models.cmsa import Cmsa, attention_levels
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 
 # The parts of the attention that a mode learns; the others are fixed (Table 2).
@@ -92,7 +92,9 @@ def learnt_attentions(model):
     """What `attention_report` measures of a model: list of `(level, layer, over)`."""
     return [
         (level, layer, over)
-        for level, layer in zip(attention_levels(model), attention_layers(model))
+        for level, layer in zip(
+            attention_levels(model), model.attention_layers if isinstance(model, Cmsa) else ()
+        )
         for over in learnt(layer)
     ]
 

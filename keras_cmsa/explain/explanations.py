@@ -9,8 +9,9 @@ from keras_cmsa.explain.word_importance import WordImportance, explain_words
 from keras_cmsa.inference.masks import MaskRule
 from keras_cmsa.inference.prediction import Prediction, as_heat
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.layers import CrossModalSelfAttention, FromRows, GatedMultiLevelFusion
-from keras_cmsa.models.cmsa import with_attention
+from keras_cmsa.layers import FromRows, GatedMultiLevelFusion
+from keras_cmsa.models.cmsa import Cmsa, with_attention
+from keras_cmsa.models.inputs_and_outputs import mask_logits
 from keras_cmsa.preprocessing.reading import to_pixels
 
 
@@ -65,7 +66,7 @@ class Explainer:
         self.single_level = single_level
         self.rule = rule or MaskRule()
         self.looks_inside = single_level is not None or can_look_inside(predictor.model)
-        self.predictor = predictor
+        self.predictor, self.levels = predictor, predictor.levels
         if self.looks_inside:
             inner = inner_model(predictor.model)
             self.predictor = Predictor(inner, predictor.preprocessor, config=predictor.config)
@@ -91,7 +92,7 @@ class Explainer:
             preprocessor = alone.preprocessor
         channel = strongest_channel(outputs["fused"].astype("float32"))
         return Inside(
-            self.predictor.levels,
+            self.levels,
             self.rule(pixels, logits, preprocessor),
             by,
             as_heat(prediction.preprocessor.undo(channel, pixels.shape[:2])),
@@ -109,41 +110,18 @@ def inner_model(model):
             "Figs. 4 and 5 look into self-attention at several levels with gated fusion, as "
             f"build_cmsa makes it. Received: {model.name!r}, which has none"
         )
-    (fusion,) = (layer for layer in model.layers if isinstance(layer, GatedMultiLevelFusion))
-    fused, levels = WithLevels(fusion)(fusion.input)
-    score, enlarge, logits = map(model.get_layer, ("score", "enlarge", "logits"))
-    words = model.input["words"]
+    fused, *levels = model.fusion.output
     outputs = {
         **with_attention(model).output,
-        "fused": FromRows(name="fused")(fused, words),
-        "last_level": logits(enlarge(score(levels[-1])), words),
+        "fused": FromRows(name="fused")(fused, model.input["words"]),
+        "last_level": mask_logits(model.score(levels[-1]), model.input, "last_level"),
     }
     return keras.Model(model.input, outputs, name=model.name)
 
 
-class WithLevels(keras.layers.Layer):
-    """A fusion whose outputs are also those of its levels.
-
-    Keras knows a layer by the outputs of its first call, and the fusion had fewer there.
-    """
-
-    def __init__(self, fusion):
-        super().__init__(autocast=False)
-        self.fusion = fusion
-
-    def call(self, levels):
-        return self.fusion(levels, return_levels=True)
-
-
 def can_look_inside(model):
     """Whether a model has what Figs. 4 and 5 show."""
-    kinds = [type(layer) for layer in model.layers]
-    names = {layer.name for layer in model.layers}
-    return (
-        CrossModalSelfAttention in kinds
-        and kinds.count(GatedMultiLevelFusion) == 1
-        and {"score", "enlarge", "logits"} <= names
-    )
+    return isinstance(model, Cmsa) and isinstance(model.fusion, GatedMultiLevelFusion)
 
 
 def strongest_channel(fused):

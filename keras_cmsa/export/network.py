@@ -33,10 +33,10 @@ def check_exportable(model, preprocessor):
         )
 
 
-def network_for_export(model, vocabulary, path):
+def network_for_export(model, vocabulary, path, unroll=False):
     """Makes the network that an export to `path` holds: the model, folded, with all its outputs.
 
-    It computes in float32, whatever the model does.
+    It computes in float32, whatever the model does. `unroll`: see `fold_for_inference`.
 
     Returns:
         `keras.Model`; and its `Example`, which an exported file must pass.
@@ -44,10 +44,10 @@ def network_for_export(model, vocabulary, path):
     Raises:
         OtherOutputs: if the network gives other outputs than the model.
     """
-    network = with_all_outputs(fold_for_inference(model, dtype="float32"))
+    whole = with_all_outputs(model)
+    network = fold_for_inference(whole, "float32", unroll)
     example = Example(network, len(vocabulary))
-    of_model = with_all_outputs(model).predict_on_batch(example.inputs)
-    example.check(of_model, path, coarsest_dtype(model))
+    example.check(whole.predict_on_batch(example.inputs), path, coarsest_dtype(model))
     return network, example
 
 

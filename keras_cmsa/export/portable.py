@@ -5,11 +5,7 @@ import gc
 import os
 from pathlib import Path
 
-import keras
-from keras import layers
-
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
-from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.presets.files import ONNX, VOCABULARY
 from keras_cmsa.presets.model_card import EXPORTED_AS
 from keras_cmsa.presets.preset import write_config
@@ -76,7 +72,8 @@ def export(model, preprocessor, folder, config, form):
     folder = Path(folder)
     if os.path.lexists(folder):
         raise FileExistsError(f"{folder} is there already: choose another name or remove it")
-    network, example = network_for_export(model, preprocessor.vocabulary, folder)
+    # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
+    network, example = network_for_export(model, preprocessor.vocabulary, folder, unroll=True)
     with new_folder(folder) as partial:
         convert(network, partial / file, form)
         example.check(run(partial / file, example.inputs), folder)
@@ -87,18 +84,9 @@ def export(model, preprocessor, folder, config, form):
 
 
 def convert(model, path, form):
-    """Writes a model in a form of `FORMS`, unseen."""
-    # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
-    kinds = {"onnx": CrossModalSelfAttention, "litert": (CrossModalSelfAttention, layers.LSTM)}
-    loops = [(layer, layer.unroll) for layer in layers_of(model, kinds[form])]
-    try:
-        for layer, _ in loops:
-            layer.unroll = True
-        with silenced(), collecting_often():
-            model.export(str(path), format=form, verbose=False)
-    finally:
-        for layer, unroll in loops:
-            layer.unroll = unroll
+    """Writes a model without loops in a form of `FORMS`, unseen."""
+    with silenced(), collecting_often():
+        model.export(str(path), format=form, verbose=False)
 
 
 @contextlib.contextmanager
@@ -118,15 +106,6 @@ def collecting_often():
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
-
-
-def layers_of(model, kinds):
-    """Yields the layers of some kinds in a model and in the models in it."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from layers_of(layer, kinds)
-        elif isinstance(layer, kinds):
-            yield layer
 
 
 def run_onnx(path, inputs):

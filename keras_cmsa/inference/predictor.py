@@ -56,7 +56,7 @@ class Predictor:
         # Only what answers is folded: commands that read or export the model do not wait for it.
         if has_all_outputs(self.model):
             return split_at_maps(self.model)
-        return split_at_maps(with_all_outputs(fold_for_inference(self.model)))
+        return split_at_maps(fold_for_inference(with_all_outputs(self.model)))
 
     @property
     def image_model(self):

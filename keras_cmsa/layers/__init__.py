@@ -3,6 +3,9 @@
 Each can be used on its own.
 """
 
+# First, since Keras' import registers `Cmsa`, whose modules must not be half imported then.
+import keras  # noqa: F401
+
 from keras_cmsa.layers.bilinear_filter import BilinearFilter
 from keras_cmsa.layers.channel_gated_fusion import ChannelGatedFusion
 from keras_cmsa.layers.conv_lstm import ConvLSTM

@@ -41,7 +41,12 @@ class ChannelGatedFusion(keras.layers.Layer):
         channels = levels_shape[0][-1]
         self.gates = [
             keras.layers.Conv2D(
-                3 * channels, 3, padding="same", name=f"gates_{i}", dtype=self.dtype_policy
+                3 * channels,
+                3,
+                padding="same",
+                data_format="channels_last",
+                name=f"gates_{i}",
+                dtype=self.dtype_policy,
             )
             for i in (1, 2, 3)
         ]

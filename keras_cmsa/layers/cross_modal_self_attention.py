@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from keras_cmsa.layers.ops import word_shares
-from keras_cmsa.layers.pair_attention import attend, rows_at_once
+from keras_cmsa.layers.pair_attention import SUMS, attend, rows_at_once
 
-MODES = ("none", "word", "pixel", "pair", "full")
+MODES = ("none", *SUMS)
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
@@ -44,6 +44,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
             `"auto"`: all positions at once while their P * P scores take 16 MB for a sentence at
             most (up to 2,048 positions, images of 360 x 360), else chunks of that size. `None`:
             always all at once.
+        unroll: make each chunk a part of the graph of its own, for formats that have no loops.
 
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
@@ -69,7 +70,13 @@ class CrossModalSelfAttention(keras.layers.Layer):
     """
 
     def __init__(
-        self, attention_dim=512, output_dim=None, attention="full", query_chunk="auto", **kwargs
+        self,
+        attention_dim=512,
+        output_dim=None,
+        attention="full",
+        query_chunk="auto",
+        unroll=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         # TensorFlow's XLA cannot differentiate the loop in `word_by_word`; JAX's can. By default
@@ -88,7 +95,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         self.output_dim = output_dim
         self.attention = attention
         self.query_chunk = query_chunk
-        self.unroll = False  # the loop over chunks, for formats that have none
+        self.unroll = unroll
 
     def build(self, positions_shape, words_shape):
         if len(positions_shape) != 4 or None in positions_shape[1:3]:
@@ -214,5 +221,6 @@ class CrossModalSelfAttention(keras.layers.Layer):
             output_dim=self.output_dim,
             attention=self.attention,
             query_chunk=self.query_chunk,
+            unroll=self.unroll,
         )
         return config

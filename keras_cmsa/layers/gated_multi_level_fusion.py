@@ -1,7 +1,5 @@
 """Gated multi-level fusion of the three self-attentive maps (Eq. 5 and the sum of Eq. 6)."""
 
-import itertools
-
 import keras
 from keras import ops
 
@@ -41,31 +39,30 @@ class GatedMultiLevelFusion(keras.layers.Layer):
                 "GatedMultiLevelFusion needs two or more maps of the same height, width and channels. "
                 f"Received: shapes {[tuple(shape) for shape in levels_shape]}"
             )
-        count = range(1, len(levels_shape) + 1)
-        self.memory_gates = [self._gate(f"memory_gate_{i}") for i in count]
-        self.reset_gates = [self._gate(f"reset_gate_{i}") for i in count]
-        for gate in self.memory_gates + self.reset_gates:
+        # A 3x3 convolution to two channels: the memory gate and the reset gate of a level.
+        self.gates = [
+            keras.layers.Conv2D(
+                2,
+                3,
+                padding="same",
+                bias_initializer="ones",
+                data_format="channels_last",
+                name=f"gates_{i}",
+                dtype=self.dtype_policy,
+            )
+            for i in range(1, len(levels_shape) + 1)
+        ]
+        for gate in self.gates:
             gate.build(levels_shape[0])
         self.gamma = self.add_weight(
             shape=(len(levels_shape),), initializer=keras.initializers.Constant(0.5), name="gamma"
         )
 
-    def _gate(self, name):
-        # It holds the weights; `_both_gates` has the convolution.
-        return keras.layers.Conv2D(
-            1,
-            3,
-            padding="same",
-            bias_initializer="ones",
-            name=name,
-            dtype=self.dtype_policy,
-        )
-
     def call(self, levels, return_levels=False):
         gamma = ops.unstack(ops.cast(self.gamma, levels[0].dtype))
         gates = [
-            self._both_gates(*of_level)
-            for of_level in zip(levels, self.memory_gates, self.reset_gates)
+            ops.split(ops.sigmoid(gate(x)), 2, axis=-1)  # m^i and r^i, (B, H, W, 1) each
+            for gate, x in zip(self.gates, levels)
         ]
         offers = [g * memory * x for g, (memory, _), x in zip(gamma, gates, levels)]
         outputs = []
@@ -74,23 +71,6 @@ class GatedMultiLevelFusion(keras.layers.Layer):
             outputs.append(reset * ops.tanh(controller) + (1 - reset) * x)
         fused = sum(outputs)
         return (fused, outputs) if return_levels else fused
-
-    def _both_gates(self, level, memory, reset):
-        """m^i and r^i of a level, `(B, H, W, 1)` each, from its map and the layers of its gates.
-
-        A convolution to one or two channels is slow on most backends. The same sums are one product
-        with all weights of both kernels, whose results are shifted and added.
-        """
-        kernel = ops.concatenate([memory.kernel, reset.kernel], axis=-1)  # (3, 3, F, 2)
-        by_channel = ops.reshape(ops.transpose(kernel, (2, 0, 1, 3)), (kernel.shape[2], -1))
-        products = ops.pad(ops.matmul(level, by_channel), [[0, 0], [1, 1], [1, 1], [0, 0]])
-        _, height, width, _ = ops.shape(level)
-        total = ops.concatenate([memory.bias, reset.bias], axis=0)
-        for row, column in itertools.product(range(3), range(3)):
-            first = 2 * (3 * row + column)
-            shifted = products[:, row : row + height, column : column + width]
-            total = total + shifted[..., first : first + 2]
-        return ops.split(ops.sigmoid(total), 2, axis=-1)
 
     def compute_output_spec(self, levels, return_levels=False):
         # Without it Keras traces `call`, and on PyTorch gets its precision wrong.

@@ -33,7 +33,7 @@ def attend(query, key, value, share, attention="full", query_chunk=None, unroll=
             to the pair that is attended to.
         value: likewise the parts `(B, P, F)` and `(B, K, N, F)` of v_pn.
         share: `(B, K, N)` float32, see `word_shares`.
-        attention: see `CrossModalSelfAttention`; not `"none"`.
+        attention: a key of `SUMS`.
         query_chunk: positions p per chunk, each recomputed in the backward pass; `None`: all.
         unroll: make each chunk a part of the graph of its own instead of a loop over them.
 
@@ -42,39 +42,45 @@ def attend(query, key, value, share, attention="full", query_chunk=None, unroll=
         `(B, K, P)`.
     """
     # Low precision has too few bits for scores that an exponential will magnify.
-    query_positions, query_words = [ops.cast(part, "float32") for part in query]
-    key_positions, key_words = [ops.cast(part, "float32") for part in key]
-    value_positions, value_words = value
+    (key_positions, key_words), query = [[ops.cast(x, "float32") for x in y] for y in (key, query)]
     count = key_positions.shape[1]
-
-    def attend_rows(key_rows, start=0, wrap=lambda function: function):
-        over_positions = functools.partial(attend_positions, attention=attention, start=start)
-        over_words = functools.partial(attend_words, attention=attention, positions=count)
-        from_positions, position_attention = wrap(over_positions)(
-            key_rows, key_words, query_positions, value_positions, share
-        )
-        from_words, word_attention = wrap(over_words)(
-            key_rows, key_words, query_words, value_words, share
-        )
-        return from_positions + from_words, word_attention, position_attention
-
+    if attention == "pair":
+        share = share * has_other_pair(share, count)
+    sums = functools.partial(attend_rows, SUMS[attention])
+    others = key_words, *query, *value, share
     # Attention to words alone has no scores of positions by positions.
     if query_chunk is None or query_chunk >= count or attention == "word":
-        return attend_rows(key_positions)
+        attended, word_attention, position_attention = sums(0, key_positions, *others)
+        return attended, word_attention / count, position_attention / count
+
+    def attend_chunk(key_rows, start):
+        return keras.remat(functools.partial(sums, start))(key_rows, *others)
 
     whole = 0 if unroll else count // query_chunk * query_chunk
     pieces = [
-        attend_rows(key_positions[:, start : start + query_chunk], start, keras.remat)
+        attend_chunk(key_positions[:, start : start + query_chunk], start)
         for start in range(whole, count, query_chunk)
     ]
     if whole:
-        shape = (*ops.shape(share)[:2], query_chunk, value_positions.shape[-1])
-        zeros = ops.zeros(shape, value_positions.dtype), ops.zeros_like(share)
+        shape = (*ops.shape(share)[:2], query_chunk, value[0].shape[-1])
+        zeros = ops.zeros(shape, value[0].dtype), ops.zeros_like(share)
         zeros = *zeros, ops.zeros((*shape[:2], count), "float32")
-        attend_chunk = functools.partial(attend_rows, wrap=keras.remat)
         pieces.insert(0, in_turn(attend_chunk, key_positions[:, :whole], zeros))
     attended, word_attention, position_attention = zip(*pieces)
-    return ops.concatenate(attended, axis=2), sum(word_attention), sum(position_attention)
+    attended = ops.concatenate(attended, axis=2)
+    return attended, sum(word_attention) / count, sum(position_attention) / count
+
+
+def attend_rows(sums, start, key_rows, key_words, query_positions, query_words, *values_and_share):
+    """`attend` for the R positions from `start`, with a value of `SUMS`.
+
+    Returns:
+        `(B, K, R, F)`; beta and alpha, each summed over the rows: `(B, K, N)`, `(B, K, P)`.
+    """
+    (over_positions, over_words), (positions, words, share) = sums, values_and_share
+    attended, alpha = over_positions(start, key_rows, key_words, query_positions, positions, share)
+    from_words, beta = over_words(key_rows, key_words, query_words, words, share)
+    return attended + from_words, beta, alpha
 
 
 def in_turn(attend_chunk, key_positions, zeros):
@@ -103,83 +109,91 @@ def in_turn(attend_chunk, key_positions, zeros):
     return attended, *(ops.sum(x, axis=0) for x in outputs[1:])
 
 
-def attend_positions(
-    key_rows, key_words, query_positions, value_positions, share, attention, start=0
-):
-    """The sum over positions of Eq. 2,  sum_p' alpha_pn(p') g_p',  as its mean over n.
+def all_positions(start, key_rows, key_words, query, value, share, others=False):
+    """sum_p' alpha_pn(p') g_p', as its mean over n; with `others` without p' = p.
 
     Args:
-        key_rows: `(B, R, d)`, the rows `start` to `start + R` of the position part of the key.
-        key_words: `(B, K, N, d)`.
-        query_positions: `(B, P, d)`.
-        value_positions: `(B, P, F)`.
-        share, attention: see `attend`.
-        start: the first of the R positions.
+        start, key_rows, key_words, share: see `attend_rows`.
+        query: `(B, P, d)`.
+        value: `(B, P, F)`.
 
     Returns:
-        The sum `(B, K, R, F)`; the part of these rows in the position attention, `(B, K, P)`.
+        The sum `(B, K, R, F)`; the sum of alpha over the rows, `(B, K, P)`.
     """
-    rows, positions = key_rows.shape[1], query_positions.shape[1]
-    if attention == "word":  # alpha is 1 at the position itself
-        each = ops.ones_like(share[..., :1])  # (B, K, 1)
-        own = value_positions[:, None, start : start + rows]
-        own = own * ops.cast(ops.expand_dims(each, -1), own.dtype)
-        return own, each * ops.ones((positions,), "float32") * (rows / positions**2)
-    scores = matmul_transposed(key_rows, query_positions)  # (B, R, P)
-    if attention == "pair":
-        is_same = (start + ops.arange(rows))[:, None] == ops.arange(positions)[None]
-        scores = ops.where(is_same[None], MASKED, scores)
-    key_words = words_in_a_row(key_words, share)
-    word_scores = matmul_transposed(key_words, query_positions)  # (B, K N, P)
-    word_scores = ops.reshape(word_scores, (*ops.shape(share), positions))
+    rows, positions = key_rows.shape[1], query.shape[1]
+    batch, sentences, words = ops.shape(share)
+    scores = matmul_transposed(key_rows, query)  # (B, R, P)
+    if others:
+        is_itself = (start + ops.arange(rows))[:, None] == ops.arange(positions)[None]
+        scores = ops.where(is_itself[None], MASKED, scores)
+    word_scores = matmul_transposed(words_in_a_row(key_words, share), query)  # (B, K N, P)
+    word_scores = ops.reshape(word_scores, (batch, sentences, words, positions))
     alpha = mean_attention(scores, word_scores, share)  # (B, K, R, P)
-    if attention == "pair":
-        alpha = alpha * has_other_pair(share, positions)
-    batch, sentences = ops.shape(share)[:2]
     # One product for all sentences, which have the values in common.
     all_rows = ops.reshape(alpha, (batch, sentences * rows, positions))
-    attended = ops.matmul(ops.cast(all_rows, value_positions.dtype), value_positions)
-    attended = ops.reshape(attended, (batch, sentences, rows, value_positions.shape[-1]))
-    return attended, ops.sum(alpha, axis=2) / positions
+    attended = ops.matmul(ops.cast(all_rows, value.dtype), value)
+    attended = ops.reshape(attended, (batch, sentences, rows, value.shape[-1]))
+    return attended, ops.sum(alpha, axis=2)
 
 
-def attend_words(key_rows, key_words, query_words, value_words, share, attention, positions):
-    """The sum over words of Eq. 2,  sum_n' beta_pn(n') h_n',  as its mean over n.
+def own_position(start, key_rows, key_words, query, value, share):
+    """`all_positions` where alpha is 1 at the position itself: g_p. It takes all rows at once."""
+    each = ops.ones_like(share[..., :1])  # (B, K, 1)
+    own = value[:, None] * ops.cast(ops.expand_dims(each, -1), value.dtype)
+    return own, each * ops.ones((value.shape[1],), "float32")
+
+
+def all_words(key_rows, key_words, query, value, share, others=False):
+    """sum_n' beta_pn(n') h_n', as its mean over n; with `others` without n' = n.
 
     Args:
-        key_rows: `(B, R, d)`, as in `attend_positions`.
-        key_words, query_words: `(B, K, N, d)`.
-        value_words: `(B, K, N, F)`.
-        share, attention: see `attend`.
-        positions: P.
+        key_rows, key_words, share: see `attend_rows`.
+        query: `(B, K, N, d)`.
+        value: `(B, K, N, F)`.
 
     Returns:
-        The sum `(B, K, R, F)`; the part of these rows in the word attention, `(B, K, N)`.
+        The sum `(B, K, R, F)`; the sum of beta over the rows, `(B, K, N)`.
     """
-    rows = key_rows.shape[1]
     batch, sentences, words = ops.shape(share)
-    shape = (batch, sentences, rows, words)
-    if attention == "pixel":  # beta is 1 at the word itself
-        beta = ops.broadcast_to(share[:, :, None], shape)
-    else:
-        is_word = share[:, :, None] > 0  # (B, K, 1, N)
-        scores = matmul_transposed(key_rows, words_in_a_row(query_words, share))  # (B, R, K N)
-        scores = ops.where(is_word, sentences_first(scores, shape), MASKED)
-        word_scores = matmul_transposed(key_words, query_words)  # (B, K, N, N)
-        word_scores = ops.where(is_word, word_scores, MASKED)
-        if attention == "pair":
-            word_scores = ops.where(ops.eye(words, dtype="bool"), MASKED, word_scores)
-        # No two sentences share these scores, so each is an example of its own.
-        beta = mean_attention(
-            ops.reshape(scores, (batch * sentences, rows, words)),
-            ops.reshape(word_scores, (batch * sentences, 1, words, words)),
-            ops.reshape(share, (batch * sentences, 1, words)),
-        )
-        beta = ops.reshape(beta, shape)
-        if attention == "pair":
-            beta = beta * has_other_pair(share, positions)
-    attended = ops.matmul(ops.cast(beta, value_words.dtype), value_words)
-    return attended, ops.sum(beta, axis=2) / positions
+    rows = key_rows.shape[1]
+    is_word = share[:, :, None] > 0  # (B, K, 1, N)
+    scores = matmul_transposed(key_rows, words_in_a_row(query, share))  # (B, R, K N)
+    scores = sentences_first(scores, (batch, sentences, rows, words))
+    scores = ops.where(is_word, scores, MASKED)
+    word_scores = matmul_transposed(key_words, query)  # (B, K, N, N)
+    word_scores = ops.where(is_word, word_scores, MASKED)
+    if others:
+        word_scores = ops.where(ops.eye(words, dtype="bool"), MASKED, word_scores)
+    # No two sentences share these scores, so each is an example of its own.
+    beta = mean_attention(
+        ops.reshape(scores, (batch * sentences, rows, words)),
+        ops.reshape(word_scores, (batch * sentences, 1, words, words)),
+        ops.reshape(share, (batch * sentences, 1, words)),
+    )
+    return weighted_words(ops.reshape(beta, (batch, sentences, rows, words)), value)
+
+
+def own_word(key_rows, key_words, query, value, share):
+    """`all_words` where beta is 1 at the word itself: h_n, as its mean over n."""
+    batch, sentences, words = ops.shape(share)
+    shape = (batch, sentences, key_rows.shape[1], words)
+    return weighted_words(ops.broadcast_to(share[:, :, None], shape), value)
+
+
+def weighted_words(beta, value):
+    return ops.matmul(ops.cast(beta, value.dtype), value), ops.sum(beta, axis=2)
+
+
+# Table 2: which (p', n') Eq. 2 sums over, as a sum over positions and one over words.
+SUMS = {
+    "word": (own_position, all_words),
+    "pixel": (all_positions, own_word),
+    "pair": (
+        functools.partial(all_positions, others=True),
+        functools.partial(all_words, others=True),
+    ),
+    "full": (all_positions, all_words),
+}
 
 
 def words_in_a_row(words, share):
@@ -197,9 +211,9 @@ def sentences_first(scores, shape):
 
 
 def has_other_pair(share, positions):
-    """1 where another word and another position exist, else 0: `(B, K, 1, 1)` float32."""
-    count = ops.sum(ops.cast(share > 0, "int32"), axis=-1)
-    return ops.expand_dims(ops.cast(count > 1, "float32"), (-2, -1)) * float(positions > 1)
+    """1 where another word and another position exist, else 0: `(B, K, 1)` float32."""
+    count = ops.sum(ops.cast(share > 0, "int32"), axis=-1, keepdims=True)
+    return ops.cast(count > 1, "float32") * float(positions > 1)
 
 
 def mean_attention(scores, word_scores, share):

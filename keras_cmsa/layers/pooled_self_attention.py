@@ -227,7 +227,8 @@ def in_blocks_of_words(values, filling):
 def pool_positions(values, size):
     """The maximum over each 2 x 2 positions: `(B, H W, d)` to `(B, P', d)`."""
     width = values.shape[-1]
-    pooled = ops.max_pool(ops.reshape(values, (-1, *size, width)), SIDE, SIDE, padding="same")
+    maps = ops.reshape(values, (-1, *size, width))
+    pooled = ops.max_pool(maps, SIDE, SIDE, padding="same", data_format="channels_last")
     return ops.reshape(pooled, (-1, pooled.shape[1] * pooled.shape[2], width))
 
 

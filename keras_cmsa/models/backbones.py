@@ -10,7 +10,7 @@ training, prediction and serving use the same scaling.
 import keras
 from keras import layers, ops
 
-from keras_cmsa.utils.checkpoints import TensorFlowCheckpoint, is_checkpoint
+from keras_cmsa.models.channels_last import channels_last
 
 STAGES = ("conv1", "conv2", "conv3", "conv4", "conv5")
 PAPER_STAGES = ("conv3", "conv4", "conv5")  # of pretrained weights
@@ -24,15 +24,16 @@ DILATED_ENDS = ("conv3_block4_out", "conv4_block23_out", "conv5_block3_out")
 SAME_PADDING = {"conv1_pad": ((2, 3), (2, 3)), "pool1_pad": ((0, 1), (0, 1))}
 
 
+@channels_last()
 def dilated_resnet101(image_size=320, weights="imagenet", train_stages=None, freeze_norm=None):
     """ResNet-101 at stride 8, with dilation 2 in Res4 and 4 in Res5 instead of their strides.
 
     Args:
         image_size: side of the square input in pixels, a multiple of 8.
         weights: `"imagenet"` (from `keras.applications`, downloaded once), the path of a weights
-            file of `keras.applications.ResNet101(include_top=False)`, the path of DeepLab's
-            checkpoint of TensorFlow, or `None` for random weights. The paper starts from DeepLab's,
-            trained on COCO; with them the network is `deeplab_resnet101`.
+            file of `keras.applications.ResNet101(include_top=False)`, or `None` for random
+            weights. The paper starts from DeepLab's, trained on COCO, whose network is
+            `deeplab_resnet101`.
         train_stages: the stages to train, a subset of `STAGES` ("conv3" is the paper's Res3). `None`:
             Res3, Res4 and Res5 of pretrained weights, and all of random ones.
         freeze_norm: keep batch normalisation at its stored statistics. `None`: only if there are
@@ -49,44 +50,36 @@ def dilated_resnet101(image_size=320, weights="imagenet", train_stages=None, fre
 
     Source: He et al., CVPR 2016; Chen et al., "DeepLab", PAMI 2018.
     """
-    if is_checkpoint(weights):
-        return deeplab_resnet101(image_size, weights, train_stages, freeze_norm)
     check_image_size(image_size)
     return resnet101(image_size, weights, train_stages, freeze_norm, dilate, DILATED_ENDS)
 
 
-def deeplab_resnet101(image_size=320, weights=None, train_stages=None, freeze_norm=None):
-    """`dilated_resnet101` as DeepLab's checkpoint of TensorFlow has it.
+@channels_last()
+def deeplab_resnet101(image_size=320, train_stages=None, freeze_norm=False):
+    """`dilated_resnet101` as DeepLab's checkpoint of TensorFlow has it, with random weights.
 
     It differs from Keras' ResNet-101 in what is subtracted from the image (`DEEPLAB_MEAN`), in the
     padding of the first convolution and pooling (`"same"`), in the epsilon of batch normalisation
-    (1e-3), and in that no convolution has a bias.
+    (1e-3), and in that no convolution has a bias. `keras_cmsa.convert.deeplab` loads its weights.
 
     Args:
         image_size, train_stages, freeze_norm: as in `dilated_resnet101`.
-        weights: path of a checkpoint, or `None` for random weights.
 
     Returns:
         As `dilated_resnet101`.
 
     Raises:
-        FileNotFoundError: if there is no such checkpoint.
-        ModuleNotFoundError: if there is one and TensorFlow is not installed.
-        ValueError: if `image_size` or a stage is not possible, the checkpoint is damaged, or it
-            lacks a variable.
+        ValueError: if `image_size` or a stage is not possible.
 
     Source: Chen et al., "DeepLab", PAMI 2018; https://github.com/DrSleep/tensorflow-deeplab-resnet.
     """
     check_image_size(image_size)
-    checkpoint = None if weights is None else TensorFlowCheckpoint(weights)
-    backbone = resnet101(
-        image_size, checkpoint, train_stages, freeze_norm, as_deeplab, DILATED_ENDS, DEEPLAB_MEAN
+    return resnet101(
+        image_size, None, train_stages, freeze_norm, as_deeplab, DILATED_ENDS, DEEPLAB_MEAN
     )
-    if checkpoint:
-        assign_deeplab(backbone, checkpoint)
-    return backbone
 
 
+@channels_last()
 def pyramid_resnet101(image_size=512, weights="imagenet", train_stages=None, freeze_norm=None):
     """ResNet-101 as published, at stride 32, with a map at each power of two.
 
@@ -115,7 +108,6 @@ def resnet101(
     """`keras.applications.ResNet101` from the image to the layers named `ends`.
 
     Args:
-        weights: as in `dilated_resnet101`; or a checkpoint, which the caller assigns afterwards.
         clone_function: function from a published layer to the layer that takes its place.
         ends: names of the layers whose outputs are the maps.
         mean: BGR, subtracted from the image.
@@ -125,14 +117,13 @@ def resnet101(
     unknown = set(train_stages or ()) - set(STAGES)
     if unknown:
         raise ValueError(f"train_stages must be among {STAGES}. Received: {sorted(unknown)}")
-    of_keras = weights is not None and not isinstance(weights, TensorFlowCheckpoint)
-    published = published_resnet101(weights if of_keras else None)
+    published = published_resnet101(weights)
     changed = keras.models.clone_model(
         published,
         input_tensors=keras.Input((image_size, image_size, 3)),
         clone_function=clone_function,
     )
-    if of_keras:
+    if weights is not None:
         changed.set_weights(published.get_weights())
     if freeze_norm is None:
         freeze_norm = weights is not None
@@ -147,6 +138,7 @@ def resnet101(
     return keras.Model(image, features(caffe_pixels(image, mean)), name="backbone")
 
 
+@channels_last()
 def vgg16(image_size=512, weights="imagenet", train_convolutions=None):
     """VGG-16 at stride 32, with its three dense layers turned into convolutions.
 
@@ -175,6 +167,7 @@ def vgg16(image_size=512, weights="imagenet", train_convolutions=None):
     return fully_convolutional(published, image_size, train_convolutions)
 
 
+@channels_last()
 def fully_convolutional(vgg, image_size, train_convolutions=False):
     """`vgg16` with the weights of `vgg`, a `keras.applications.VGG16` with its top."""
     to_pool = keras.Model(vgg.input, vgg.get_layer("block5_pool").output)
@@ -265,76 +258,6 @@ def as_deeplab(layer):
     return layer.__class__.from_config(config)
 
 
-def assign_deeplab(backbone, checkpoint):
-    """Gives a `deeplab_resnet101` the weights of a checkpoint, by their names.
-
-    Returns:
-        The names that were read.
-
-    Raises:
-        ValueError: if the checkpoint is damaged or lacks a variable of this shape.
-    """
-    variables = deeplab_variables(backbone)
-    check_variables(checkpoint, {name: x.shape for name, x in variables.items()})
-    for name, variable in variables.items():
-        variable.assign(checkpoint.read(name))
-    return list(variables)
-
-
-def check_variables(checkpoint, shapes):
-    """Raises a `ValueError` unless a checkpoint has variables of these names and shapes.
-
-    Args:
-        checkpoint: `TensorFlowCheckpoint`.
-        shapes: `{name: shape}`.
-    """
-    missing = [name for name in shapes if name not in checkpoint.shapes]
-    if missing:
-        raise ValueError(
-            f"{checkpoint.prefix} is of another model: {len(missing)} of {len(shapes)} variables are "
-            f"missing, such as {missing[0]}. Received: {len(checkpoint.shapes)} variables, such as "
-            f"{min(checkpoint.shapes, default='none')}"
-        )
-    for name, shape in shapes.items():
-        if tuple(checkpoint.shapes[name]) != tuple(shape):
-            raise ValueError(
-                f"{checkpoint.prefix} is of another model: wanted {name} of shape {tuple(shape)}. "
-                f"Received: {tuple(checkpoint.shapes[name])}"
-            )
-
-
-def deeplab_variables(backbone):
-    """`{name in DeepLab's checkpoint: variable}` of a `deeplab_resnet101`."""
-    features = next(x for x in backbone.layers if isinstance(x, keras.Model))
-    variables = {}
-    for layer in features.layers:
-        scope = deeplab_scope(layer.name)
-        if isinstance(layer, layers.Conv2D):
-            variables[f"{scope}/weights"] = layer.kernel
-        elif isinstance(layer, layers.BatchNormalization):
-            scope = "bn_conv1" if scope == "conv1" else scope.replace("res", "bn")
-            for kind in ("gamma", "beta", "moving_mean", "moving_variance"):
-                variables[f"{scope}/{kind}"] = getattr(layer, kind)
-    return variables
-
-
-def deeplab_scope(name):
-    """The convolution to which a layer of Keras' ResNet-101 belongs, as the checkpoint calls it.
-
-    `conv4_block3_2_conv` and `conv4_block3_2_bn` are of `res4b2_branch2b`.
-    """
-    parts = name.split("_")
-    if len(parts) < 4:
-        return parts[0]
-    stage, block = int(parts[0].removeprefix("conv")), int(parts[1].removeprefix("block"))
-    if stage in (3, 4):  # the long ones: a, b1, b2, ...
-        letter = "a" if block == 1 else f"b{block - 1}"
-    else:
-        letter = "abc"[block - 1]
-    branch = {"0": "1", "1": "2a", "2": "2b", "3": "2c"}[parts[2]]
-    return f"res{stage}{letter}_branch{branch}"
-
-
 def caffe_pixels(image, mean=CAFFE_MEAN):
     """RGB in 0..255 -> BGR minus `mean`, in float32 under any dtype policy."""
     # Normalization would do, but ONNX asks whoever runs a file for its constants.
@@ -344,6 +267,7 @@ def caffe_pixels(image, mean=CAFFE_MEAN):
     return mean_free(ops.flip(image, axis=-1))
 
 
+@channels_last()
 def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
     """A small residual network with maps like `dilated_resnet101`, for CPUs and tests.
 

@@ -3,23 +3,20 @@
 import keras
 from keras import layers, ops
 
-from keras_cmsa.layers import (
-    CrossModalSelfAttention,
-    FromRows,
-    GatedMultiLevelFusion,
-    MultimodalFeature,
-    WordPositions,
-)
-from keras_cmsa.layers.sentence_axis import as_rows
+from keras_cmsa.layers.cross_modal_self_attention import CrossModalSelfAttention
+from keras_cmsa.layers.multimodal_feature import MultimodalFeature
+from keras_cmsa.layers.sentence_axis import FromRows, as_rows
+from keras_cmsa.layers.word_positions import WordPositions
 from keras_cmsa.models.backbones import dilated_resnet101
-from keras_cmsa.models.inputs_and_outputs import image_and_words, mask_logits
+from keras_cmsa.models.fusions import FUSIONS
+from keras_cmsa.models.inputs_and_outputs import check_words, image_and_words, mask_logits
 
 LEVELS = ("res3", "res4", "res5")
-
-
-def gated_multi_level(levels):
-    """Eq. 5 and the sum of Eq. 6: `(B, H, W, F)` maps X^i to one."""
-    return GatedMultiLevelFusion(name="fusion")(levels)
+# Arguments of `Cmsa` that are numbers, names and switches.
+SIZES = (
+    "vocabulary_size", "image_size", "max_words", "word_dim", "attention_dim", "fusion_dim",
+    "attention", "word_positions", "query_chunk", "sentence_vector", "levels",
+)  # fmt: skip
 
 
 def build_cmsa(
@@ -35,7 +32,7 @@ def build_cmsa(
     query_chunk="auto",
     sentence_vector=False,
     levels=LEVELS,
-    fusion=gated_multi_level,
+    fusion="gated_multi_level",
     name="cmsa",
 ):
     """The cross-modal self-attention network, in the paper's sizes by default.
@@ -56,68 +53,159 @@ def build_cmsa(
         sentence_vector: replace all words by one vector, the state of an LSTM after the last word
             (CMSA-S).
         levels: the levels to attend and fuse, a subset of `LEVELS`.
-        fusion: function from the list of maps X^i, `(B K, H, W, F)` each, to one map;
-            `keras_cmsa.models.fusions` has those of Table 3.
+        fusion: a key of `keras_cmsa.models.fusions.FUSIONS` (Table 3), or a function from the list
+            of maps X^i, `(B K, H, W, F)` each, to one map. A model with a function of one's own
+            can be saved if that is registered with Keras.
         name: name of the model.
 
     Returns:
-        A functional `keras.Model`. Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255 and
+        `Cmsa`, a functional `keras.Model`. Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255 and
         `words` `(B, K, N)` int32, 0 at padding, K sentences about each image. Output: logits
         `(B, K, S, S, 1)` float32; their sigmoid is the probability of Eq. 6. A sentence gets what
         it gets alone, and K may differ from call to call.
 
     Raises:
-        ValueError: if a size is not possible or the backbone does not fit `image_size`.
+        ValueError: if a size is not possible, the backbone does not fit `image_size` or there is no
+            such level, attention or fusion.
 
     Source: Ye et al., CVPR 2019.
     """
-    if not levels or not set(levels) <= set(LEVELS):
-        raise ValueError(f"levels must be one or more of {LEVELS}. Received: levels={levels}")
-    backbone = backbone or dilated_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words(
-        vocabulary_size, image_size, backbone, max_words, word_dim
+    return Cmsa(
+        vocabulary_size=vocabulary_size,
+        image_size=image_size,
+        backbone=backbone or dilated_resnet101(image_size),
+        max_words=max_words,
+        word_dim=word_dim,
+        attention_dim=attention_dim,
+        fusion_dim=fusion_dim,
+        attention=attention,
+        word_positions=word_positions,
+        query_chunk=query_chunk,
+        sentence_vector=sentence_vector,
+        levels=levels,
+        fusion=fusion,
+        name=name,
     )
-    if word_positions:
-        word_vectors = WordPositions(name="word_positions")(word_vectors)
-    if sentence_vector:
-        sentence = layers.LSTM(word_dim, name="sentence")(
-            as_rows(word_vectors), mask=as_rows(is_word)
-        )  # (B K, Cl)
-        sentence = FromRows(name="sentences")(sentence, inputs["words"])
-        word_vectors, is_word = sentence[:, :, None], is_word[..., :1]  # (B, K, 1, Cl), (B, K, 1)
-
-    attended = []
-    for level, visual in zip(LEVELS, maps, strict=True):
-        if level not in levels:
-            continue
-        feature = MultimodalFeature(name=f"feature_{level}")(visual, word_vectors)
-        # The attention maps are only computed when `with_attention` makes them outputs.
-        level_map, _, _ = CrossModalSelfAttention(
-            attention_dim, fusion_dim, attention, query_chunk, name=f"attention_{level}"
-        )(*feature, is_word, return_attention=True)  # (B, K, H, W, F)
-        attended.append(as_rows(level_map))
-    fused = fusion(attended)  # (B K, H, W, F)
-    score = layers.Conv2D(1, 3, padding="same", name="score")(fused)  # (B K, H, W, 1)
-    return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
-def attention_layers(model):
-    """The `CrossModalSelfAttention` layers of a model, in the model's order."""
-    return [layer for layer in model.layers if isinstance(layer, CrossModalSelfAttention)]
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class Cmsa(keras.Model):
+    """The functional model that `build_cmsa` makes, from its arguments; the parts are attributes.
+
+    Attributes:
+        image_encoder: the backbone, from the image to its maps.
+        word_encoder: the `Embedding` of the words.
+        attention_layers: a `CrossModalSelfAttention` for each level, the deepest last.
+        fusion: the layer that gives the fused map, `GatedMultiLevelFusion` in the paper's network.
+        score: the convolution of the fused map to one channel.
+        vocabulary_size, image_size, ...: the arguments in `SIZES`.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size,
+        image_size,
+        backbone,
+        max_words,
+        word_dim,
+        attention_dim,
+        fusion_dim,
+        attention,
+        word_positions,
+        query_chunk,
+        sentence_vector,
+        levels,
+        fusion,
+        **options,
+    ):
+        if not levels or not set(levels) <= set(LEVELS):
+            raise ValueError(f"levels must be one or more of {LEVELS}. Received: levels={levels}")
+        if not callable(fusion) and fusion not in FUSIONS:
+            raise ValueError(
+                f"fusion must be a function or one of {sorted(FUSIONS)}. Received: fusion={fusion!r}"
+            )
+        inputs, maps, word_vectors, is_word = image_and_words(
+            vocabulary_size, image_size, backbone, max_words, word_dim
+        )
+        word_encoder = word_vectors._keras_history.operation
+        if word_positions:
+            word_vectors = WordPositions(name="word_positions")(word_vectors)
+        if sentence_vector:
+            sentence = layers.LSTM(word_dim, name="sentence")(
+                as_rows(word_vectors), mask=as_rows(is_word)
+            )  # (B K, Cl)
+            sentence = FromRows(name="sentences")(sentence, inputs["words"])
+            word_vectors, is_word = sentence[:, :, None], is_word[..., :1]  # (B, K, 1, Cl)
+
+        attention_layers, attended = [], []
+        for level, visual in zip(LEVELS, maps, strict=True):
+            if level not in levels:
+                continue
+            feature = MultimodalFeature(name=f"feature_{level}")(visual, word_vectors)
+            attend = CrossModalSelfAttention(
+                attention_dim, fusion_dim, attention, query_chunk, name=f"attention_{level}"
+            )
+            # The attention maps are only computed when `with_attention` makes them outputs.
+            level_map, _, _ = attend(*feature, is_word, return_attention=True)  # (B, K, H, W, F)
+            attention_layers.append(attend)
+            attended.append(as_rows(level_map))
+        fused = FUSIONS.get(fusion, fusion)(attended)  # (B K, H, W, F)
+        score = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="score")
+        super().__init__(inputs, mask_logits(score(fused), inputs), **options)
+
+        self.image_encoder, self.word_encoder = backbone, word_encoder
+        self.attention_layers, self.score = attention_layers, score
+        self.fusion, self._fusion_argument = fused._keras_history.operation, fusion
+        self.vocabulary_size, self.image_size, self.max_words = (
+            vocabulary_size,
+            image_size,
+            max_words,
+        )
+        self.word_dim, self.attention_dim, self.fusion_dim = word_dim, attention_dim, fusion_dim
+        self.attention, self.query_chunk, self.levels = attention, query_chunk, tuple(levels)
+        self.word_positions, self.sentence_vector = word_positions, sentence_vector
+
+    def call(self, inputs, training=None, mask=None):
+        check_words(inputs["words"], self.max_words, self.vocabulary_size)
+        return super().call(inputs, training, mask)
+
+    def get_config(self):
+        # Not the parent's: a functional model's is that of all its layers.
+        return {
+            **{name: getattr(self, name) for name in SIZES},
+            "backbone": keras.saving.serialize_keras_object(self.image_encoder),
+            "fusion": keras.saving.serialize_keras_object(self._fusion_argument),
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": self.dtype_policy.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("backbone", "fusion")
+        }
+        arguments = {**config, **parts}
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(arguments.pop("dtype"))
+        try:
+            return cls(**arguments)
+        finally:
+            keras.config.set_dtype_policy(before)
 
 
 def attention_levels(model):
     """Names of the levels that a model attends to, such as `"Res3"`; empty without attention."""
-    names = [layer.name for layer in attention_layers(model)]
-    return [name.removeprefix("attention_").capitalize() for name in names]
+    return [level.capitalize() for level in model.levels] if isinstance(model, Cmsa) else []
 
 
 def with_attention(model):
     """A model with the same weights that also outputs its attention.
 
     Args:
-        model: model with `CrossModalSelfAttention` layers, as `build_cmsa` or
-            `keras.saving.load_model` returns it.
+        model: `Cmsa`, as `build_cmsa` or `keras.saving.load_model` returns it.
 
     Returns:
         `keras.Model` with outputs `{"logits": (B, K, S, S, 1), "word_attention": (B, K, L, N),
@@ -125,27 +213,27 @@ def with_attention(model):
         word attention is the matrix of Fig. 4; `CrossModalSelfAttention` defines both.
 
     Raises:
-        ValueError: if the model has no such layer.
+        ValueError: if the model is another system.
     """
-    attention = attention_layers(model)
-    if not attention:
+    if not isinstance(model, Cmsa):
         raise ValueError(
-            "with_attention needs a model with CrossModalSelfAttention layers. "
+            "with_attention needs a model of build_cmsa, which has CrossModalSelfAttention layers. "
             f"Received: {model.name!r}, which has none"
         )
+    attention = [layer.output for layer in model.attention_layers]
     outputs = {
         "logits": model.output,
-        "word_attention": ops.stack([layer.output[1] for layer in attention], axis=2),
-        "position_attention": ops.stack([layer.output[2] for layer in attention], axis=2),
+        "word_attention": ops.stack([by_word for _, by_word, _ in attention], axis=2),
+        "position_attention": ops.stack([by_position for *_, by_position in attention], axis=2),
     }
     return keras.Model(model.input, outputs, name=f"{model.name}_with_attention")
 
 
 def with_all_outputs(model):
-    """`with_attention(model)`, or the outputs `{"logits": ...}` if the model has no such layer."""
+    """`with_attention(model)`, or the outputs `{"logits": ...}` of another system."""
     if has_all_outputs(model):
         return model
-    if attention_layers(model):
+    if isinstance(model, Cmsa):
         return with_attention(model)
     return keras.Model(model.input, {"logits": model.output}, name=model.name)
 

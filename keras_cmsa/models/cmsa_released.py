@@ -14,10 +14,12 @@ from keras_cmsa.layers import (
     PooledSelfAttention,
 )
 from keras_cmsa.models.backbones import deeplab_resnet101
+from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.cmsa import LEVELS
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, logits_of_sentences
 
 
+@channels_last()
 def build_cmsa_released(
     vocabulary_size,
     image_size=320,

@@ -9,7 +9,7 @@ from keras_cmsa.layers import CrossModalSelfAttention, FoldedAttention
 LOW_PRECISION = ("float16", "bfloat16")
 
 
-def fold_for_inference(model, dtype=None):
+def fold_for_inference(model, dtype=None, unroll=False):
     """Copies a model with what is constant at inference folded into fewer weights.
 
     - A batch normalisation scales and shifts each channel by fixed numbers. If it follows a
@@ -23,6 +23,8 @@ def fold_for_inference(model, dtype=None):
     Args:
         model: functional `keras.Model`, whose layers can be made from their configurations.
         dtype: dtype policy of the layers that compute in float16 or bfloat16; `None`: their own.
+        unroll: write the loops of layers out, those over words and over chunks of positions, for
+            formats that have none.
 
     Returns:
         `keras.Model` with weights of its own and the same inputs, outputs and names, for inference
@@ -41,13 +43,15 @@ def fold_for_inference(model, dtype=None):
 
     def copy_layer(layer):
         if isinstance(layer, keras.Function):
-            return fold_for_inference(layer, dtype)
+            return fold_for_inference(layer, dtype, unroll)
         config = layer.get_config()
         if layer.name in convolutions:
             config["use_bias"] = True
         # An operation has no dtype.
         if dtype and getattr(layer, "compute_dtype", None) in LOW_PRECISION:
             config["dtype"] = dtype
+        if unroll and "unroll" in config:
+            config["unroll"] = True
         kind = FoldedAttention if is_foldable_attention(layer) else layer.__class__
         return kind.from_config(config)
 

@@ -1,4 +1,4 @@
-"""The fusions that Table 3 compares with the gated fusion, each a function of the attended maps.
+"""The fusions that Table 3 compares, each a function of the attended maps.
 
 Each takes the list of attended and reduced maps X^i from Res3 to Res5, `(B, H, W, F)` each, and
 returns one map of F channels or fewer. The paper names the techniques and
@@ -8,9 +8,18 @@ cites their sources; "Chosen" lists the details that it leaves open.
 from keras import layers, ops
 
 from keras_cmsa.layers.conv_lstm import ConvLSTM
+from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
 from keras_cmsa.layers.region_means import RegionMeans
+from keras_cmsa.models.channels_last import channels_last
 
 BINS = (1, 2, 3, 6)
+
+
+def gated_multi_level(levels):
+    """The paper's: Eq. 5 and the sum of Eq. 6."""
+    # The sum's terms cost nothing, and are shown by an `Explainer`.
+    fused, _ = GatedMultiLevelFusion(name="fusion")(levels, return_levels=True)
+    return fused
 
 
 def single_level(levels):
@@ -23,6 +32,7 @@ def single_level(levels):
     return layers.ReLU(name="fusion")(levels[-1])
 
 
+@channels_last()
 def pyramid_pooling(levels):
     """The pyramid pooling module on the sum of X^i.
 
@@ -43,13 +53,17 @@ def pyramid_pooling(levels):
         pooled = layers.Conv2D(
             max(1, channels // len(BINS)), 1, activation="relu", name=f"pyramid_{bins}"
         )(pooled)
-        joined.append(ops.image.resize(pooled, x.shape[1:3], interpolation="bilinear"))
+        resized = ops.image.resize(
+            pooled, x.shape[1:3], interpolation="bilinear", data_format="channels_last"
+        )
+        joined.append(resized)
     joined = layers.Concatenate(name="pyramid")(joined)
     return layers.Conv2D(
         channels, 3, padding="same", activation="relu", name="pyramid_fusion"
     )(joined)  # fmt: skip
 
 
+@channels_last()
 def deconvolution(levels):
     """Learned deconvolution from coarse to fine.
 
@@ -92,6 +106,7 @@ def recurrent_refinement(levels):
     return ConvLSTM(levels[0].shape[-1], name="fusion")(levels[::-1])
 
 
+@channels_last()
 def self_gated(levels):
     """The paper's own control (Sec. 4.3): the sum of m^i X^i, each level gated by itself alone.
 
@@ -113,3 +128,16 @@ def self_gated(levels):
         )(x)  # (B, H, W, 1)
         gated.append(layers.Multiply(name=f"gated_{number}")([memory, x]))
     return layers.Add(name="fusion")(gated)
+
+
+FUSIONS = {
+    function.__name__: function
+    for function in (
+        gated_multi_level,
+        single_level,
+        pyramid_pooling,
+        deconvolution,
+        recurrent_refinement,
+        self_gated,
+    )
+}

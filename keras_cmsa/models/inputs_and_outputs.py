@@ -4,11 +4,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_cmsa.layers import FromRows, RepeatPerSentence
-from keras_cmsa.layers.sentence_axis import as_rows
-
-# Begins the names of the layers that give the backbone's maps.
-MAP = "backbone_map_"
+from keras_cmsa.layers.sentence_axis import FromRows, RepeatPerSentence, as_rows
+from keras_cmsa.models.channels_last import channels_last
 
 
 def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
@@ -24,7 +21,7 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
     Returns:
         inputs: dict of two `keras.Input`, `image` `(B, S, S, 3)` and `words` `(B, K, N)`, K
             sentences about each image.
-        maps: list of the backbone's maps, which `split_at_maps` finds again.
+        maps: list of the backbone's maps.
         word_vectors: `(B, K, N, Cl)`.
         is_word: `(B, K, N)` bool, False at padding.
 
@@ -53,11 +50,7 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
     # A sentence without a word, which fills up a row, reads as one: no system meets an empty one.
     is_empty = ops.logical_not(ops.any(is_word, axis=-1, keepdims=True))
     is_word = ops.logical_or(is_word, ops.logical_and(is_empty, np.arange(max_words) == 0))
-    maps = [
-        layers.Identity(name=f"{MAP}{number}")(level)
-        for number, level in enumerate(backbone(image), 1)
-    ]
-    return {"image": image, "words": words}, maps, word_vectors, is_word
+    return {"image": image, "words": words}, list(backbone(image)), word_vectors, is_word
 
 
 def image_and_words_in_rows(*args):
@@ -73,30 +66,33 @@ def image_and_words_in_rows(*args):
     return inputs, maps, as_rows(word_vectors), as_rows(is_word)
 
 
-def mask_logits(score, inputs):
+@channels_last()
+def mask_logits(score, inputs, name="logits"):
     """Scores of rows `(B K, H, W, 1)`, enlarged bilinearly to logits `(B, K, S, S, 1)` float32."""
     scale = inputs["image"].shape[1] // score.shape[1]
-    enlarge = layers.UpSampling2D(scale, interpolation="bilinear", dtype="float32", name="enlarge")
-    return logits_of_sentences(enlarge(score), inputs)
+    enlarge = layers.UpSampling2D(
+        scale, interpolation="bilinear", dtype="float32", name=f"enlarged_{name}"
+    )
+    return logits_of_sentences(enlarge(score), inputs, name)
 
 
-def logits_of_sentences(rows, inputs):
+def logits_of_sentences(rows, inputs, name="logits"):
     """Logits of rows `(B K, S, S, 1)` with their sentence axis: `(B, K, S, S, 1)` float32."""
-    return FromRows(dtype="float32", name="logits")(rows, inputs["words"])
+    return FromRows(dtype="float32", name=name)(rows, inputs["words"])
 
 
 def split_at_maps(model):
     """The two parts of a model between which only the maps of the backbone pass.
 
-    An image that is asked again can keep its maps. A model without a backbone that is known, such
-    as an exported one, has the image itself in their place.
+    An image that is asked again can keep its maps. A model without a backbone, such as an exported
+    one, has the image itself in their place.
 
     Returns:
         `(image_model, sentence_model)`: from the image to a list of maps, and from `{"maps": maps,
         "words": words}` to the outputs of the model. They share its weights.
     """
     image, words = model.input["image"], model.input["words"]
-    maps = [layer.output for layer in model.layers if layer.name.startswith(MAP)] or [image]
+    maps = maps_of(model)
     image_model = keras.Model(image, maps, name=f"{model.name}_image")
     part = PartOfModel(model, {"maps": maps, "words": words}, model.output)
     inputs = {
@@ -104,6 +100,19 @@ def split_at_maps(model):
         "words": keras.Input(batch_shape=words.shape, dtype=words.dtype, name="words"),
     }
     return image_model, keras.Model(inputs, part(inputs), name=f"{model.name}_sentences")
+
+
+def maps_of(model):
+    """What the backbone gives, a list of tensors of a model: of the model in it that takes the image.
+
+    Without one it is the image.
+    """
+    image = model.input["image"]
+    for layer in model.layers:
+        for call in layer._inbound_nodes if isinstance(layer, keras.Model) else ():
+            if [id(x) for x in call.input_tensors] == [id(image)]:
+                return list(call.output_tensors)
+    return [image]
 
 
 class PartOfModel(keras.layers.Layer):
@@ -119,6 +128,21 @@ class PartOfModel(keras.layers.Layer):
 
     def call(self, inputs):
         return self.function(inputs)
+
+
+def check_words(words, max_words, vocabulary_size):
+    """Raises a `ValueError` unless words are `(B, K, N)`, and as an array ids of the vocabulary."""
+    if len(words.shape) != 3 or words.shape[-1] != max_words:
+        raise ValueError(
+            f"words: wanted (B, K, N), K sentences of N = {max_words} word ids about each of B "
+            f"images; a sentence for each image is words[:, None]. Received: shape {words.shape}"
+        )
+    if isinstance(words, np.ndarray) and words.size:
+        low, high = words.min(), words.max()
+        if low < 0 or high >= vocabulary_size:
+            raise ValueError(
+                f"words: wanted word ids from 0 to {vocabulary_size - 1}. Received: {low} to {high}"
+            )
 
 
 def check_inputs(model):

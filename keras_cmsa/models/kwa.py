@@ -17,6 +17,7 @@ from keras import layers, ops
 from keras_cmsa.layers import MultimodalFeature, RegionMeans
 from keras_cmsa.layers.ops import MASKED, softmax, unit_length, word_shares
 from keras_cmsa.models.backbones import batch_norm, dilated_resnet101
+from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 REGIONS = 6  # per side
@@ -25,6 +26,7 @@ REGIONS = 6  # per side
 MARGIN = 1e-3
 
 
+@channels_last()
 def build_kwa(
     vocabulary_size,
     image_size=480,
@@ -145,4 +147,7 @@ def spread(regions, like):
     Each position of the result has length 1.
     """
     grid = ops.reshape(regions, (-1, REGIONS, REGIONS, regions.shape[-1]))
-    return unit_length(ops.image.resize(grid, like.shape[1:3], interpolation="bilinear"))
+    resized = ops.image.resize(
+        grid, like.shape[1:3], interpolation="bilinear", data_format="channels_last"
+    )
+    return unit_length(resized)

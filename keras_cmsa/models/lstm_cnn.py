@@ -10,6 +10,7 @@ from keras import layers
 
 from keras_cmsa.layers import BilinearFilter, SentenceFeature
 from keras_cmsa.models.backbones import dilated_resnet101, vgg16
+from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import (
     image_and_words_in_rows,
     logits_of_sentences,
@@ -17,6 +18,7 @@ from keras_cmsa.models.inputs_and_outputs import (
 )
 
 
+@channels_last()
 def build_lstm_cnn(
     vocabulary_size,
     image_size=512,
@@ -66,6 +68,7 @@ def build_lstm_cnn(
     return keras.Model(inputs, logits_of_sentences(logits, inputs), name=name)
 
 
+@channels_last()
 def build_lstm_cnn_deeplab(
     vocabulary_size,
     image_size=320,

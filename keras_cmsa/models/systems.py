@@ -12,19 +12,12 @@ import inspect
 from keras_cmsa.models.cmsa import build_cmsa
 from keras_cmsa.models.cmsa_released import build_cmsa_released
 from keras_cmsa.models.dmn import build_dmn
-from keras_cmsa.models.fusions import (
-    deconvolution,
-    pyramid_pooling,
-    recurrent_refinement,
-    self_gated,
-    single_level,
-)
 from keras_cmsa.models.kwa import build_kwa
 from keras_cmsa.models.lstm_cnn import build_lstm_cnn, build_lstm_cnn_deeplab
 from keras_cmsa.models.rmi import build_rmi
 from keras_cmsa.models.rrn import build_rrn, build_rrn_cnn
 
-cmsa_w = functools.partial(build_cmsa, levels=("res5",), fusion=single_level)
+cmsa_w = functools.partial(build_cmsa, levels=("res5",), fusion="single_level")
 
 SYSTEMS = {
     # Table 1: the systems.
@@ -44,10 +37,10 @@ SYSTEMS = {
     # Table 3: ways to join words and image, and ways to fuse levels.
     "rrn_cnn": build_rrn_cnn,
     "cmsa_s": functools.partial(cmsa_w, sentence_vector=True),
-    "cmsa_ppm": functools.partial(build_cmsa, fusion=pyramid_pooling),
-    "cmsa_deconv": functools.partial(build_cmsa, fusion=deconvolution),
-    "cmsa_convlstm": functools.partial(build_cmsa, fusion=recurrent_refinement),
-    "cmsa_gated": functools.partial(build_cmsa, fusion=self_gated),
+    "cmsa_ppm": functools.partial(build_cmsa, fusion="pyramid_pooling"),
+    "cmsa_deconv": functools.partial(build_cmsa, fusion="deconvolution"),
+    "cmsa_convlstm": functools.partial(build_cmsa, fusion="recurrent_refinement"),
+    "cmsa_gated": functools.partial(build_cmsa, fusion="self_gated"),
     # Beyond the paper: word order.
     "cmsa_ordered": functools.partial(build_cmsa, word_positions=True),
     # The authors' code, which differs from the paper.

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import keras
 
+from keras_cmsa.convert.checkpoints import is_checkpoint
+from keras_cmsa.convert.deeplab import load_deeplab
 from keras_cmsa.data.leakage import held_out_images, remove_held_out
 from keras_cmsa.data.objects import objects_of
 from keras_cmsa.data.readers.refer import IMAGES, Instances, read_instances
@@ -222,7 +224,9 @@ def make_preprocessor(settings, records):
 def make_backbone(settings, data, records):
     """The backbone of the settings, pretrained if they say so."""
     weights = None if settings.backbone_weights == "none" else settings.backbone_weights
-    if settings.backbone in PUBLISHED:
+    if is_checkpoint(weights):
+        backbone = load_deeplab(weights, settings.image_size)
+    elif settings.backbone in PUBLISHED:
         backbone = PUBLISHED[settings.backbone](settings.image_size, weights)
     elif weights:
         backbone = load_keras(weights)

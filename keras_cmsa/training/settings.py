@@ -8,8 +8,8 @@ import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Literal, get_args, get_origin
 
+from keras_cmsa.convert.checkpoints import is_checkpoint
 from keras_cmsa.data.order import RowOrder
-from keras_cmsa.utils.checkpoints import is_checkpoint
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.

@@ -1,15 +1,12 @@
 """A checkpoint as the authors' code writes it, with the reference's weights."""
 
-import importlib.util
-import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import released_graph
 from tf1_checkpoint import write_checkpoint
 
-RELEASED = Path(__file__).parents[2].parent / "shared" / "released"
 EXTRA = {  # what a training of the authors leaves beside the model
     "text_objseg/Variable": np.array(800_000, "float32"),
     "text_objseg/beta1_power": np.array(0.5, "float32"),
@@ -21,23 +18,8 @@ EXTRA = {  # what a training of the authors leaves beside the model
 
 @pytest.fixture(scope="session")
 def reference():
-    """The reference values of the authors' graph; a test that asks for them is skipped without."""
-    if not RELEASED.is_dir():
-        pytest.skip("the authors' reference values are not at ../shared/released")
-    spec = importlib.util.spec_from_file_location("fill", RELEASED / "fill.py")
-    fill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fill)
-    groups = json.loads((RELEASED / "variables.json").read_text())["groups"]
-    shapes = {x["name"]: x["shape"] for group in ("backbone", "head") for x in groups[group]}
-    # The reference has the image as the graph takes it, and the words with padding on the left.
-    mean = np.array([104.00698793, 116.66876762, 122.67891434], "float32")
-    return SimpleNamespace(
-        shapes=shapes,
-        fill=fill.fill,
-        image=np.round((fill.image() + mean)[..., ::-1]).astype("float32"),
-        words=fill.expressions(),
-        golden=np.load(RELEASED / "golden.npz"),
-    )
+    """The values of the authors' graph."""
+    return released_graph.reference()
 
 
 @pytest.fixture(scope="session")

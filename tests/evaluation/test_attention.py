@@ -33,10 +33,9 @@ def pairs(layer, positions, words):
 @pytest.mark.parametrize("mode", ["full", "pair"])
 def test_alpha_and_beta_are_the_marginals_of_all_pairs(seeded, mode):
     from keras_cmsa.evaluation.attention import attentions
-    from keras_cmsa.models.cmsa import attention_layers
 
     rng = np.random.default_rng(2)
-    layer = attention_layers(tiny.shaken(tiny.model(attention=mode), rng, scale=0.5))[1]
+    layer = tiny.shaken(tiny.model(attention=mode), rng, scale=0.5).attention_layers[1]
     positions, vectors = (tiny.normal(rng, 1, *shape) for shape in ((2, 2, 14), (2, tiny.WORDS, 5)))
     words = np.array([[4, 7, 3, 0, 0], [2, 3, 4, 5, 6]], "int32")
     found = list(attentions(layer, [positions, vectors, words[None] > 0], words))
@@ -115,9 +114,7 @@ def test_the_report_is_the_mean_over_the_split(predictor, records):
     # From the literal form: one sentence of each image, and all of them for the entropy.
     import keras
 
-    from keras_cmsa.models.cmsa import attention_layers
-
-    layer = attention_layers(model)[2]
+    layer = model.attention_layers[2]
     features = keras.Model(model.input, layer.input)
     attention = {}
     for r in records:
@@ -155,10 +152,10 @@ def test_uniform_is_uniform_and_undone(predictor, records):
     from keras_cmsa.evaluation.attention import attention_report, uniform
     from keras_cmsa.evaluation.evaluate import evaluate
     from keras_cmsa.evaluation.scores import summarize
-    from keras_cmsa.models.cmsa import attention_layers, with_attention
+    from keras_cmsa.models.cmsa import with_attention
 
     model, preprocessor = predictor.model, predictor.preprocessor
-    layers, inputs = (attention_layers(model), preprocessor([records[0].image()], ["red box on"]))
+    layers, inputs = (model.attention_layers, preprocessor([records[0].image()], ["red box on"]))
     before = tiny.weights_of(layers[1])
     rows = {(r["level"], r["over"]): r for r in attention_report(model, preprocessor, records)}
     with uniform(layers[1], "positions"):

@@ -30,7 +30,7 @@ def level_logits(predictor, photo, sentence):
     up_to_fusion = keras.Model(model.input, model.get_layer("fusion").input)
     levels = up_to_fusion(preprocessor([photo], [sentence]), training=False)
     fused, parts = model.get_layer("fusion")(levels, return_levels=True)
-    logits = model.get_layer("enlarge")(model.get_layer("score")(parts[2]))
+    logits = model.get_layer("enlarged_logits")(model.get_layer("score")(parts[2]))
     return tiny.to_numpy(fused)[0], tiny.to_numpy(logits)[0, ..., 0]
 
 
@@ -66,7 +66,7 @@ def test_a_system_without_such_parts(seeded, photo):
     from keras_cmsa.explain.explanations import Explainer
     from keras_cmsa.inference.predictor import Predictor
 
-    model = tiny.model(levels=("res5",), fusion=lambda levels: levels[0], name="cmsa_w")
+    model = tiny.model(levels=("res5",), fusion="single_level", name="cmsa_w")
     predictor = Predictor(model, tiny.preprocessor())
     (explanation,) = Explainer(predictor)(photo, ["red box"])
     assert explanation.inside is None and [w.word for w in explanation.words] == ["red", "box"]

@@ -123,10 +123,9 @@ def test_scores_of_any_range(predictor, tmp_path, form):
     """The branch of the attention that is taken where exponentials of scores would vanish."""
     wide = tiny.model()
     wide.set_weights(predictor.model.get_weights())
-    for layer in wide.layers:
-        if layer.name.startswith("attention_"):
-            for kernel in (layer.query_kernel, layer.key_kernel):
-                kernel.assign(60 * kernel)
+    for layer in wide.attention_layers:
+        for kernel in (layer.query_kernel, layer.key_kernel):
+            kernel.assign(60 * kernel)
     path = tmp_path / "wide"
     write, runner = writer_and_runner(form)
     assert write(wide, predictor.preprocessor, path) == path
@@ -139,14 +138,13 @@ def test_scores_of_any_range(predictor, tmp_path, form):
 def test_chunks_of_a_large_map_need_no_loop(seeded, rng, tmp_path, form):
     """Neither form has what a loop over them needs; the model itself keeps it."""
     from keras_cmsa import Preprocessor
-    from keras_cmsa.models.cmsa import attention_layers
 
     model = tiny.shaken(tiny.model(query_chunk=3), rng)  # of four positions
     write, runner = writer_and_runner(form)
     path = tmp_path / "chunks"
     write(model, Preprocessor(tiny.vocabulary(), tiny.SIZE), path)
     check(model, runner(path, inputs_of(2)), inputs_of(2), 1e-4)
-    assert not any(layer.unroll for layer in attention_layers(model))
+    assert not any(layer.unroll for layer in model.attention_layers)
 
 
 @pytest.mark.parametrize("error", [0.5, float("nan")])

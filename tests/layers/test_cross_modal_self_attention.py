@@ -131,6 +131,15 @@ def test_far_apart_maxima_take_the_exact_branch(seeded):
     np.testing.assert_allclose(value[0, 0, 0], wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize("apart", [16, 20, 30])
+def test_a_small_normaliser_is_exact(seeded, apart):
+    """Maxima far apart, but near enough for the factorised form: Z is about exp(-apart)."""
+    scores, word_scores = np.float32([[[0, -apart, -50]]]), np.float32([[[[-apart, 0, -50]]]])
+    tensors = [seeded.ops.convert_to_tensor(x) for x in (scores, word_scores, np.float32([[[1]]]))]
+    value = tiny.to_numpy(mean_attention(*tensors))
+    np.testing.assert_allclose(value[0, 0, 0], [0.5, 0.5, 0], atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_padding_changes_nothing(seeded, rng, mode):
     visual, words = draw(rng)

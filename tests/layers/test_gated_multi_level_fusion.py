@@ -11,13 +11,18 @@ pytestmark = pytest.mark.keras
 
 
 def fusion_weights(layer):
-    pick = {"memory_gate": layer.memory_gates, "reset_gate": layer.reset_gates}
-    gamma = tiny.to_numpy(layer.gamma)
-    return [
-        {name: [tiny.to_numpy(w) for w in convs[i].weights] for name, convs in pick.items()}
-        | {"gamma": gamma[i]}
-        for i in range(3)
-    ]
+    """The gates of each level as two convolutions to one channel, as Eq. 5 has them."""
+    weights = []
+    for gate, gamma in zip(layer.gates, tiny.to_numpy(layer.gamma), strict=True):
+        kernel, bias = (tiny.to_numpy(x) for x in gate.weights)
+        weights.append(
+            {
+                "memory_gate": (kernel[..., :1], bias[:1]),
+                "reset_gate": (kernel[..., 1:], bias[1:]),
+                "gamma": gamma,
+            }
+        )
+    return weights
 
 
 def test_fusion_is_equation_5(seeded, rng):
@@ -38,8 +43,8 @@ def test_fusion_starts_as_documented(seeded, rng):
     layer = GatedMultiLevelFusion()
     layer([tiny.normal(rng, 1, 3, 3, 4)] * 3)
     assert tiny.to_numpy(layer.gamma).tolist() == [0.5] * 3
-    for gate in layer.memory_gates + layer.reset_gates:
-        assert tiny.to_numpy(gate.bias).tolist() == [1.0]
+    for gate in layer.gates:
+        assert tiny.to_numpy(gate.bias).tolist() == [1.0, 1.0]
 
 
 def test_maps_of_different_sizes_are_refused(seeded):

@@ -7,6 +7,7 @@ import tiny
 
 from keras_cmsa.layers import MultimodalFeature
 from keras_cmsa.layers.multimodal_feature import join_features
+from keras_cmsa.layers.ops import unit_length
 
 pytestmark = pytest.mark.keras
 
@@ -26,6 +27,12 @@ def test_feature_of_a_dead_position_is_zero_and_has_a_gradient(seeded):
     assert not tiny.to_numpy(positions)[..., :3].any()
     (gradient,) = tiny.gradients(lambda x: MultimodalFeature()(x, x[:, 0])[0], [visual])
     assert np.isfinite(gradient).all()
+
+
+def test_the_length_of_a_vector_is_beyond_float16(seeded):
+    """2,048 channels of 8: the sum of their squares is 131,072, float16 ends at 65,504."""
+    vector = seeded.ops.full((1, 2048), 8, "float16")
+    np.testing.assert_allclose(tiny.to_numpy(unit_length(vector)), 2048**-0.5, rtol=1e-3)
 
 
 def test_the_size_of_the_map_must_be_known(seeded):

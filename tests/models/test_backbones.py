@@ -7,6 +7,7 @@ import pytest
 import tiny
 
 from keras_cmsa.models.backbones import (
+    as_deeplab,
     dilated_resnet101,
     fully_convolutional,
     pyramid_resnet101,
@@ -37,6 +38,19 @@ def test_an_image_size_or_a_stage_that_is_not_possible():
         dilated_resnet101(32, weights=None, train_stages=("conv3", "res5"))
     with pytest.raises(ValueError, match=r"multiple of 32.* Received: image_size=48"):
         pyramid_resnet101(48, weights=None)
+
+
+def test_a_backbone_has_its_channels_last_whatever_keras_is_set_to(seeded):
+    seeded.config.set_image_data_format("channels_first")
+    try:
+        backbone = small_resnet(16)
+    finally:
+        seeded.config.set_image_data_format("channels_last")
+    assert [tuple(x.shape) for x in backbone.outputs] == [(None, 2, 2, c) for c in (48, 96, 128)]
+
+
+def test_batch_normalisation_has_deeplabs_epsilon(seeded):
+    assert as_deeplab(seeded.layers.BatchNormalization(name="conv1_bn")).epsilon == 1e-3
 
 
 class Resnets:

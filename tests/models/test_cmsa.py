@@ -1,5 +1,6 @@
 """CMSA as a whole: its equations, what it is blind to, how it is saved."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.models.cmsa import build_cmsa, with_all_outputs, with_attention
+from keras_cmsa.models.cmsa import Cmsa, build_cmsa, with_all_outputs, with_attention
+from keras_cmsa.models.fusions import FUSIONS
 from keras_cmsa.training.loop import compile_model
 from keras_cmsa.training.settings import Settings
 
@@ -46,11 +48,10 @@ def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, 
     maps = [tiny.to_numpy(x).astype("float64") for x in model.get_layer("backbone")(image)]
     weights = {w.path: tiny.to_numpy(w.value).astype("float64") for w in model.weights}
     kernels = ("query_kernel", "key_kernel", "value_kernel", "output_kernel")
-    gates = ("memory_gate", "reset_gate")
+    gates = [[weights[f"fusion/gates_{i}/{w}"] for w in ("kernel", "bias")] for i in (1, 2, 3)]
     fusion = [
-        {g: [weights[f"fusion/{g}_{i}/{w}"] for w in ("kernel", "bias")] for g in gates}
-        | {"gamma": weights["fusion/gamma"][i - 1]}
-        for i in (1, 2, 3)
+        {"memory_gate": (w[..., :1], b[:1]), "reset_gate": (w[..., 1:], b[1:]), "gamma": gamma}
+        for (w, b), gamma in zip(gates, weights["fusion/gamma"], strict=True)
     ]
     score = weights["score/kernel"], weights["score/bias"]
     for example, ids in enumerate(WORDS):
@@ -97,6 +98,40 @@ def test_default_sizes_are_the_papers(seeded):
     assert 0.0799 < bound <= 0.08
     assert tuple(model.get_layer("attention_res5").value_kernel.shape) == (3 + 8 + 1000, 512)
     assert tuple(model.get_layer("score").kernel.shape) == (3, 3, 500, 1)
+
+
+def test_the_parts_and_the_sizes_can_be_asked_of_a_model(seeded):
+    backbone = tiny.backbone()
+    model = build_cmsa(10, tiny.SIZE, backbone, 5, word_dim=6, attention_dim=4, fusion_dim=3)
+    assert isinstance(model, Cmsa) and model.image_encoder is backbone
+    assert model.word_encoder.embeddings.shape == (10, 6)
+    assert [x.name for x in model.attention_layers] == [f"attention_{x}" for x in LEVELS]
+    assert isinstance(model.fusion, seeded.saving.get_registered_object(
+        "keras_cmsa>GatedMultiLevelFusion"
+    ))  # fmt: skip
+    assert model.score.kernel.shape == (3, 3, 3, 1)
+    sizes = (model.vocabulary_size, model.image_size, model.max_words, model.word_dim)
+    assert (*sizes, model.attention_dim, model.fusion_dim) == (10, tiny.SIZE, 5, 6, 4, 3)
+    assert model.levels == LEVELS and model.attention == "full"
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_model_is_made_again_from_its_configuration(seeded, rng, fusion):
+    """With its options, its precision, and what is frozen in its backbone."""
+    with tiny.dtype_policy(seeded, "mixed_bfloat16"):
+        model = tiny.model(fusion=fusion, levels=LEVELS[1:], word_positions=True, query_chunk=3)
+    tiny.shaken(model, rng).image_encoder.get_layer("conv4").trainable = False
+    twin = seeded.saving.deserialize_keras_object(
+        json.loads(json.dumps(seeded.saving.serialize_keras_object(model)))
+    )
+    assert isinstance(twin, Cmsa)
+    assert json.dumps(twin.get_config()) == json.dumps(model.get_config())
+    assert seeded.config.dtype_policy().name == "float32"
+    assert twin.score.compute_dtype == "bfloat16"
+    assert [w.path for w in twin.trainable_weights] == [w.path for w in model.trainable_weights]
+    twin.set_weights(model.get_weights())
+    image = images(rng)
+    np.testing.assert_array_equal(run(twin, image, WORDS), run(model, image, WORDS))
 
 
 def test_an_expression_gives_what_it_gives_alone_and_unpadded(seeded, rng):
@@ -260,3 +295,18 @@ def test_the_model_says_what_is_wrong(seeded):
         build_cmsa(9, 32, tiny.backbone())
     with pytest.raises(ValueError, match="Received: 'backbone', which has none"):
         with_attention(tiny.backbone())
+    with pytest.raises(ValueError, match=r"fusion must be .* Received: fusion='sum'"):
+        tiny.model(fusion="sum")
+
+
+def test_the_model_says_what_words_it_wants(seeded, rng):
+    """Also in a graph; ids are looked at where they are an array."""
+    model, image = tiny.model(), images(rng)
+    flat = {"image": image, "words": WORDS}
+    for ask in (model, model.predict_on_batch):
+        with pytest.raises(ValueError, match=r"wanted \(B, K, N\).* Received: shape \(3, 5\)"):
+            ask(flat)
+    for wrong in (-1, 10):
+        words = np.where(WORDS == 9, wrong, WORDS)[:, None]
+        with pytest.raises(ValueError, match=rf"ids from 0 to 9\. Received: .*{wrong}"):
+            model({"image": image, "words": words})

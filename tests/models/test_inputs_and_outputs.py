@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import (
     check_inputs,
     check_preprocessor,
     mask_logits,
     split_at_maps,
 )
+from keras_cmsa.models.systems import build_system
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
@@ -34,25 +36,59 @@ def test_logits_are_the_score_map_resized(seeded, rng, side, image_size):
         np.testing.assert_allclose(logits[0, sentence], wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("exported", [False, True])
-def test_a_model_splits_at_the_maps_of_its_backbone(seeded, rng, exported):
-    """Or, where nobody knows its backbone, at the image."""
-    model = tiny.shaken(tiny.model(), rng)
-    image = rng.uniform(0, 255, (2, tiny.SIZE, tiny.SIZE, 3)).astype("float32")
-    words = rng.integers(1, 9, (2, 3, tiny.WORDS)).astype("int32")
-    wanted = tiny.to_numpy(model({"image": image, "words": words}))
-    if exported:
-        model = seeded.Model(model.input, seeded.models.clone_model(model)(model.input))
+def as_built(keras, model, folder):
+    return model
+
+
+def folded(keras, model, folder):
+    return fold_for_inference(model)
+
+
+def saved_and_loaded(keras, model, folder):
+    model.save(folder / "model.keras")
+    return keras.saving.load_model(folder / "model.keras")
+
+
+def of_another_class(keras, model, folder):
+    return keras.Model(model.input, model.output)
+
+
+@pytest.mark.parametrize("form", [as_built, folded, saved_and_loaded, of_another_class])
+@pytest.mark.parametrize(
+    ("name", "policy"), [("cmsa", "float32"), ("cmsa_w", "mixed_bfloat16"), ("rmi", "float32")]
+)
+def test_a_model_splits_at_the_maps_of_its_backbone(seeded, rng, tmp_path, form, name, policy):
+    """Whatever the backbone is called."""
+    sizes = {"word_dim": 5, "attention_dim": 4, "fusion_dim": 3, "max_words": tiny.WORDS}
+    with tiny.dtype_policy(seeded, policy):
+        eyes = tiny.backbone()
+        backbone = seeded.Model(eyes.input, eyes.outputs, name="eyes")
+        model = build_system(name, 10, image_size=tiny.SIZE, backbone=backbone, **sizes)
+    model = form(seeded, tiny.shaken(model, rng), tmp_path)
+    image = seeded.ops.convert_to_tensor(tiny.normal(rng, 2, tiny.SIZE, tiny.SIZE, 3))
+    words = seeded.ops.convert_to_tensor(rng.integers(1, 9, (2, 3, tiny.WORDS)).astype("int32"))
     image_model, sentence_model = split_at_maps(model)
     maps = seeded.tree.flatten(image_model(image))
-    shapes = [(2, tiny.SIZE, tiny.SIZE, 3)] if exported else [(2, 2, 2, c) for c in (5, 6, 7)]
-    assert [tuple(x.shape) for x in maps] == shapes
-    found = tiny.to_numpy(
-        sentence_model({"maps": maps, "words": seeded.ops.convert_to_tensor(words)})
+    assert [tuple(x.shape) for x in maps] == [(2, 2, 2, c) for c in (5, 6, 7)]
+    np.testing.assert_allclose(
+        tiny.to_numpy(sentence_model({"maps": maps, "words": words})),
+        tiny.to_numpy(model({"image": image, "words": words})),
+        atol=1e-6,
     )
-    if not exported:
-        np.testing.assert_allclose(found, wanted, atol=1e-6)
-    assert found.shape == wanted.shape
+
+
+def test_a_model_without_a_backbone_splits_at_the_image(seeded, rng):
+    """As an exported one does, which is a layer of the image and the words."""
+    model = tiny.model()
+    whole = seeded.Model(model.input, seeded.models.clone_model(model)(model.input))
+    image = seeded.ops.convert_to_tensor(tiny.normal(rng, 2, tiny.SIZE, tiny.SIZE, 3))
+    words = seeded.ops.ones((2, 3, tiny.WORDS), "int32")
+    image_model, sentence_model = split_at_maps(whole)
+    (same,) = seeded.tree.flatten(image_model(image))
+    np.testing.assert_array_equal(tiny.to_numpy(same), tiny.to_numpy(image))
+    found = sentence_model({"maps": [same], "words": words})
+    wanted = whole({"image": image, "words": words})
+    np.testing.assert_array_equal(tiny.to_numpy(found), tiny.to_numpy(wanted))
 
 
 @pytest.mark.parametrize("names", [("image",), ("image", "text"), ("image", "words", "mask")])

@@ -155,6 +155,32 @@ def every_weight_learns(keras, model, inputs, rng):
     assert model.train_on_batch(inputs, masks) < first
 
 
+@pytest.fixture
+def first_channels(seeded):
+    """Sets Keras to maps with their channels first; a function, since a test builds both ways."""
+    yield lambda: seeded.config.set_image_data_format("channels_first")
+    seeded.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize(
+    "name", ["cmsa", "cmsa_ppm", "cmsa_deconv", "cmsa_gated", "cmsa_released", "dmn", "kwa", "rrn"]
+)
+def test_where_keras_has_channels_first(seeded, rng, tmp_path, first_channels, name):
+    """A system is built, loaded and trained there as elsewhere."""
+    backbone = chain()
+    model = tiny.shaken(build(name, backbone=backbone), rng)
+    inputs = draw_inputs(rng)
+    wanted = tiny.to_numpy(model(inputs, training=False))
+    model.save(tmp_path / "model.keras")
+    first_channels()
+    loaded = seeded.saving.load_model(tmp_path / "model.keras")
+    built = build(name, backbone=backbone)
+    built.set_weights(model.get_weights())
+    for same in (loaded, built):
+        np.testing.assert_allclose(tiny.to_numpy(same(inputs, training=False)), wanted, atol=1e-6)
+    every_weight_learns(seeded, loaded, inputs, rng)
+
+
 def test_what_a_system_does_not_take(seeded):
     with pytest.raises(ValueError, match=r"must be one of .*'rmi'.* Received: name='lstm'"):
         build_system("lstm", 10)

@@ -82,8 +82,8 @@ def test_a_harmless_change_is_no_reason(preset, tmp_path):
 
     path = tmp_path / "model.keras"
     shutil.copy(preset / "model.keras", path)
-    rewrite(path, lambda config: layer_named(config, "score")["config"].update(trainable=False))
-    assert not load_model(path).get_layer("score").trainable
+    rewrite(path, lambda config: layer_named(config, "conv5")["config"].update(trainable=False))
+    assert not load_model(path).image_encoder.get_layer("conv5").trainable
 
 
 def test_a_config_too_large(preset, tmp_path, monkeypatch):

@@ -85,6 +85,22 @@ class TensorFlowCheckpoint:
         except self._errors as error:
             raise ValueError(self._damaged(error)) from error
 
+    def check(self, shapes):
+        """Raises a `ValueError` unless it has variables of these names and shapes, `{name: shape}`."""
+        missing = [name for name in shapes if name not in self.shapes]
+        if missing:
+            raise ValueError(
+                f"{self.prefix} is of another model: {len(missing)} of {len(shapes)} variables are "
+                f"missing, such as {missing[0]}. Received: {len(self.shapes)} variables, such as "
+                f"{min(self.shapes, default='none')}"
+            )
+        for name, shape in shapes.items():
+            if tuple(self.shapes[name]) != tuple(shape):
+                raise ValueError(
+                    f"{self.prefix} is of another model: wanted {name} of shape {tuple(shape)}. "
+                    f"Received: {tuple(self.shapes[name])}"
+                )
+
     def read(self, name):
         """The value of a variable, an array.
 

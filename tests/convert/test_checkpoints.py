@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tf1_checkpoint import write_checkpoint
 
-from keras_cmsa.utils.checkpoints import TensorFlowCheckpoint, is_checkpoint, prefix_of
+from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint, is_checkpoint, prefix_of
 
 pytest.importorskip("tensorflow")
 
