@@ -98,7 +98,7 @@ def test_the_walk_sees_imports_inside_functions():
     found = arrows()
     assert ("keras_cmsa.cli.segment", "keras_cmsa.inference.predictor") in found
     assert ("keras_cmsa.cli.main", "keras_cmsa.cli.train") in found
-    assert ("keras_cmsa.models.cmsa", "keras_cmsa.layers") in found
+    assert ("keras_cmsa.models.rrn", "keras_cmsa.layers") in found
     assert len(found) > 200
 
 
