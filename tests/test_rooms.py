@@ -16,7 +16,7 @@ FLOORS = {
     "models": "CMSA and the systems it is compared with, backbones",
     "data": "the one record type, readers of every layout, batches, augmentation, RefShapes",
     "presets": "a trained model in its folder, safe loading, hubs, the model card",
-    "convert": "the authors' checkpoint of TensorFlow 1 as a preset",
+    "convert": "checkpoints of TensorFlow 1: the authors' as a preset, DeepLab's as a backbone",
     "inference": "the predictor, profiles (logits to masks)",
     "evaluation": "scores, controls, the attention report, DenseCRF",
     "explain": "word importance, explanations, figures",
@@ -98,7 +98,7 @@ def test_the_walk_sees_imports_inside_functions():
     found = arrows()
     assert ("keras_cmsa.cli.segment", "keras_cmsa.inference.predictor") in found
     assert ("keras_cmsa.cli.main", "keras_cmsa.cli.train") in found
-    assert ("keras_cmsa.models.cmsa", "keras_cmsa.layers") in found
+    assert ("keras_cmsa.models.folding", "keras_cmsa.layers") in found
     assert len(found) > 200
 
 

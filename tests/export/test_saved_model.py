@@ -381,7 +381,9 @@ def test_a_full_disk_is_one_line_that_names_the_version(capsys, preset, tmp_path
     """As TensorFlow says it; nothing is left."""
 
     def save(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, "a.pb; No space left on device\n[Op:Save]")
+        raise tf.errors.ResourceExhaustedError(
+            None, None, "a.pb; No space left on device\n[Op:Save]"
+        )
 
     monkeypatch.setattr(tf.saved_model, "save", save)
     line = refused(capsys, "export", tmp_path / "cmsa", "--model", preset, "--no-warmup")
