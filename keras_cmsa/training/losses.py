@@ -24,6 +24,15 @@ class MaskLoss(keras.losses.Loss):
         super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
         self.dice_weight = dice_weight
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        axes = len(y_pred.shape) - 3
+        if sample_weight is not None and len(sample_weight.shape) != axes:
+            raise ValueError(
+                f"sample_weight: wanted a weight for each mask, {axes} axes as those before its "
+                f"height, such as (B, K). Received: shape {tuple(sample_weight.shape)}"
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true, y_pred):
         entropy = keras.losses.binary_crossentropy(y_true, y_pred, from_logits=True)
         loss = ops.mean(entropy, axis=(-2, -1))  # (...), one per sample

@@ -62,9 +62,14 @@ def pretrain(
         )
     logits = []
     for level, level_map in enumerate(backbone.outputs):
-        score = keras.layers.Conv2D(classes, 1, dtype="float32", name=f"score_{level}")(level_map)
+        score = keras.layers.Conv2D(
+            classes, 1, data_format="channels_last", dtype="float32", name=f"score_{level}"
+        )(level_map)
         enlarge = keras.layers.UpSampling2D(
-            ENLARGEMENT, interpolation="bilinear", name=f"classes_{level}"
+            ENLARGEMENT,
+            data_format="channels_last",
+            interpolation="bilinear",
+            name=f"classes_{level}",
         )
         logits.append(enlarge(score))
     model = keras.Model(backbone.inputs, logits)
