@@ -90,7 +90,7 @@ def test_numbers_are_checked_before_anything_is_read(capsys, tmp_path, monkeypat
 @pytest.mark.parametrize(
     "command",
     ["evaluate data -o {}", "explain photo.png box -o {}", "export {}", "synthesize {}",
-     "export {}/a.onnx --format onnx", "prepare data --output {}", "prepare data --problems {}/x.csv"],
+     "export {}/a.onnx --format onnx", "prepare data --problems {}/x.csv"],
 )  # fmt: skip
 def test_places_are_checked_before_anything_is_read(capsys, tmp_path, monkeypatch, command):
     monkeypatch.setenv("KERAS_CMSA_MODEL", "none")

@@ -78,10 +78,10 @@ def test_every_ref_that_is_left_out_is_counted_and_named(capsys, tmp_path):
     )
 
 
-def test_problems_run_nothing_in_a_spreadsheet(tmp_path):
+def test_problems_name_rows_as_they_are(tmp_path):
     table = tmp_path / "mine.csv"
     Image.new("RGB", (12, 8)).save(tmp_path / "=1.png")
     table.write_text("image,expression,mask,split\n=1.png,=1+1 cups,none.png,train\n")
     assert run("prepare", table, "--problems", tmp_path / "problems.csv") == 2
     (row,) = read_rows(tmp_path / "problems.csv")
-    assert row["expression"] == "'=1+1 cups" and row["image"] == str(tmp_path / "=1.png")
+    assert row["expression"] == "=1+1 cups" and row["image"] == str(tmp_path / "=1.png")

@@ -157,7 +157,7 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path
     (tmp_path / "empty.csv").write_text("image,expression\n")
     for arguments, message in [
         ([tmp_path / "notes.txt", "box"], "is not an image"),
-        ([tmp_path / "none.png", "box"], "No such file"),
+        ([tmp_path / "none.png", "box"], "which does not exist"),
         ([photo_path, "box " * 300], "300 words"),
         ([photo_path, ""], "at least one word"),
         ([photo_path, "box", "--model", tmp_path], "is no preset: config.json is not there"),

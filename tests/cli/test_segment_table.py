@@ -37,7 +37,7 @@ def test_a_table_with_bad_rows_and_resuming(
     assert "2 of 5 rows segmented" in printed.out and "row 3: " in printed.err
     rows = results(out)
     assert [row["row"] for row in rows] == ["1", "2", "3", "4", "5"]
-    errors = ["at least one word", "is not an image", "No such file"]
+    errors = ["at least one word", "is not an image", "which does not exist"]
     for row, error in zip(rows[1:4], errors):
         assert error in row["error"] and not row["mask"]
     for row in (rows[0], rows[4]):
