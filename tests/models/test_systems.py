@@ -37,7 +37,7 @@ def chain():
 
 
 def build(name, **sizes):
-    sizes = {"backbone": chain(), **SIZES, **sizes}
+    sizes = {**SIZES, **sizes, "backbone": sizes.get("backbone") or chain()}
     if name == "cmsa_released":  # an eighth of it is a width, and each has a ReLU
         sizes["attention_dim"] = 64
     return build_system(name, len(tiny.vocabulary()), image_size=tiny.SIZE, **sizes)
