@@ -29,6 +29,7 @@ ALLOWED_OPS = set(
     ReduceDataset Relu Reshape ResizeBilinear RestoreV2 ReverseV2 RightShift Round Rsqrt SaveV2
     Select SelectV2 Shape ShardedFilename Sigmoid Size Slice Softmax Split Sqrt Square Squeeze
     StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile StaticRegexFullMatch
+    StaticRegexReplace
     StopGradient StridedSlice StridedSliceGrad StringJoin StringLength StringSplitV2 Sub Substr Sum
     Tanh TensorDataset TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem
     TensorListStack Tile Transpose UnicodeDecode UnicodeEncode Unpack UpperBound VarHandleOp
