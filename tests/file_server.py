@@ -1,11 +1,10 @@
 """A server of files on this machine, for tests: it can cut connections and refuse to resume."""
 
-from http.server import BaseHTTPRequestHandler
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from local_server import LocalServer
 
-
-class FileServer(LocalServer):
+class FileServer:
     """A context in which the server runs.
 
     Attributes:
@@ -24,7 +23,19 @@ class FileServer(LocalServer):
         self.cut, self.asked, self.ranges = {}, [], True
         self.headers, self.status = {}, {}
         self.etags = {path: f'"{len(content)}"' for path, content in self.files.items()}
-        super().__init__(Handler)
+        handler = type("Handler", (Handler,), {"owner": self})
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -302,6 +302,8 @@ def files_of_noise():
         "png 16 bits": encoded(deep),
         "jpeg": encoded(smooth, "JPEG"),
         "jpeg progressive": encoded(smooth, "JPEG", progressive=True, quality=95),
+        "jpeg coarse": encoded(smooth, "JPEG", quality=30, restart_marker_rows=1),
+        "jpeg of odd sides": encoded(colour, "JPEG", quality=80, subsampling=1),
         "jpeg not subsampled": encoded(smooth, "JPEG", subsampling=0),
         "jpeg grey": encoded(grey, "JPEG"),
         "jpeg, a profile": encoded(smooth, "JPEG", icc_profile=profile),

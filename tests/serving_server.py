@@ -100,13 +100,6 @@ class Rest(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     servable = None
 
-    def do_GET(self):
-        if self.path != f"/v1/models/{self.servable.name}":
-            return self.reply(404, {"error": "not found"})
-        status = {"error_code": "OK", "error_message": ""}
-        version = {"version": str(self.servable.version), "state": "AVAILABLE", "status": status}
-        return self.reply(200, {"model_version_status": [version]})
-
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         matched = PREDICT.fullmatch(self.path)
@@ -124,20 +117,6 @@ class Rest(BaseHTTPRequestHandler):
 
     def predict(self, asked):
         signature = asked.get("signature_name", "serving_default")
-        if "instances" in asked:
-            rows = asked["instances"]
-            names = list(rows[0]) if rows else []
-            columns = {name: [row[name] for row in rows] for name in names}
-            outputs = self.servable.run(signature, from_json(columns))
-            count = {len(column) for column in outputs.values()}
-            if count != {len(rows)}:
-                raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "batch sizes of outputs differ")
-            columns = to_json(outputs)
-            return {
-                "predictions": [
-                    {name: column[i] for name, column in columns.items()} for i in range(len(rows))
-                ]
-            }
         return {"outputs": to_json(self.servable.run(signature, from_json(asked["inputs"])))}
 
     def reply(self, code, content):

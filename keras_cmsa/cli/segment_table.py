@@ -12,7 +12,7 @@ from keras_cmsa.cli.command_line import with_flags
 from keras_cmsa.data.readers.pairs import by_image, path_of, read_pairs
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
-from keras_cmsa.presets.files import digest_of, folder_of
+from keras_cmsa.presets.files import digest_of, opened
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import remove_left, replaced, write_png
 from keras_cmsa.utils.locks import locked
@@ -36,7 +36,7 @@ def segment_table(table, folder, model, outside=False):
             folder holds other results, another run writes there, or no row could be done.
     """
     rows = read_pairs(table)
-    model = folder_of(model)
+    model, _ = opened(model)
     made_by = digest_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock", f"another run writes results into {folder}"):

@@ -27,7 +27,7 @@ def export_onnx(model, preprocessor, folder, config=None):
     card. `load_preprocessor` loads the preprocessor from it.
 
     Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
-    and `words` `(B, K, N)` int32, 0 at padding. Outputs: `logits` `(B, K, S, S, 1)` and, if the model
+    and `words` `(B, K, N)` int32, 0 at padding; B and K are free. Outputs: `logits` `(B, K, S, S, 1)` and, if the model
     has them, `word_attention` and `position_attention` as in `with_attention`.
 
     The file is run before it is kept, and its outputs are compared with those of the model.
@@ -87,6 +87,20 @@ def convert(model, path, form):
     """Writes a model without loops in a form of `FORMS`, unseen."""
     with silenced(), collecting_often():
         model.export(str(path), format=form, verbose=False)
+    if form == "onnx":
+        name_axes(path)
+
+
+def name_axes(path):
+    """Calls the free axes of an ONNX file's inputs and outputs B and K."""
+    import onnx
+
+    model = onnx.load(path)
+    for tensor in (*model.graph.input, *model.graph.output):
+        for name, axis in zip("BK", tensor.type.tensor_type.shape.dim):
+            if not axis.dim_value:
+                axis.dim_param = name
+    onnx.save(model, path)
 
 
 @contextlib.contextmanager

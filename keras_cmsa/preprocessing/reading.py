@@ -72,9 +72,7 @@ def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
         ValueError: if the file is not an image, is too large, cut short or damaged, or is a JPEG of
             more than `MAX_SCANS` scans.
     """
-    content, name = _content(source)
-    with _opened(io.BytesIO(content), name, max_pixels) as image:
-        _check_scans(content)
+    with _opened(source, max_pixels) as image:
         is_as_wanted = stored_size is not None and image.size[::-1] == tuple(stored_size)
         return _rgb(image, turned=not is_as_wanted)
 
@@ -99,10 +97,8 @@ def read_mask(source, max_pixels=MAX_PIXELS):
         FileNotFoundError, ValueError: as in `read_image`; also for colours of 16 bits, of which
             Pillow keeps the high byte only.
     """
-    content, name = _content(source)
-    with _opened(io.BytesIO(content), name, max_pixels) as image:
-        _check_scans(content)
-        is_lossy, storage = _is_lossy(image, content), _storage(image)
+    with _opened(source, max_pixels) as image:
+        is_lossy, storage = _is_lossy(image), _storage(image)
         image = _decoded(image)
         if image.mode[0] in "FI":
             inside = np.nan_to_num(np.asarray(image)) != 0
@@ -134,9 +130,7 @@ def read_ids(source, max_pixels=MAX_PIXELS):
         `(height, width)` integers: indices into the palette of a file that has one, levels of a file
         of one channel (uint8 if it has 8 bits), `65536 red + 256 green + blue` of colours.
     """
-    content, name = _content(source)
-    with _opened(io.BytesIO(content), name, max_pixels) as image:
-        _check_scans(content)
+    with _opened(source, max_pixels) as image:
         image = _decoded(image)
         if image.mode in ("LA", "PA"):
             image = image.getchannel(0)
@@ -175,7 +169,8 @@ def read_stored_size(path, max_pixels=MAX_PIXELS):
         `((height, width), orientation)`: pixels, and 1 to 8 as in EXIF; 1 is upright.
     """
     _check_path(path)
-    with open(path, "rb") as file, _opened(file, str(path), max_pixels) as image:
+    with _naming(str(path), max_pixels), Image.open(path, formats=FORMATS) as image:
+        _check_size(image, max_pixels)
         return image.size[::-1], _orientation(image)
 
 
@@ -241,10 +236,16 @@ def _naming(name, max_pixels):
 
 
 @contextmanager
-def _opened(file, name, max_pixels):
-    """An image of which only the header is read, within bounds; errors inside name the file."""
-    with _naming(name, max_pixels), Image.open(file, formats=FORMATS) as image:
+def _opened(source, max_pixels):
+    """An image, of which only the header is decoded, within bounds; errors inside name the file."""
+    content, name = _content(source)
+    with _naming(name, max_pixels), Image.open(io.BytesIO(content), formats=FORMATS) as image:
         _check_size(image, max_pixels)
+        scans = len(_SCAN_START.findall(content)) if content.startswith(b"\xff\xd8") else 0
+        if scans > MAX_SCANS:
+            raise _Refused(
+                f"wanted a JPEG of at most {MAX_SCANS} scans. Received: {scans}. Save it anew"
+            )
         yield image
 
 
@@ -288,14 +289,6 @@ def _check_size(image, max_pixels):
         )
 
 
-def _check_scans(content):
-    scans = len(_SCAN_START.findall(content)) if content.startswith(b"\xff\xd8") else 0
-    if scans > MAX_SCANS:
-        raise _Refused(
-            f"wanted a JPEG of at most {MAX_SCANS} scans. Received: {scans}. Save it anew"
-        )
-
-
 def _orientation(image):
     """The EXIF orientation of an opened image, 1 to 8; 1 also where its EXIF is damaged."""
     # A PNG is stored as it is seen. Pillow turns a TIFF itself, and gives its upright size.
@@ -312,12 +305,15 @@ def _orientation(image):
 def _decoded(image, turned=True):
     """The image with its pixels decoded and turned upright."""
     orientation = _orientation(image)
-    is_png = image.format == "PNG" and image.tile
-    colour = _transparent_colour(image) if is_png else None
+    colour, storage = image.info.get("transparency"), _storage(image)
     image.load()
-    if is_png:  # only now: loading also reads what comes after the pixels, where no colour counts
+    if image.format == "PNG" and storage:
+        # Loading also reads what comes after the pixels, where no colour counts; a full comparison
+        # with 16 bits needs the low bytes, which are gone.
         image.info.pop("transparency", None)
-        image.info |= {} if colour is None else {"transparency": colour}
+        if colour is not None and ";16" not in storage:
+            spread = {"L;2": 85, "L;4": 17}.get(storage)  # of the pixels, not of this level
+            image.info["transparency"] = colour * spread if spread else colour
     # `ImageOps.exif_transpose` also writes the EXIF block anew, and fails on a damaged one.
     return image.transpose(_TURNS[orientation]) if turned and orientation > 1 else image
 
@@ -328,24 +324,9 @@ def _storage(image):
     return how if isinstance(how, str) else str(how[0])
 
 
-def _transparent_colour(image):
-    """The one transparent colour of a PNG, as 8-bit levels like its pixels; None if there is none.
-
-    Pillow has the levels of the file. Bits that a level cannot have do not count, as in libpng.
-    """
-    colour, storage = image.info.get("transparency"), _storage(image)
-    if ";16" in storage:
-        return None  # a full comparison needs the low bytes, which are gone
-    if image.mode in ("L", "1") and isinstance(colour, int):
-        white = {"1": 1, "L;2": 3, "L;4": 15}.get(storage, 255)
-        return (colour & white) * 255 // white
-    return tuple(level & 255 for level in colour) if isinstance(colour, tuple) else colour
-
-
-def _is_lossy(image, content):
-    if image.format == "WEBP":
-        # The chunk of the pixels; that of a lossless file is VP8L.
-        return re.search(rb"VP8[ L]", content[12:])[0] == b"VP8 "
+def _is_lossy(image):
+    if image.format == "WEBP":  # the chunk of the pixels; that of a lossless file is VP8L
+        return re.search(rb"VP8[ L]", image.fp.getvalue()[12:])[0] == b"VP8 "
     if image.format == "TIFF":
         return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     return image.format in ("JPEG", "MPO")

@@ -79,9 +79,10 @@ def lowered(code_point):
 
 
 _TO_LOWER = {c: lowered(c) for c in range(LAST_LOWERED + 1) if lowered(c) != c}
-_CHARACTERS = "".join(f"{chr(a)}-{chr(b)}" for a, b in WORD_RANGES)
-_WORD = re.compile(f"[{_CHARACTERS}]+")
-RUN = re.compile(f"[_{_CHARACTERS}]+|[^_{_CHARACTERS}]+")  # of ReleasedVocabulary
+# As both Python's and TensorFlow's regular expressions take them within brackets.
+CHARACTERS = "".join(f"{chr(a)}-{chr(b)}" for a, b in WORD_RANGES)
+_WORD = re.compile(f"[{CHARACTERS}]+")
+RUN = re.compile(f"[_{CHARACTERS}]+|[^_{CHARACTERS}]+")  # of ReleasedVocabulary
 SPACES = " \t\n\v\f\r"
 
 

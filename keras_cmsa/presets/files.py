@@ -71,19 +71,19 @@ def load_preprocessor(source):
     Raises:
         FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
     """
-    folder = folder_of(source)
-    return read_preprocessor(folder, read_config(folder))
+    return read_preprocessor(*opened(source))
 
 
-def folder_of(source):
-    """The `Path` of a preset's folder on this machine; a preset on a hub is downloaded once.
+def opened(source):
+    """The `Path` of a preset's folder on this machine, and its `config.json`.
+
+    A preset on a hub is downloaded once.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
     """
     folder = fetch(source) if is_hub_address(source) else Path(source)
-    read_config(folder)
-    return folder
+    return folder, read_config(folder)
 
 
 def read_config(folder):

@@ -6,11 +6,13 @@
 Both are KerasHub's spelling. Extra `hub`. `HF_ENDPOINT` names another server than Hugging Face's.
 """
 
-from pathlib import Path, PurePosixPath
+import json
+from pathlib import Path, PurePath
 
 from keras_cmsa.utils.extras import require
 
-FILES = ("config.json", "model.keras", "vocabulary.txt", "README.md")
+LOADED = ("config.json", "model.keras", "vocabulary.txt")
+FILES = (*LOADED, "README.md")
 SCHEMES = ("hf://", "kaggle://")
 
 
@@ -36,18 +38,20 @@ def split_address(address):
 
 
 def fetch(address):
-    """Downloads a preset, once: the `Path` of its folder in the hub's own cache.
+    """Downloads `FILES` of a preset, once: the `Path` of its folder in the hub's own cache.
+
+    No other file comes, and none but `model.keras` is its network: a stranger's graph is a program.
 
     Raises:
         ModuleNotFoundError: if the hub's library is missing.
         OSError: if the hub cannot be reached or has no such preset.
-        ValueError: if the address is none, or a file name in it leads out of its folder.
+        ValueError: if the address is none, or the preset has no `model.keras`.
     """
     scheme, handle = split_address(address)
     download = {"hf": from_hugging_face, "kaggle": from_kaggle}[scheme]
     try:
-        return Path(download(handle))
-    except (ValueError, ModuleNotFoundError):
+        folder = Path(download(handle))
+    except ModuleNotFoundError:
         raise
     # The libraries raise errors of their own, of requests or of httpx.
     except Exception as error:
@@ -56,35 +60,19 @@ def fetch(address):
             f"{address} could not be downloaded ({type(error).__name__}: {reason[:300]}). Is the "
             "name right, and the network there? A private preset needs the hub's own login"
         ) from error
+    if not (folder / "model.keras").is_file():
+        raise ValueError(f"{address} is no preset: wanted model.keras, which is not there")
+    return folder
 
 
 def from_hugging_face(handle):
     hub = require("huggingface_hub", "hub", "A preset on Hugging Face")
-    try:
-        names = hub.HfApi().list_repo_files(handle)
-    # Out of reach, or no such preset. Either the cache has the preset, whose names were checked at
-    # its download, or the download below says what is wrong.
-    except Exception:
-        names = []
-    check_names(names, f"hf://{handle}")
     return hub.snapshot_download(handle, allow_patterns=list(FILES))
 
 
 def from_kaggle(handle):
-    folder = require("kagglehub", "hub", "A preset on Kaggle").model_download(handle)
-    names = [str(path.relative_to(folder)) for path in Path(folder).rglob("*")]
-    check_names(names, f"kaggle://{handle}")
-    return folder
-
-
-def check_names(names, address):
-    """Raises a `ValueError` if a file name leads out of the preset's folder."""
-    for name in names:
-        path = PurePosixPath(name.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(
-                f"{address} is refused: the file name {name!r} leads out of its folder"
-            )
+    hub = require("kagglehub", "hub", "A preset on Kaggle")
+    return {Path(hub.model_download(handle, name)).parent for name in LOADED}.pop()
 
 
 def upload(folder, address):
@@ -111,20 +99,25 @@ def upload(folder, address):
     if missing:
         raise FileNotFoundError(f"{folder} is no preset: {', '.join(missing)} not there")
     hub = require("huggingface_hub", "hub", "An upload to Hugging Face")
+    contents = dict.fromkeys(FILES, None) | {"config.json": without_folders(folder / "config.json")}
+    files = [hub.CommitOperationAdd(n, content or folder / n) for n, content in contents.items()]
     try:
         api = hub.HfApi()
         api.create_repo(handle, exist_ok=True)
-        return str(
-            api.upload_folder(
-                repo_id=handle,
-                folder_path=folder,
-                allow_patterns=list(FILES),
-                commit_message="Upload a keras-cmsa preset",
-            )
-        )
+        message = "Upload a keras-cmsa preset"
+        return str(api.create_commit(handle, files, commit_message=message))
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise OSError(
             f"{address} could not be uploaded ({type(error).__name__}: {reason[:300]}). Is there a "
             "login? hf auth login"
         ) from error
+
+
+def without_folders(path):
+    """The bytes of a `config.json` in which the paths of its training's files are names alone."""
+    config = json.loads(path.read_bytes())
+    for name, value in config.get("training", {}).items():
+        if isinstance(value, str) and not is_hub_address(value):
+            config["training"][name] = PurePath(value).name
+    return json.dumps(config, indent=1).encode()

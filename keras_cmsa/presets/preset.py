@@ -30,9 +30,8 @@ from keras_cmsa.presets.files import (
     ONNX,
     UNKNOWN,
     VOCABULARY,
-    folder_of,
     network_file,
-    read_config,
+    opened,
     read_preprocessor,
 )
 from keras_cmsa.presets.model_card import as_markdown
@@ -74,8 +73,7 @@ def load_preset(source):
         OSError: if a hub cannot be reached or has no such preset.
         ValueError: if a file is damaged, refused, or does not fit the others.
     """
-    folder = folder_of(source)
-    config = read_config(folder)
+    folder, config = opened(source)
     preprocessor = read_preprocessor(folder, config)
     file = network_file(folder)
     if file.name == GRAPH:

@@ -47,8 +47,7 @@ def load_keras(path):
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: wanted a .keras file, as training leaves it")
     with loading(path):
-        config = read_config(path)
-        check_config(config, path)
+        check(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
@@ -73,8 +72,8 @@ class Refused(ValueError):
     """A file that is whole but may not be loaded."""
 
 
-def read_config(path):
-    """The `config.json` inside a `.keras` file, whose members are checked first."""
+def check(path):
+    """Raises `Refused` if an archive leads out of itself or is a bomb, or a class may run code."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         for member in members:
@@ -91,32 +90,22 @@ def read_config(path):
             )
         if archive.getinfo("config.json").file_size > MAX_CONFIG_BYTES:
             raise Refused(f"{path} is refused: its config.json is over {MAX_CONFIG_BYTES:,} bytes")
-        return json.loads(archive.read("config.json"))
-
-
-def check_config(config, path):
-    """Raises `Refused` if a saved configuration names a class that may run code."""
-    if isinstance(config, list):
-        for entry in config:
-            check_config(entry, path)
-    elif isinstance(config, dict):
-        if isinstance(config.get("class_name"), str):
-            check_class(config, path)
-        for entry in config.values():
-            check_config(entry, path)
+        json.loads(archive.read("config.json"), object_hook=lambda part: check_class(part, path))
 
 
 def check_class(config, path):
-    name, module = config["class_name"], config.get("module")
+    name, module = config.get("class_name"), config.get("module")
     # As Keras looks them up: a function by its own name, a class by its registered name.
     registered = config.get("config" if name == "function" else "registered_name")
     if name in ("Lambda", "__lambda__"):
         raise Refused(f"{path} is refused: it holds a Lambda, which runs code of its author")
     package = str(module).split(".")[0]
     is_registered = isinstance(registered, str) and keras.saving.get_registered_object(registered)
-    if module is not None and package not in ("keras", "builtins") and not is_registered:
+    known = module is None or package in ("keras", "builtins") or is_registered
+    if isinstance(name, str) and not known:
         raise Refused(
             f"{path} is refused: it holds {name!r} of the module {module!r}, which is neither of "
             "Keras nor of keras_cmsa nor registered (keras.saving.register_keras_serializable) "
             "and imported"
         )
+    return config

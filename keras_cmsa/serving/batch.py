@@ -25,7 +25,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from keras_cmsa.data.readers.pairs import ASKED, by_image, pairs_of, path_of
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
-from keras_cmsa.presets.files import folder_of
+from keras_cmsa.presets.files import opened
 from keras_cmsa.utils.csv_files import rows_of
 from keras_cmsa.utils.files import check_folder, new_folder
 
@@ -64,7 +64,7 @@ def segment_batch(table, model, output, images=None, outside=False, options=()):
         FileNotFoundError, ValueError: if the table or the model is not what it should be, the
             output is there, Beam stops, or no row could be segmented.
     """
-    table, output, model = absolute(table), absolute(output), absolute(folder_of(model))
+    table, output, model = absolute(table), absolute(output), absolute(opened(model)[0])
     images = absolute(images or FileSystems.split(table)[0])
     count = len(pairs_of(read_bytes(table), table))  # here too: a worker's errors are long
     handler = PredictorHandler(model, images, table, outside)

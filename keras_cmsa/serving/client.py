@@ -110,10 +110,19 @@ class Client:
             )
         if not len(expression):
             return []
-        request = Request.of(image, list(expression))
-        reply = self.retrying(self.protocol.predict, request)
+        files = image if isinstance(image, (list, tuple)) else [image]
+        inputs, signature = {"image_bytes": [image_file(x) for x in files]}, "serving_default"
+        many = len(files) < len(expression)
+        if many:
+            inputs["expressions"], signature = [list(expression)], "segment_many"
+        else:
+            inputs["expression"] = list(expression)
+        reply = self.retrying(self.protocol.predict, signature, inputs)
         try:
-            return to_answers(request.rows(self.protocol.columns(reply)), len(expression))
+            columns = self.protocol.columns(reply)
+            if many:
+                columns = {name: x[0] for name, x in columns.items()}
+            return to_answers(columns, len(expression))
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ServerError(
                 f"{self.protocol.url}: wanted the outputs {', '.join(OUTPUTS)} of a model that "
@@ -129,41 +138,6 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a server is asked.
-
-    Attributes:
-        signature: `"serving_default"`, an expression for each file; or `"segment_many"`, many for
-            one file.
-        files: list of the bytes of image files.
-        name: name of the input of the expressions.
-        expressions: list of `str`, or with `"segment_many"` a list of one such list.
-    """
-
-    signature: str
-    files: list
-    name: str
-    expressions: list
-
-    @classmethod
-    def of(cls, image, expressions):
-        """The request for an image, or a list of them, and a list of expressions."""
-        if isinstance(image, (list, tuple)):
-            files = [image_file(x) for x in image]
-        elif len(expressions) == 1:
-            files = [image_file(image)]
-        else:
-            return cls("segment_many", [image_file(image)], "expressions", [expressions])
-        return cls("serving_default", files, "expression", expressions)
-
-    def rows(self, columns):
-        """The outputs with a row for each expression."""
-        if self.signature != "segment_many":
-            return columns
-        return {name: x[0] for name, x in columns.items()}
 
 
 class Http:
@@ -182,11 +156,11 @@ class Http:
             "timeout": None,  # httpx has one for each read; `send` has one for all of them
         }
 
-    def predict(self, request):
+    def predict(self, signature, inputs):
         """The text of the reply."""
-        images = [{"b64": base64.b64encode(file).decode("ascii")} for file in request.files]
-        inputs = {"image_bytes": images, request.name: request.expressions}
-        reply = self.post({"signature_name": request.signature, "inputs": inputs})
+        images = [{"b64": base64.b64encode(x).decode("ascii")} for x in inputs["image_bytes"]]
+        inputs = {**inputs, "image_bytes": images}
+        reply = self.post({"signature_name": signature, "inputs": inputs})
         if reply.has_redirect_location:
             raise ServerError(
                 f"{self.url} sends on to {without_user(reply.headers['location'])}, where no photo "
@@ -249,18 +223,17 @@ class Grpc:
         self.model, self.version, self.timeout = model, version, timeout
         self.has_attention = True
 
-    def predict(self, request):
+    def predict(self, signature, inputs):
         """The reply, a message."""
         import tensorflow as tf
 
         message = self.request()
         message.model_spec.name = self.model
-        message.model_spec.signature_name = request.signature
+        message.model_spec.signature_name = signature
         if self.version is not None:
             message.model_spec.version.value = self.version
-        message.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto(request.files))
-        texts = np.char.encode(request.expressions, "utf-8").astype(object)
-        message.inputs[request.name].CopyFrom(tf.make_tensor_proto(texts))
+        for name, values in inputs.items():
+            message.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         message.output_filter.extend(OUTPUTS)
         if self.has_attention:
             message.output_filter.append("word_attention")
@@ -271,7 +244,7 @@ class Grpc:
             if error.code() == code.INVALID_ARGUMENT and self.has_attention:
                 if "word_attention" in error.details():  # the model does not have this output
                     self.has_attention = False
-                    return self.predict(request)
+                    return self.predict(signature, inputs)
             kind = Unavailable if error.code() == code.UNAVAILABLE else ServerError
             raise kind(f"{self.url}: {error.code().name}: {error.details()}") from error
 

@@ -1,4 +1,4 @@
-"""`keras-cmsa upload`: what it calls, and bad input. tests/inference/test_hub.py has a hub."""
+"""`keras-cmsa upload`: what it calls, and bad input. tests/presets/test_hub.py has the rest."""
 
 from command import refused, run
 

@@ -75,6 +75,13 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
     ours, presets = (read_config(folder) for folder in (written, preset))
     assert ours["metrics"] == presets["metrics"] and ours["data"] == presets["data"]
     assert ours["parameters"] == predictor.model.count_params()
+    if form == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(written / "model.onnx")
+        tensors = (*session.get_inputs(), *session.get_outputs())
+        axes = {tensor.name: tensor.shape[:2] for tensor in tensors}
+        assert axes.pop("image") == ["B", 16] and set(map(tuple, axes.values())) == {("B", "K")}
     if form == "litert":
         with pytest.raises(FileNotFoundError, match=r"no network that a predictor runs.*LiteRT"):
             load_preset(written)
@@ -82,29 +89,6 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
     for batch in (1, 3):
         inputs = inputs_of(batch, seed=batch)
         check(predictor.model, runner(written, inputs), inputs, 1e-4)
-
-
-@pytest.mark.slow
-def test_a_file_needs_no_input_and_no_operation_beside_its_own(seeded, tmp_path, form):
-    """Not the mean that the published backbones subtract, and not TensorFlow's for an LSTM."""
-    from keras import layers
-
-    from keras_cmsa import build_system
-    from keras_cmsa.models.backbones import caffe_pixels
-
-    image = seeded.Input((tiny.SIZE, tiny.SIZE, 3), name="image")
-    visual = layers.Conv2D(3, 8, strides=8)(caffe_pixels(image))
-    backbone = seeded.Model(image, [visual], name="backbone")
-    sizes = {"image_size": tiny.SIZE, "max_words": tiny.WORDS, "word_dim": 4, "fusion_dim": 3}
-    words = len(tiny.vocabulary())
-    model = build_system("lstm_cnn", words, backbone=backbone, **sizes)
-    write, runner = writer_and_runner(form)
-    path = write(model, tiny.preprocessor(), tmp_path / "mean")
-    inputs = inputs_of(2)
-    wanted = tiny.to_numpy(model(inputs, training=False))
-    np.testing.assert_allclose(
-        runner(path, inputs)["logits"], wanted, atol=1e-4 * abs(wanted).max()
-    )
 
 
 @pytest.mark.slow
@@ -184,21 +168,6 @@ def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=rf"keras-cmsa\[{form}\]"):
         write(predictor.model, predictor.preprocessor, path)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["onnx"], indirect=True)
-def test_the_commands_take_an_onnx_folder(predictor, written, tmp_path, photo, capsys):
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    table = tmp_path / "pairs.csv"
-    table.write_text("image,expression\nphoto.png,red box\nphoto.png,blue box\n")
-    assert run("segment", "--csv", table, "--model", written) == 0
-    wanted = predictor(photo, ["red box", "blue box"])
-    for number, prediction in enumerate(wanted, 1):
-        found = np.asarray(Image.open(tmp_path / "pairs" / f"{number:06}.png"))
-        np.testing.assert_array_equal(found, prediction.mask * 255)
-    assert run("info", written) == 0
-    assert "Res3, Res4, Res5" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -13,8 +13,6 @@ from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
 
-by_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
-
 
 @pytest.mark.parametrize("resizing", RESIZINGS)
 def test_inputs_of_a_model(resizing):
@@ -49,18 +47,6 @@ def test_images_and_expressions_come_in_pairs():
         tiny.preprocessor()([image], ["?"])
 
 
-@by_case
-def test_a_map_is_laid_over_the_image_again(case):
-    probabilities, size = case.over_square(), (case.height, case.width)
-    found = tiny.preprocessor(case.resizing, case.size).undo(probabilities, size)
-    np.testing.assert_allclose(found, case.probabilities(), atol=1e-4)
-    two = tiny.preprocessor(case.resizing, case.size).undo(
-        np.stack([probabilities, 1 - probabilities], -1), size
-    )
-    np.testing.assert_allclose(two[..., 0], found, atol=1e-6)
-    np.testing.assert_allclose(two[..., 1], 1 - found, atol=1e-4)
-
-
 @pytest.mark.parametrize("resizing", RESIZINGS)
 def test_a_smaller_map_is_first_brought_to_the_square(resizing):
     """Attention has 8 x 8 cells for 64 x 64 pixels: padding is cut off in pixels, not in cells."""
@@ -70,14 +56,6 @@ def test_a_smaller_map_is_first_brought_to_the_square(resizing):
     new_height, new_width, top, left = preprocessor.placement(31, 47)
     square = literal.resized(cells, (64, 64))[top : top + new_height, left : left + new_width]
     np.testing.assert_allclose(found, literal.resized(square, (31, 47)), atol=1e-5)
-
-
-@by_case
-def test_placement(case):
-    assert (
-        tiny.preprocessor(case.resizing, case.size).placement(case.height, case.width)
-        == case.placement
-    )
 
 
 @pytest.mark.parametrize("resizing", RESIZINGS)

@@ -93,16 +93,6 @@ def test_no_mark_begins_a_pair():
     assert max(len(unicodedata.normalize("NFD", c)) for c in COMPOSED.values()) == MOST_MARKS + 1
 
 
-def test_real_expressions_are_split_as_the_data_set_did(samples):
-    """REFER's own normalisation leaves ASCII words between spaces."""
-    counts = {"unc_val.txt": 10834, "unc_testA.txt": 5657, "referit_val.txt": 5842}
-    for name, count in counts.items():
-        lines = (samples / "expressions" / name).read_text(encoding="utf-8").splitlines()
-        assert len(lines) == count
-        assert all(split_words(line) == re.findall("[a-z0-9]+", line.lower()) for line in lines)
-        assert all(split_words(line) for line in lines)
-
-
 def test_vocabulary_counts_and_orders():
     vocabulary = Vocabulary.build(["b a c", "B, a!", "b d"], min_count=2)
     assert vocabulary.words == [PADDING, UNKNOWN, "b", "a"]
@@ -188,16 +178,6 @@ def test_a_vocabulary_that_an_editor_has_saved(tmp_path, mark, ending):
 def test_a_missing_vocabulary(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"words\.txt"):
         load_vocabulary(tmp_path / "words.txt")
-
-
-def test_a_failed_save_leaves_the_file_before(tmp_path, monkeypatch):
-    path = tmp_path / "vocabulary.txt"
-    Vocabulary(["left"]).save(path)
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        Vocabulary(["right"]).save(path)
-    assert load_vocabulary(path) == Vocabulary(["left"])
-    assert [path] == list(tmp_path.iterdir())
 
 
 @pytest.mark.filterwarnings("ignore:76 of 5657 expressions have no word that the vocabulary")

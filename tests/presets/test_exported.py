@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.presets.files import is_saved_model
-
 pytest.importorskip("tensorflow")
 
 
@@ -44,10 +42,6 @@ def test_an_export_is_evaluated_as_the_model(predictor, loaded, tmp_path):
     scores = [evaluate(p.model, p.preprocessor, records) for p in (predictor, loaded)]
     assert scores[0] == scores[1]
     assert loaded.levels == predictor.levels
-
-
-def test_folders(exported, preset):
-    assert is_saved_model(exported) and not is_saved_model(preset)
 
 
 def test_another_backend_cannot_load_it(exported, seeded, monkeypatch):

@@ -1,133 +1,86 @@
-"""Presets on hubs, against a hub on this machine: addresses, downloads, uploads."""
+"""Presets on hubs: addresses, what is downloaded, what is uploaded."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
-from hub_server import HubServer
-from PIL import Image
 
 from keras_cmsa.presets import hub
 
 FILES = ("README.md", "config.json", "model.keras", "vocabulary.txt")
+GRAPH = {"saved_model.pb": b"evil", "variables/variables.index": b"evil", "sub/model.keras": b"x"}
 
 
 @pytest.fixture
-def server():
-    pytest.importorskip("huggingface_hub")
-    with HubServer() as running:
-        yield running
+def library(monkeypatch):
+    """`huggingface_hub`, whose functions keep their signatures and ask nobody."""
+    library = pytest.importorskip("huggingface_hub")
+    api = create_autospec(library.HfApi, instance=True)
+    monkeypatch.setattr(library, "HfApi", lambda: api)
+    return library
 
 
-@pytest.fixture
-def ask(server, tmp_path):
-    """Runs Python with that hub, since huggingface_hub reads the environment when it is imported."""
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": server.url,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_TOKEN": server.token,
-    }
+def holding(library, monkeypatch, files, folder):
+    """Lets the hub have some files, of which it gives those that are allowed, by its own rule."""
 
-    def run(*arguments, **variables):
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            env=environment | variables,
-            capture_output=True,
-            text=True,
-        )
+    def give(_, allow_patterns):
+        for name in library.utils.filter_repo_objects(files, allow_patterns=allow_patterns):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(files[name])
+        return str(folder)
 
-    return run
-
-
-COMMAND = ("-m", "keras_cmsa.cli.main")
-# Prints the folder of each address, or the error.
-FETCH = """
-import sys
-from keras_cmsa.presets.hub import fetch
-for address in sys.argv[1:]:
-    try:
-        print(fetch(address))
-    except (OSError, ValueError) as error:
-        print(type(error).__name__, error)
-"""
+    download = create_autospec(library.snapshot_download, side_effect=give)
+    monkeypatch.setattr(library, "snapshot_download", download)
 
 
 def files_of(preset):
     return {name: (preset / name).read_bytes() for name in FILES}
 
 
-def test_an_upload_sends_the_files_of_a_preset_and_no_more(preset, server, ask, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(preset, folder)
+def test_nothing_but_the_files_of_a_preset_comes(preset, library, tmp_path, monkeypatch):
+    holding(library, monkeypatch, files_of(preset) | GRAPH | {"run.py": b"evil"}, tmp_path)
+    assert hub.fetch("hf://user/name") == tmp_path
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files_of(preset)
+
+
+def test_a_graph_of_a_hub_is_no_network(preset, library, tmp_path, monkeypatch):
+    from keras_cmsa import load_preset
+
+    holding(library, monkeypatch, {"config.json": files_of(preset)["config.json"]}, tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"evil")  # another program left it there
+    with pytest.raises(ValueError, match="hf://user/name is no preset: wanted model.keras"):
+        load_preset("hf://user/name")
+
+
+def test_an_upload_sends_the_files_of_a_preset_and_no_path(preset, library, tmp_path):
+    folder = shutil.copytree(preset, tmp_path / "run")
     (folder / "history.csv").write_text("epoch,loss\n")
-    (folder / "checkpoint").mkdir()
-    (folder / "checkpoint" / "config.json").write_text("{}")
-    done = ask(*COMMAND, "upload", folder, "hf://user/name")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"{server.url}/user/name")
-    assert server.repos == {"user/name": files_of(preset)}
+    config = json.loads((folder / "config.json").read_text())
+    paths = {"backbone_weights": "/home/me/weights.h5", "start_from": "hf://user/other"}
+    (folder / "config.json").write_text(json.dumps(config | {"training": paths}))
+    api = library.HfApi()
+    api.create_commit.return_value = "https://hub/user/name"
+    assert hub.upload(folder, "hf://user/name") == "https://hub/user/name"
+    api.create_repo.assert_called_once_with("user/name", exist_ok=True)
+    repo, files = api.create_commit.call_args.args
+    sent = {}
+    for file in files:
+        with file.as_file() as opened:
+            sent[file.path_in_repo] = opened.read()
+    names = {"backbone_weights": "weights.h5", "start_from": "hf://user/other"}
+    assert repo == "user/name"
+    assert json.loads(sent.pop("config.json")) == config | {"training": names}
+    assert sent.items() < files_of(preset).items() and len(sent) == 3
 
 
-@pytest.mark.slow
-def test_a_preset_on_the_hub_is_a_model_to_the_commands(
-    preset, predictor, server, ask, photo, tmp_path
-):
-    server.repos["user/name"] = files_of(preset)
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    asked = ("segment", tmp_path / "photo.png", "red box", "--model", "hf://user/name")
-    done = ask(*COMMAND, *asked, "--mask", tmp_path / "mask.png", "--json")
-    assert done.returncode == 0, done.stderr
-    expected = predictor(photo, "red box")
-    assert json.loads(done.stdout)["area"] == expected.mask.sum() > 0
-    mask = np.asarray(Image.open(tmp_path / "mask.png"))
-    np.testing.assert_array_equal(mask, 255 * expected.mask)
-
-
-def test_downloads_come_once_and_only_the_files_of_a_preset(preset, server, ask):
-    server.repos["user/name"] = files_of(preset) | {"run.py": b"evil", "weights/more.bin": b"evil"}
-    done = ask("-c", FETCH, "hf://user/name", "hf://user/none")
-    folder, missing = done.stdout.splitlines()
-    found = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-    assert found == files_of(preset)
-    assert missing.startswith("OSError hf://user/none could not be downloaded")
-    # Without a way to the hub, what was downloaded is still there.
-    done = ask("-c", FETCH, "hf://user/name", "hf://user/none", HF_HUB_OFFLINE="1")
-    assert done.stdout.splitlines()[0] == folder
-    assert done.stdout.splitlines()[1].startswith("OSError hf://user/none could not be")
-
-
-def test_a_name_that_leads_out_is_refused(preset, server, ask, tmp_path):
-    server.repos["user/name"] = files_of(preset)
-    server.listed["user/name"] = ["../evil.txt"]
-    done = ask("-c", FETCH, "hf://user/name")
-    wanted = "hf://user/name is refused: the file name '../evil.txt' leads out of its folder"
-    assert done.stdout == f"ValueError {wanted}\n"
-    assert not list((tmp_path / "home").rglob("*.keras"))
-
-
-def test_an_upload_without_a_login(preset, server, ask):
-    done = ask(*COMMAND, "upload", preset, "hf://user/name", HF_TOKEN="wrong")
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("keras-cmsa: hf://user/name could not be uploaded")
-    assert "hf auth login" in last and not server.repos
-
-
-# --- Without a hub
-
-
-@pytest.mark.parametrize("name", ["/etc/evil", "a/../../evil", "..\\evil", "../evil"])
-def test_names_that_lead_out(name):
-    hub.check_names(["config.json", "a/b.txt", "a..b"], "hf://user/name")
-    with pytest.raises(ValueError, match="leads out of its folder"):
-        hub.check_names(["config.json", name], "hf://user/name")
+def test_an_upload_without_a_login(preset, library):
+    library.HfApi().create_repo.side_effect = RuntimeError("401 Unauthorized\nmore")
+    with pytest.raises(OSError, match="hf://user/name could not be uploaded .*hf auth") as error:
+        hub.upload(preset, "hf://user/name")
+    assert "\n" not in str(error.value)
 
 
 def test_addresses():
@@ -150,26 +103,20 @@ def test_addresses():
 
 
 def test_kaggle(preset, predictor, photo, monkeypatch):
+    """Its files come one by one, by their names."""
     from keras_cmsa import Predictor
 
     kagglehub = pytest.importorskip("kagglehub")
-    asked = []
-    monkeypatch.setattr(kagglehub, "model_download", lambda x: asked.append(x) or str(preset))
+    download = create_autospec(kagglehub.model_download, side_effect=lambda _, name: preset / name)
+    monkeypatch.setattr(kagglehub, "model_download", download)
     found = Predictor.from_preset("kaggle://user/cmsa/keras/unc")
-    assert asked == ["user/cmsa/keras/unc"]
     np.testing.assert_array_equal(found(photo, "box").mask, predictor(photo, "box").mask)
-
-
-def test_kaggle_fails(monkeypatch):
-    kagglehub = pytest.importorskip("kagglehub")
-
-    def fail(_):
-        raise RuntimeError("403 Client Error\nmore than a line")
-
-    monkeypatch.setattr(kagglehub, "model_download", fail)
-    with pytest.raises(OSError, match="403 Client Error") as error:
+    names = ("config.json", "model.keras", "vocabulary.txt")
+    assert [c.args for c in download.call_args_list] == [("user/cmsa/keras/unc", n) for n in names]
+    download.side_effect = RuntimeError("403 Client Error\nmore than a line")
+    with pytest.raises(OSError, match="could not be downloaded .*403 Client Error") as error:
         hub.fetch("kaggle://user/cmsa/keras/unc")
-    assert "\n" not in str(error.value) and "could not be downloaded" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_without_the_libraries(monkeypatch, preset):

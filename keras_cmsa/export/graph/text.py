@@ -6,15 +6,14 @@ import tensorflow as tf
 from keras_cmsa.preprocessing.vocabulary import JOINER
 from keras_cmsa.preprocessing.word_pieces import MAX_WORD_BYTES
 from keras_cmsa.preprocessing.words import (
+    CHARACTERS,
     COMPOSED,
     LAST_LOWERED,
     MOST_MARKS,
     SPACES,
-    WORD_RANGES,
     lowered,
 )
 
-SPACE = 0x20
 # Built once: AutoGraph would convert the loop for every graph, in half a second each.
 LOWERED = [lowered(code) for code in range(LAST_LOWERED + 1)]
 CODE_BITS = 21  # a code point has at most so many
@@ -31,10 +30,7 @@ def split_words(expressions):
     Returns:
         Ragged `(B, None)` strings.
     """
-    codes = folded(expressions)
-    code = codes.values
-    spaced = codes.with_values(tf.where(in_words(code), code, SPACE))
-    return tf.strings.split(tf.strings.unicode_encode(spaced, "UTF-8"))
+    return tf.strings.split(tf.strings.regex_replace(folded(expressions), f"[^{CHARACTERS}]+", " "))
 
 
 def split_runs(expressions):
@@ -46,24 +42,12 @@ def split_runs(expressions):
     Returns:
         Ragged `(B, None)` strings.
     """
-    codes = folded(expressions)
-    code, text = codes.values, codes.value_rowids()
-    in_word = in_words(code) | (code == ord("_"))
-    begins = tf.concat(
-        [
-            tf.ones_like(text[:1], tf.bool),
-            (in_word[1:] != in_word[:-1]) | (text[1:] != text[:-1]),
-        ],
-        0,
-    )
-    starts = tf.where(begins)[:, 0]
-    runs = tf.RaggedTensor.from_row_starts(code, starts, validate=False)
+    # This byte is in no UTF-8, so it stands between two runs alone.
+    parted = tf.strings.regex_replace(folded(expressions), f"([_{CHARACTERS}]+)", b"\xff\\1\xff")
+    runs = tf.strings.split(parted, b"\xff")
     # Of white space the authors' rules know what Python's bytes do.
-    words = tf.strings.regex_replace(
-        tf.strings.unicode_encode(runs, "UTF-8"), f"^[{SPACES}]+|[{SPACES}]+$", ""
-    )
-    words = tf.RaggedTensor.from_value_rowids(
-        words, tf.gather(text, starts), tf.shape(expressions, tf.int64)[0], validate=False
+    words = runs.with_values(
+        tf.strings.regex_replace(runs.values, f"^[{SPACES}]+|[{SPACES}]+$", "")
     )
     words = tf.ragged.boolean_mask(words, words != "")
     is_last = tf.concat([words.value_rowids()[1:] != words.value_rowids()[:-1], [True]], 0)
@@ -72,19 +56,13 @@ def split_runs(expressions):
 
 
 def folded(expressions):
-    """The twin of `keras_cmsa.preprocessing.words.folded`: ragged `(B, None)` code points."""
+    """The twin of `keras_cmsa.preprocessing.words.folded`: `(B,)` UTF-8 strings."""
     codes = tf.strings.unicode_decode(expressions, "UTF-8", errors="replace")
     codes = composed(codes)
     code = codes.values
     small = tf.gather(tf.constant(LOWERED), tf.minimum(code, LAST_LOWERED))
-    return composed(codes.with_values(tf.where(code <= LAST_LOWERED, small, code)))
-
-
-def in_words(code):
-    """Which code points are word characters."""
-    # A code point lies in a range if the number of edges at or below it is odd.
-    edges = tf.constant([edge for first, last in WORD_RANGES for edge in (first, last + 1)])
-    return tf.searchsorted(edges, code, side="right") % 2 == 1
+    small = codes.with_values(tf.where(code <= LAST_LOWERED, small, code))
+    return tf.strings.unicode_encode(composed(small), "UTF-8")
 
 
 def composed(codes):

@@ -28,15 +28,6 @@ def graph_words(texts):
     return [[word.decode() for word in of_text] for of_text in words]
 
 
-@pytest.mark.parametrize("name", ["unc_val", "unc_testA", "referit_val"])
-def test_words_of_every_real_expression(samples, name):
-    from keras_cmsa.preprocessing.words import split_words
-
-    lines = (samples / f"expressions/{name}.txt").read_text("utf-8").splitlines()
-    assert len(lines) > 5000
-    assert graph_words(lines) == [split_words(line) for line in lines]
-
-
 @settings(deadline=None)
 @given(st.lists(st.text() | st.binary(), min_size=1))
 def test_words_of_any_text(texts):
@@ -141,12 +132,6 @@ def assert_same_ids(forms, texts):
 @given(st.lists(st.text("redbox_ \t\x01\x00.,')\u00a0É\u0301") | st.text(), min_size=1))
 def test_runs_of_any_text(released, texts):
     assert_same_ids(released, [text for text in texts if released[0].split(text)] or ["red"])
-
-
-@pytest.mark.parametrize("name", ["unc_val", "unc_testA", "referit_val"])
-def test_runs_of_every_real_expression(samples, released, name):
-    lines = (samples / f"expressions/{name}.txt").read_text("utf-8").splitlines()
-    assert_same_ids(released, [line for line in lines if released[0].split(line)])
 
 
 def test_a_text_without_a_run(released):
