@@ -1,6 +1,5 @@
 """The REFER reader on real records: counts, fields, and masks equal to pycocotools'."""
 
-import copy
 import json
 import pickle
 import shutil
@@ -8,9 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from one_ref import INSTANCES, REF
+from one_ref import REF
 from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.check import check_records, problems_table
@@ -361,51 +358,3 @@ def test_broken_json_names_the_file(one_ref, content, message):
     one_ref.write(instances=content)
     with pytest.raises(ValueError, match=message):
         read_refer(one_ref.path)
-
-
-# --- damaged files
-
-
-def damaged(content):
-    """Bytes with some of them changed, or cut short."""
-    places = st.integers(0, len(content) - 1)
-    changes = st.dictionaries(places, st.integers(0, 255), min_size=1, max_size=4)
-    changed = changes.map(
-        lambda new: bytes(new.get(place, old) for place, old in enumerate(content))
-    )
-    return changed | places.map(lambda end: content[:end])
-
-
-def read_and_draw(path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        records = read_refer(path)
-    for of_split in records.values():
-        for record in of_split:
-            record.mask()
-
-
-FUZZED = settings(
-    max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-@given(data=st.data())
-@FUZZED
-def test_damaged_pickle_raises_value_error_only(one_ref, protocol, data):
-    one_ref.write(refs=data.draw(damaged(pickle.dumps([REF] * 2 + [copy.deepcopy(REF)], protocol))))
-    try:
-        read_and_draw(one_ref.path)
-    except ValueError as error:
-        assert "refs(unc).p" in str(error) or "ref " in str(error)
-
-
-@given(content=damaged(json.dumps(INSTANCES).encode()))
-@FUZZED
-def test_damaged_json_raises_value_error_only(one_ref, content):
-    one_ref.write(instances=content)
-    try:
-        read_and_draw(one_ref.path)
-    except ValueError as error:
-        assert "instances.json" in str(error) or "ref 5" in str(error)
