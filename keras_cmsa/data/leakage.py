@@ -48,7 +48,7 @@ def held_out_images(root, dataset, split_owner, records, train_on="train"):
     if is_table(root):
         own = root.stem
     else:
-        others = annotation_files(root)
+        others = _annotation_files(root)
     images = {f"{own}/{split}": ids_of(found) for split, found in records.items()}
     images.pop(f"{own}/{train_on}", None)
     for name, path in others:
@@ -72,29 +72,16 @@ def ids_of(records):
     return {record.image_id for record in records}
 
 
-def count_shared_images(records, held_out):
-    """Counts the images of some records that are held out.
+def remove_held_out(records, held_out, names):
+    """Removes the images of some held-out splits from a training set.
+
+    Prints one line per held-out split that still shares images with the training set.
 
     Args:
-        records: list of `Record`.
+        records: list of `Record` to train on.
         held_out: from `held_out_images`.
-
-    Returns:
-        `{name: number}` with the names of `held_out`; names without shared images are left out.
-    """
-    images = ids_of(records)
-    numbers = {name: len(images & image_ids) for name, image_ids in held_out.items()}
-    return {name: number for name, number in numbers.items() if number}
-
-
-def exclude_images_of(names, records, held_out):
-    """Leaves out the records whose images are in some held-out splits.
-
-    Args:
         names: list of names. A name is a split, such as `"refcoco+/unc/testA"`; the beginning of
             one, such as `"refcoco+"`, for all splits below it; or `"all"`.
-        records: list of `Record`.
-        held_out: from `held_out_images`.
 
     Returns:
         List of the other `Record`s.
@@ -104,55 +91,28 @@ def exclude_images_of(names, records, held_out):
     """
     excluded = set()
     for name in names:
-        found = [
-            image_ids
-            for split, image_ids in held_out.items()
-            if name == "all" or _is_below(split, name)
-        ]
-        if not found:
+        splits = [split for split in held_out if name == "all" or _is_below(split, name)]
+        if not splits:
             raise ValueError(
                 f"wanted the name of a held-out split, one of: {', '.join(held_out) or 'none'}. "
                 f"Received: {name!r}"
             )
-        excluded.update(*found)
-    return [record for record in records if record.image_id not in excluded]
-
-
-def remove_held_out(records, held_out, names):
-    """Removes the excluded images from a training set, and reports other held-out images in it.
-
-    Prints one line per held-out split that still shares images with the training set.
-
-    Args:
-        records: list of `Record` to train on.
-        held_out: from `held_out_images`.
-        names: names of the splits to exclude, as in `exclude_images_of`.
-
-    Returns:
-        List of `Record`.
-
-    Raises:
-        ValueError: if no split has such a name.
-    """
-    records = exclude_images_of(names, records, held_out)
-    if shared := count_shared_images(records, held_out):
-        print(describe_shared(shared))
+        excluded.update(*(held_out[split] for split in splits))
+    records = [record for record in records if record.image_id not in excluded]
+    for split, image_ids in held_out.items():
+        if number := len(ids_of(records) & image_ids):
+            print(
+                f"The training set has {number:,} images of {split} "
+                f"(--exclude-images-of {split} removes them)"
+            )
     return records
-
-
-def describe_shared(shared):
-    """Formats the result of `count_shared_images`, one line per split."""
-    return "\n".join(
-        f"The training set has {number:,} images of {name} (--exclude-images-of {name} removes them)"
-        for name, number in shared.items()
-    )
 
 
 def _is_below(split, name):
     return f"{split}/".startswith(f"{name.rstrip('/')}/")
 
 
-def annotation_files(root):
+def _annotation_files(root):
     """Yields `(name, path)` of the files in a folder that say which images a split has.
 
     A name is `"<dataset>/<split owner>"`, or `"<dataset>"` of a release without split owners.

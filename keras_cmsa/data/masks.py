@@ -201,7 +201,7 @@ def _draw_runs(segmentation, height, width, name):
             f"Received: {reprlib.repr(size)}{', swapped' if swapped else ''}"
         )
     if isinstance(counts, (str, bytes)):
-        counts = _decompressed(counts, name)
+        counts = decompressed(counts, name)
     counts = _checked_counts(counts, height * width, name)
     values = np.arange(len(counts)).astype("uint8") % 2
     return np.repeat(values, counts).reshape(width, height).T
@@ -225,8 +225,8 @@ def _checked_counts(counts, pixels, name):
     return counts
 
 
-def _decompressed(code, name):
-    """The integers in COCO's compressed run lengths.
+def decompressed(code, name):
+    """The integers in COCO's compressed run lengths, text or bytes.
 
     Each character is 48 plus six bits: five bits of a number, the lowest first, and one bit that is
     set if more bits follow. The top bit of the last five is the sign. From the fourth number on,

@@ -5,7 +5,6 @@
 
 import gzip
 import hashlib
-import json
 import re
 import tomllib
 import zipfile
@@ -60,7 +59,7 @@ def select(names, table):
 def download(entry, folder, progress=None):
     """Fetches a file into a folder, from the first of its addresses that has it.
 
-    What a cut connection or a kill has left is kept, as NAME.part, and the next call fetches the
+    What a cut connection or a kill has left is kept, as NAME.part-..., and the next call fetches the
     rest, where the server can tell that it is the same file. A file that is there is not fetched
     again.
 
@@ -98,12 +97,12 @@ def download(entry, folder, progress=None):
 
 
 def _fetch(httpx, entry, path, progress):
-    # Two, so that a mirror that is cut early does not cost what another has brought.
-    parts, answers = [Part(path, ".part"), Part(path, ".part2")], []
-    for url in sorted(entry.urls, key=lambda url: not any(part.begun(url) for part in parts)):
-        part = next((part for part in parts if part.begun(url)), min(parts, key=Part.worth))
+    # One for each address: a mirror that is cut early does not cost what another has brought.
+    parts, answers = [Part(path, url) for url in entry.urls], []
+    for part in sorted(parts, key=lambda part: -part.size()):
+        url = part.url
         try:
-            part.fetch(httpx, url, entry, progress)
+            part.fetch(httpx, entry, progress)
             check_whole(entry, part.path)
         except Incomplete as error:
             answers.append(f"{url}: {error}")
@@ -133,33 +132,34 @@ class Damaged(Exception):
 
 
 class Part:
-    """The bytes of a file so far, and what they are of.
+    """The bytes of a file that have come from one address so far.
 
-    Beside the part lies `PART.json` with the address and what the server called this state of the
-    file: an ETag or a date. Without one of these nothing is resumed, since the file may have changed
-    in between. A link in its place is removed and not followed.
+    Beside the part lies `PART.state`: what the server called this state of the file, an ETag or a
+    date. Without one of these nothing is resumed, since the file may have changed in between. A link
+    in its place is removed and not followed.
     """
 
-    def __init__(self, path, suffix):
-        self.path = path.with_name(path.name + suffix)
-        self.notes = path.with_name(f"{path.name}{suffix}.json")
+    def __init__(self, path, url):
+        self.url = url
+        name = f"{path.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+        self.path, self.notes = path.with_name(name), path.with_name(f"{name}.state")
         for file in (self.path, self.notes):
             if file.is_symlink():
                 file.unlink()
 
-    def fetch(self, httpx, url, entry, progress):
+    def fetch(self, httpx, entry, progress):
         """Appends what is missing, or starts anew where that cannot be.
 
         Raises:
             Incomplete: if the server has no such file, or the connection ends before the file does.
             Damaged: if the server sends more than the file has.
         """
-        headers, begun = {"Accept-Encoding": "identity"}, self.begun(url)
+        headers, begun = {"Accept-Encoding": "identity"}, self.state()
         if begun:
             # A server whose file is another by now sends all of it instead of the rest.
             headers |= {"Range": f"bytes={self.size()}-", "If-Range": begun}
         options = {"follow_redirects": True, "timeout": TIMEOUT, "headers": headers}
-        with httpx.stream("GET", url, **options) as response:
+        with httpx.stream("GET", self.url, **options) as response:
             if response.status_code == 416:  # all of it is here, or it has shrunk
                 self.drop()
                 raise Incomplete("what was here did not fit what is there: start again")
@@ -169,7 +169,8 @@ class Part:
             most = entry.bytes or total or MAX_BYTES
             if not resumed:
                 self.path.unlink(missing_ok=True)
-            self.note(url, begun if resumed else state_of(response.headers))
+            state = begun if resumed else state_of(response.headers)
+            self.notes.write_text(state or "", encoding="utf-8")
             with open(self.path, "ab") as file:
                 for chunk in response.iter_raw(CHUNK):
                     done += len(chunk)
@@ -181,28 +182,15 @@ class Part:
             raise Incomplete(f"the connection ended after {done:,} of {total:,} bytes")
 
     def size(self):
-        """Bytes so far."""
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def worth(self):
         """Bytes so far that can be resumed."""
-        return self.size() if self.origin()[1] else 0
+        return self.path.stat().st_size if self.state() else 0
 
-    def begun(self, url):
+    def state(self):
         """What the server called the state of the file that the bytes here are of; or `None`."""
-        address, state = self.origin()
-        return state if address == url and self.size() else None
-
-    def origin(self):
-        """The address of the bytes here and the state of the file there, each `None` if unknown."""
-        try:
-            notes = json.loads(self.notes.read_text(encoding="utf-8"))
-            return notes["url"], notes["state"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None, None
-
-    def note(self, url, state):
-        self.notes.write_text(json.dumps({"url": url, "state": state}), encoding="utf-8")
+        if not (self.path.exists() and self.notes.exists()):
+            return None
+        state = self.notes.read_text(encoding="utf-8", errors="replace")
+        return state if state and state.isprintable() else None
 
     def drop(self):
         self.path.unlink(missing_ok=True)

@@ -6,13 +6,7 @@ import pickle
 import pytest
 import tiny
 
-from keras_cmsa.data.leakage import (
-    count_shared_images,
-    describe_shared,
-    exclude_images_of,
-    held_out_images,
-    remove_held_out,
-)
+from keras_cmsa.data.leakage import held_out_images, remove_held_out
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.readers.referit import read_referit
 from keras_cmsa.data.record import Record
@@ -39,40 +33,43 @@ def held_out(root):
     return held_out_images(root, "refcoco", "unc", read_refer(root))
 
 
-def test_shared_images_are_counted_and_told(root):
-    records = read_refer(root)["train"]
-    images = held_out(root)
-    assert images == {
+def told(numbers):
+    """The lines about `{split: number}`."""
+    return "".join(
+        f"The training set has {number} images of {name} (--exclude-images-of {name} removes them)\n"
+        for name, number in numbers.items()
+    )
+
+
+def test_images_held_out_are_found(root):
+    assert held_out(root) == {
         "refcoco/unc/val": {5, 6},
         "refcoco+/unc/val": {2},
         "refcoco+/unc/testA": {3, 9},
         "refcocog/umd/test": {1, 3},
         "refcocog/umd/val": {8},
     }
-    shared = count_shared_images(records, images)
-    assert shared == {"refcoco+/unc/val": 1, "refcoco+/unc/testA": 1, "refcocog/umd/test": 2}
-    first, *_ = describe_shared(shared).splitlines()
-    assert first == (
-        "The training set has 1 images of refcoco+/unc/val "
-        "(--exclude-images-of refcoco+/unc/val removes them)"
-    )
+
+
+ALL = {"refcoco+/unc/val": 1, "refcoco+/unc/testA": 1, "refcocog/umd/test": 2}
 
 
 @pytest.mark.parametrize(
-    "names, left",
+    "names, left, shared",
     [
-        ([], [1, 2, 3, 4]),
-        (["refcoco+/unc/testA"], [1, 2, 4]),
-        (["refcoco+"], [1, 4]),
-        (["refcocog/umd", "refcoco+/unc/val"], [4]),
-        (["all"], [4]),
-        (["refcoco"], [1, 2, 3, 4]),
+        ([], [1, 2, 3, 4], ALL),
+        (["refcoco+/unc/testA"], [1, 2, 4], {"refcoco+/unc/val": 1, "refcocog/umd/test": 1}),
+        (["refcoco+", "refcocog/umd/val"], [1, 4], {"refcocog/umd/test": 1}),
+        (["refcocog/umd", "refcoco+/unc/val"], [4], {}),
+        (["all"], [4], {}),
+        (["refcoco"], [1, 2, 3, 4], ALL),
     ],
     ids=str,
 )
-def test_excluded_images_are_gone(root, names, left):
-    records = exclude_images_of(names, read_refer(root)["train"], held_out(root))
+def test_excluded_images_are_gone_and_what_is_left_is_reported(root, capsys, names, left, shared):
+    records = remove_held_out(read_refer(root)["train"], held_out(root), names)
     assert [record.image_id for record in records] == left
+    assert capsys.readouterr().out == told(shared)
 
 
 @pytest.mark.parametrize("name", ["refcocog/google", "refcoc", "refcoco+/unc/train"])
@@ -81,25 +78,11 @@ def test_unknown_splits_are_named(root, name):
         ValueError,
         match=f"wanted the name of a held-out split, .* Received: '{name}'".replace("+", r"\+"),
     ):
-        exclude_images_of([name], [], held_out(root))
-
-
-def test_what_is_left_in_a_training_set_is_reported(root, capsys):
-    """What was removed is not."""
-    records, images = read_refer(root)["train"], held_out(root)
-    assert remove_held_out(records, images, []) == records
-    assert capsys.readouterr().out == describe_shared(count_shared_images(records, images)) + "\n"
-    left = remove_held_out(records, images, ["refcoco+/unc", "refcocog/umd/val"])
-    assert [record.image_id for record in left] == [1, 4]
-    told = capsys.readouterr().out
-    assert told.startswith("The training set has 1 images of refcocog/umd/test ")
-    assert told.count("\n") == 1
-    assert remove_held_out(records, images, ["refcoco+", "refcocog"]) == [records[3]]
-    assert capsys.readouterr().out == ""
+        remove_held_out([], held_out(root), [name])
 
 
 @pytest.mark.filterwarnings("ignore:counts differ from the published")
-def test_the_real_samples(samples):
+def test_the_real_samples(samples, capsys):
     """UNC and G-Ref share images of train2014 in the samples too, counted here from the pickles."""
 
     def images(name, splits):
@@ -119,8 +102,8 @@ def test_the_real_samples(samples):
     }
     records = read_refer(samples / "refer", "refcocog", "google")
     images = held_out_images(samples / "refer", "refcocog", "google", records)
-    shared = count_shared_images(records["train"], images)
-    assert shared == {name: number for name, number in expected.items() if number}
+    remove_held_out(records["train"], images, [])
+    assert capsys.readouterr().out == told({name: n for name, n in expected.items() if n})
 
 
 @pytest.mark.filterwarnings("ignore:counts differ from the published")

@@ -10,7 +10,7 @@ import pytest
 from file_server import FileServer
 
 from keras_cmsa.data import public_files
-from keras_cmsa.data.public_files import PublicFile, download, read_table, select
+from keras_cmsa.data.public_files import Part, PublicFile, download, read_table, select
 from keras_cmsa.utils.locks import locked
 
 pytest.importorskip("httpx")
@@ -29,6 +29,14 @@ def entry(*urls, **known):
     return PublicFile("it", "a file", "it.bin", urls, "Ask a friend.", "Use it.", **known)
 
 
+def interrupted(server, folder, url):
+    """Three megabytes of a download, which then ends."""
+    server.cut["/file"] = 3_000_000
+    with pytest.raises(OSError, match=r"(?s)could not be fetched.*what is here already is kept"):
+        download(entry(url), folder)
+    return Part(folder / "it.bin", url).path.read_bytes()
+
+
 def test_a_file_is_fetched_once(server, tmp_path):
     steps = []
     path = download(
@@ -42,10 +50,7 @@ def test_a_file_is_fetched_once(server, tmp_path):
 
 
 def test_a_cut_connection_is_resumed(server, tmp_path):
-    server.cut["/file"] = 3_000_000
-    with pytest.raises(OSError, match=r"(?s)could not be fetched.*what is here already is kept"):
-        download(entry(f"{server.url}/file"), tmp_path)
-    kept = (tmp_path / "it.bin.part").read_bytes()
+    kept = interrupted(server, tmp_path, f"{server.url}/file")
     assert CONTENT.startswith(kept) and len(kept) > 1_000_000
     assert download(entry(f"{server.url}/file"), tmp_path).read_bytes() == CONTENT
     assert server.asked == [("/file", None), ("/file", f"bytes={len(kept)}-")]
@@ -53,11 +58,9 @@ def test_a_cut_connection_is_resumed(server, tmp_path):
 
 @pytest.mark.parametrize("change", ["refuses ranges", "is another file", "has no state"])
 def test_what_cannot_be_resumed_starts_anew(server, tmp_path, change):
-    server.cut["/file"] = 3_000_000
     if change == "has no state":
         server.etags.clear()
-    with pytest.raises(OSError, match="could not be fetched"):
-        download(entry(f"{server.url}/file"), tmp_path)
+    interrupted(server, tmp_path, f"{server.url}/file")
     if change == "refuses ranges":
         server.ranges = False
     if change == "is another file":
@@ -69,10 +72,8 @@ def test_what_cannot_be_resumed_starts_anew(server, tmp_path, change):
 
 def test_a_kill_after_the_last_byte(server, tmp_path):
     """All bytes are there, but not yet under their name: the server has no rest to send."""
-    server.cut["/file"] = 3_000_000
-    with pytest.raises(OSError, match="could not be fetched"):
-        download(entry(f"{server.url}/file"), tmp_path)
-    (tmp_path / "it.bin.part").write_bytes(CONTENT)
+    interrupted(server, tmp_path, f"{server.url}/file")
+    Part(tmp_path / "it.bin", f"{server.url}/file").path.write_bytes(CONTENT)
     with pytest.raises(OSError, match="start again"):
         download(entry(f"{server.url}/file"), tmp_path)
     assert download(entry(f"{server.url}/file"), tmp_path).read_bytes() == CONTENT
@@ -102,14 +103,6 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path, known, said):
     assert (tmp_path / "it.bin").read_bytes() == b"mine"
 
 
-def interrupted(server, folder, url):
-    """Three megabytes of a download, which then ends."""
-    server.cut["/file"] = 3_000_000
-    with pytest.raises(OSError, match="could not be fetched"):
-        download(entry(url), folder)
-    return (folder / "it.bin.part").read_bytes()
-
-
 @pytest.mark.parametrize(
     ("headers", "status", "said"),
     [
@@ -125,7 +118,7 @@ def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers
     server.headers["/file"], server.status["/file"] = headers, status
     with pytest.raises(OSError, match=said):
         download(entry(url), tmp_path)
-    assert (tmp_path / "it.bin.part").read_bytes() == kept
+    assert Part(tmp_path / "it.bin", f"{server.url}/file").path.read_bytes() == kept
     server.headers.clear()
     server.status.clear()
     assert download(entry(url), tmp_path).read_bytes() == CONTENT
@@ -146,7 +139,7 @@ def test_a_second_mirror_that_is_cut_costs_nothing(server, tmp_path):
     server.cut |= {"/file": 0, "/mirror": 1_000_000}
     with pytest.raises(OSError, match="could not be fetched"):
         download(entry(second, first), tmp_path)
-    assert (tmp_path / "it.bin.part").read_bytes() == kept
+    assert Part(tmp_path / "it.bin", f"{server.url}/file").path.read_bytes() == kept
     server.asked.clear()
     assert download(entry(second, first), tmp_path).read_bytes() == CONTENT
     assert [path.name for path in tmp_path.iterdir()] == ["it.bin"]
@@ -195,8 +188,9 @@ def test_links_are_not_followed(server, tmp_path):
     mine = tmp_path / "mine"
     mine.write_bytes(b"mine")
     (tmp_path / "new").mkdir()
-    for name in ("it.bin.part", "it.bin.part.json"):
-        (tmp_path / "new" / name).symlink_to(mine)
+    part = Part(tmp_path / "new/it.bin", f"{server.url}/file")
+    for path in (part.path, part.notes):
+        path.symlink_to(mine)
     download(entry(f"{server.url}/file"), tmp_path / "new")
     assert mine.read_bytes() == b"mine"
 
@@ -210,15 +204,8 @@ def test_one_download_of_a_file_at_a_time(server, tmp_path):
 
 def test_the_table_of_the_package():
     table = read_table()
-    assert {
-        "refcoco",
-        "refcoco+",
-        "refcocog",
-        "refclef",
-        "coco-train2014",
-        "cmsa",
-        "deeplab",
-    } < set(table)
+    names = {"refcoco", "refcoco+", "refcocog", "refclef", "coco-train2014", "cmsa", "deeplab"}
+    assert names < set(table)
     assert len({x.file for x in table.values()}) == len(table)
     for x in table.values():
         assert all(url.startswith(("https://", "http://")) for url in x.urls)

@@ -60,7 +60,7 @@ class Written:
 
     def facts(self, image_id):
         """`{annotation id: attributes}` of an image's things."""
-        return {a["id"]: a["attributes"] for a in self.of_image[image_id] if "attributes" in a}
+        return {a["id"]: a["attributes"] for a in self.of_image[image_id]}
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +164,6 @@ def test_our_own_reader_takes_it_for_refer(data):
         assert image.size == (record.width, record.height) == (240, 240)
     assert record.mask().any()
     assert record.kind in SHARES
-
-
-def test_refs_unpickle_to_plain_types(data):
-    class NoClasses(pickle.Unpickler):
-        def find_class(self, module, name):
-            raise AssertionError(f"{module}.{name} is in the pickle")
-
-    with open(data.root / "refcoco/refs(unc).p", "rb") as file:
-        assert NoClasses(file).load() == data.refs
 
 
 # Masks
@@ -344,14 +335,11 @@ def test_order_changes_the_answer(data):
         bag = ref["image_id"], tuple(sorted(sentence["tokens"]))
         by_words.setdefault(bag, []).append((sentence["tokens"], ref["ann_id"]))
     assert by_words
-    for (image_id, _), pairs in by_words.items():
+    for pairs in by_words.values():
         (words, target), (swapped, counterpart) = pairs
         assert words != swapped
         assert target != counterpart
-        facts = data.facts(image_id)
-        assert sum(thing["shape"] in ROUND + ANGULAR for thing in facts.values()) >= 3
-        rotated = {tuple(words[n:] + words[:n]) for n in range(len(words))}
-        assert nouns_swapped(words, swapped) or tuple(swapped) in rotated
+        assert nouns_swapped(words, swapped)
 
 
 def nouns_swapped(words, swapped):
@@ -367,10 +355,11 @@ def nouns_swapped(words, swapped):
 # Arguments and interrupted runs
 
 
-def test_same_root_again_does_nothing_and_other_settings_are_refused(tmp_path):
+def test_same_root_again_does_nothing_and_other_content_is_refused(tmp_path):
     root = tmp_path / "data"
-    arguments = {"scenes": {"train": 3}, "processes": 1, "progress": False}
+    arguments = {"scenes": {"train": 3}, "size": 160, "processes": 1, "progress": False}
     assert write_ref_shapes(root, **arguments) == root
+    assert {record.mask().shape for record in read_refer(root)["train"]} == {(160, 160)}
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert write_ref_shapes(root, **arguments) == root
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
@@ -382,13 +371,10 @@ def test_same_root_again_does_nothing_and_other_settings_are_refused(tmp_path):
     (root / "ref_shapes.json").write_text("{")
     with pytest.raises(ValueError, match=r"ref_shapes\.json is not whole JSON"):
         write_ref_shapes(root, **arguments)
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    (tmp_path / "photo.jpg").write_bytes(b"mine")
+    (root / "ref_shapes.json").unlink()
     with pytest.raises(FileExistsError, match="holds something else"):
-        write_ref_shapes(tmp_path, scenes={"train": 1}, processes=1, progress=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+        write_ref_shapes(root, **arguments)
+    assert len(list(root.rglob("*.jpg"))) == 3
 
 
 @pytest.mark.parametrize(
@@ -433,19 +419,3 @@ def test_a_killed_run_is_not_taken_for_complete(tmp_path):
     assert not root.exists()
     write_ref_shapes(root, scenes={"train": 2}, processes=1, progress=False)
     assert json.loads((root / "ref_shapes.json").read_text())["counts"]["train"]["images"] == 2
-
-
-def test_importing_it_is_cheap():
-    """Every process that draws imports it."""
-    code = "import sys, keras_cmsa.data.ref_shapes; print({'keras', 'tensorflow'} & {*sys.modules})"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "set()"
-
-
-def test_other_sizes(tmp_path):
-    root = write_ref_shapes(
-        tmp_path / "data", size=160, scenes={"val": 3}, processes=1, progress=False
-    )
-    for records in read_refer(root).values():
-        for record in records:
-            assert record.mask().shape == (160, 160)

@@ -98,28 +98,25 @@ def read_json(path):
         raise ValueError(f"{path} is not whole JSON: {error}. Fetch it again") from error
 
 
-def check_on_bad(on_bad):
-    """Raises `ValueError` if a reader's argument `on_bad` is unknown."""
-    if on_bad not in ("raise", "skip") and type(on_bad) is not list:
-        raise ValueError(f"on_bad must be 'raise', 'skip' or a list. Received: {on_bad!r}")
-
-
-def read_entries(entries, records_of, on_bad):
-    """Turns the entries of a file into records.
+def read_entries(entries, records_of, on_bad, what="refs"):
+    """Turns the entries of a file into records. Warns in one line of those that are left out.
 
     Args:
-        entries: iterable of entries that `records_of` takes.
+        entries: list of entries that `records_of` takes.
         records_of: function from `(entry, limit)` to a list of at most `limit` records. It raises
             `ValueError` if the entry is bad.
-        on_bad: `"raise"`, `"skip"` or a list, which takes the problems.
+        on_bad: the argument of a reader: `"raise"`, `"skip"` or a list, which takes a line for each
+            bad entry instead of the warning.
+        what: what the entries are, for the warning.
 
     Returns:
-        `(records, problems)`: `{split: [Record, ...]}`, and one line for each bad entry that is
-        left out; none where `on_bad` has taken them.
+        `{split: [Record, ...]}`.
 
     Raises:
-        ValueError: if an entry is bad and `on_bad` is `"raise"`.
+        ValueError: if `on_bad` is something else, or an entry is bad and `on_bad` is `"raise"`.
     """
+    if on_bad not in ("raise", "skip") and type(on_bad) is not list:
+        raise ValueError(f"on_bad must be 'raise', 'skip' or a list. Received: {on_bad!r}")
     records, limit = {}, MAX_SENTENCES
     problems = on_bad if type(on_bad) is list else []
     for entry in entries:
@@ -133,7 +130,24 @@ def read_entries(entries, records_of, on_bad):
         limit -= len(new_records)
         for record in new_records:
             records.setdefault(record.split, []).append(record)
-    return records, [] if problems is on_bad else problems
+    if problems and problems is not on_bad:
+        warnings.warn(
+            f"{len(problems)} of {len(entries)} {what} are bad and left out. "
+            f"The first: {problems[0]}",
+            stacklevel=3,
+        )
+    return records
+
+
+def image_size(entry, where):
+    """`(height, width)` of an image in pixels, each at least 1, from its entry."""
+    height, width = (field(entry, side, int, where) for side in ("height", "width"))
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"{where}: wanted an image of at least 1 x 1 pixels. Received: {height} x {width} "
+            "(height x width)"
+        )
+    return height, width
 
 
 def checked_sentences(sentences, limit, where):
@@ -162,13 +176,6 @@ def warn_each(*messages):
     for message in messages:
         if message:
             warnings.warn(message, stacklevel=3)
-
-
-def describe_left_out(problems, total, what="refs"):
-    """A line about the bad entries that are left out, or an empty one."""
-    if problems:
-        return f"{len(problems)} of {total} {what} are bad and left out. The first: {problems[0]}"
-    return ""
 
 
 def describe_unpublished_counts(records, published, splits=None):

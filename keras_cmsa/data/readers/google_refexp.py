@@ -13,12 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
-    check_on_bad,
     check_one_object,
     checked_sentences,
-    describe_left_out,
     describe_missing_images,
     field,
+    image_size,
     read_entries,
     read_json,
     select_splits,
@@ -52,7 +51,6 @@ def read_google_refexp(root, splits=None, on_bad="raise"):
         FileNotFoundError: if there is no file at all, or none of a wanted split.
         ValueError: if a file is damaged or, with `"raise"`, an annotation is bad.
     """
-    check_on_bad(on_bad)
     root = Path(root)
     paths = _paths(root, splits)
     contents = {split: _read(path, root) for split, path in paths.items()}
@@ -61,11 +59,8 @@ def read_google_refexp(root, splits=None, on_bad="raise"):
         for split, content in contents.items()
         for annotation_id, annotation in content["annotations"]
     ]
-    records, problems = read_entries(entries, partial(_records_of, root, {}), on_bad)
-    warn_each(
-        describe_left_out(problems, len(entries), "annotations"),
-        describe_missing_images(records, root / COCO.folder, COCO.source),
-    )
+    records = read_entries(entries, partial(_records_of, root, {}), on_bad, "annotations")
+    warn_each(describe_missing_images(records, root / COCO.folder, COCO.source))
     return select_splits(splits, records, root)
 
 
@@ -140,15 +135,10 @@ def _records_of(root, objects, located_entry, limit):
     if image_id not in content["images"]:
         raise ValueError(f"{where}: image {image_id} is not in the file")
     image = content["images"][image_id]
-    height, width = (field(image, side, int, f"{where}, image") for side in ("height", "width"))
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"{where}: wanted an image of at least 1 x 1 pixels. Received: {height} x {width} "
-            "(height x width)"
-        )
+    height, width = image_size(image, f"{where}, image")
     segmentation = field(entry, "segmentation", list | dict, where)
     check_one_object(objects, image_id, annotation_id, segmentation, where)
-    path = image_path({**image, "id": image_id}, root, COCO, where)
+    path = image_path(image, image_id, root, COCO, where)
     records = []
     for refexp_id in checked_sentences(field(entry, "refexp_ids", list, where), limit, where):
         if type(refexp_id) is not int or refexp_id not in content["refexps"]:

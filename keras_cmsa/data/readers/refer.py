@@ -16,13 +16,12 @@ from typing import NamedTuple
 
 from keras_cmsa.data.readers.entries import (
     MAX_SENTENCES,
-    check_on_bad,
     check_one_object,
     checked_sentences,
-    describe_left_out,
     describe_missing_images,
     describe_unpublished_counts,
     field,
+    image_size,
     read_entries,
     read_json,
     select_splits,
@@ -127,20 +126,18 @@ def read_refer(
     """
     if dataset not in IMAGES:
         raise ValueError(f"dataset must be one of {', '.join(IMAGES)}. Received: {dataset!r}")
-    check_on_bad(on_bad)
     root = Path(root)
     refs_path = _annotation_file(root, dataset, f"refs({split_owner}).p")
     refs = _read_refs(refs_path)
     instances = instances or read_instances(root, dataset)
-    records, problems = read_entries(
-        ((f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)),
+    records = read_entries(
+        [(f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)],
         partial(_records_of, instances=instances, root=root, dataset=dataset, objects={}),
         on_bad,
     )
     records = select_splits(splits, records, refs_path)
     published = _published_counts(root, dataset, split_owner)
     warn_each(
-        describe_left_out(problems, len(refs)),
         describe_unpublished_counts(records, published, splits),
         describe_missing_images(records, root / IMAGES[dataset].folder, IMAGES[dataset].source),
     )
@@ -203,22 +200,26 @@ def _records_of(located_ref, limit, instances, root, dataset, objects):
     ref_id = field(ref, "ref_id", int, where)
     where = f"{where}, ref {ref_id}"
     split = checked_split(field(ref, "split", str, where), where)
-    image = _image(ref, instances, where)
-    path = image_path(image, root, IMAGES[dataset], where)
-    annotation_id, segmentation = _annotation(ref, image["id"], instances, where)
-    check_one_object(objects, image["id"], ref_id, annotation_id, where)
+    image_id = field(ref, "image_id", int, where)
+    if image_id not in instances.images:
+        raise ValueError(f"{where}: image {image_id} is not in {instances.path}")
+    image = instances.images[image_id]
+    height, width = image_size(image, f"{where}, image {image_id}")
+    path = image_path(image, image_id, root, IMAGES[dataset], f"{where}, image {image_id}")
+    annotation_id, segmentation = _annotation(ref, image_id, instances, where)
+    check_one_object(objects, image_id, ref_id, annotation_id, where)
     sentences = checked_sentences(field(ref, "sentences", list, where), limit, where)
     return [
         Record(
             image_path=path,
-            image_id=image["id"],
+            image_id=image_id,
             ref_id=ref_id,
             sentence_id=field(sentence, "sent_id", int, where),
             raw=field(sentence, "raw", str, where),
             expression=field(sentence, "sent", str, where),
             split=split,
-            height=image["height"],
-            width=image["width"],
+            height=height,
+            width=width,
             segmentation=segmentation,
             kind=field(sentence, "kind", str, where) if "kind" in sentence else "",
             as_stored=True,
@@ -227,22 +228,9 @@ def _records_of(located_ref, limit, instances, root, dataset, objects):
     ]
 
 
-def _image(ref, instances, where):
-    """The entry of the ref's image, with its id and its size as integers."""
-    image_id = field(ref, "image_id", int, where)
-    if image_id not in instances.images:
-        raise ValueError(f"{where}: image {image_id} is not in {instances.path}")
-    where, entry = f"{where}, image {image_id}", instances.images[image_id]
-    size = {side: field(entry, side, int, where) for side in ("height", "width")}
-    for side, pixels in size.items():
-        if pixels < 1:
-            raise ValueError(f"{where}: wanted a {side} of at least 1. Received: {pixels}")
-    return {**entry, "id": image_id, **size}
-
-
-def image_path(image, root, images, where):
+def image_path(image, image_id, root, images, where):
     """The path of the image of an entry in COCO's `images`; it is always in the image folder."""
-    name = image.get("file_name", images.name_of_id.format(image["id"]))
+    name = image.get("file_name", images.name_of_id.format(image_id))
     if type(name) is not str or not images.name.fullmatch(name):
         raise ValueError(
             f"{where}: wanted the plain name of an image file in {root / images.folder}. "

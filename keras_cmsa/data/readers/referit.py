@@ -16,11 +16,9 @@ from pathlib import Path
 
 from keras_cmsa.data.masks import MaskFile
 from keras_cmsa.data.readers.entries import (
-    check_on_bad,
     check_one_object,
     check_storable,
     checked_sentences,
-    describe_left_out,
     describe_missing_images,
     describe_unpublished_counts,
     read_entries,
@@ -65,7 +63,6 @@ def read_referit(root, splits=None, on_bad="raise"):
         FileNotFoundError: if a file is missing.
         ValueError: if a file is damaged or, with `"raise"`, a region is bad.
     """
-    check_on_bad(on_bad)
     root = Path(root)
     sizes = _read_dict(_json_file(root, "referit_imsize.json"))
     present = [split for split in SPLITS if _find_json_file(root, QUERY.format(split))]
@@ -75,11 +72,10 @@ def read_referit(root, splits=None, on_bad="raise"):
         for path in _query_files(root, split)
         for key, sentences in _read_dict(path).items()
     ]
-    records, problems = read_entries(entries, partial(_records_of, root, sizes, {}), on_bad)
+    records = read_entries(entries, partial(_records_of, root, sizes, {}), on_bad, "regions")
     # A split may be empty, such as val in a small part of the release.
     records = {split: records.get(split, []) for split in splits or present}
     warn_each(
-        describe_left_out(problems, len(entries), "regions"),
         describe_unpublished_counts(records, PUBLISHED_COUNTS, records),
         describe_missing_images(records, root / "images", "the ReferIt release (SAIAPR TC-12)"),
     )

@@ -21,12 +21,9 @@ from pathlib import Path
 
 from keras_cmsa.data.masks import MaskFile
 from keras_cmsa.data.readers.entries import (
-    check_on_bad,
-    describe_left_out,
     field,
     read_entries,
     select_splits,
-    warn_each,
 )
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
@@ -64,7 +61,6 @@ def read_table(path, splits=None, on_bad="raise"):
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not such a table or, with `"raise"`, a row is bad.
     """
-    check_on_bad(on_bad)
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(
@@ -72,8 +68,7 @@ def read_table(path, splits=None, on_bad="raise"):
             "the ending of what it is; save a spreadsheet as CSV in UTF-8"
         )
     rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
-    records, problems = read_entries(rows, partial(_records_of, path, _Ids()), on_bad)
-    warn_each(describe_left_out(problems, len(rows), "rows"))
+    records = read_entries(rows, partial(_records_of, path, _Ids()), on_bad, "rows")
     return select_splits(splits, records, path)
 
 

@@ -1,13 +1,13 @@
 """Draws one image of RefShapes with its annotations and refs, in COCO's and REFER's formats."""
 
 from io import BytesIO
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from keras_cmsa.data.masks import decompressed
 from keras_cmsa.data.ref_shapes.expressions import draw_plan, find_expressions
 from keras_cmsa.data.ref_shapes.masks import polygon, visible_masks, whole_mask
 from keras_cmsa.data.ref_shapes.meaning import Judge
@@ -81,39 +81,29 @@ def _draw_scene_with_sentences(rng, split, size):
 
 def _annotate(scene, masks, image_id):
     """COCO's annotations of the things, from back to front."""
-    size = len(masks[0])
     annotations = []
     for thing, whole, visible in zip(scene.things, masks, visible_masks(masks)):
-        if thing.shape == "ring" or (visible != whole).any():
-            segmentation = _run_lengths(visible)
-        else:
-            segmentation = [polygon(thing, size)]
+        runs = coco_mask.encode(np.asfortranarray(visible, np.uint8))
+        is_polygon = thing.shape != "ring" and (visible == whole).all()
         category = f"{thing.colour} {thing.shape}"
-        annotation = _annotation(image_id, len(annotations), category, segmentation, visible)
-        annotations.append({**annotation, "attributes": thing.attributes()})
+        if is_polygon:
+            segmentation = [polygon(thing, len(visible))]
+        else:
+            counts = decompressed(runs["counts"], category)
+            segmentation = {"counts": counts, "size": list(visible.shape)}
+        annotations.append(
+            {
+                "id": image_id * 100 + len(annotations),
+                "image_id": image_id,
+                "category_id": CATEGORY_IDS[category],
+                "segmentation": segmentation,
+                "area": int(coco_mask.area(runs)),
+                "bbox": coco_mask.toBbox(runs).tolist(),
+                "iscrowd": int(not is_polygon),
+                "attributes": thing.attributes(),
+            }
+        )
     return annotations
-
-
-def _annotation(image_id, number, name, segmentation, mask):
-    runs = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {
-        "id": image_id * 100 + number,
-        "image_id": image_id,
-        "category_id": CATEGORY_IDS[name],
-        "segmentation": segmentation,
-        "area": int(coco_mask.area(runs)),
-        "bbox": coco_mask.toBbox(runs).tolist(),
-        "iscrowd": int(isinstance(segmentation, dict)),
-    }
-
-
-def _run_lengths(mask):
-    """COCO's uncompressed run lengths: down the columns; the first run is outside of the mask."""
-    pixels = np.concatenate([[False], mask.ravel(order="F")])
-    starts = np.flatnonzero(pixels[1:] != pixels[:-1]).tolist()
-    edges = [0, *starts, mask.size]
-    counts = [end - start for start, end in pairwise(edges)]
-    return {"counts": counts, "size": list(mask.shape)}
 
 
 def _ref(annotation, number, sentences, split, file_name):

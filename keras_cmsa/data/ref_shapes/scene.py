@@ -33,7 +33,7 @@ class Scene:
     hiding: set = field(default_factory=set)
 
 
-def draw_scene(rng, family, side, flanked=False):
+def draw_scene(rng, family, side, flanked):
     """Draws a random scene.
 
     Args:

@@ -18,6 +18,7 @@ import scipy.io
 import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from one_ref import NAME, REF, SQUARE
 from PIL import Image
 
 from keras_cmsa.data.sources import read_records
@@ -27,15 +28,6 @@ from keras_cmsa.preprocessing.reading import MAX_PIXELS, read_image
 # MAX_PIXELS; its mask, a float copy and its run lengths are what drawing may take.
 MEMORY = 64 * MAX_PIXELS // 8 + 50_000_000
 
-SQUARE = [2, 2, 6, 2, 6, 6, 2, 6]
-REF = {
-    "ref_id": 5,
-    "ann_id": 70,
-    "image_id": 9,
-    "split": "train",
-    "sentences": [{"sent_id": 31, "raw": "Cup!", "sent": "cup"}],
-}
-NAME = "COCO_train2014_000000000009.jpg"
 IMAGE = {"file_name": NAME, "height": 8, "width": 12}
 RUNS = {"size": [8, 12], "counts": [16, 4, 76]}
 INSTANCES = {
@@ -205,15 +197,39 @@ def test_changed_values_are_an_error_or_data(root, kind, data):
         write(root, with_changes(content, changes))
     except (TypeError, ValueError, UnicodeError):
         return  # no such file can be written
+    read_within_bounds(root, *source)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+@FUZZED
+def test_changed_or_missing_bytes_are_an_error_or_data(root, kind, data):
+    content, write, source = KINDS[kind]
+    write(root, content)
+    files = {path for path in root.rglob("*.*") if path.suffix in (".p", ".json", ".jsonl", ".csv")}
+    files = sorted(files - {root / "ref_shapes.json"})
+    path = data.draw(st.sampled_from(files))
+    changed = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(0, 4))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(changed[: data.draw(st.integers(1, len(changed)))])
+    if error := read_within_bounds(root, *source):
+        assert any(path.name in error for path in files)
+
+
+def read_within_bounds(root, name, dataset):
+    """Reads and draws in bounded memory; returns the text of the error, if any."""
     tracemalloc.start()
     try:
-        read_and_draw(root, *source)
+        read_and_draw(root, name, dataset)
     except (FileNotFoundError, ValueError) as error:
         assert str(error)
+        return str(error)
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peak < MEMORY
+        assert peak < MEMORY
+    return ""
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP"])

@@ -6,7 +6,6 @@ import pickletools
 import time
 import tracemalloc
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -52,33 +51,11 @@ def test_any_object_is_refused(one_ref, content, opcode):
         read_refer(one_ref.path)
 
 
-def test_numpy_is_named(one_ref):
-    one_ref.write(refs=pickle.dumps([np.float64(1)]))
-    with pytest.raises(ValueError, match=r"asks to import numpy\.\w+\.multiarray\.scalar"):
-        read_refer(one_ref.path)
-
-
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_protocol_gives_the_same(tmp_path, protocol):
-    data = [
-        True,
-        False,
-        None,
-        -1,
-        255,
-        65535,
-        2**31,
-        -(2**62),
-        0.5,
-        "a'b\\\n\tß€",
-    ]
-    data += [
-        [],
-        [data[9], data[9]],
-        {},
-        {"a": {1: "b"}, 2.5: []},
-        "x" * 300,
-    ]
+    text = "a'b\\\n\tß€"
+    data = [True, False, None, -1, 255, 65535, 2**31, -(2**62), 0.5, text]
+    data += [[], [text, text], {}, {"a": {1: "b"}, 2.5: []}, "x" * 300]
     path = tmp_path / "data.p"
     path.write_bytes(pickle.dumps(data, protocol))
     assert read_plain_pickle(path) == data

@@ -168,8 +168,3 @@ def test_tfds_knows_the_builder_in_either_order_of_imports(order):
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_importing_the_data_sets_imports_no_tfds():
-    script = "import sys, keras_cmsa.data.sources; assert 'tensorflow_datasets' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True)
