@@ -28,6 +28,7 @@ from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.files import opened
 from keras_cmsa.utils.csv_files import rows_of
 from keras_cmsa.utils.files import check_folder, new_folder
+from keras_cmsa.utils.messages import in_words
 
 MAX_BYTES = 300_000_000  # of a file that is read: 50 million pixels uncompressed take half of it
 OPTIONS = (
@@ -162,9 +163,8 @@ def answers_of(predictor, pixels, rows):
 
 
 def reason_of(error):
-    """The first line of an error, without the number that a system call gives it."""
-    text = f"{error.filename}: {error.strerror}" if getattr(error, "strerror", "") else str(error)
-    return text.split("\n")[0] or type(error).__name__
+    """The first line of an error, in words."""
+    return in_words(error).split("\n")[0] or type(error).__name__
 
 
 def as_csv(row):

@@ -27,6 +27,7 @@ from keras_cmsa.explain.drawing import (
 from keras_cmsa.explain.explanations import Explainer
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.messages import in_words
 
 MAX_FILE = 15 * 2**20
 MAX_BODY = MAX_FILE + 2**20  # of all files of one upload, and what is said of them
@@ -134,7 +135,7 @@ def fit_to_page(pixels):
 
 def without_path(error, path):
     """The message of an error without the file's path, which visitors should not see."""
-    return str(error).replace(str(path), "The photo")
+    return in_words(error).replace(str(path), "The photo")
 
 
 def render(explain, photo, text):
