@@ -1,6 +1,5 @@
 """The comparison of the paper's systems, at a size that says nothing: it trains, resumes, refuses."""
 
-import csv
 import json
 import pickle
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from command import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:counts differ from the published")
 SMOKE = {"image_size": 16, "batch_size": 3, "steps": 2, "steps_per_round": 1}
@@ -48,18 +48,13 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def rows_of(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.slow
 def test_a_table(compare):
     """Each of its systems is trained, evaluated and in the table beside the paper's number."""
     from paper_tables import PAPER_UNC_VAL, TABLES
 
     runs = compare("runs", table=2)
-    rows = rows_of(runs / "table_2.csv")
+    rows = read_rows(runs / "table_2.csv")
     assert {row["row"]: row["system"] for row in rows} == TABLES[2]
     for row in rows:
         assert float(row["paper_iou_unc_val"]) == PAPER_UNC_VAL[2][row["row"]]
@@ -100,7 +95,7 @@ def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(s
     first.write_bytes(kept)
     paths = sorted(runs.glob("rrn_cnn/*/config.json"))
     ious = [100 * read(path)["metrics"]["splits"]["val"]["overall_iou"] for path in paths]
-    (row,) = rows_of(runs / "table_systems.csv")
+    (row,) = read_rows(runs / "table_systems.csv")
     assert len(ious) == 2 and row["seeds"] == "2"
     assert float(row["overall_iou"]) == pytest.approx(np.mean(ious), abs=1e-3)
     assert [float(row["lowest"]), float(row["highest"])] == pytest.approx(sorted(ious), abs=1e-3)
