@@ -126,19 +126,24 @@ def test_what_would_not_count_is_refused(compare, shared, options, named):
     assert not (shared / "refused").exists()
 
 
-def test_images_that_are_held_out_elsewhere_are_named_or_left_out(
-    recipes, tmp_path, capsys, monkeypatch
-):
-    import ablations
+@pytest.fixture
+def trained(recipes, monkeypatch):
+    """What a comparison would train: a list of the arguments of each run."""
     import comparison
+
+    runs = []
+    monkeypatch.setattr(comparison, "train_and_evaluate", lambda *run: runs.append(run))
+    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
+    return runs
+
+
+def test_images_that_are_held_out_elsewhere_are_named_or_left_out(trained, tmp_path, capsys):
+    import ablations
 
     root = tiny.refer_root(tmp_path / "refer", {"train": 3, "val": 2})
     first = pickle.loads((root / "refcoco/refs(unc).p").read_bytes())[0]
     (root / "refcoco+").mkdir()
     (root / "refcoco+/refs(unc).p").write_bytes(pickle.dumps([first | {"split": "testA"}]))
-    trained = []
-    monkeypatch.setattr(comparison, "train_and_evaluate", lambda *run: trained.append(run))
-    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
 
     def train(run_dir, **settings):
         given = ablations.Given(data_dir=str(root), run_dir=str(tmp_path / run_dir), **settings)
@@ -171,22 +176,17 @@ def test_the_budget_is_that_of_the_results_page(recipes):
     assert (other.pretrain_steps, other.freeze_backbone, other.steps) == (0, False, 4800)
 
 
-def test_systems_that_were_published_on_another_backbone_get_it(recipes, shared, monkeypatch):
+def test_systems_that_were_published_on_another_backbone_get_it(trained, shared):
     import ablations
-    import comparison
 
-    trained = {}
-    monkeypatch.setattr(
-        comparison, "train_and_evaluate", lambda run, *_: trained.update({run.system: run})
-    )
-    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
     given = {"data_dir": str(shared / "refer"), "run_dir": str(shared / "paper")}
     ablations.main(table=1, paper_size=True, given=ablations.Given(**given))
-    backbones = {name: settings.backbone for name, settings in trained.items()}
+    runs = {settings.system: settings for settings, *_ in trained}
+    backbones = {name: settings.backbone for name, settings in runs.items()}
     assert backbones.pop("lstm_cnn") == "vgg16"
-    assert backbones.pop("dmn") == "pyramid_resnet101" and trained["dmn"].fusion_dim == 512
+    assert backbones.pop("dmn") == "pyramid_resnet101" and runs["dmn"].fusion_dim == 512
     assert set(backbones.values()) == {"dilated_resnet101"} and len(backbones) == 4
-    assert {(s.seed, s.steps, s.max_words) for s in trained.values()} == {(0, 100_000, 5)}
+    assert {(s.seed, s.steps, s.max_words) for s in runs.values()} == {(0, 100_000, 5)}
 
 
 def test_help_has_every_shared_setting(page, capsys):

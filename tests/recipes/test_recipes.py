@@ -135,13 +135,11 @@ def test_gref_with_augmentation(counts, samples, capsys):
 
 
 @pytest.mark.slow
-def test_referit(counts, samples):
+@pytest.mark.parametrize(
+    ("train_on", "validate_on", "wanted"),
+    [("train", "train", {"train": 10, "test": 17}), ("trainval", "test", {"test": 17})],
+)
+def test_referit(counts, samples, train_on, validate_on, wanted):
     """The sample's val is empty."""
-    wanted = {"train": 10, "test": 17}
-    assert counts("train_referit", data_dir=samples / "referit", validate_on="train") == wanted
-
-
-@pytest.mark.slow
-def test_referit_on_trainval(counts, samples):
-    options = {"train_on": "trainval", "validate_on": "test"}
-    assert counts("train_referit", data_dir=samples / "referit", **options) == {"test": 17}
+    options = {"train_on": train_on, "validate_on": validate_on}
+    assert counts("train_referit", data_dir=samples / "referit", **options) == wanted
