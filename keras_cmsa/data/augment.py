@@ -120,12 +120,7 @@ class Augmentation:
             )
         self.flip = flip
         self.scale = scale
-        self.light = {
-            "brightness": brightness,
-            "contrast": contrast,
-            "saturation": saturation,
-            "hue": hue,
-        }
+        self.light = brightness, contrast, saturation, hue
         self.seed = seed
         self.layers = None  # built for the first batch, because they need its size
 
@@ -175,17 +170,17 @@ class Augmentation:
         return tf.clip_by_value(images, 0.0, 255.0), masks
 
     def _light_layers(self):
-        light = self.light
-        if not any(light.values()):
+        if not any(self.light):
             return []
-        cv, values, change = _keras_cv().layers, (0, 255), light["saturation"]
-        makers = {
-            "brightness": lambda: cv.RandomBrightness(light["brightness"], values, seed=self.seed),
-            "contrast": lambda: cv.RandomContrast(values, light["contrast"], seed=self.seed),
-            "saturation": lambda: cv.RandomSaturation((0.5 - change, 0.5 + change), seed=self.seed),
-            "hue": lambda: cv.RandomHue(light["hue"], values, seed=self.seed),
-        }
-        return [make() for name, make in makers.items() if light[name]]
+        brightness, contrast, saturation, hue = self.light
+        cv, values, seed = _keras_cv().layers, (0, 255), self.seed
+        layers = (
+            brightness and cv.RandomBrightness(brightness, values, seed=seed),
+            contrast and cv.RandomContrast(values, contrast, seed=seed),
+            saturation and cv.RandomSaturation((0.5 - saturation, 0.5 + saturation), seed=seed),
+            hue and cv.RandomHue(hue, values, seed=seed),
+        )
+        return [layer for layer in layers if layer]
 
     def _scale_layers(self, side):
         if self.scale is None:

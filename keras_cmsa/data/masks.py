@@ -145,17 +145,14 @@ def _draw_polygons(polygons, height, width, name):
 
 def _other_form(polygons):
     """What a list of polygons looks like if it is a form of another tool, or an empty text."""
-    if len(polygons) > 2 and all(_is_numbers(part, 2) for part in polygons):
+    if len(polygons) > 2 and all(_is_numbers(part) and len(part) == 2 for part in polygons):
         return "a list of points [x, y], as of labelme"
-    return "a box" if len(polygons) == 1 and _is_numbers(polygons[0], 4) else ""
+    is_box = len(polygons) == 1 and _is_numbers(polygons[0]) and len(polygons[0]) == 4
+    return "a box" if is_box else ""
 
 
-def _is_numbers(part, length):
-    return (
-        isinstance(part, (list, tuple))
-        and len(part) == length
-        and all(isinstance(number, Real) for number in part)
-    )
+def _is_numbers(part):
+    return isinstance(part, (list, tuple)) and all(isinstance(number, Real) for number in part)
 
 
 def has_no_area(part):
@@ -163,11 +160,7 @@ def has_no_area(part):
 
     COCO has some. Detectron2 and MMDetection leave them out too.
     """
-    return (
-        isinstance(part, (list, tuple))
-        and len(part) < 6
-        and all(isinstance(coordinate, Real) for coordinate in part)
-    )
+    return _is_numbers(part) and len(part) < 6
 
 
 def _checked_polygon(polygon, name):

@@ -1,5 +1,7 @@
 """Makes batches of records with tf.data, in parallel and ahead of the training."""
 
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
@@ -19,16 +21,29 @@ def tf_dataset(batches):
         `tf.data.Dataset` of batches.
     """
     per_row, longest = batches.order.per_row, batches.words.shape[-1]
+    size = batches.preprocessor.image_size
     signature = (
         tf.TensorSpec((per_row,), tf.int64),
         tf.TensorSpec((), tf.bool),
         tf.TensorSpec((per_row, longest), tf.int32),
     )
-    dataset = tf.data.Dataset.from_generator(Rows(batches), output_signature=signature)
-    dataset = dataset.map(
-        RowReader(batches), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    dataset = dataset.batch(batches.batch_size)
+
+    def rows():
+        """Yields the indices of a row's records, whether they are mirrored, and their words."""
+        for number in range(len(batches)):
+            yield from zip(batches.rows(number), batches.flips(number), batches.words_of(number))
+
+    def read(row, flip, words):
+        """The inputs of a row, its masks `(S, S, K)` and its weights, in the graph."""
+        dtypes = [tf.uint8, tf.uint8, tf.int32]
+        read_files = partial(read_at_original_size, batches)
+        image, masks, placement = tf.numpy_function(read_files, [row], dtypes)
+        image = to_square(tf.ensure_shape(image, (None, None, 3)), placement, size)
+        masks = to_square(tf.ensure_shape(masks, (None, None, per_row)), placement, size)
+        if batches.augmentation:
+            image, masks = (flipped_where(flip, pixels) for pixels in (image, masks))
+        weights = tf.cast(row < len(batches.records), tf.float32)
+        return {"image": image, "words": words}, tf.cast(masks >= 0.5, tf.float32), weights
 
     def finish(inputs, masks, weights):
         images = inputs["image"]
@@ -37,56 +52,28 @@ def tf_dataset(batches):
         masks = tf.transpose(masks, (0, 3, 1, 2))[..., None]  # (B, K, S, S, 1)
         return {**inputs, "image": images}, masks, weights
 
-    dataset = dataset.map(finish)
-    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = tf.data.Dataset.from_generator(rows, output_signature=signature)
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(batches.batch_size).map(finish).prefetch(tf.data.AUTOTUNE)
     return dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
 
 
-class Rows:
-    """A generator of `(indices of records, whether they are mirrored, their words)`, row by row."""
+def read_at_original_size(batches, row):
+    """Reads the records of a row.
 
-    def __init__(self, batches):
-        self.batches = batches
-
-    def __call__(self):
-        for number in range(len(self.batches)):
-            batches = self.batches
-            yield from zip(batches.rows(number), batches.flips(number), batches.words_of(number))
-
-
-class RowReader:
-    """A function in the graph: what `Rows` gives to the inputs, masks `(S, S, K)` and weights."""
-
-    def __init__(self, batches):
-        self.batches = batches
-        self.size = batches.preprocessor.image_size
-
-    def __call__(self, row, flip, words):
-        dtypes = [tf.uint8, tf.uint8, tf.int32]
-        image, masks, placement = tf.numpy_function(self.read, [row], dtypes)
-        image = to_square(tf.ensure_shape(image, (None, None, 3)), placement, self.size)
-        masks = to_square(tf.ensure_shape(masks, (None, None, *row.shape)), placement, self.size)
-        if self.batches.augmentation:
-            image, masks = (flipped_where(flip, pixels) for pixels in (image, masks))
-        weights = tf.cast(row < len(self.batches.records), tf.float32)
-        return {"image": image, "words": words}, tf.cast(masks >= 0.5, tf.float32), weights
-
-    def read(self, row):
-        """Reads the records of a row.
-
-        Returns:
-            `(image, masks, placement)`: `(H, W, 3)` uint8; `(H, W, K)` uint8; `(4,)` int32, as
-            `Preprocessor.placement` gives it.
-        """
-        records = self.batches.records_of(row)
-        try:
-            image, masks = read_image_and_masks(records)
-        except (OSError, ValueError) as error:
-            self.batches.fault = error  # TensorFlow hides this error behind one of its own
-            raise
-        masks += [np.zeros_like(masks[0])] * (len(row) - len(masks))
-        placement = self.batches.preprocessor.placement(*masks[0].shape)
-        return image, np.stack(masks, axis=-1), np.array(placement, "int32")
+    Returns:
+        `(image, masks, placement)`: `(H, W, 3)` uint8; `(H, W, K)` uint8; `(4,)` int32, as
+        `Preprocessor.placement` gives it.
+    """
+    records = batches.records_of(row)
+    try:
+        image, masks = read_image_and_masks(records)
+    except (OSError, ValueError) as error:
+        batches.fault = error  # TensorFlow hides this error behind one of its own
+        raise
+    masks += [np.zeros_like(masks[0])] * (len(row) - len(masks))
+    placement = batches.preprocessor.placement(*masks[0].shape)
+    return image, np.stack(masks, axis=-1), np.array(placement, "int32")
 
 
 def flipped_where(flip, pixels):

@@ -139,11 +139,6 @@ def test_an_image_is_mirrored_with_all_its_expressions_or_not_at_all(records, pr
     assert flips.tolist() == [False, True]
 
 
-def test_without_augmentation_nothing_is_mirrored(records, preprocessor):
-    batches = RecordBatches(records, preprocessor, 8)
-    assert not batches.flips(0).any()
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside keras-cv
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:keras_cv")
 def test_size_and_light_change_within_their_range(records, preprocessor):

@@ -1,6 +1,5 @@
 """The comparison of the paper's systems, at a size that says nothing: it trains, resumes, refuses."""
 
-import csv
 import json
 import pickle
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from command import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:counts differ from the published")
 SMOKE = {"image_size": 16, "batch_size": 3, "steps": 2, "steps_per_round": 1}
@@ -48,18 +48,13 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def rows_of(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.slow
 def test_a_table(compare):
     """Each of its systems is trained, evaluated and in the table beside the paper's number."""
     from paper_tables import PAPER_UNC_VAL, TABLES
 
     runs = compare("runs", table=2)
-    rows = rows_of(runs / "table_2.csv")
+    rows = read_rows(runs / "table_2.csv")
     assert {row["row"]: row["system"] for row in rows} == TABLES[2]
     for row in rows:
         assert float(row["paper_iou_unc_val"]) == PAPER_UNC_VAL[2][row["row"]]
@@ -100,7 +95,7 @@ def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(s
     first.write_bytes(kept)
     paths = sorted(runs.glob("rrn_cnn/*/config.json"))
     ious = [100 * read(path)["metrics"]["splits"]["val"]["overall_iou"] for path in paths]
-    (row,) = rows_of(runs / "table_systems.csv")
+    (row,) = read_rows(runs / "table_systems.csv")
     assert len(ious) == 2 and row["seeds"] == "2"
     assert float(row["overall_iou"]) == pytest.approx(np.mean(ious), abs=1e-3)
     assert [float(row["lowest"]), float(row["highest"])] == pytest.approx(sorted(ious), abs=1e-3)
@@ -131,19 +126,24 @@ def test_what_would_not_count_is_refused(compare, shared, options, named):
     assert not (shared / "refused").exists()
 
 
-def test_images_that_are_held_out_elsewhere_are_named_or_left_out(
-    recipes, tmp_path, capsys, monkeypatch
-):
-    import ablations
+@pytest.fixture
+def trained(recipes, monkeypatch):
+    """What a comparison would train: a list of the arguments of each run."""
     import comparison
+
+    runs = []
+    monkeypatch.setattr(comparison, "train_and_evaluate", lambda *run: runs.append(run))
+    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
+    return runs
+
+
+def test_images_that_are_held_out_elsewhere_are_named_or_left_out(trained, tmp_path, capsys):
+    import ablations
 
     root = tiny.refer_root(tmp_path / "refer", {"train": 3, "val": 2})
     first = pickle.loads((root / "refcoco/refs(unc).p").read_bytes())[0]
     (root / "refcoco+").mkdir()
     (root / "refcoco+/refs(unc).p").write_bytes(pickle.dumps([first | {"split": "testA"}]))
-    trained = []
-    monkeypatch.setattr(comparison, "train_and_evaluate", lambda *run: trained.append(run))
-    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
 
     def train(run_dir, **settings):
         given = ablations.Given(data_dir=str(root), run_dir=str(tmp_path / run_dir), **settings)
@@ -176,22 +176,17 @@ def test_the_budget_is_that_of_the_results_page(recipes):
     assert (other.pretrain_steps, other.freeze_backbone, other.steps) == (0, False, 4800)
 
 
-def test_systems_that_were_published_on_another_backbone_get_it(recipes, shared, monkeypatch):
+def test_systems_that_were_published_on_another_backbone_get_it(trained, shared):
     import ablations
-    import comparison
 
-    trained = {}
-    monkeypatch.setattr(
-        comparison, "train_and_evaluate", lambda run, *_: trained.update({run.system: run})
-    )
-    monkeypatch.setattr(comparison, "write_table", lambda *_: None)
     given = {"data_dir": str(shared / "refer"), "run_dir": str(shared / "paper")}
     ablations.main(table=1, paper_size=True, given=ablations.Given(**given))
-    backbones = {name: settings.backbone for name, settings in trained.items()}
+    runs = {settings.system: settings for settings, *_ in trained}
+    backbones = {name: settings.backbone for name, settings in runs.items()}
     assert backbones.pop("lstm_cnn") == "vgg16"
-    assert backbones.pop("dmn") == "pyramid_resnet101" and trained["dmn"].fusion_dim == 512
+    assert backbones.pop("dmn") == "pyramid_resnet101" and runs["dmn"].fusion_dim == 512
     assert set(backbones.values()) == {"dilated_resnet101"} and len(backbones) == 4
-    assert {(s.seed, s.steps, s.max_words) for s in trained.values()} == {(0, 100_000, 5)}
+    assert {(s.seed, s.steps, s.max_words) for s in runs.values()} == {(0, 100_000, 5)}
 
 
 def test_help_has_every_shared_setting(page, capsys):

@@ -1,12 +1,12 @@
 """The four recipes: from files to a preset with its numbers and pictures."""
 
-import csv
 import json
 import shutil
 
 import command
 import pytest
 import tiny
+from command import read_rows
 from PIL import Image
 
 from keras_cmsa.data.readers.refer import read_refer
@@ -21,11 +21,6 @@ TINY = {"small": True, "image_size": 32, "batch_size": 2, "steps": 2, "steps_per
 
 def read(run_dir):
     return json.loads((run_dir / "config.json").read_text())
-
-
-def rows_of(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def is_picture(path):
@@ -51,9 +46,9 @@ def test_a_recipe_leaves_a_preset_with_its_records_and_resumes_only_itself(page,
     card = (run_dir / "README.md").read_text()
     assert "| Trained on | refcoco (unc) |" in card and "## Leakage" in card
     assert f"| val | {splits['val']['overall_iou']:.4g} |" in card
-    assert [row["round"] for row in rows_of(run_dir / "history.csv")] == ["1", "2"]
+    assert [row["round"] for row in read_rows(run_dir / "history.csv")] == ["1", "2"]
     for split, numbers in splits.items():
-        ious = [float(row["iou"]) for row in rows_of(run_dir / f"scores_{split}.csv")]
+        ious = [float(row["iou"]) for row in read_rows(run_dir / f"scores_{split}.csv")]
         assert sum(ious) / len(ious) == pytest.approx(numbers["mean_iou"], abs=1e-5)
         assert is_picture(run_dir / f"examples_{split}.png")
         assert is_picture(run_dir / f"failures_{split}.png")
@@ -140,13 +135,11 @@ def test_gref_with_augmentation(counts, samples, capsys):
 
 
 @pytest.mark.slow
-def test_referit(counts, samples):
+@pytest.mark.parametrize(
+    ("train_on", "validate_on", "wanted"),
+    [("train", "train", {"train": 10, "test": 17}), ("trainval", "test", {"test": 17})],
+)
+def test_referit(counts, samples, train_on, validate_on, wanted):
     """The sample's val is empty."""
-    wanted = {"train": 10, "test": 17}
-    assert counts("train_referit", data_dir=samples / "referit", validate_on="train") == wanted
-
-
-@pytest.mark.slow
-def test_referit_on_trainval(counts, samples):
-    options = {"train_on": "trainval", "validate_on": "test"}
-    assert counts("train_referit", data_dir=samples / "referit", **options) == {"test": 17}
+    options = {"train_on": train_on, "validate_on": validate_on}
+    assert counts("train_referit", data_dir=samples / "referit", **options) == wanted

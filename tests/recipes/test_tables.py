@@ -1,11 +1,11 @@
 """The tables: the paper's rows, and what runs have left beside them."""
 
-import csv
 import json
 import re
 from pathlib import Path
 
 import pytest
+from command import read_rows
 from PIL import Image
 
 NUMBERS = {f"prec@0.{n}": 0.9 - n / 10 for n in range(5, 10)} | {"mean_iou": 0.4, "samples": 3}
@@ -50,11 +50,6 @@ def config(overall, **others):
     }
 
 
-def rows_of(path):
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def cells_of(line):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
@@ -71,7 +66,7 @@ def test_a_table_has_the_means_of_the_runs_beside_the_papers_numbers(
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     tables.write_table(tmp_path, 1, {"RMI": "rmi", "KWA": "kwa", "CMSA": "cmsa"})
 
-    rmi, kwa, cmsa = rows_of(tmp_path / "table_1.csv")
+    rmi, kwa, cmsa = read_rows(tmp_path / "table_1.csv")
     assert [row["row"] for row in (rmi, kwa, cmsa)] == ["RMI", "KWA", "CMSA"]
     assert (rmi["system"], rmi["seeds"], kwa["seeds"]) == ("rmi", "3", "1")
     found = [float(rmi[key]) for key in ("overall_iou", "lowest", "highest")]
@@ -136,7 +131,7 @@ def test_the_reported_tables_are_those_of_the_reported_runs(recipes, tables, tmp
 
     for name in ("runs.csv", "settings.json"):
         (tmp_path / name).write_bytes((REPORTED / name).read_bytes())
-    there = {row["system"] for row in rows_of(tmp_path / "runs.csv")}
+    there = {row["system"] for row in read_rows(tmp_path / "runs.csv")}
     for table, rows in TABLES.items():
         rows = {row: name for row, name in rows.items() if name in there}
         tables.write_table(tmp_path, table, rows)

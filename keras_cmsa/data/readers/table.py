@@ -16,7 +16,9 @@ import io
 import json
 import os
 import re
-from functools import partial
+from collections import defaultdict
+from functools import cache, partial
+from itertools import count
 from pathlib import Path
 
 from keras_cmsa.data.masks import MaskFile
@@ -67,32 +69,15 @@ def read_table(path, splits=None, on_bad="raise"):
             f"wanted a table whose name ends in {' or '.join(SUFFIXES)}. Received: {path}. Give it "
             "the ending of what it is; save a spreadsheet as CSV in UTF-8"
         )
-    rows = _csv_rows(path) if path.suffix.lower() == ".csv" else _json_rows(path)
-    records = read_entries(rows, partial(_records_of, path, _Ids()), on_bad, "rows")
+    if path.suffix.lower() == ".csv":
+        rows = [(f"{path}, line {line}", row) for line, row in read_rows(path, COLUMNS)]
+    else:
+        rows = _json_rows(path)
+    # Images and refs are numbered in the order of their first rows.
+    image_ids, ref_ids = (defaultdict(count(1).__next__) for _ in range(2))
+    records_of = partial(_records_of, path.parent, image_ids, ref_ids, cache(read_size))
+    records = read_entries(rows, records_of, on_bad, "rows")
     return select_splits(splits, records, path)
-
-
-class _Ids:
-    """Numbers images and refs in the order of their first rows, and keeps the images' sizes."""
-
-    def __init__(self):
-        self.images, self.refs, self.sizes = {}, {}, {}
-
-    def image_id(self, path):
-        return self.images.setdefault(path, len(self.images) + 1)
-
-    def ref_id(self, *key):
-        return self.refs.setdefault(key, len(self.refs) + 1)
-
-    def image_size(self, path):
-        if path not in self.sizes:
-            self.sizes[path] = read_size(path)
-        return self.sizes[path]
-
-
-def _csv_rows(path):
-    """The rows of a CSV file: `[(where, {column: text}), ...]`."""
-    return [(f"{path}, line {line}", row) for line, row in read_rows(path, COLUMNS)]
 
 
 def _json_rows(path):
@@ -111,7 +96,7 @@ def _json_rows(path):
     return rows
 
 
-def _records_of(table, ids, located_row, limit):
+def _records_of(folder, image_ids, ref_ids, size_of, located_row, limit):
     """The record of a row, in a list; `located_row` is `(where, row)`."""
     where, row = located_row
     if limit < 1:
@@ -123,22 +108,22 @@ def _records_of(table, ids, located_row, limit):
     split, words = checked_split(split.strip(), where), split_words(raw)
     if not words:
         raise ValueError(f"{where}: wanted an expression with a word. Received: {raw!r:.100}")
-    image_path = path_inside(table.parent, image, where)
+    image_path = path_inside(folder, image, where)
     try:
-        height, width = ids.image_size(image_path)
+        height, width = size_of(image_path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
     record = Record(
         image_path=image_path,
-        image_id=ids.image_id(image_path),
-        ref_id=ids.ref_id(image_path, str(mask)),
+        image_id=image_ids[image_path],
+        ref_id=ref_ids[image_path, str(mask)],
         sentence_id=int(where.rpartition(" ")[2]),
         raw=raw,
         expression=" ".join(words),
         split=split,
         height=height,
         width=width,
-        segmentation=_segmentation(mask, table.parent, where),
+        segmentation=_segmentation(mask, folder, where),
     )
     return [record]
 

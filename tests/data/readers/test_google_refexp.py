@@ -29,27 +29,20 @@ def write_release(folder, real, aligned):
     images = {image["id"]: image for image in instances["images"]}
     outlines = {annotation["id"]: annotation for annotation in instances["annotations"]}
     for split in ("train", "val"):
-        refexps, annotations, of_images = [], [], {}
+        refexps, annotations, split_images = {}, {}, {}
         for ref in (ref for ref in refs if ref["split"] == split):
-            refexps += [
-                {"refexp_id": s["sent_id"], "raw": s["raw"], "tokens": s["tokens"]}
-                for s in ref["sentences"]
-            ]
-            ids = {"annotation_id": ref["ann_id"], "refexp_ids": ref["sent_ids"]}
-            more = {"image_id": ref["image_id"], "category_id": 1, "region_candidates": []}
+            for s in ref["sentences"]:
+                entry = {"refexp_id": s["sent_id"], "raw": s["raw"], "tokens": s["tokens"]}
+                refexps[s["sent_id"]] = entry
+            image_id, ids = ref["image_id"], {"annotation_id": ref["ann_id"]}
+            entry = {**ids, "image_id": image_id, "refexp_ids": ref["sent_ids"]}
             if aligned:
-                coco = {k: v for k, v in outlines[ref["ann_id"]].items() if k != "id"}
-                more = {**coco, **more}
-                image = {k: v for k, v in images[ref["image_id"]].items() if k != "id"}
-                of_images[ref["image_id"]] = {**image, "image_id": ref["image_id"]}
-            annotations.append({**ids, **more})
-        content = {"annotations": annotations, "refexps": refexps}
-        if aligned:
-            content = {
-                "annotations": {entry["annotation_id"]: entry for entry in annotations},
-                "refexps": {entry["refexp_id"]: entry for entry in refexps},
-                "images": of_images,
-            }
+                entry = {**outlines[ref["ann_id"]], **entry}
+                split_images[image_id] = {**images[image_id], "image_id": image_id}
+            annotations[ref["ann_id"]] = entry
+        content = {"annotations": annotations, "refexps": refexps, "images": split_images}
+        if not aligned:
+            content = {key: list(content[key].values()) for key in ("annotations", "refexps")}
         path = folder / NAME.format(split, "_coco_aligned" if aligned else "")
         path.write_text(json.dumps(content))
     if not aligned:
@@ -91,47 +84,33 @@ def test_missing_files_are_named(real, tmp_path):
         read_google_refexp(tmp_path)
 
 
-def spoil_expression(annotation, content):
-    annotation["refexp_ids"] = [-1]
-
-
-def spoil_image(annotation, content):
-    content["images"].clear()
-
-
-def spoil_name(annotation, content):
-    for image in content["images"].values():
-        image["file_name"] = "../x.jpg"
-
-
-def spoil_outline(annotation, content):
-    del annotation["segmentation"]
-
-
-def spoil_ref(annotation, content):
-    """The same id once more, as another object."""
-    entries = list(content["annotations"].values())
-    content["annotations"] = {str(place): entry for place, entry in enumerate(entries)}
-    content["annotations"]["again"] = {**annotation, "segmentation": [[1, 1, 3, 1, 3, 3]]}
-
-
+OTHER = [[1, 1, 3, 1, 3, 3]]
 SPOILT = {
-    spoil_ref: r"wanted one object for ref \d+ of image \d+. Received: \[\[1, 1, 3, 1, 3, 3\]\]",
-    spoil_expression: "expression -1 is not in the file",
-    spoil_image: "is not in the file",
-    spoil_name: r"wanted the plain name of an image file .* Received: '\.\./x\.jpg'",
-    spoil_outline: "wanted 'segmentation' of type .*. Received: nothing",
+    # The same id once more, as another object.
+    r"wanted one object for ref \d+ of image \d+. Received: \[\[1, 1, 3, 1, 3, 3\]\]": (
+        lambda entry, content: content["annotations"].update(again={**entry, "segmentation": OTHER})
+    ),
+    "expression -1 is not in the file": lambda entry, content: entry.update(refexp_ids=[-1]),
+    "is not in the file": lambda entry, content: content["images"].clear(),
+    r"wanted the plain name of an image file .* Received: '\.\./x\.jpg'": (
+        lambda entry, content: [
+            image.update(file_name="../x.jpg") for image in content["images"].values()
+        ]
+    ),
+    "wanted 'segmentation' of type .*. Received: nothing": lambda entry, _: entry.pop(
+        "segmentation"
+    ),
 }
 
 
-@pytest.mark.parametrize("spoil", SPOILT, ids=lambda function: function.__name__)
-def test_bad_annotations_are_named_or_left_out(real, tmp_path, spoil):
+@pytest.mark.parametrize("message", SPOILT)
+def test_bad_annotations_are_named_or_left_out(real, tmp_path, message):
     path = write_release(tmp_path, real, aligned=True) / NAME.format("val", "_coco_aligned")
     content = json.loads(path.read_text())
     key, annotation = next(iter(content["annotations"].items()))
-    spoil(annotation, content)
+    SPOILT[message](annotation, content)
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=SPOILT[spoil]) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         read_google_refexp(tmp_path)
     assert f"annotation {key}" in str(caught.value)
     with pytest.warns(UserWarning, match="annotations are bad and left out"):
