@@ -117,7 +117,12 @@ def resnet101(
     unknown = set(train_stages or ()) - set(STAGES)
     if unknown:
         raise ValueError(f"train_stages must be among {STAGES}. Received: {sorted(unknown)}")
-    published = published_resnet101(weights)
+    published = published_weights(
+        keras.applications.ResNet101,
+        weights,
+        "resnet/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        include_top=False,
+    )
     changed = keras.models.clone_model(
         published,
         input_tensors=keras.Input((image_size, image_size, 3)),
@@ -193,16 +198,6 @@ def fully_convolutional(vgg, image_size, train_convolutions=False):
         x = convolution(x)
         convolution.set_weights([kernel.reshape(size, size, -1, len(bias)), bias])
     return keras.Model(image, [x], name="backbone")
-
-
-def published_resnet101(weights):
-    """`keras.applications.ResNet101` without its top."""
-    return published_weights(
-        keras.applications.ResNet101,
-        weights,
-        "resnet/resnet101_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        include_top=False,
-    )
 
 
 def published_weights(application, weights, file, **options):
@@ -288,17 +283,15 @@ def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
     check_image_size(image_size)
     image = keras.Input((image_size, image_size, 3), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="rescale")(image)
-    x = convolve(x, widths[0], 3, strides=2, name="stem")
+    x = layers.ReLU(name="stem_relu")(convolve(x, widths[0], 3, strides=2, name="stem"))
     x = residual_block(x, widths[0], strides=2, name="conv2_block1")
     maps = []
     for stage, width, strides, dilation in zip(
         ("conv3", "conv4", "conv5"), widths[1:], (2, 1, 1), (1, 2, 4)
     ):
         for block in range(1, blocks + 1):
-            first = block == 1
-            x = residual_block(
-                x, width, strides if first else 1, dilation, name=f"{stage}_block{block}"
-            )
+            x = residual_block(x, width, strides, dilation, name=f"{stage}_block{block}")
+            strides = 1
         maps.append(x)
     return keras.Model(image, maps, name="backbone")
 
@@ -306,24 +299,24 @@ def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
 def residual_block(x, width, strides=1, dilation=1, name=None):
     shortcut = x
     if strides > 1 or x.shape[-1] != width:
-        shortcut = layers.Conv2D(
-            width, 1, strides=strides, use_bias=False, name=f"{name}_shortcut"
-        )(x)
-        shortcut = batch_norm(shortcut, f"{name}_shortcut_norm")
-    x = convolve(x, width, 3, strides, name=f"{name}_1")
-    x = layers.Conv2D(
-        width, 3, padding="same", dilation_rate=dilation, use_bias=False, name=f"{name}_2"
-    )(x)
-    x = batch_norm(x, f"{name}_2_norm")
+        shortcut = convolve(x, width, 1, strides, name=f"{name}_shortcut")
+    x = layers.ReLU(name=f"{name}_relu")(convolve(x, width, 3, strides, name=f"{name}_1"))
+    x = convolve(x, width, 3, dilation=dilation, name=f"{name}_2")
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, shortcut]))
 
 
-def convolve(x, width, kernel, strides, name):
-    x = layers.Conv2D(
-        width, kernel, strides=strides, padding="same", use_bias=False, name=f"{name}_conv"
-    )(x)
-    x = batch_norm(x, f"{name}_norm")
-    return layers.ReLU(name=f"{name}_relu")(x)
+def convolve(x, width, kernel, strides=1, dilation=1, name=None):
+    """A convolution without bias and its normalisation."""
+    convolution = layers.Conv2D(
+        width,
+        kernel,
+        strides=strides,
+        dilation_rate=dilation,
+        padding="same",
+        use_bias=False,
+        name=name,
+    )
+    return batch_norm(convolution(x), f"{name}_norm")
 
 
 def batch_norm(x, name):

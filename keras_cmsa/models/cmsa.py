@@ -12,11 +12,6 @@ from keras_cmsa.models.fusions import FUSIONS
 from keras_cmsa.models.inputs_and_outputs import check_words, image_and_words, mask_logits
 
 LEVELS = ("res3", "res4", "res5")
-# Arguments of `Cmsa` that are numbers, names and switches.
-SIZES = (
-    "vocabulary_size", "image_size", "max_words", "word_dim", "attention_dim", "fusion_dim",
-    "attention", "word_positions", "query_chunk", "sentence_vector", "levels",
-)  # fmt: skip
 
 
 def build_cmsa(
@@ -70,27 +65,50 @@ def build_cmsa(
 
     Source: Ye et al., CVPR 2019.
     """
-    return Cmsa(
-        vocabulary_size=vocabulary_size,
-        image_size=image_size,
-        backbone=backbone or dilated_resnet101(image_size),
-        max_words=max_words,
-        word_dim=word_dim,
-        attention_dim=attention_dim,
-        fusion_dim=fusion_dim,
-        attention=attention,
-        word_positions=word_positions,
-        query_chunk=query_chunk,
-        sentence_vector=sentence_vector,
-        levels=levels,
-        fusion=fusion,
-        name=name,
+    if not levels or not set(levels) <= set(LEVELS):
+        raise ValueError(f"levels must be one or more of {LEVELS}. Received: levels={levels}")
+    if not callable(fusion) and fusion not in FUSIONS:
+        raise ValueError(
+            f"fusion must be a function or one of {sorted(FUSIONS)}. Received: fusion={fusion!r}"
+        )
+    arguments = {**locals(), "levels": tuple(levels)}
+    backbone = backbone or dilated_resnet101(image_size)
+    inputs, maps, word_vectors, is_word = image_and_words(
+        vocabulary_size, image_size, backbone, max_words, word_dim
     )
+    if word_positions:
+        word_vectors = WordPositions(name="word_positions")(word_vectors)
+    if sentence_vector:
+        sentence = layers.LSTM(word_dim, name="sentence")(
+            as_rows(word_vectors), mask=as_rows(is_word)
+        )  # (B K, Cl)
+        sentence = FromRows(name="sentences")(sentence, inputs["words"])
+        word_vectors, is_word = sentence[:, :, None], is_word[..., :1]  # (B, K, 1, Cl)
+
+    attention_layers, attended = [], []
+    for level, visual in zip(LEVELS, maps, strict=True):
+        if level not in levels:
+            continue
+        feature = MultimodalFeature(name=f"feature_{level}")(visual, word_vectors)
+        attend = CrossModalSelfAttention(
+            attention_dim, fusion_dim, attention, query_chunk, name=f"attention_{level}"
+        )
+        # The attention maps are only computed when `with_attention` makes them outputs.
+        level_map, _, _ = attend(*feature, is_word, return_attention=True)  # (B, K, H, W, F)
+        attention_layers.append(attend)
+        attended.append(as_rows(level_map))
+    fused = FUSIONS.get(fusion, fusion)(attended)  # (B K, H, W, F)
+    score = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="score")
+    model = Cmsa(inputs, mask_logits(score(fused), inputs), arguments)
+    model.image_encoder, model.word_encoder = backbone, model.get_layer("word_vectors")
+    model.attention_layers, model.score = attention_layers, score
+    model.fusion = fused._keras_history.operation
+    return model
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class Cmsa(keras.Model):
-    """The functional model that `build_cmsa` makes, from its arguments; the parts are attributes.
+    """The functional model that `build_cmsa` makes; its parts and its arguments are attributes.
 
     Attributes:
         image_encoder: the backbone, from the image to its maps.
@@ -98,73 +116,15 @@ class Cmsa(keras.Model):
         attention_layers: a `CrossModalSelfAttention` for each level, the deepest last.
         fusion: the layer that gives the fused map, `GatedMultiLevelFusion` in the paper's network.
         score: the convolution of the fused map to one channel.
-        vocabulary_size, image_size, ...: the arguments in `SIZES`.
+        vocabulary_size, image_size, ...: the other arguments of `build_cmsa`.
     """
 
-    def __init__(
-        self,
-        *,
-        vocabulary_size,
-        image_size,
-        backbone,
-        max_words,
-        word_dim,
-        attention_dim,
-        fusion_dim,
-        attention,
-        word_positions,
-        query_chunk,
-        sentence_vector,
-        levels,
-        fusion,
-        **options,
-    ):
-        if not levels or not set(levels) <= set(LEVELS):
-            raise ValueError(f"levels must be one or more of {LEVELS}. Received: levels={levels}")
-        if not callable(fusion) and fusion not in FUSIONS:
-            raise ValueError(
-                f"fusion must be a function or one of {sorted(FUSIONS)}. Received: fusion={fusion!r}"
-            )
-        inputs, maps, word_vectors, is_word = image_and_words(
-            vocabulary_size, image_size, backbone, max_words, word_dim
-        )
-        word_encoder = word_vectors._keras_history.operation
-        if word_positions:
-            word_vectors = WordPositions(name="word_positions")(word_vectors)
-        if sentence_vector:
-            sentence = layers.LSTM(word_dim, name="sentence")(
-                as_rows(word_vectors), mask=as_rows(is_word)
-            )  # (B K, Cl)
-            sentence = FromRows(name="sentences")(sentence, inputs["words"])
-            word_vectors, is_word = sentence[:, :, None], is_word[..., :1]  # (B, K, 1, Cl)
-
-        attention_layers, attended = [], []
-        for level, visual in zip(LEVELS, maps, strict=True):
-            if level not in levels:
-                continue
-            feature = MultimodalFeature(name=f"feature_{level}")(visual, word_vectors)
-            attend = CrossModalSelfAttention(
-                attention_dim, fusion_dim, attention, query_chunk, name=f"attention_{level}"
-            )
-            # The attention maps are only computed when `with_attention` makes them outputs.
-            level_map, _, _ = attend(*feature, is_word, return_attention=True)  # (B, K, H, W, F)
-            attention_layers.append(attend)
-            attended.append(as_rows(level_map))
-        fused = FUSIONS.get(fusion, fusion)(attended)  # (B K, H, W, F)
-        score = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="score")
-        super().__init__(inputs, mask_logits(score(fused), inputs), **options)
-
-        self.image_encoder, self.word_encoder = backbone, word_encoder
-        self.attention_layers, self.score = attention_layers, score
-        self.fusion, self._fusion_argument = fused._keras_history.operation, fusion
-        self.vocabulary_size, self.image_size, self.max_words = (
-            vocabulary_size,
-            image_size,
-            max_words,
-        )
-        self.word_dim, self.attention_dim, self.fusion_dim = word_dim, attention_dim, fusion_dim
-        self.attention, self.query_chunk, self.levels = attention, query_chunk, tuple(levels)
-        self.word_positions, self.sentence_vector = word_positions, sentence_vector
+    def __init__(self, inputs, outputs, arguments):
+        super().__init__(inputs, outputs, name=arguments["name"])
+        self._sizes = [x for x in arguments if x not in ("name", "backbone", "fusion")]
+        for size in self._sizes:
+            setattr(self, size, arguments[size])
+        self._fusion_argument = arguments["fusion"]
 
     def call(self, inputs, training=None, mask=None):
         check_words(inputs["words"], self.max_words, self.vocabulary_size)
@@ -173,7 +133,7 @@ class Cmsa(keras.Model):
     def get_config(self):
         # Not the parent's: a functional model's is that of all its layers.
         return {
-            **{name: getattr(self, name) for name in SIZES},
+            **{size: getattr(self, size) for size in self._sizes},
             "backbone": keras.saving.serialize_keras_object(self.image_encoder),
             "fusion": keras.saving.serialize_keras_object(self._fusion_argument),
             "name": self.name,
@@ -183,17 +143,18 @@ class Cmsa(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("backbone", "fusion")
-        }
-        arguments = {**config, **parts}
-        before = keras.config.dtype_policy()
+        arguments = {**config}
+        for part in ("backbone", "fusion"):
+            arguments[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
+        trainable, before = arguments.pop("trainable"), keras.config.dtype_policy()
         keras.config.set_dtype_policy(arguments.pop("dtype"))
         try:
-            return cls(**arguments)
+            model = build_cmsa(**arguments)
         finally:
             keras.config.set_dtype_policy(before)
+        if not trainable:
+            model.trainable = False
+        return model
 
 
 def attention_levels(model):

@@ -131,13 +131,10 @@ def self_gated(levels):
 
 
 FUSIONS = {
-    function.__name__: function
-    for function in (
-        gated_multi_level,
-        single_level,
-        pyramid_pooling,
-        deconvolution,
-        recurrent_refinement,
-        self_gated,
-    )
+    "gated_multi_level": gated_multi_level,
+    "single_level": single_level,
+    "pyramid_pooling": pyramid_pooling,
+    "deconvolution": deconvolution,
+    "recurrent_refinement": recurrent_refinement,
+    "self_gated": self_gated,
 }

@@ -53,7 +53,8 @@ def build_lstm_cnn(
     inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
-    score = score_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)
+    fused = joined_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)
+    score = layers.Conv2D(1, 1, name="score")(fused)
     stride = image_size // score.shape[1]
     logits = layers.Conv2DTranspose(
         1,
@@ -76,12 +77,14 @@ def build_lstm_cnn_deeplab(
     max_words=20,
     word_dim=1000,
     fusion_dim=500,
+    score_kernel=1,
     name="lstm_cnn_deeplab",
 ):
     """LSTM-CNN on the backbone of the later systems, as RMI's authors ran it.
 
     The arguments are those of `build_lstm_cnn`, with `dilated_resnet101(image_size)` as the default
-    backbone; `word_dim` is also the length of the reduced visual vector.
+    backbone; `word_dim` is also the length of the reduced visual vector. With a `score_kernel` of 3,
+    that of RRN, this is RRN without its refinement: "RRN-CNN" in Table 3, which leaves it open.
 
     Returns:
         `keras.Model` with the inputs and the output of `build_cmsa`. 21,058,001 parameters beside
@@ -94,19 +97,19 @@ def build_lstm_cnn_deeplab(
     inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
-    visual = layers.Conv2D(word_dim, 1, name="visual")(maps[-1])
-    score = score_map(visual, word_vectors, is_word, word_dim, fusion_dim)
+    fused = first_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)
+    score = layers.Conv2D(1, score_kernel, padding="same", name="score")(fused)
     return keras.Model(inputs, mask_logits(score, inputs), name=name)
 
 
-def score_map(visual, word_vectors, is_word, word_dim, fusion_dim):
-    """The score of each position for the expression: `(B, H, W, 1)`."""
-    sentence = layers.LSTM(word_dim, name="sentence")(word_vectors, mask=is_word)  # (B, Cl)
-    fused = join_sentence(visual, sentence, fusion_dim)
-    return layers.Conv2D(1, 1, name="score")(fused)
+def first_map(deepest, word_vectors, is_word, word_dim, fusion_dim):
+    """`joined_map` of Res5, reduced to the length of a word vector; RRN refines it."""
+    visual = layers.Conv2D(word_dim, 1, name="visual")(deepest)
+    return joined_map(visual, word_vectors, is_word, word_dim, fusion_dim)
 
 
-def join_sentence(visual, sentence, fusion_dim):
+def joined_map(visual, word_vectors, is_word, word_dim, fusion_dim):
     """Image and sentence vector joined at each position: `(B, H, W, fusion_dim)`."""
+    sentence = layers.LSTM(word_dim, name="sentence")(word_vectors, mask=is_word)  # (B, Cl)
     feature = SentenceFeature(name="feature")(visual, sentence)  # (B, H, W, Cv + 8 + Cl)
     return layers.Conv2D(fusion_dim, 1, activation="relu", name="fusion")(feature)

@@ -14,7 +14,7 @@ from keras_cmsa.layers import ConvLSTM
 from keras_cmsa.models.backbones import dilated_resnet101
 from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
-from keras_cmsa.models.lstm_cnn import join_sentence
+from keras_cmsa.models.lstm_cnn import first_map
 
 
 @channels_last()
@@ -55,40 +55,3 @@ def build_rrn(
     refined = ConvLSTM(fusion_dim, shared_peepholes, name="refinement")(sequence)
     score = layers.Conv2D(1, 3, padding="same", name="score")(refined)
     return keras.Model(inputs, mask_logits(score, inputs), name=name)
-
-
-@channels_last()
-def build_rrn_cnn(
-    vocabulary_size,
-    image_size=320,
-    backbone=None,
-    max_words=20,
-    word_dim=1000,
-    fusion_dim=500,
-    name="rrn_cnn",
-):
-    """RRN without its refinement: the first map alone, "RRN-CNN" in Table 3.
-
-    The arguments are those of `build_rrn`.
-
-    Returns:
-        `keras.Model` with the inputs and the output of `build_cmsa`. 21,062,001 parameters beside
-        the backbone with 10,000 words.
-
-    Left open: the kernel of the score, here 3x3 as in RRN. With a 1x1 kernel this would be
-    `lstm_cnn_deeplab`.
-    """
-    backbone = backbone or dilated_resnet101(image_size)
-    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
-        vocabulary_size, image_size, backbone, max_words, word_dim
-    )
-    fused = first_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)
-    score = layers.Conv2D(1, 3, padding="same", name="score")(fused)
-    return keras.Model(inputs, mask_logits(score, inputs), name=name)
-
-
-def first_map(deepest, word_vectors, is_word, word_dim, fusion_dim):
-    """The joined map of LSTM-CNN, from which the refinement starts: `(B, H, W, fusion_dim)`."""
-    sentence = layers.LSTM(word_dim, name="sentence")(word_vectors, mask=is_word)  # (B, Cl)
-    visual = layers.Conv2D(word_dim, 1, name="visual")(deepest)
-    return join_sentence(visual, sentence, fusion_dim)

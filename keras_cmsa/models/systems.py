@@ -3,7 +3,7 @@
 Parameters beside the backbone in the paper's sizes, with 10,000 words: cmsa 26,870,194;
 cmsa_ordered 26,890,194; cmsa_gated 26,856,688; cmsa_convlstm 31,248,185; cmsa_deconv 33,841,185;
 cmsa_ppm 31,594,185; cmsa_s 25,795,689; cmsa_w and its word, pixel and pair forms 17,791,689;
-cmsa_w_none 11,533,001. The functions of the baselines state theirs.
+cmsa_w_none 11,533,001; rrn_cnn 21,062,001. The functions of the baselines state theirs.
 """
 
 import functools
@@ -15,7 +15,7 @@ from keras_cmsa.models.dmn import build_dmn
 from keras_cmsa.models.kwa import build_kwa
 from keras_cmsa.models.lstm_cnn import build_lstm_cnn, build_lstm_cnn_deeplab
 from keras_cmsa.models.rmi import build_rmi
-from keras_cmsa.models.rrn import build_rrn, build_rrn_cnn
+from keras_cmsa.models.rrn import build_rrn
 
 cmsa_w = functools.partial(build_cmsa, levels=("res5",), fusion="single_level")
 
@@ -35,7 +35,7 @@ SYSTEMS = {
     "cmsa_w_pair": functools.partial(cmsa_w, attention="pair"),
     "cmsa_w": cmsa_w,
     # Table 3: ways to join words and image, and ways to fuse levels.
-    "rrn_cnn": build_rrn_cnn,
+    "rrn_cnn": functools.partial(build_lstm_cnn_deeplab, score_kernel=3),
     "cmsa_s": functools.partial(cmsa_w, sentence_vector=True),
     "cmsa_ppm": functools.partial(build_cmsa, fusion="pyramid_pooling"),
     "cmsa_deconv": functools.partial(build_cmsa, fusion="deconvolution"),
