@@ -1,5 +1,6 @@
 """Alpha and beta (Eq. 2) of a layer, and what can be said of an attention in one number."""
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def attentions(mode, positions, words):
         `{"positions": alpha, "words": beta}`, an `Attention` each.
     """
     if mode == "pair" and min(positions.shape[1], words.shape[1]) < 2:
-        nothing = Attention(np.zeros((1, 1)), 0.0, False)
+        nothing = Attention(np.zeros((1, 1), "float32"), 0.0, False)
         return {"positions": nothing, "words": nothing}
     (query, key), (query_words, key_words) = positions, words
     over_positions, over_words = key @ query.T, key @ query_words.T  # (P, P), (P, n)
@@ -59,13 +60,14 @@ def attention(by_position, by_word, leaves_one_out=False):
     # exp of a sum is a product, so all sums over c are matrix products.
     (rows, row_scores), (words, word_scores) = map(exponentials, (by_position, by_word))
     sums = np.maximum(rows @ words.T, np.finfo("float64").tiny)  # (P, n)
-    mean = rows * ((1 / sums) @ words) / len(words)
+    mean = (rows * ((1 / sums) @ words) / len(words)).astype("float32")
     scores = (rows * row_scores) @ words.T + rows @ (words * word_scores).T
     entropy = np.log(sums) - scores / sums
     share = float(entropy.mean() / np.log(choices)) if choices > 1 else 0.0
     return Attention(mean, share, choices > 1)
 
 
+@functools.lru_cache(maxsize=64)
 def uniform(mode, positions, words):
     """`attentions` of so many positions and words if all scores are equal."""
     return attentions(mode, np.zeros((2, positions, 1)), np.zeros((2, words, 1)))

@@ -277,7 +277,7 @@ def with_uniform(layer, over, inside, attention):
     for k, sentence in enumerate(attention):
         there, attended = inside["is_word"][k], inside["attended"][k]
         values = inside[over][2][k][there] if over == "words" else inside[over][2][0]
-        average = uniform(layer.attention, attended.shape[0] * attended.shape[1], there.sum())
+        average = uniform(layer.attention, attended.shape[0] * attended.shape[1], int(there.sum()))
         change = (average[over].mean - sentence[over].mean) @ values  # (P, F)
         maps.append(attended + change.reshape(attended.shape))
     return np.array(maps, "float32")

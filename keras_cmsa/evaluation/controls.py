@@ -145,5 +145,6 @@ def others(words, records, random):
 
 def off_centre(mask):
     """The distance of a mask's centre from the image's, in image sides."""
-    centre = np.argwhere(mask).mean(axis=0) + 0.5
-    return np.hypot(*(centre / mask.shape - 0.5))
+    shares = (mask.sum(axis=axis) / mask.sum() for axis in (1, 0))  # of rows, of columns
+    centre = [(np.arange(len(share)) + 0.5) @ share / len(share) for share in shares]
+    return np.hypot(*np.subtract(centre, 0.5))
