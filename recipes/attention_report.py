@@ -22,8 +22,8 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import Parameter
 
+from keras_cmsa.cli import command_line
 from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
-from keras_cmsa.utils import command_line
 from keras_cmsa.utils.files import check_folder, replaced
 from keras_cmsa.utils.silence import import_keras
 
@@ -36,7 +36,7 @@ LEARNT = {
     "full": ("positions", "words"),
 }
 # Sentences about one image at once: always as many, since each number is compiled for.
-LOOKED_INTO, FUSED = 4, 24
+LOOKED_INTO, FUSED = 8, 24
 MEASURES = ("entropy", "change_with_place", "change_with_sentence", "change_with_image")
 
 
@@ -60,7 +60,7 @@ class AttentionReport:
                 "An attention report is of cross-modal self-attention that is learnt, as "
                 f"build_cmsa makes it. Received: {predictor.model.name!r}, which has none"
             )
-        self.parts = learnt_attentions(predictor.network)
+        self.parts = learnt_attentions(predictor.model, predictor.network)
         self.layers = {layer.name: layer for _, layer, _ in self.parts}
         self.inside, self.rest = inner_models(predictor, self.parts)
         self.measured = collections.defaultdict(list)
@@ -160,13 +160,19 @@ class AttentionReport:
         return rows
 
 
-def learnt_attentions(model):
-    """What is measured of a model: list of `(level, layer, over)`."""
-    from keras_cmsa.models.cmsa import attention_layers, attention_levels
+def learnt_attentions(model, network=None):
+    """What is measured of a model: list of `(level, layer, over)`.
 
+    Args:
+        model: `keras.Model`.
+        network: its folded copy, to give the layers of; `None`: those of the model.
+    """
+    from keras_cmsa.models.cmsa import Cmsa, attention_levels
+
+    layers = model.attention_layers if isinstance(model, Cmsa) else ()
     return [
-        (level, layer, over)
-        for level, layer in zip(attention_levels(model), attention_layers(model))
+        (level, (network or model).get_layer(layer.name), over)
+        for level, layer in zip(attention_levels(model), layers)
         for over in learnt(layer)
     ]
 
