@@ -33,9 +33,11 @@ def attentions(mode, positions, words):
     Returns:
         `{"positions": alpha, "words": beta}`, an `Attention` each.
     """
-    if mode == "pair" and min(positions.shape[1], words.shape[1]) < 2:
-        nothing = Attention(np.zeros((1, 1), "float32"), 0.0, False)
-        return {"positions": nothing, "words": nothing}
+    count, length = positions.shape[1], words.shape[1]
+    if mode == "pair" and min(count, length) < 2:
+        choices = {"positions": count, "words": length}
+        nothing = {over: np.zeros((count, c), "float32") for over, c in choices.items()}
+        return {over: Attention(mean, 0.0, False) for over, mean in nothing.items()}
     (query, key), (query_words, key_words) = positions, words
     over_positions, over_words = key @ query.T, key @ query_words.T  # (P, P), (P, n)
     words_by_positions, words_by_words = key_words @ query.T, key_words @ query_words.T

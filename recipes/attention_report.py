@@ -15,6 +15,7 @@ in one pass over its images.
 
 import collections
 import json
+import operator
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -251,15 +252,19 @@ def in_pieces(model, size, sentences, **shared):
     import keras
     import numpy as np
 
-    pieces, count = [], len(sentences["words"])
-    for start in range(0, count, size):
-        more = max(0, start + size - count)
-        piece = keras.tree.map_structure(
-            lambda x: np.pad(x[start : start + size], [(0, more)] + [(0, 0)] * (x.ndim - 1))[None],
-            sentences,
-        )
-        pieces.append(model.predict_on_batch({**piece, **shared}))
-    return keras.tree.map_structure(lambda *x: np.concatenate(x, axis=1)[0], *pieces)
+    def filled(x):
+        """`(pieces, 1, size, ...)`, the last piece filled up with padding."""
+        pieces = -(-len(x) // size)
+        x = np.pad(x, [(0, pieces * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
+        return x.reshape(pieces, 1, size, *x.shape[1:])
+
+    sentences = keras.tree.map_structure(filled, sentences)
+    pieces = (
+        keras.tree.map_structure(operator.itemgetter(i), sentences)
+        for i in range(len(sentences["words"]))
+    )
+    outputs = [model.predict_on_batch({**piece, **shared}) for piece in pieces]
+    return keras.tree.map_structure(lambda *x: np.concatenate(x, axis=1)[0], *outputs)
 
 
 def with_uniform(layer, over, inside, attention):

@@ -107,8 +107,9 @@ def evaluate(predictor, records, ask=(), profile="strict", title=None):
             [words[rows], *(question.sentences(file[0], words[rows]) for question in ask)]
             for rows, file in zip(batch, files)
         ]
-        maps = predictor.maps([pixels for _, pixels, _ in files])
-        answers = answer_each(predictor, maps, [pixels for _, pixels, _ in files], sentences, profile)
+        pixels = [image for _, image, _ in files]
+        maps = predictor.maps(pixels)
+        answers = answer_each(predictor, profile, pixels, maps, sentences)
         for b, (rows, file, (own, *others)) in enumerate(zip(batch, files, answers)):
             image_maps = [x[b : b + 1] for x in maps]
             photo = Photo(predictor, profile, rows, *file, image_maps, words[rows], own)
@@ -119,12 +120,13 @@ def evaluate(predictor, records, ask=(), profile="strict", title=None):
     return scores
 
 
-def answer_each(predictor, maps, pixels, sentences, profile):
+def answer_each(predictor, profile, pixels, maps, sentences):
     """Yields for each image the answers to its lists of sentences, a list for each of them.
 
     Args:
-        maps: the backbone's maps of B images.
+        predictor, profile: as in `evaluate`.
         pixels: list of B `(H, W, 3)` uint8.
+        maps: the backbone's maps of the B images.
         sentences: list of B lists of word ids `(k, N)`. A sentence that occurs again is asked once.
     """
     unique = [np.unique(np.concatenate(lists), axis=0, return_inverse=True) for lists in sentences]

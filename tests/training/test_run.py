@@ -14,7 +14,6 @@ from keras_cmsa.data.objects import objects_of
 from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.preprocessing.word_pieces import WordPieces
 from keras_cmsa.presets.preset import load_preset
-from keras_cmsa.recipes.recipe_settings import recipe_settings
 from keras_cmsa.training import run
 from keras_cmsa.training.settings import Settings
 
