@@ -129,7 +129,10 @@ def compare(forms, predictor, records):
 
 def inputs_of(predictor, record):
     image = predictor.preprocessor.image(read_image(record.image_path))[None]
-    return {"image": image, "words": predictor.encode([record.expression])[None]}
+    return {
+        "image": image,
+        "words": predictor.preprocessor.vocabulary.encode([record.expression])[None],
+    }
 
 
 def measure_all(options):

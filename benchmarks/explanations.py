@@ -108,11 +108,11 @@ def rank_hinges(predictor, found):
     """How often the hinge ranks first: by importance, by attention, and by chance."""
     first = {"first": [], "most attended": [], "chance": []}
     for record, place in track(found, "asking"):
-        (ids,) = predictor.encode([record.expression])
-        outputs, words = explain_words(predictor, record.image(), record.expression, ids)
+        (sentence,) = predictor.read([record.expression])
+        outputs, words = explain_words(predictor, record.image(), sentence)
         first["first"].append(np.argmax([word.change for word in words]) == place)
         first["chance"].append(1 / len(words))
-        if predictor.levels and outputs["word_attention"].shape[-1] == len(ids):
+        if predictor.levels and outputs["word_attention"].shape[-1] == len(sentence.ids):
             first["most attended"].append(np.argmax(outputs["word_attention"].mean(0)) == place)
     shares = {name: float(np.mean(hits)) for name, hits in first.items() if hits}
     return {"expressions": len(found), **shares}

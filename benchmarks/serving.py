@@ -80,7 +80,7 @@ def compare_latency(predictor, folder, sentence, repeats):
     model = predictor.model
     file = photo()
     image = predictor.preprocessor.image(read_image(file))[None]
-    inputs = {"image": image, "words": predictor.encode([sentence])[None]}
+    inputs = {"image": image, "words": predictor.preprocessor.vocabulary.encode([sentence])[None]}
     loaded = tf.saved_model.load(str(folder))
     asked = {"image_bytes": tf.constant([file]), "expression": tf.constant([sentence])}
     tensors = {name: tf.constant(x) for name, x in inputs.items()}

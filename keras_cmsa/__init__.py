@@ -53,10 +53,9 @@ _MODULE_OF = {
     "load_preset": "presets.preset",
     "save_preset": "presets.preset",
     "to_mask": "inference.masks",
+    "Controls": "evaluation.controls",
     "Explainer": "explain.explanations",
-    "attention_report": "evaluation.attention",
     "evaluate": "evaluation.evaluate",
-    "evaluate_controls": "evaluation.controls",
     "summarize": "evaluation.scores",
     # Elsewhere
     "Client": "serving.client",

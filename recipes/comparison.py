@@ -5,17 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
+from attention_report import AttentionReport, learnt_attentions
 from costs import measure_costs
 from run_table import ALL, add, is_done
 from tables import SETTINGS, write_table
 
 from keras_cmsa.data.leakage import TRAINED_ON
-from keras_cmsa.evaluation.attention import attention_report, learnt_attentions
-from keras_cmsa.evaluation.controls import evaluate_controls, summarize_controls
+from keras_cmsa.evaluation.controls import Controls
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
+from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.words import split_words
-from keras_cmsa.presets.preset import load_preset, write_config
+from keras_cmsa.presets.preset import write_config
 from keras_cmsa.training import run
 from keras_cmsa.training.loop import counts, own_run_dir
 from keras_cmsa.utils.files import replaced
@@ -129,21 +130,20 @@ def report(run_dir, splits, measured_on, start):
         measured_on: the split on which the attention is measured.
         start: the starting weights, in words.
     """
-    model, preprocessor, config = load_preset(run_dir)
-    scores = {
-        split: evaluate(model, preprocessor, found, run.PROFILE) for split, found in splits.items()
-    }
+    predictor = Predictor.from_preset(run_dir)
+    config, controls = predictor.config, Controls(predictor.preprocessor.vocabulary)
+    attention = [AttentionReport(predictor)] if learnt_attentions(predictor.model) else []
+    scores = {}
+    for split, records in splits.items():
+        ask = [controls, *(attention if split == measured_on else [])]
+        scores[split] = evaluate(predictor, records, ask, run.PROFILE)
     write_scores(run_dir, scores)
-    scores[ALL] = [score for found in scores.values() for score in found]
-    everything = [record for found in splits.values() for record in found]
-    controls = evaluate_controls(model, preprocessor, everything, scores[ALL], run.PROFILE)
-    config["controls"] = summarize_controls(controls, run.PROFILE)
-    if learnt_attentions(model):
-        config["attention"] = attention_report(
-            model, preprocessor, splits[measured_on], run.PROFILE, scores[measured_on]
-        )
+    scores[ALL] = [score for split_scores in scores.values() for score in split_scores]
+    config["controls"] = controls.summary(run.PROFILE)
+    if attention:
+        config["attention"] = attention[0].rows(run.PROFILE)
     config["starting_weights"] = start
-    config["costs"] = measure_costs(model, run_dir)
+    config["costs"] = measure_costs(predictor.model, run_dir)
     config["metrics"] = metrics_of(scores, run.PROFILE, start)
     write_config(run_dir, config)
     return config

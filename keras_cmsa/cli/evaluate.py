@@ -26,7 +26,6 @@ def evaluate(
     limit: int | None = None,
     failures: int = 8,
     controls: bool = False,
-    attention: bool = False,
     output: Annotated[Path, Parameter(alias="-o")] = Path("runs/evaluation"),
     json: bool = False,
 ):
@@ -52,8 +51,6 @@ def evaluate(
     controls
         Also score what needs no sentence: words shuffled, the sentence of another object, no words,
         the largest and the centre object; docs/evaluation.md.
-    attention
-        Also measure what the attention of a CMSA network does; docs/evaluation.md.
     output
         Folder of the results.
     json
@@ -64,8 +61,7 @@ def evaluate(
     check_folder(output)
     import_keras()
     from keras_cmsa.data.sources import read_records
-    from keras_cmsa.evaluation.attention import learnt_attentions
-    from keras_cmsa.evaluation.report import print_attention, print_controls, print_metrics
+    from keras_cmsa.evaluation.report import print_controls, print_metrics
     from keras_cmsa.evaluation.scores import metrics_of, write_scores
     from keras_cmsa.inference.predictor import Predictor
 
@@ -74,21 +70,12 @@ def evaluate(
     if missing := set(splits) - set(records):
         raise ValueError(f"{data_dir} has the splits {sorted(records)}, not {sorted(missing)}")
     predictor = Predictor.from_preset(model)
-    if attention and not learnt_attentions(predictor.model):
-        raise ValueError(
-            "--attention wants the preset of a system that learns cross-modal self-attention. "
-            f"Received: {model}, of the system {predictor.config['system']}"
-        )
-    asked = {name: records[name][:limit] for name in splits}
-    scores = score(predictor, asked, profile, crf, progress=not json)
+    records = {name: records[name][:limit] for name in splits}
+    scores, summaries = score(predictor, records, profile, crf, controls, progress=not json)
     output.mkdir(parents=True, exist_ok=True)
     metrics = metrics_of(scores, profile, predictor.config["starting_weights"])
     if controls:
-        metrics["controls"] = score_controls(predictor, asked, scores, profile, progress=not json)
-    if attention:
-        metrics["attention"] = measure_attention(
-            predictor, asked, scores, profile, progress=not json
-        )
+        metrics["controls"] = summaries
     write_scores(output, scores)
     with replaced(output / METRICS) as file:
         json_module.dump(metrics, file, indent=1)
@@ -98,48 +85,28 @@ def evaluate(
     else:
         print_metrics(metrics, output / METRICS)
         if controls:
-            print_controls(metrics["controls"])
-        if attention:
-            print_attention(metrics["attention"])
+            print_controls(summaries)
 
 
-def score(predictor, records, profile, crf, progress):
-    """`{split: [Score, ...]}`, and with DenseCRF `"<split>+crf"` beside each."""
+def score(predictor, records, profile, crf, controls, progress):
+    """`{split: [Score, ...]}`, with DenseCRF `"<split>+crf"` beside each; `{split: controls}`."""
+    from keras_cmsa.evaluation.controls import Controls
     from keras_cmsa.evaluation.evaluate import evaluate as score_split
-    from keras_cmsa.evaluation.refined import evaluate_refined
+    from keras_cmsa.evaluation.refined import Refined
 
-    model, scores = (predictor.model, predictor.preprocessor), {}
-    for name, found in records.items():
+    scores, summaries = {}, {}
+    for name, split in records.items():
         title = f"scoring {name}" if progress else None
+        control = Controls(predictor.preprocessor.vocabulary)
+        ask = [control] if controls else []
         if crf:
-            both = evaluate_refined(*model, found, profile, crf, title=title)
-            scores[name], scores[f"{name}+crf"] = both
+            with Refined(crf) as refined:
+                scores[name] = score_split(predictor, split, [*ask, refined], profile, title)
+            scores[f"{name}+crf"] = refined.scores
         else:
-            scores[name] = score_split(*model, found, profile, title=title)
-    return scores
-
-
-def score_controls(predictor, records, scores, profile, progress):
-    """`{split: numbers}` of the controls, see `summarize_controls`; without DenseCRF."""
-    from keras_cmsa.evaluation.controls import evaluate_controls, summarize_controls
-
-    model, found = (predictor.model, predictor.preprocessor), {}
-    for name, asked in records.items():
-        title = name if progress else None
-        controls = evaluate_controls(*model, asked, scores[name], profile, title=title)
-        found[name] = summarize_controls(controls, profile)
-    return found
-
-
-def measure_attention(predictor, records, scores, profile, progress):
-    """`{split: rows}` of the attention report."""
-    from keras_cmsa.evaluation.attention import attention_report
-
-    model = predictor.model, predictor.preprocessor
-    return {
-        name: attention_report(*model, asked, profile, scores[name], name if progress else None)
-        for name, asked in records.items()
-    }
+            scores[name] = score_split(predictor, split, ask, profile, title)
+        summaries[name] = control.summary(profile)
+    return scores, summaries
 
 
 def draw(output, predictor, scores, profile, crf, failures):

@@ -126,7 +126,7 @@ def segment_rows(predictor, path, rows, folder):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # `unknown words` of each row would drown the rest
-                predictor.encode([row["expression"]])
+                predictor.read([row["expression"]])
             good.append(row)
         except ValueError as error:
             errors[row["row"]] = failed(row, error)

@@ -29,7 +29,7 @@ BATCHES_AHEAD = 8
 
 
 class RecordBatches(keras.utils.PyDataset):
-    """Batches of records, for `model.fit` and `model.predict`.
+    """Batches of records, for `model.fit`.
 
     Args:
         records: list of `Record`.
@@ -45,8 +45,6 @@ class RecordBatches(keras.utils.PyDataset):
         word_dropout: probability with which each word of an expression is left out, at random. One
             word at least stays.
         workers: number of threads that prepare batches ahead when batches are read in order.
-        words: `(n, N)` int32, what is asked about each record instead of its expression; without
-            augmentation only.
         part: `(index, number)`: give part `index` of each batch, whose rows `number` processes share
             equally. The last batch of a pass is then filled up with rows of weight 0. `None` gives
             whole batches.
@@ -68,7 +66,6 @@ class RecordBatches(keras.utils.PyDataset):
         augmentation=None,
         word_dropout=0.0,
         workers=2,
-        words=None,
         part=None,
     ):
         # Keras' own threads stay off: `model.fit` restarts them at batch 0 in every epoch, and
@@ -81,11 +78,7 @@ class RecordBatches(keras.utils.PyDataset):
         self.records = records
         self.preprocessor = preprocessor
         vocabulary = preprocessor.vocabulary
-        if words is not None and augmentation:
-            raise ValueError("wanted words or an augmentation, which mirrors them. Received: both")
-        if words is None:
-            words = vocabulary.encode([record.expression for record in records])
-        self.words = with_no_words(words)
+        self.words = with_no_words(vocabulary.encode([record.expression for record in records]))
         self.batch_size = batch_size
         self.order = RowOrder(images_of(records), per_image, seed)
         self.batches = -(-self.order.rows // batch_size) if batches is None else batches

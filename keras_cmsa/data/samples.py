@@ -30,12 +30,18 @@ def read_pixels(record):
 
 
 def read_image_and_masks(records):
-    """`read_pixels` for records of one image: it, and a list of their masks."""
-    image, masks = records[0].image(), [record.mask() for record in records]
-    for record, mask in zip(records, masks):
+    """`read_pixels` for records of one image: it, and a list of their masks.
+
+    The mask of an object is drawn once, however many of the records are sentences about it.
+    """
+    image, masks = records[0].image(), {}
+    for record in records:
+        if record.ref_id in masks:
+            continue
+        mask = masks[record.ref_id] = record.mask()
         if image.shape[:2] != mask.shape:
             raise ValueError(
                 f"{record.describe()}: wanted an image of the annotation's size {mask.shape} "
                 f"(height, width). Received: {image.shape[:2]}. Is this the image of the data set?"
             )
-    return image, masks
+    return image, [masks[record.ref_id] for record in records]

@@ -5,13 +5,12 @@ image, and with no words; and the best answers that no sentence is needed for ar
 A number is evidence of language only as far as it lies above these.
 """
 
+from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_cmsa.data.record import by_image
-from keras_cmsa.evaluation.evaluate import evaluate
-from keras_cmsa.evaluation.scores import score_mask, summarize, summarize_by_kind
+from keras_cmsa.evaluation.scores import summarize, summarize_by_kind
 
 SHUFFLED, OTHER, SILENT = "shuffled words", "another object's sentence", "no words"
 LARGEST, CENTRE = "largest object", "centre object"
@@ -29,72 +28,87 @@ class Control(NamedTuple):
     control: list
 
 
-def evaluate_controls(model, preprocessor, records, plain, profile="strict", seed=0, title=None):
-    """Scores the controls of one split.
+class Controls:
+    """Scores the controls of one split; one of `ask` of `evaluate`.
+
+        controls = Controls(predictor.preprocessor.vocabulary)
+        scores = evaluate(predictor, records, ask=[controls])
+        controls.scores["no words"].control  # list of Score
+
+    The controls are, by name:
+
+    - shuffled words: a random order that is another, for sentences that have one
+    - another object's sentence: a random sentence about another object of the image, where there
+      is one
+    - no words: padding alone, which a network reads as one word that it never learned
+    - largest object, centre object: the ground truth of that object among those of the image which
+      the records refer to, whatever was asked, where there are two or more. The centre object is
+      the one whose centre is nearest to the image's.
 
     Args:
-        model, preprocessor, records, profile, title: as in `evaluate`.
-        plain: the list of `Score` that `evaluate` gave for them.
-        seed: of the order of shuffled words.
+        vocabulary: the model's `Vocabulary`.
+        seed: of the order of shuffled words and the choice of other sentences.
 
-    Returns:
-        `{name: Control}`, by these names:
-
-        - shuffled words: a random order that is another, for sentences that have one
-        - another object's sentence: a random sentence about another object of the image, where
-          there is one
-        - no words: padding alone, which a network reads as one word that it never learned
-        - largest object, centre object: the ground truth of that object among those of the image
-          which the records refer to, whatever was asked, where there are two or more. The centre
-          object is the one whose centre is nearest to the image's.
-
-    Raises:
-        ValueError: as `evaluate`.
+    Attributes:
+        scores: dict from each name to its `Control`.
     """
-    words = preprocessor.vocabulary.encode([record.expression for record in records])
-    asked = {
-        SHUFFLED: shuffled(words, preprocessor.vocabulary, np.random.default_rng(seed)),
-        OTHER: others(words, records, np.random.default_rng(seed)),
-        SILENT: np.zeros_like(words),
-    }
-    controls = {}
-    for name, of_records in asked.items():
-        applies = np.flatnonzero((of_records != words).any(axis=1))
-        found = [records[i] for i in applies]
-        label = title and f"{title}, {name}"
-        scores = (
-            evaluate(model, preprocessor, found, profile, title=label, words=of_records[applies])
-            if found
-            else []
-        )
-        controls[name] = Control([plain[i] for i in applies], scores)
-    return controls | fixed_answers(records, plain)
 
+    def __init__(self, vocabulary, seed=0):
+        self.vocabulary = vocabulary
+        self.shuffling, self.choice = np.random.default_rng(seed), np.random.default_rng(seed)
+        names = SHUFFLED, OTHER, SILENT, LARGEST, CENTRE
+        self.scores = {name: Control([], []) for name in names}
+        self.pending = deque()  # control and record of each sentence about the images to come
 
-def summarize_controls(controls, profile="strict"):
-    """The numbers of each control, as they are written to JSON.
+    def sentences(self, records, words):
+        """Word ids `(k, N)` of the controls that apply to the K records of an image."""
+        ids = {
+            SHUFFLED: shuffled(words, self.vocabulary, self.shuffling),
+            OTHER: others(words, records, self.choice),
+            SILENT: np.zeros_like(words),
+        }
+        places = [
+            (name, k) for name, rows in ids.items() for k in np.flatnonzero((rows != words).any(1))
+        ]
+        self.pending.append(places)
+        return np.array([ids[name][k] for name, k in places], "int32")
 
-    Args:
-        controls: dict from name to `Control`.
-        profile: the profile's name.
+    def take(self, photo, answers):
+        """Scores the answers to the sentences, and the answers that need none."""
+        for (name, k), answer in zip(self.pending.popleft(), answers):
+            self.add(name, photo, k, answer["mask"])
+        objects = {r.ref_id: mask for r, mask in zip(photo.records, photo.masks)}.values()
+        if len(objects) < 2:
+            return
+        fixed = {LARGEST: max(objects, key=np.sum), CENTRE: min(objects, key=off_centre)}
+        for name, mask in fixed.items():
+            for k in range(len(photo.records)):
+                self.add(name, photo, k, mask)
 
-    Returns:
-        `{name: {"plain": numbers, "control": numbers, "kinds": {kind: {"plain": numbers, "control":
-        numbers}}}}` with the numbers of `summarize`; a control that no record allows is left out.
-    """
-    summaries = {}
-    for name, of_control in controls.items():
-        if of_control.control:
-            by_kind = [summarize_by_kind(scores, profile) for scores in of_control]
-            summaries[name] = {
-                "plain": summarize(of_control.plain, profile),
-                "control": summarize(of_control.control, profile),
-                "kinds": {
-                    kind: {"plain": by_kind[0][kind], "control": by_kind[1][kind]}
-                    for kind in by_kind[0]
-                },
-            }
-    return summaries
+    def add(self, name, photo, k, mask):
+        self.scores[name].plain.append(photo.scores[k])
+        self.scores[name].control.append(photo.score(k, mask))
+
+    def summary(self, profile="strict"):
+        """The numbers of each control, as they are written to JSON.
+
+        Args:
+            profile: the profile's name.
+
+        Returns:
+            `{name: {"plain": numbers, "control": numbers, "kinds": {kind: {"plain": numbers,
+            "control": numbers}}}}` with the numbers of `summarize`; a control that no record allows
+            is left out.
+        """
+        summaries = {}
+        for name, control in self.scores.items():
+            if not control.control:
+                continue
+            numbers = {key: summarize(x, profile) for key, x in control._asdict().items()}
+            kinds = {key: summarize_by_kind(x, profile) for key, x in control._asdict().items()}
+            by_kind = {kind: {key: kinds[key][kind] for key in kinds} for kind in kinds["plain"]}
+            summaries[name] = {**numbers, "kinds": by_kind}
+        return summaries
 
 
 def shuffled(words, vocabulary, random):
@@ -117,38 +131,20 @@ def shuffled(words, vocabulary, random):
 
 
 def others(words, records, random):
-    """The word ids `(n, N)` of a sentence about another object of each record's image.
+    """The word ids `(K, N)` of a sentence about another object of the image for each record of it.
 
-    Where the image has no other object in the records, the record keeps its own sentence.
+    Where no other object is among the records, a record keeps its own sentence.
     """
     result = words.copy()
-    for of_image in by_image(records):
-        for i in of_image:
-            refs = [j for j in of_image if records[j].ref_id != records[i].ref_id]
-            if refs:
-                result[i] = words[random.choice(refs)]
+    for k, record in enumerate(records):
+        refs = [j for j, other in enumerate(records) if other.ref_id != record.ref_id]
+        if refs:
+            result[k] = words[random.choice(refs)]
     return result
-
-
-def fixed_answers(records, plain):
-    """The largest and the centre object: `{name: Control}`."""
-    found = {LARGEST: {}, CENTRE: {}}
-    for of_image in by_image(records):
-        # The masks of one image at a time: those of a split would fill the memory.
-        refs = {records[i].ref_id: records[i] for i in of_image}
-        if len(refs) < 2:
-            continue
-        masks = [record.mask().astype(bool) for record in refs.values()]
-        answers = {LARGEST: max(masks, key=np.sum), CENTRE: min(masks, key=off_centre)}
-        for name, answer in answers.items():
-            found[name] |= {i: score_mask(records[i], answer) for i in of_image}
-    return {
-        name: Control([plain[i] for i in sorted(scores)], [scores[i] for i in sorted(scores)])
-        for name, scores in found.items()
-    }
 
 
 def off_centre(mask):
     """The distance of a mask's centre from the image's, in image sides."""
-    centre = np.argwhere(mask).mean(axis=0) + 0.5
-    return np.hypot(*(centre / mask.shape - 0.5))
+    shares = (mask.sum(axis=axis) / mask.sum() for axis in (1, 0))  # of rows, of columns
+    centre = [(np.arange(len(share)) + 0.5) @ share / len(share) for share in shares]
+    return np.hypot(*np.subtract(centre, 0.5))

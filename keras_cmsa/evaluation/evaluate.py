@@ -1,71 +1,152 @@
-"""Runs a model on every record of a split and scores what it finds."""
+"""Asks a model about every record of a split and scores its answers, image by image.
+
+An image is opened and encoded once and the mask of each object drawn once, whatever is asked about
+it: further questions are further sentences of the same pass.
+"""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from rich.progress import track
 
-from keras_cmsa.data.order import RowOrder
-from keras_cmsa.data.pipeline import RecordBatches
-from keras_cmsa.data.record import images_of
+from keras_cmsa.data.record import Record, by_image
+from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import check_profile, to_mask
-from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.inference.predictor import Predictor
 
-# Expressions about one image that go through a model together.
-PER_IMAGE = 8
+IMAGES_AHEAD = 8  # images that are opened before they are needed
+THREADS = 2  # that open them
 
 
-def evaluate(model, preprocessor, records, profile="strict", batch_size=8, title=None, words=None):
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One image, what is known of it, and the model's answers to its own sentences.
+
+    An answer is a dict of what the model gives for a sentence, see `Predictor.outputs`, and of
+    `mask`, `(H, W)` bool by the rule of the profile.
+
+    Attributes:
+        predictor: the `Predictor` that is evaluated.
+        profile: a key of `PROFILES`.
+        rows: the places of its K records in the evaluation.
+        records: list of K `Record`.
+        pixels: `(H, W, 3)` uint8.
+        masks: the ground truth, list of K `(H, W)` uint8 of 0 and 1; sentences about one object
+            share theirs.
+        maps: the backbone's maps of the image, list of `(1, H, W, C)`.
+        words: `(K, N)` int32, the word ids of the sentences.
+        answers: list of K answers to the sentences.
+    """
+
+    predictor: Predictor
+    profile: str
+    rows: list[int]
+    records: list[Record]
+    pixels: np.ndarray
+    masks: list[np.ndarray]
+    maps: list[np.ndarray]
+    words: np.ndarray
+    answers: list[dict]
+
+    @cached_property
+    def scores(self):
+        """List of K `Score`."""
+        return [self.score(k, answer["mask"]) for k, answer in enumerate(self.answers)]
+
+    def score(self, k, mask):
+        """The `Score` of a mask `(H, W)`, bool or of 0 and 1, for the k-th record."""
+        return score_mask(self.records[k], mask, self.masks[k])
+
+    def mask(self, logits):
+        """The mask `(H, W)` bool of logits `(S, S, 1)`."""
+        return mask_of(logits, self.pixels, self.predictor, self.profile)
+
+
+def mask_of(logits, pixels, predictor, profile):
+    return to_mask(logits, pixels.shape[:2], predictor.preprocessor, profile)
+
+
+def evaluate(predictor, records, ask=(), profile="strict", title=None):
     """Scores a model on every record, each expression counted once.
 
     Args:
-        model: from `image` and `words` to logits, as `build_cmsa` makes.
-        preprocessor: the `Preprocessor` of its training.
+        predictor: `Predictor` of the model.
         records: list of `Record`.
+        ask: what else is asked about the images, such as a `Controls`. Each is an object with
+
+            - `sentences(records, words)`: from the K records of an image and the word ids `(K, N)`
+              of their sentences to those of k more, `(k, N)` int32; k may be 0
+            - `take(photo, answers)`: gets the `Photo` and the k answers, in the order of the images
+
+            and has its own results afterwards.
         profile: a key of `PROFILES`.
-        batch_size: expressions per forward pass, about as many images as that takes.
         title: label of the progress bar; `None` shows none.
-        words: `(n, N)` int32 word ids to ask for the records instead of their expressions.
 
     Returns:
         List of `Score`, one per record, in order. `summarize` makes the paper's numbers of it.
 
     Raises:
-        ValueError: if the profile is unknown, the preprocessor does not fit the model, or an image
-            or mask cannot be read.
+        ValueError: if there are no records, the profile is unknown, an expression has no word, or
+            an image or mask cannot be read.
     """
     check_profile(profile)
-    scores = {
-        i: score(records[i], logits, preprocessor, profile)
-        for i, _, logits in logits_of(model, preprocessor, records, batch_size, title, words)
-    }
-    return [scores[i] for i in range(len(records))]
+    if not records:
+        raise ValueError("wanted records to evaluate. Received: none, the split is empty")
+    words = predictor.preprocessor.vocabulary.encode([record.expression for record in records])
+    images, scores = by_image(records), [None] * len(records)
+    opened = read_ahead([[records[i] for i in rows] for rows in images])
+    starts = range(0, len(images), predictor.batch_size)
+    for start in track(starts, title) if title else starts:
+        batch = images[start : start + predictor.batch_size]
+        files = [next(opened) for _ in batch]
+        sentences = [
+            [words[rows], *(question.sentences(file[0], words[rows]) for question in ask)]
+            for rows, file in zip(batch, files)
+        ]
+        pixels = [image for _, image, _ in files]
+        maps = predictor.maps(pixels)
+        answers = answer_each(predictor, profile, pixels, maps, sentences)
+        for b, (rows, file, (own, *others)) in enumerate(zip(batch, files, answers)):
+            image_maps = [x[b : b + 1] for x in maps]
+            photo = Photo(predictor, profile, rows, *file, image_maps, words[rows], own)
+            for question, further in zip(ask, others):
+                question.take(photo, further)
+            for i, score in zip(rows, photo.scores):
+                scores[i] = score
+    return scores
 
 
-def logits_of(model, preprocessor, records, batch_size=8, title=None, words=None):
-    """Runs a model on every record, image by image; arguments and errors as in `evaluate`.
+def answer_each(predictor, profile, pixels, maps, sentences):
+    """Yields for each image the answers to its lists of sentences, a list for each of them.
 
-    Yields:
-        `(i, image, logits)`: the index of the record, the image on the square `(S, S, 3)` float32
-        in 0..255 and the logits `(S, S)`.
+    Args:
+        predictor, profile: as in `evaluate`.
+        pixels: list of B `(H, W, 3)` uint8.
+        maps: the backbone's maps of the B images.
+        sentences: list of B lists of word ids `(k, N)`. A sentence that occurs again is asked once.
     """
-    check_preprocessor(model, preprocessor)
-    per_image = RowOrder(images_of(records), PER_IMAGE).per_row
-    batches = RecordBatches(
-        records, preprocessor, max(1, batch_size // per_image), per_image, words=words
-    )
-    numbers = range(len(batches))
-    for number in track(numbers, title) if title else numbers:
-        inputs, _, _ = batches[number]
-        logits = model.predict_on_batch(inputs)
-        if isinstance(logits, dict):  # of an exported version, which also has its attention
-            logits = logits["logits"]
-        logits = np.asarray(logits)[..., 0]
-        for row, image, of_row in zip(batches.rows(number), inputs["image"], logits, strict=True):
-            for i, logit in zip(row, of_row, strict=True):
-                if i < len(records):
-                    yield int(i), image, logit
+    unique = [np.unique(np.concatenate(lists), axis=0, return_inverse=True) for lists in sentences]
+    outputs = predictor.decode(maps, [words for words, _ in unique])
+    for lists, (_, places), image, answers in zip(sentences, unique, pixels, outputs):
+        for answer in answers:
+            answer["mask"] = mask_of(answer["logits"], image, predictor, profile)
+        places = iter(places.ravel())
+        yield [[answers[next(places)] for _ in words] for words in lists]
 
 
-def score(record, logits, preprocessor, profile="strict"):
-    """The `Score` of one record's logits `(S, S)`."""
-    return score_mask(record, to_mask(logits, (record.height, record.width), preprocessor, profile))
+def read_ahead(images):
+    """Yields `(records, pixels, masks)` of each image; threads read the next ones meanwhile.
+
+    Args:
+        images: list of lists of `Record`, those of one image each.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        pending, later = deque(), iter(images)
+        for records in images:
+            while len(pending) < IMAGES_AHEAD and (following := next(later, None)):
+                pending.append(pool.submit(read_image_and_masks, following))
+            yield records, *pending.popleft().result()

@@ -1,59 +1,75 @@
-"""Scores without and with DenseCRF, in one pass of the model and on all cores."""
+"""Scores after DenseCRF, on all cores, beside the model's own in one evaluation."""
 
 import multiprocessing
 import os
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 
-from keras_cmsa.evaluation.crf import as_levels, refine, require_pydensecrf
-from keras_cmsa.evaluation.evaluate import logits_of, score
-from keras_cmsa.evaluation.scores import score_mask
-from keras_cmsa.inference.masks import check_profile, check_size
+import numpy as np
 
-PENDING_PER_PROCESS = 8  # images that wait to be refined; they take memory
+from keras_cmsa.evaluation.crf import refine, require_pydensecrf
+from keras_cmsa.inference.masks import MaskRule, check_size
+
+PENDING_PER_PROCESS = 2  # images that wait to be refined; they take memory
 
 
-def evaluate_refined(
-    model, preprocessor, records, profile="strict", size="network", crf=None, title=None
-):
-    """`evaluate` without and with refinement.
+class Refined:
+    """Refines and scores the answers of an evaluation; one of `ask` of `evaluate`.
+
+        with Refined("network") as refined:
+            plain = evaluate(predictor, records, ask=[refined])
+        refined.scores  # list of Score, one per record, in order
 
     Args:
-        model, preprocessor, records, profile, title: as in `evaluate`.
         size: refine at the `"network"`'s size, as the authors do, or at the `"original"` one.
-        crf: `Crf`; `None`: the authors' parameters.
-
-    Returns:
-        Two lists of `Score`, without and with, in the order of the records.
 
     Raises:
         ModuleNotFoundError: if the extra `crf` is not installed.
-        ValueError: as `evaluate`, or if the size is unknown.
+        ValueError: if the size is unknown.
     """
-    require_pydensecrf()
-    check_profile(profile)
-    check_size(size)
-    plain, refined, pending = {}, {}, deque()
 
-    def collect():
-        i, future = pending.popleft()
-        if size == "network":
-            refined[i] = score(records[i], future.result(), preprocessor, profile)
-        else:
-            refined[i] = score_mask(records[i], future.result() >= 0)
+    def __init__(self, size="network"):
+        require_pydensecrf()
+        check_size(size)
+        self.size = size
+        self.processes = len(os.sched_getaffinity(0))
+        # Spawned and not forked: a fork would copy the model's threads in whatever state they are.
+        self.context = multiprocessing.get_context("spawn")
+        self.pending, self.by_row = deque(), {}
 
-    processes = len(os.sched_getaffinity(0))
-    # Spawned and not forked: a fork would copy the model's threads in whatever state they are.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for i, image, logits in logits_of(model, preprocessor, records, title=title):
-            plain[i] = score(records[i], logits, preprocessor, profile)
-            if size == "original":
-                image = records[i].image()
-                logits = preprocessor.undo(logits, image.shape[:2])
-            pending.append((i, pool.submit(refine, as_levels(image), logits, crf)))
-            if len(pending) > PENDING_PER_PROCESS * processes:
-                collect()
-        while pending:
-            collect()
-    return tuple([scores[i] for i in range(len(records))] for scores in (plain, refined))
+    def __enter__(self):
+        self.pool = ProcessPoolExecutor(self.processes, mp_context=self.context)
+        return self
+
+    def __exit__(self, error, *_):
+        while self.pending and not error:
+            self.collect()
+        self.pool.shutdown(cancel_futures=True)
+
+    @property
+    def scores(self):
+        """List of `Score`, one per record, in order."""
+        return [self.by_row[row] for row in sorted(self.by_row)]
+
+    def sentences(self, records, words):
+        """Nothing else is asked: the answers to the records' own sentences are refined."""
+        return words[:0]
+
+    def take(self, photo, answers):
+        logits = np.array([answer["logits"][..., 0] for answer in photo.answers])
+        rule = MaskRule(photo.profile, refine, self.size)
+        preprocessor = photo.predictor.preprocessor
+        future = self.pool.submit(masks_by, rule, photo.pixels, logits, preprocessor)
+        self.pending.append((photo, future))
+        if len(self.pending) > PENDING_PER_PROCESS * self.processes:
+            self.collect()
+
+    def collect(self):
+        photo, future = self.pending.popleft()
+        for k, mask in enumerate(future.result()):
+            self.by_row[photo.rows[k]] = photo.score(k, mask)
+
+
+def masks_by(rule, pixels, logits, preprocessor):
+    """The masks `(K, H, W)` by a rule, of an image and logits `(K, S, S)`; runs in a process."""
+    return np.array([rule(pixels, each, preprocessor) for each in logits])

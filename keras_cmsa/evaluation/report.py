@@ -32,8 +32,7 @@ def print_controls(controls):
     """A row per split and control: the IoU with the sentences as they are, and under the control.
 
     Args:
-        controls: `{split: numbers}`, as `keras_cmsa.evaluation.controls.summarize_controls` gives
-            them.
+        controls: `{split: numbers}`, as `Controls.summary` gives them.
     """
     table = Table(title="Controls: overall IoU without the sentence's help")
     for name, justify in (
@@ -47,24 +46,3 @@ def print_controls(controls):
             cells = f"{plain:.3f}", f"{control:.3f}", f"{control - plain:+.3f}"
             table.add_row(split, name, f"{numbers['plain']['samples']:,}", *cells)
     Console().print(table)
-
-
-def print_attention(attention):
-    """A table per split, a row per level and attention.
-
-    Args:
-        attention: `{split: rows}`, as `keras_cmsa.evaluation.attention.attention_report` gives them.
-    """
-    for split, rows in attention.items():
-        table = Table(
-            title=f"Attention, {split}: entropy and change in 0..1; overall IoU, and if uniform"
-        )
-        for name in ("level", "over"):
-            table.add_column(name)
-        for name in ("entropy", "place", "sentence", "image", "IoU", "uniform"):
-            table.add_column(name, justify="right")
-        for row in rows:
-            level, over, *values = row.values()
-            cells = ("-" if value is None else f"{value:.3f}" for value in values)
-            table.add_row(level, over, *cells)
-        Console().print(table)

@@ -34,9 +34,15 @@ def overlap(one, other):
     return float(np.minimum(one, other).sum()) / union if union else 1.0
 
 
-def score_mask(record, found):
-    """The `Score` of one record's mask `(H, W)` bool, at the size of the original image."""
-    true = record.mask().astype(bool)
+def score_mask(record, found, true=None):
+    """The `Score` of a mask of one record, at the size of the original image.
+
+    Args:
+        record: `Record`.
+        found: `(H, W)` bool.
+        true: `(H, W)` uint8 of 0 and 1, the record's mask; `None`: it is drawn.
+    """
+    true = record.mask() if true is None else true
     return Score(record, int(np.sum(true & found)), int(np.sum(true | found)))
 
 

@@ -73,15 +73,15 @@ class Explainer:
 
     def __call__(self, image, expressions):
         """List of `Explanation` for an image, as `Predictor` takes it, and a list of `str`."""
-        pixels, ids = to_pixels(image), self.predictor.encode(expressions)
-        return [self._explain(pixels, *pair) for pair in zip(expressions, ids, strict=True)]
+        pixels, sentences = to_pixels(image), self.predictor.read(expressions)
+        return [self._explain(pixels, *pair) for pair in zip(expressions, sentences, strict=True)]
 
-    def _explain(self, pixels, expression, ids):
-        outputs, words = explain_words(self.predictor, pixels, expression, ids)
-        prediction = self.predictor.prediction(expression, pixels.shape[:2], outputs)
-        found = self.rule(pixels, prediction.logits, prediction.preprocessor)
+    def _explain(self, pixels, expression, words):
+        outputs, importance = explain_words(self.predictor, pixels, words)
+        prediction = self.predictor.prediction(expression, words, pixels.shape[:2], outputs)
+        found = prediction.mask_by(self.rule, pixels)
         inside = self._inside(pixels, prediction, outputs) if self.looks_inside else None
-        return Explanation(prediction, found, words, inside)
+        return Explanation(prediction, found, importance, inside)
 
     def _inside(self, pixels, prediction, outputs):
         preprocessor = prediction.preprocessor

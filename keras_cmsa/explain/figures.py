@@ -102,8 +102,7 @@ def failures_figure(predictor, scores, rule=None, count=8):
         axis.set_axis_off()
     for (photo, answer), score in zip(rows_of(figure, 2), worst):
         image, true = read_pixels(score.record)
-        logits = predictor(image, score.record.expression).logits
-        found = rule(image, logits, predictor.preprocessor)
+        found = predictor(image, score.record.expression).mask_by(rule, image)
         show(photo, image, quoted(score.record.expression))
         show_found(answer, image, found, f"found, IoU {score.iou:.2f}", true.astype(bool))
     add_legend(figure, truth=True)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_cmsa.evaluation.scores import overlap
-from keras_cmsa.inference.masks import probabilities, to_mask
+from keras_cmsa.inference.masks import probabilities
 from keras_cmsa.preprocessing.vocabulary import JOINER
 
 
@@ -25,7 +25,7 @@ class WordImportance(NamedTuple):
     iou: float
 
 
-def explain_words(predictor, pixels, expression, ids):
+def explain_words(predictor, pixels, words):
     """The answer to an expression and the importance of each of its words.
 
     All sentences, the whole one and one without each word, go through the model together. The
@@ -39,29 +39,25 @@ def explain_words(predictor, pixels, expression, ids):
     Args:
         predictor: `Predictor`.
         pixels: `(H, W, 3)` uint8.
-        expression: `str`.
-        ids: its word ids `(N,)` int32, as `predictor.encode` gives them.
+        words: `Words` of the expression, as `predictor.read` gives them.
 
     Returns:
         The outputs of the model for the whole expression, see `Predictor.outputs`, and a list of
         `WordImportance`, in the order of the words.
     """
     preprocessor = predictor.preprocessor
-    tokens = preprocessor.vocabulary.tokens(expression)
-    places = preprocessor.vocabulary.word_places(ids)
-    sentences = np.stack([ids, *(without(ids, of_word) for of_word in places)])
+    places = preprocessor.vocabulary.word_places(words.ids)
+    sentences = np.stack([words.ids, *(without(words.ids, word) for word in places)])
     outputs = predictor.outputs(pixels, sentences)
-    logits = [of_sentence["logits"][..., 0] for of_sentence in outputs]
     *size, _, _ = preprocessor.placement(*pixels.shape[:2])
-    found = [probabilities(x, size, preprocessor) for x in logits]
-    masks = [to_mask(x, size, preprocessor) for x in logits]
+    likely = [probabilities(x["logits"][..., 0], size, preprocessor) for x in outputs]
     importance = [
         WordImportance(
-            "".join(tokens[place].removeprefix(JOINER) for place in of_word),
-            1 - overlap(found[0], found[i]),
-            overlap(masks[0], masks[i]),
+            "".join(words.tokens[place].removeprefix(JOINER) for place in word),
+            1 - overlap(likely[0], likely[i]),
+            overlap(likely[0] >= 0.5, likely[i] >= 0.5),
         )
-        for i, of_word in enumerate(places, 1)
+        for i, word in enumerate(places, 1)
     ]
     return outputs[0], importance
 

@@ -1,11 +1,12 @@
 """What a model finds for one expression in one image."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.inference.masks import probabilities
+from keras_cmsa.inference.masks import MaskRule, probabilities
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 
@@ -17,7 +18,7 @@ class Prediction:
         expression: as it was asked.
         tokens: the words as the model saw them, at most its N; `[UNK]` (`<unk>`) for unknown ones.
         logits: `(S, S)` float32, as the model gave them, over the whole square.
-        mask: `(H, W)` bool; probability 0.5 and more, the rule of the profile `strict`.
+        size: `(H, W)` of the image in pixels.
         word_attention: `(L, len(tokens))` float32, the attention of each level (Res3, Res4, Res5)
             to each word: Fig. 4. Rows sum to one. `None` for a system without such an attention.
         position_attention: `(L, S / 8, S / 8)` float32, the attention of each level to each place
@@ -28,17 +29,26 @@ class Prediction:
     expression: str
     tokens: list
     logits: np.ndarray
-    mask: np.ndarray
+    size: tuple[int, int]
     word_attention: np.ndarray | None
     position_attention: np.ndarray | None
     preprocessor: Preprocessor
 
-    @property
+    @cached_property
     def probabilities(self):
         """The probability that the expression refers to each pixel: `(H, W)` float32 in 0..1."""
-        return probabilities(self.logits, self.mask.shape, self.preprocessor)
+        return probabilities(self.logits, self.size, self.preprocessor)
 
-    @property
+    @cached_property
+    def mask(self):
+        """`(H, W)` bool; probability 0.5 and more, the rule of the profile `strict`."""
+        return self.probabilities >= 0.5
+
+    def mask_by(self, rule, image):
+        """The mask `(H, W)` bool by a `MaskRule`, which may look at the image `(H, W, 3)` uint8."""
+        return self.mask if rule == MaskRule() else rule(image, self.logits, self.preprocessor)
+
+    @cached_property
     def score(self):
         """Mean probability over the mask, in 0.5..1; 0 where the mask is empty."""
         return float(self.probabilities[self.mask].mean()) if self.mask.any() else 0.0
@@ -69,7 +79,7 @@ class Prediction:
             raise ValueError("This model has no position attention, so there is no heat map")
         maps = self.position_attention
         heat = maps.mean(axis=0) if level is None else maps[level]
-        return as_heat(self.preprocessor.undo(heat, self.mask.shape))
+        return as_heat(self.preprocessor.undo(heat, self.size))
 
 
 def box_of(mask):

@@ -8,7 +8,6 @@ from itertools import islice
 import keras
 import numpy as np
 
-from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.prediction import Prediction
 from keras_cmsa.models.cmsa import attention_levels, has_all_outputs, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
@@ -52,11 +51,15 @@ class Predictor:
         self._last = None, None  # the last image that was asked alone, and its maps
 
     @cached_property
-    def _parts(self):
-        # Only what answers is folded: commands that read or export the model do not wait for it.
+    def network(self):
+        """The folded model with all its outputs; made when it is first asked for."""
         if has_all_outputs(self.model):
-            return split_at_maps(self.model)
-        return split_at_maps(fold_for_inference(with_all_outputs(self.model)))
+            return self.model
+        return fold_for_inference(with_all_outputs(self.model))
+
+    @cached_property
+    def _parts(self):
+        return split_at_maps(self.network)
 
     @property
     def image_model(self):
@@ -129,55 +132,67 @@ class Predictor:
         while batch := list(islice(pairs, self.batch_size)):
             yield from self._predict_batch(batch)
 
-    def encode(self, expressions):
-        """Word ids of a list of `str`, `(B, N)` int32, with the errors and warnings of `__call__`."""
-        vocabulary, longest = self.preprocessor.vocabulary, self.preprocessor.max_words
-        for expression in expressions:
-            count = vocabulary.checked_count(expression)
-            if count > longest:
+    def read(self, expressions):
+        """List of `Words` of a list of `str`, with the errors and warnings of `__call__`."""
+        vocabulary = self.preprocessor.vocabulary
+        sentences = vocabulary.read(expressions)
+        for expression, words in zip(expressions, sentences):
+            vocabulary.check_length(expression, words)
+            if words.dropped:
                 warnings.warn(
-                    f"The model takes {longest} words; the last {count - longest} of "
+                    f"The model takes {vocabulary.max_words} words; the last {words.dropped} of "
                     f"{expression!r} are left out",
                     stacklevel=2,
                 )
-        return vocabulary.encode(expressions)
+        return sentences
 
     def outputs(self, pixels, words):
         """What the model gives for word ids about one image.
 
         Args:
             pixels: `(H, W, 3)` uint8.
-            words: `(K, N)` int32, as `encode` gives them.
+            words: `(K, N)` int32 word ids, such as those of `read`.
 
         Returns:
             List of K dicts with `logits` `(S, S, 1)` and, where the system has them,
             `word_attention` `(L, N)` and `position_attention` `(L, S / 8, S / 8)`.
         """
-        return self._run(self.maps([pixels]), [words])[0]
+        return self.decode(self.maps([pixels]), [words])[0]
 
-    def prediction(self, expression, size, outputs):
-        """The `Prediction` of an expression about an image of `size` `(H, W)` from its `outputs`."""
-        tokens = self.preprocessor.vocabulary.tokens(expression)
-        logits = outputs["logits"][..., 0]
+    def prediction(self, expression, words, size, outputs):
+        """The `Prediction` of an expression about an image of `size` `(H, W)`.
+
+        Args:
+            expression: `str`.
+            words: its `Words`.
+            size: `(H, W)` of the image in pixels.
+            outputs: what the model gives for them, see `outputs`.
+        """
         word_attention = outputs.get("word_attention")
+        if word_attention is not None:
+            word_attention = word_attention[:, : len(words.tokens)]
         return Prediction(
             expression,
-            tokens,
-            logits,
-            to_mask(logits, size, self.preprocessor),
-            None if word_attention is None else word_attention[:, : len(tokens)],
+            words.tokens,
+            outputs["logits"][..., 0],
+            size,
+            word_attention,
             outputs.get("position_attention"),
             self.preprocessor,
         )
 
     def _predict_batch(self, batch):
-        asked = [as_list(expression) for _, expression in batch]
-        words = [self.encode(expressions) for expressions in asked]
+        lists = [as_list(expression) for _, expression in batch]
+        sentences = [self.read(expressions) for expressions in lists]
         pixels = [to_pixels(image) for image, _ in batch]
-        rows = self._run(self.maps(pixels), words)
-        for (_, expression), expressions, image, row in zip(batch, asked, pixels, rows):
+        ids = [self.preprocessor.vocabulary.stack(words) for words in sentences]
+        rows = self.decode(self.maps(pixels), ids)
+        for (_, expression), expressions, words, image, row in zip(
+            batch, lists, sentences, pixels, rows
+        ):
             predictions = [
-                self.prediction(e, image.shape[:2], outputs) for e, outputs in zip(expressions, row)
+                self.prediction(*pair, image.shape[:2], outputs)
+                for *pair, outputs in zip(expressions, words, row)
             ]
             yield predictions[0] if isinstance(expression, str) else predictions
 
@@ -197,27 +212,27 @@ class Predictor:
             self._last = pixels[0].copy(), maps
         return maps
 
-    def _run(self, maps, words):
+    def decode(self, maps, words):
         """The outputs of each expression about each image: lists of dicts from name to array.
 
         Args:
             maps: list of the backbone's maps `(B, H, W, C)`.
-            words: list of B arrays `(K, N)`; K may differ.
+            words: list of B arrays `(K, N)` int32; K may differ.
         """
-        if all(len(of_image) == 1 for of_image in words):
+        if all(len(sentences) == 1 for sentences in words):
             return self._decode(maps, np.stack(words))
         # Image by image and in pieces, so that memory has a bound.
         rows = []
-        for b, of_image in enumerate(words):
-            of_b, row = [x[b : b + 1] for x in maps], []
-            for start in range(0, len(of_image), EXPRESSIONS_AT_ONCE):
-                piece = of_image[start : start + EXPRESSIONS_AT_ONCE]
-                row += self._decode(of_b, filled_up(piece)[None])[0][: len(piece)]
+        for b, sentences in enumerate(words):
+            image_maps, row = [x[b : b + 1] for x in maps], []
+            for start in range(0, len(sentences), EXPRESSIONS_AT_ONCE):
+                piece = sentences[start : start + EXPRESSIONS_AT_ONCE]
+                row += self._decode(image_maps, filled_up(piece)[None])[0][: len(piece)]
             rows.append(row)
         return rows
 
     def _decode(self, maps, words):
-        """`_run` for words `(B, K, N)` in one pass."""
+        """`decode` for words `(B, K, N)` in one pass."""
         outputs = self.sentence_model.predict_on_batch({"maps": maps, "words": words})
         outputs = {name: np.asarray(x) for name, x in outputs.items()}
         images, sentences, _ = words.shape

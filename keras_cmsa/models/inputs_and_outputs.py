@@ -125,9 +125,15 @@ class PartOfModel(keras.layers.Layer):
         super().__init__(autocast=False)
         self.model = model  # so that its weights are those of the part
         self.function = keras.Function(inputs, outputs)
+        self.outputs = outputs
 
     def call(self, inputs):
         return self.function(inputs)
+
+    def compute_output_spec(self, inputs):
+        # Otherwise Keras traces `call`, which takes a second.
+        outputs = self.outputs
+        return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), outputs)
 
 
 def check_words(words, max_words, vocabulary_size):

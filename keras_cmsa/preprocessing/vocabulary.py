@@ -3,6 +3,7 @@
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,10 +12,24 @@ from keras_cmsa.utils.files import replaced
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 MAX_WORDS = 20
-# An expression of more than `max_words` words is cut, as in training. More than this many times
-# `max_words` is a whole text, and a mask for its first words would be meaningless.
+# An expression of more than `max_words` words is cut, as in training; more than this many times
+# `max_words` is a whole text.
 MAX_WORDS_FACTOR = 5
 JOINER = "##"  # the prefix of a piece that continues a word
+
+
+class Words(NamedTuple):
+    """An expression as a model reads it.
+
+    Attributes:
+        tokens: its first N words (or pieces of words) at most; `[UNK]` for unknown ones.
+        ids: `(N,)` int32, their ids; 0 is the padding, on the right.
+        dropped: the number of words behind these, which the model does not see.
+    """
+
+    tokens: list
+    ids: np.ndarray
+    dropped: int
 
 
 class Vocabulary:
@@ -102,27 +117,8 @@ class Vocabulary:
         """All words of an expression, known or not."""
         return split_words(expression)
 
-    def tokens(self, expression):
-        """The words that the model sees: the first `max_words` words of `split`."""
-        return self.split(expression)[: self.max_words]
-
-    def checked_count(self, expression):
-        """The number of words of an expression.
-
-        Raises:
-            ValueError: if it is a whole text, more than `MAX_WORDS_FACTOR` times what the model
-                takes.
-        """
-        count = len(self.split(expression))
-        if count > MAX_WORDS_FACTOR * self.max_words:
-            raise ValueError(
-                f"An expression names one thing in a few words; this model takes "
-                f"{self.max_words}. Received: {count} words, {expression[:40]!r}..."
-            )
-        return count
-
-    def encode(self, expressions):
-        """Turns expressions into word ids.
+    def read(self, expressions):
+        """Turns expressions into `Words`, each split once.
 
         Warns once if some expressions have only unknown words. They are kept, because a score
         without them would be too high.
@@ -131,29 +127,61 @@ class Vocabulary:
             expressions: list of B `str`.
 
         Returns:
-            `(B, max_words)` int32; 0 is the padding, on the right.
+            List of B `Words`.
 
         Raises:
             ValueError: if an expression has no word.
         """
-        ids = np.zeros((len(expressions), self.max_words), "int32")
-        for row, expression in zip(ids, expressions, strict=True):
-            tokens = self.tokens(expression)
-            if not tokens:
-                raise ValueError(
-                    "An expression needs at least one word of letters or digits. "
-                    f"Received: {expression!r}"
-                )
-            row[: len(tokens)] = [self._id_of[token] for token in tokens]
-        only_unknown = np.flatnonzero(np.isin(ids, (0, self.unknown_id)).all(axis=1))
-        if len(only_unknown):
+        sentences = [self._words(expression) for expression in expressions]
+        only_unknown = [
+            expression
+            for expression, words in zip(expressions, sentences)
+            if set(words.tokens) == {self.unknown}
+        ]
+        if only_unknown:
             warnings.warn(
-                f"{len(only_unknown)} of {len(expressions)} expressions have no word that the "
+                f"{len(only_unknown)} of {len(sentences)} expressions have no word that the "
                 f"vocabulary ({len(self)} entries) knows, such as "
-                f"{expressions[only_unknown[0]]!r}: the model sees only {self.unknown} there",
+                f"{only_unknown[0]!r}: the model sees only {self.unknown} there",
                 stacklevel=2,
             )
-        return ids
+        return sentences
+
+    def _words(self, expression):
+        words = self.split(expression)
+        if not words:
+            raise ValueError(
+                "An expression needs at least one word of letters or digits. "
+                f"Received: {expression!r}"
+            )
+        tokens, ids = words[: self.max_words], np.zeros(self.max_words, "int32")
+        ids[: len(tokens)] = [self._id_of[token] for token in tokens]
+        return Words(tokens, ids, len(words) - len(tokens))
+
+    def check_length(self, expression, words):
+        """Refuses a whole text, a mask for whose first words would be meaningless.
+
+        Args:
+            expression: `str`.
+            words: its `Words`.
+
+        Raises:
+            ValueError: if it has more than `MAX_WORDS_FACTOR` times the words that a model takes.
+        """
+        count = len(words.tokens) + words.dropped
+        if count > MAX_WORDS_FACTOR * self.max_words:
+            raise ValueError(
+                f"An expression names one thing in a few words; this model takes "
+                f"{self.max_words}. Received: {count} words, {expression[:40]!r}..."
+            )
+
+    def encode(self, expressions):
+        """Word ids `(B, max_words)` int32 of B expressions; warns and raises as `read`."""
+        return self.stack(self.read(expressions))
+
+    def stack(self, sentences):
+        """Word ids `(B, max_words)` int32 of a list of B `Words`."""
+        return np.array([words.ids for words in sentences], "int32").reshape(-1, self.max_words)
 
     def save(self, path):
         """Writes one word per line; the line number, counted from 0, is the word's id."""

@@ -281,10 +281,8 @@ def report(run_dir, records):
     run_dir = Path(run_dir)
     predictor = Predictor.from_preset(run_dir)
     scores = {
-        split: evaluate(
-            predictor.model, predictor.preprocessor, found, PROFILE, title=f"evaluating {split}"
-        )
-        for split, found in records.items()
+        split: evaluate(predictor, split_records, profile=PROFILE, title=f"evaluating {split}")
+        for split, split_records in records.items()
     }
     config = read_config(run_dir)
     config["metrics"] = metrics_of(scores, PROFILE, config["starting_weights"])

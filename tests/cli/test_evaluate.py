@@ -28,7 +28,7 @@ def test_the_numbers_are_those_of_the_package(
     assert set(metrics["splits"]) == {"val", "testA"}
     assert metrics["weights"] == "random (seed 7)" and metrics["profile"] == "strict"
     for split, numbers in metrics["splits"].items():
-        scores = evaluate(predictor.model, predictor.preprocessor, records[split])
+        scores = evaluate(predictor, records[split])
         assert numbers == pytest.approx(summarize(scores))
     names = [
         f"{kind}_{split}"
@@ -72,35 +72,15 @@ def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeyp
     }
 
 
-def test_controls_and_the_attention(capsys, models_kept, preset, predictor, root, tmp_path):
-    from keras_cmsa.data.readers.refer import read_refer
-    from keras_cmsa.evaluation.attention import attention_report
-
+def test_controls(capsys, models_kept, preset, root, tmp_path):
     asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out", "--split", "val"]
-    assert run(*asked, "--controls", "--attention") == 0
-    printed = capsys.readouterr().out
-    assert "no words" in printed and "Res5" in printed
+    assert run(*asked, "--controls") == 0
+    assert "no words" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     controls = metrics["controls"]["val"]
     # Each tiny image has one object, so there is no other to ask for or to choose.
     assert set(controls) == {"shuffled words", "no words"}
     assert controls["no words"]["plain"] == metrics["splits"]["val"]
-    records = read_refer(root, "refcoco", "unc")["val"]
-    rows = attention_report(predictor.model, predictor.preprocessor, records)
-    assert [row.keys() for row in metrics["attention"]["val"]] == [row.keys() for row in rows]
-    for row, wanted in zip(metrics["attention"]["val"], rows):
-        assert row == pytest.approx(wanted)
-
-
-def test_a_model_without_attention_is_refused_before_the_work(
-    capsys, models_kept, preset, predictor, root, tmp_path, monkeypatch
-):
-    from keras_cmsa.evaluation import attention
-
-    monkeypatch.setattr(attention, "learnt_attentions", lambda model: [])
-    asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out", "--attention"]
-    assert "wants the preset of a system that learns cross-modal" in refused(capsys, *asked)
-    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input_is_one_line(capsys, models_kept, preset, root, tmp_path):

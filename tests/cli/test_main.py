@@ -50,7 +50,7 @@ def test_each_help_says_what_runs_and_what_is_checked(capsys):
         for part in (
             "model.keras is checked and runs no code",
             "loading a version runs its graph, so take only those you trust",
-            "export and evaluate --attention take none",
+            "export takes none",
         ):
             assert part in page, (command, part)
 

@@ -135,12 +135,6 @@ def test_batches_leave_words_out(grouped):
     assert (some["words"] > 0).sum() < (whole["words"] > 0).sum()
 
 
-def test_other_words_can_be_asked(records):
-    words = np.full((3, tiny.WORDS), 4, "int32")
-    inputs, _, _ = batches_of(records[:3], words=words)[0]
-    np.testing.assert_array_equal(inputs["words"][:, 0], words)
-
-
 @pytest.mark.parametrize("per_image", [1, 3, 4, 9])
 def test_a_row_has_an_image_once_and_its_expressions(grouped, per_image):
     """As many as there are; where a row has no more, words and masks are 0 and have no weight."""

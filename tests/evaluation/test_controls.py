@@ -15,8 +15,10 @@ SIDES = {"left": tiny.box(S, S, 0, 0, S, S // 2), "right": tiny.box(S, S, 0, S /
 
 @pytest.fixture
 def obeys_the_first_word():
-    """A model that finds the half of the image that the first word names, and else nothing."""
+    """Its model finds the half of the image that the first word names, and else nothing."""
     import keras
+
+    from keras_cmsa import Predictor
 
     image = keras.Input((S, S, 3), name="image")
     words = keras.Input((None, tiny.WORDS), dtype="int32", name="words")
@@ -27,7 +29,7 @@ def obeys_the_first_word():
         for side, mask in SIDES.items()
     )
     logits = 10 * found - 5 + 0 * keras.ops.mean(image[:, None], axis=(2, 3, 4), keepdims=True)
-    return keras.Model({"image": image, "words": words}, logits)
+    return Predictor(keras.Model({"image": image, "words": words}, logits), tiny.preprocessor())
 
 
 @pytest.fixture
@@ -44,18 +46,17 @@ def records(tmp_path):
     ]
 
 
-def controls_of(model, records):
-    from keras_cmsa.evaluation.controls import evaluate_controls
+def controls_of(predictor, records):
+    from keras_cmsa.evaluation.controls import Controls
     from keras_cmsa.evaluation.evaluate import evaluate
 
-    preprocessor = tiny.preprocessor()
-    plain = evaluate(model, preprocessor, records)
-    assert {score.iou for score in plain} == {1}
-    return evaluate_controls(model, preprocessor, records, plain)
+    controls = Controls(predictor.preprocessor.vocabulary)
+    assert {score.iou for score in evaluate(predictor, records, [controls])} == {1}
+    return controls
 
 
 def test_controls_of_a_model_that_obeys_the_first_word(obeys_the_first_word, records):
-    controls = controls_of(obeys_the_first_word, records)
+    controls = controls_of(obeys_the_first_word, records).scores
     found = {name: [(s.record, s.iou) for s in c.control] for name, c in controls.items()}
     # Two sentences have another order; "box" first finds nothing.
     assert found["shuffled words"] == [(records[0], 0), (records[2], 0)]
@@ -68,19 +69,22 @@ def test_controls_of_a_model_that_obeys_the_first_word(obeys_the_first_word, rec
         assert {s.iou for s in control.plain} == {1}
 
 
-def test_fixed_answers(tmp_path):
+def test_fixed_answers(obeys_the_first_word, tmp_path):
     """The largest object lies in a corner, the small one in the centre."""
-    from keras_cmsa.evaluation.controls import fixed_answers
+    from keras_cmsa.evaluation.controls import Controls
+    from keras_cmsa.evaluation.evaluate import evaluate
 
     Image.fromarray(np.zeros((20, 40, 3), "uint8")).save(tmp_path / "image.png")
     large, small = tiny.box(20, 40, 0, 0, 10, 20), tiny.box(20, 40, 8, 18, 12, 24)
     records = [
-        tiny.record(tmp_path / "image.png", mask, "it", number)
+        tiny.record(tmp_path / "image.png", mask, "box", number)
         for number, mask in enumerate((large, small))
     ]
-    answers = fixed_answers(records, ["first", "second"])
+    controls = Controls(tiny.vocabulary())
+    scores = evaluate(obeys_the_first_word, records, [controls])
     shared, union = 2 * 2, 10 * 20 + 4 * 6 - 2 * 2
-    assert answers["largest object"].plain == ["first", "second"]
+    answers = controls.scores
+    assert answers["largest object"].plain == scores
     assert [s.iou for s in answers["largest object"].control] == [1, shared / union]
     assert [s.iou for s in answers["centre object"].control] == [shared / union, 1]
 
@@ -108,13 +112,11 @@ def test_pieces_stay_with_their_word():
 
 
 def test_the_summary_has_both_numbers_and_kinds(obeys_the_first_word, records):
-    from keras_cmsa.evaluation.controls import summarize_controls
-
     records = [replace(r, kind="place") for r in records]
-    summary = summarize_controls(controls_of(obeys_the_first_word, records))
+    summary = controls_of(obeys_the_first_word, records).summary()
     shuffled = summary["shuffled words"]
     assert shuffled["plain"]["overall_iou"] == 1 and shuffled["control"]["overall_iou"] == 0
     assert shuffled["control"]["samples"] == 2
     assert shuffled["kinds"]["place"] == {k: shuffled[k] for k in ("plain", "control")}
-    alone = summarize_controls(controls_of(obeys_the_first_word, records[3:]))
+    alone = controls_of(obeys_the_first_word, records[3:]).summary()
     assert set(alone) == {"no words"}  # the only object of its image

@@ -1,12 +1,15 @@
 """Evaluation at the original size against masks drawn and counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from plain_path import plain
 
+from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import PROFILES
-from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 pytestmark = pytest.mark.keras
 
@@ -15,14 +18,18 @@ S = tiny.SIZE
 
 @pytest.fixture(scope="module")
 def finds_white():
-    """A model whose mask is what is white in the image: logits of 127.5 and -127.5."""
+    """Predictors whose mask is what is white in the image: logits of 127.5 and -127.5."""
     import keras
+
+    from keras_cmsa import Predictor
 
     image = keras.Input((S, S, 3), name="image")
     words = keras.Input((None, tiny.WORDS), dtype="int32", name="words")
     red = keras.layers.Rescaling(1.0, offset=-127.5)(image)[:, None, ..., :1]
     each = keras.ops.zeros_like(words[..., :1, None, None], dtype="float32")
-    return keras.Model({"image": image, "words": words}, red + each)
+    return lambda resizing="pad": Predictor(
+        keras.Model({"image": image, "words": words}, red + each), tiny.preprocessor(resizing)
+    )
 
 
 def shown(folder, name, found, true, **options):
@@ -43,7 +50,7 @@ def test_known_overlap_at_the_networks_size(finds_white, tmp_path):
     found, true = tiny.box(S, S, 4, 8, 12, 16), tiny.box(S, S, 4, 4, 12, 12)
     record = shown(tmp_path, "squares", found, true)
     for profile in PROFILES:
-        (result,) = evaluate(finds_white, tiny.preprocessor(), [record], profile)
+        (result,) = evaluate(finds_white(), [record], profile=profile)
         assert (result.intersection, result.union, result.iou) == (32, 96, 32 / 96)
         assert result.record is record
 
@@ -61,26 +68,14 @@ def test_known_overlap_at_twice_the_networks_size(finds_white, tmp_path, profile
     """A box of 16 x 8 in an image of 32 x 16, found by the network at half the size."""
     true = tiny.box(32, 16, 8, 4, 24, 12)
     record = shown(tmp_path, "half", true, true)
-    (result,) = evaluate(finds_white, tiny.preprocessor(resizing), [record], profile)
+    (result,) = evaluate(finds_white(resizing), [record], profile=profile)
     assert (result.intersection, result.union) == (128, union)
-
-
-def test_what_is_found_in_the_padding_does_not_count(tmp_path):
-    from keras_cmsa.evaluation.evaluate import score
-
-    logits = np.full((S, S), 5.0)
-    logits[:, 4:12] = -5.0  # the image, 32 x 16, between its padding
-    logits[4:8, 6:10] = 5.0
-    record = shown(tmp_path, "padding", *2 * [tiny.box(32, 16, 8, 4, 16, 12)])
-    assert score(record, logits, tiny.preprocessor()).iou == 1.0
-    # The authors' rule lets the padding's edge in: a column of one pixel on either side.
-    assert score(record, logits, tiny.preprocessor(), "tf_phrasecut").union == 10 * 10 + 2 * 32
 
 
 def test_nothing_found_is_an_iou_of_zero(finds_white, tmp_path):
     record = shown(tmp_path, "none", tiny.box(S, S, 0, 0, 0, 0), tiny.box(S, S, 4, 4, 8, 8))
     for profile in PROFILES:
-        (result,) = evaluate(finds_white, tiny.preprocessor(), [record], profile)
+        (result,) = evaluate(finds_white(), [record], profile=profile)
         assert (result.intersection, result.union) == (0, 16)
 
 
@@ -91,52 +86,78 @@ def test_every_expression_counts_once_in_order_whatever_the_batch_size(finds_whi
     records = [shown(tmp_path, f"{i}", x, true) for i, x in enumerate(found)]
     records.append(records[1])  # a second sentence about the same object
     wanted = [(x.sum(), 64) for x in [*found, found[1]]]
-    for batch_size in (1, 4, 8):
-        scores = evaluate(finds_white, tiny.preprocessor(), records, batch_size=batch_size)
+    predictor = finds_white()
+    for predictor.batch_size in (1, 4, 8):
+        scores = evaluate(predictor, records)
         assert [(s.intersection, s.union) for s in scores] == wanted
         assert [s.record for s in scores] == records
 
 
+def noise(folder, count):
+    """Records of images of noise, about half of which `predictor` finds."""
+    made, rng = [], np.random.default_rng(2)
+    for i, record in enumerate(tiny.records(folder, count)):
+        path = folder / f"noise_{i}.png"
+        pixels = rng.integers(0, 256, (record.height, record.width, 3)).astype("uint8")
+        Image.fromarray(pixels).save(path)
+        made.append(replace(record, image_path=path))
+    return made
+
+
 def test_sentences_of_an_image_are_scored_as_each_alone(predictor, tmp_path):
-    """Wherever they stand, and whatever there is beside them."""
-    images = tiny.records(tmp_path, 4)
-    records = tiny.several_of_each(images, [3, 1, 10, 2])  # more than go through together
-    found = evaluate(predictor.model, predictor.preprocessor, records)
+    """Wherever they stand, and whatever there is beside them: as the plain path finds them."""
+    records = tiny.several_of_each(noise(tmp_path, 4), [3, 1, 20, 2])
+    found = evaluate(predictor, records)
     assert [score.record for score in found] == records
     for score in found:
-        (alone,) = evaluate(predictor.model, predictor.preprocessor, [score.record])
-        assert (score.intersection, score.union) == (alone.intersection, alone.union)
+        record = score.record
+        _, mask = plain(predictor.model, predictor.preprocessor, record.image(), record.expression)
+        assert score == score_mask(record, mask)
     assert len({score.iou for score in found}) > 3
 
 
-def test_logits_come_with_the_image_on_the_square(finds_white, tmp_path):
-    from keras_cmsa.evaluation.evaluate import logits_of
+class Question:
+    """One of `ask`: the first sentence about an image again, and padding."""
 
-    preprocessor = tiny.preprocessor("stretch")
-    records = [shown(tmp_path, f"{i}", *2 * [tiny.box(20, 30, 2, 2, 9, 9 + i)]) for i in range(3)]
-    found = list(logits_of(finds_white, preprocessor, records, batch_size=2))
-    assert [i for i, _, _ in found] == [0, 1, 2]
-    for i, image, logits in found:
-        pixels = np.asarray(Image.open(records[i].image_path))
-        np.testing.assert_array_equal(image, preprocessor.image(pixels))
-        np.testing.assert_allclose(logits, image[..., 0] - 127.5)
+    def __init__(self):
+        self.photos, self.answers = [], []
+
+    def sentences(self, records, words):
+        return np.array([words[0], np.zeros_like(words[0])])
+
+    def take(self, photo, answers):
+        self.photos.append(photo)
+        self.answers.append(answers)
+
+
+def test_what_is_asked_beside_gets_photo_and_answers(predictor, tmp_path):
+    records = tiny.several_of_each(noise(tmp_path, 3), [2, 1, 3])
+    question = Question()
+    scores = evaluate(predictor, records, [question])
+    assert scores == evaluate(predictor, records)
+    assert sorted(i for photo in question.photos for i in photo.rows) == [*range(6)]
+    for photo, (again, silent) in zip(question.photos, question.answers):
+        assert [photo.records, photo.scores] == [
+            [x[i] for i in photo.rows] for x in (records, scores)
+        ]
+        np.testing.assert_array_equal(photo.pixels, records[photo.rows[0]].image())
+        (outputs,) = predictor.outputs(photo.pixels, photo.words[:1])
+        np.testing.assert_allclose(again["logits"], outputs["logits"], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(again["mask"], photo.mask(again["logits"]))
+        assert np.any(silent["logits"] != again["logits"])
+        for ours, theirs in zip(photo.maps, predictor.maps([photo.pixels])):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_bad_arguments(finds_white, tmp_path):
-    from keras_cmsa.preprocessing.vocabulary import Vocabulary
-
     record = shown(tmp_path, "one", *2 * [tiny.box(S, S, 4, 4, 8, 8)])
     with pytest.raises(ValueError, match=r"\['strict', 'tf_phrasecut'\]. Received: 'loose'"):
-        evaluate(finds_white, tiny.preprocessor(), [record], "loose")
+        evaluate(finds_white(), [record], profile="loose")
     with pytest.raises(ValueError, match="the split is empty"):
-        evaluate(finds_white, tiny.preprocessor(), [])
-    with pytest.raises(ValueError, match=f"takes {tiny.WORDS} words.* max_words=20"):
-        evaluate(finds_white, Preprocessor(Vocabulary(["box"]), S), [record])
-    with pytest.raises(ValueError, match="takes images of 16 x 16"):
-        evaluate(finds_white, Preprocessor(tiny.vocabulary(), 2 * S), [record])
-    with pytest.raises(ValueError, match=r"tables of .10. rows.* a vocabulary of 3 "):
-        small = Preprocessor(Vocabulary(["box"], tiny.WORDS), S)
-        evaluate(tiny.model(), small, [record])
+        evaluate(finds_white(), [])
+    other = replace(record, height=S + 1, segmentation=tiny.runs(tiny.box(S + 1, S, 0, 0, 2, 2)))
+    with pytest.raises(ValueError, match=r"one\.png: wanted an image of the annotation's size"):
+        evaluate(finds_white(), [other])
     record.image_path.unlink()
     with pytest.raises(FileNotFoundError, match=r"one\.png"):
-        evaluate(finds_white, tiny.preprocessor(), [record])
+        evaluate(finds_white(), [record])

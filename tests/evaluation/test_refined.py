@@ -1,6 +1,5 @@
 """Scores without and with DenseCRF in one pass: each as if made alone."""
 
-import numpy as np
 import pytest
 import tiny
 
@@ -19,27 +18,24 @@ def records(tmp_path_factory):
 
 @pytest.mark.parametrize(("size", "profile"), [("network", "tf_phrasecut"), ("original", "strict")])
 def test_side_by_side_is_one_by_one(predictor, records, size, profile, monkeypatch):
-    from keras_cmsa.data.samples import read_pixels
     from keras_cmsa.evaluation import refined as module
-    from keras_cmsa.evaluation.evaluate import evaluate, logits_of
+    from keras_cmsa.evaluation.evaluate import evaluate
 
-    model, preprocessor = predictor.model, predictor.preprocessor
-    monkeypatch.setattr(module, "PENDING_PER_PROCESS", 1)  # so that some are collected on the way
-    plain, refined = module.evaluate_refined(model, preprocessor, records, profile, size)
-    assert plain == evaluate(model, preprocessor, records, profile)
+    monkeypatch.setattr(module, "PENDING_PER_PROCESS", 0)  # so that some are collected on the way
+    with module.Refined(size) as refined:
+        scores = evaluate(predictor, records, [refined], profile)
+    assert scores == evaluate(predictor, records, profile=profile)
     rule = MaskRule(profile, refine, size)
-    assert len(refined) == len(records)
-    for i, _, logits in logits_of(model, preprocessor, records):
-        mask = rule(read_pixels(records[i])[0], logits, preprocessor)
-        assert refined[i] == score_mask(records[i], mask)
-    assert np.any([x != y for x, y in zip(plain, refined)])
+    assert len(refined.scores) == len(records)
+    for record, score in zip(records, refined.scores):
+        pixels = record.image()
+        mask = predictor(pixels, record.expression).mask_by(rule, pixels)
+        assert score == score_mask(record, mask)
+    assert scores != refined.scores
 
 
-def test_bad_arguments(predictor, records):
-    from keras_cmsa.evaluation.refined import evaluate_refined
+def test_bad_arguments():
+    from keras_cmsa.evaluation.refined import Refined
 
-    model, preprocessor = predictor.model, predictor.preprocessor
     with pytest.raises(ValueError, match=r"\('network', 'original'\). Received: 'big'"):
-        evaluate_refined(model, preprocessor, records, size="big")
-    with pytest.raises(ValueError, match="profile must be one of"):
-        evaluate_refined(model, preprocessor, records, "loose")
+        Refined("big")

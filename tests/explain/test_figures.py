@@ -101,16 +101,14 @@ RULES = [
 def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule):
     """The worst first; the orange in each picture has the IoU that stands above it."""
     from keras_cmsa.data.samples import read_pixels
-    from keras_cmsa.evaluation.evaluate import logits_of
     from keras_cmsa.explain.figures import failures_figure
 
     if rule.refine:
         pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
-    model, preprocessor = predictor.model, predictor.preprocessor
     scores, masks = [], {}
-    for i, _, logits in logits_of(model, preprocessor, records):
-        record = records[i]
-        mask = rule(read_pixels(record)[0], logits, preprocessor)
+    for record in records:
+        pixels, _ = read_pixels(record)
+        mask = rule(pixels, predictor(pixels, record.expression).logits, predictor.preprocessor)
         scores.append(score_mask(record, mask))
         masks[record.ref_id] = mask
     figure = failures_figure(predictor, scores, rule, count=4)
@@ -151,7 +149,7 @@ def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch)
 
     records = [*records[:4], replace(records[3], expression="blue box")]
     rule = MaskRule("tf_phrasecut")
-    scores = evaluate(predictor.model, predictor.preprocessor, records, rule.profile)
+    scores = evaluate(predictor, records, profile=rule.profile)
     drawn = {}
     write = figures.write_figure
     monkeypatch.setattr(

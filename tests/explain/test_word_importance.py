@@ -18,8 +18,8 @@ def photo():
 def explained(predictor, photo, expression):
     from keras_cmsa.explain.word_importance import explain_words
 
-    (ids,) = predictor.encode([expression])
-    return explain_words(predictor, photo, expression, ids)
+    (words,) = predictor.read([expression])
+    return explain_words(predictor, photo, words)
 
 
 def test_a_word_left_out_is_a_sentence_without_it(predictor, photo):

@@ -193,7 +193,7 @@ def test_a_stretched_model_gives_one_mask_everywhere(stretched, serve_version, t
 
     wanted = [score_mask(record, mask) for record, mask in zip(records, masks)]
     for one in (predictor, loaded):
-        assert evaluate(one.model, one.preprocessor, records) == wanted
+        assert evaluate(one, records) == wanted
     files = [path.read_bytes() for path in paths]
     request = {"image_bytes": files, "expression": [text.encode() for text in expressions]}
     (from_c,), _ = c_library.ask(version, [request], tmp_path)

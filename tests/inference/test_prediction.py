@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.inference.masks import to_mask
+from keras_cmsa.inference.masks import MaskRule, to_mask
 from keras_cmsa.inference.prediction import Prediction, as_heat
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
@@ -12,8 +12,7 @@ from keras_cmsa.preprocessing.preprocessor import Preprocessor
 def prediction_of(logits, size, position_attention=None):
     logits = np.asarray(logits, "float32")
     preprocessor = Preprocessor(tiny.vocabulary(), len(logits))
-    mask = to_mask(logits, size, preprocessor)
-    return Prediction("it", ["it"], logits, mask, None, position_attention, preprocessor)
+    return Prediction("it", ["it"], logits, size, None, position_attention, preprocessor)
 
 
 def test_score_and_box_of_a_known_answer():
@@ -26,6 +25,20 @@ def test_score_and_box_of_a_known_answer():
     assert prediction.probabilities[0, 0] == pytest.approx(0, abs=1e-6)
     nothing = prediction_of(np.full((8, 8), -20.0), (8, 8))
     assert nothing.box is None and nothing.score == 0
+
+
+def test_it_is_undone_to_the_image_once(monkeypatch):
+    logits, size = np.random.default_rng(0).normal(size=(8, 8)), (13, 21)
+    prediction, undone, undo = prediction_of(logits, size), [], Preprocessor.undo
+    monkeypatch.setattr(Preprocessor, "undo", lambda *x: undone.append(1) or undo(*x))
+    pixels = np.zeros((*size, 3), "uint8")
+    assert prediction.score > 0.5 and prediction.box and prediction.probabilities.shape == size
+    assert prediction.mask_by(MaskRule(), pixels) is prediction.mask and len(undone) == 1
+    np.testing.assert_array_equal(prediction.mask, to_mask(logits, size, prediction.preprocessor))
+    other = prediction.mask_by(MaskRule("tf_phrasecut"), pixels)
+    wanted = to_mask(logits, size, prediction.preprocessor, "tf_phrasecut")
+    np.testing.assert_array_equal(other, wanted)
+    assert np.any(other != prediction.mask)
 
 
 def test_run_lengths_are_cocos():

@@ -41,7 +41,7 @@ def test_attention_is_the_models(predictor, photo):
         words, positions = (
             tiny.to_numpy(outputs[name])[0, 0] for name in ("word_attention", "position_attention")
         )
-        assert prediction.tokens == tiny.vocabulary().tokens(prediction.expression)
+        assert prediction.tokens == tiny.vocabulary().split(prediction.expression)
         words = words[:, : len(prediction.tokens)]
         np.testing.assert_allclose(prediction.word_attention, words, atol=1e-5)
         np.testing.assert_allclose(prediction.position_attention, positions, atol=1e-5)

@@ -106,7 +106,9 @@ def test_encode_pads_right_cuts_and_marks_the_unknown():
     ids = vocabulary.encode(["Man left", "the man on the left", "left"])
     assert ids.dtype == "int32"
     assert ids.tolist() == [[3, 2, 0], [1, 3, 1], [2, 0, 0]]
-    assert vocabulary.tokens("the man on the left") == [UNKNOWN, "man", UNKNOWN]
+    (words,) = vocabulary.read(["the man on the left"])
+    assert (words.tokens, words.dropped) == ([UNKNOWN, "man", UNKNOWN], 2)
+    np.testing.assert_array_equal(words.ids, ids[1])
     assert vocabulary.encode([]).shape == (0, 3)
 
 
@@ -206,7 +208,7 @@ def pieces():
 def test_words_are_cut_greedily(pieces):
     cut = ["the", "skate", "##board", "##er", "red", "##s", "[UNK]", "s"]
     assert pieces.split("The skateboarder, reds zebra s") == cut
-    assert pieces.tokens("the skateboarder reds") == cut[:4]
+    assert pieces.read(["the skateboarder reds"])[0].tokens == cut[:4]
     np.testing.assert_array_equal(pieces.encode(["the reds"]), [[8, 2, 6, 0]])
     # The longest beginning first, even where it leaves a rest that nothing fits.
     assert pieces.split("skatee skateb") == ["skate", "##e", "[UNK]"]
@@ -275,7 +277,7 @@ def test_released_ids_are_lines_of_the_authors_file(tmp_path):
     # Of two lines with one word the last counts, as in a dict that is filled line by line.
     assert vocabulary.encode(["Red, box '."]).tolist() == [[7, 8, 6, 10, 0]]
     assert vocabulary.encode(["the box. red ."]).tolist() == [[3, 6, 3, 7, 0]]
-    assert vocabulary.tokens("the box") == ["<unk>", "box"]
+    assert vocabulary.read(["the box"])[0].tokens == ["<unk>", "box"]
     assert vocabulary.unknown_id == 3
     with pytest.warns(UserWarning, match="the model sees only <unk> there"):
         vocabulary.encode(["what"])

@@ -18,10 +18,10 @@ def recipes(monkeypatch):
 
 @pytest.fixture
 def page(recipes, monkeypatch):
-    """Runs a page by its name with options of its command line; gives the exit code."""
+    """Runs a page by its name with arguments and options; gives the exit code."""
 
-    def run(name, **options):
-        arguments = []
+    def run(name, *arguments, **options):
+        arguments = [*map(str, arguments)]
         for option, value in options.items():
             flag = f"--{option.replace('_', '-')}"
             arguments += [flag] if value is True else [flag, str(value)]

@@ -94,11 +94,12 @@ def test_ids_tokens_and_counts(tmp_path):
     ids, tokens, counts = WordIds(plain, tmp_path / "words.txt")(tf.constant([*texts, "?"]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of texts of unknown words alone
-        np.testing.assert_array_equal(ids[:-1], plain.encode(texts))
+        sentences = plain.read(texts)
+    np.testing.assert_array_equal(ids[:-1], plain.stack(sentences))
     assert ids.numpy()[-1].tolist() == [0, 0, 0]
     assert counts.numpy().tolist() == [2, 6, 1, 1, 0]
     shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
-    assert shown == [*(plain.tokens(text) for text in texts), []]
+    assert shown == [*(words.tokens for words in sentences), []]
 
 
 RELEASED = ["red", "box", ",", "'s", "snake_case", ")."]
@@ -122,10 +123,11 @@ def assert_same_ids(forms, texts):
     ids, tokens, counts = in_graph(tf.constant(texts, tf.string))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of texts of unknown words alone
-        np.testing.assert_array_equal(ids, plain.encode(texts))
+        sentences = plain.read(texts)
+    np.testing.assert_array_equal(ids, plain.stack(sentences))
     assert counts.numpy().tolist() == [len(plain.split(text)) for text in texts]
     shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
-    assert shown == [plain.tokens(text) for text in texts]
+    assert shown == [words.tokens for words in sentences]
 
 
 @settings(deadline=None)
@@ -166,6 +168,5 @@ def test_a_long_word_has_no_pieces(pieces):
     for length in (100, 101):
         _, tokens, counts = pieces[1](tf.constant(["e" * length]))
         assert counts.numpy().tolist() == [len(pieces[0].split("e" * length))]
-        assert [token.decode() for token in tokens.numpy()[0] if token] == pieces[0].tokens(
-            "e" * length
-        )
+        shown = [token.decode() for token in tokens.numpy()[0] if token]
+        assert shown == pieces[0].split("e" * length)[: len(shown)] and shown

@@ -1,0 +1,288 @@
+"""What is measured of the attention, against Eqs. 2 and 3 over all pairs, in float64."""
+
+import collections
+import itertools
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+
+pytestmark = pytest.mark.usefixtures("recipes")
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Three images; two sentences about each of the first two."""
+    return tiny.several_of_each(tiny.records(tmp_path, 3), [2, 2, 1])
+
+
+def entropy(shares, choices=None):
+    """Of distributions over the last axis, as a share of the largest among so many choices."""
+    shares = np.asarray(shares, "float64")
+    terms = np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1)), 0)
+    return -terms.sum(axis=-1) / np.log(choices or shares.shape[-1])
+
+
+def pairs(layer, positions, words):
+    """The attention a of Eq. 3 for one sentence: `(n, P, n, P)` float64, over all pairs at once."""
+    flat = positions.reshape(-1, positions.shape[-1]).astype("float64")
+    feature = np.concatenate(
+        [
+            np.broadcast_to(flat[None], (len(words), *flat.shape)),
+            np.broadcast_to(words[:, None], (len(words), len(flat), words.shape[-1])),
+        ],
+        axis=-1,
+    )
+    weights = tiny.weights_of(layer)
+    query, key = (feature @ weights[f"{name}_kernel"] for name in ("query", "key"))
+    scores = np.einsum("npd,mqd->npmq", key, query)
+    if layer.attention == "pair":
+        n, p = np.indices(scores.shape[:2])
+        same = (n[..., None, None] == n) | (p[..., None, None] == p)
+        scores[same] = -np.inf
+    scores = np.exp(scores - scores.max(axis=(2, 3), keepdims=True))
+    return scores / scores.sum(axis=(2, 3), keepdims=True)
+
+
+@pytest.mark.parametrize("mode", ["full", "pair"])
+def test_alpha_and_beta_are_the_marginals_of_all_pairs(seeded, rng, mode):
+    from attention_measures import attentions
+
+    layer = tiny.shaken(tiny.model(attention=mode), rng, scale=0.5).attention_layers[1]
+    positions, vectors = (tiny.normal(rng, 1, *shape) for shape in ((2, 2, 14), (2, tiny.WORDS, 5)))
+    parts = layer.queries_and_keys(positions.reshape(1, 4, 14), vectors[:, None])
+    of_positions, of_words = (np.stack([tiny.to_numpy(x[i])[0] for x in parts]) for i in (0, 1))
+    for n in (3, 5):
+        found = attentions(mode, of_positions, of_words[:, 0, :n])
+        each = pairs(layer, positions[0], vectors[0, :n].astype("float64"))
+        for over, wanted in (("positions", each.sum(axis=2)), ("words", each.sum(axis=3))):
+            np.testing.assert_allclose(found[over].mean, wanted.mean(axis=0), atol=1e-5)
+            choices = wanted.shape[-1] - (mode == "pair")
+            assert found[over].entropy == pytest.approx(entropy(wanted, choices).mean(), abs=1e-5)
+            assert found[over].has_choice
+
+
+def test_scores_far_apart_are_no_trouble():
+    """A choice of one, by scores that a single exponential of float32 cannot hold."""
+    from attention_measures import attention
+
+    found = attention(np.array([[300.0, 0], [0, 300.0]]), np.array([[0, 100.0], [0, 0]]))
+    np.testing.assert_allclose(found.mean, np.eye(2))
+    assert found.entropy == pytest.approx(0) and found.has_choice
+
+
+def test_an_average_has_entropy_1_whatever_is_left_out():
+    from attention_measures import attentions, uniform
+
+    for mode, alpha, beta in (
+        ("full", np.full((4, 4), 1 / 4), np.full((4, 3), 1 / 3)),
+        ("pair", (1 - np.eye(4)) / 3, np.full((4, 3), 1 / 3)),
+    ):
+        found = uniform(mode, 4, 3)
+        for over, wanted in (("positions", alpha), ("words", beta)):
+            np.testing.assert_allclose(found[over].mean, wanted, rtol=1e-6)
+            assert found[over].entropy == pytest.approx(1) and found[over].has_choice
+    assert not uniform("full", 4, 1)["words"].has_choice
+    assert not uniform("pair", 4, 2)["words"].has_choice  # one other word
+    alone = attentions("pair", np.zeros((2, 4, 1)), np.zeros((2, 1, 1)))
+    assert not alone["words"].has_choice and not alone["positions"].has_choice
+
+
+def test_one_vector_for_all_words_is_no_choice(seeded):
+    from attention_report import learnt_attentions
+
+    model = tiny.model(sentence_vector=True)
+    assert {over for _, _, over in learnt_attentions(model)} == {"positions"}
+
+
+def test_the_measures_of_known_attentions():
+    from attention_measures import among_shared, distance
+
+    assert distance(np.eye(2), np.eye(2)) == 0
+    assert distance(np.eye(2), np.eye(2)[::-1]) == 1
+    assert distance(np.array([[0.5, 0.5]]), np.array([[1.0, 0.0]])) == 0.5
+    one, other = among_shared(
+        np.array([5, 6, 5, 9]), np.array([[0.1, 0.4, 0.2, 0.3]]),
+        np.array([6, 8, 5]), np.array([[0.3, 0.6, 0.1]]),
+    )  # fmt: skip
+    np.testing.assert_allclose(one, [[0.3 / 0.7, 0.4 / 0.7]])
+    np.testing.assert_allclose(other, [[0.25, 0.75]])
+
+
+def report_of(predictor, records):
+    """The rows of the report and the scores that were made with it."""
+    from attention_report import AttentionReport
+
+    from keras_cmsa import evaluate
+
+    report = AttentionReport(predictor)
+    scores = evaluate(predictor, records, [report])
+    return report.rows(), scores
+
+
+def test_the_report_is_the_mean_over_the_split(predictor, records):
+    import keras
+
+    rows, _ = report_of(predictor, records)
+    assert [(r["level"], r["over"]) for r in rows] == [
+        (level, over) for level in ("Res3", "Res4", "Res5") for over in ("positions", "words")
+    ]
+    model, preprocessor = predictor.model, predictor.preprocessor
+    layer = model.attention_layers[2]
+    features = keras.Model(model.input, layer.input)
+
+    def alpha(record, expression):
+        """From the literal form, `(n, P, P)`."""
+        inputs = preprocessor([record.image()], [expression])
+        positions, words, is_word = map(tiny.to_numpy, features(inputs, training=False))
+        return pairs(layer, positions[0], words[0, 0][is_word[0, 0]].astype("float64")).sum(axis=2)
+
+    (row,) = (r for r in rows if (r["level"], r["over"]) == ("Res5", "positions"))
+    attention = [alpha(record, record.expression) for record in records]
+    wanted = np.mean([entropy(one).mean() for one in attention])
+    assert row["entropy"] == pytest.approx(wanted, abs=1e-5)
+    means, firsts = collections.defaultdict(list), {}
+    for record, one in zip(records, attention):
+        means[record.image_id].append(one.mean(axis=0))
+        firsts.setdefault(record.image_id, record)
+
+    def distance(one, other):
+        return np.abs(one - other).sum(axis=-1).mean() / 2
+
+    changes = [distance(*both) for both in means.values() if len(both) == 2]
+    assert len(changes) == 2
+    assert row["change_with_sentence"] == pytest.approx(np.mean(changes), abs=1e-5)
+    changes = [distance(one, one.mean(axis=0)) for both in means.values() for one in both]
+    assert row["change_with_place"] == pytest.approx(np.mean(changes), abs=1e-5)
+    # A sentence has the same words as the other, only more often.
+    assert {r["change_with_sentence"] for r in rows if r["over"] == "words"} == {None}
+    # The first sentence of each image on the next one.
+    changes = [
+        distance(alpha(firsts[after], firsts[before].expression).mean(axis=0), means[before][0])
+        for before, after in itertools.pairwise(means)
+    ]
+    assert row["change_with_image"] == pytest.approx(np.mean(changes), abs=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["word", "pixel", "pair", "full"])
+def test_uniform_is_a_query_kernel_without_that_part(seeded, rng, tmp_path, monkeypatch, mode):
+    """Answers with one attention an average, against a model whose scores are made equal."""
+    import attention_report as module
+
+    from keras_cmsa import Predictor, evaluate
+
+    records = tiny.several_of_each(tiny.records(tmp_path, 3), [4, 2, 1])
+    preprocessor = tiny.preprocessor()
+    model = tiny.finder(preprocessor, attention=mode)
+    for layer in model.attention_layers:
+        layer.query_kernel.assign(4 * layer.query_kernel)
+    predictor, logits, in_pieces = Predictor(model, preprocessor), [], module.in_pieces
+    monkeypatch.setattr(
+        module, "in_pieces", lambda *x, **y: logits.append(in_pieces(*x, **y)) or logits[-1]
+    )
+    monkeypatch.setattr(module, "LOOKED_INTO", 2)
+    monkeypatch.setattr(module, "FUSED", 5)
+    rows, scores = report_of(predictor, records)
+    assert {row["overall_iou"] for row in rows} == {module_iou(scores)}
+    first = logits[1]["logits"]  # of the first image, part by part
+    for i, (row, (_, layer, over)) in enumerate(
+        zip(rows, module.learnt_attentions(model), strict=True)
+    ):
+        kernel, channels = tiny.to_numpy(layer.query_kernel), layer.input[0].shape[-1]
+        part = slice(channels) if over == "positions" else slice(channels, None)
+        changed = kernel.copy()
+        changed[part] = 0
+        layer.query_kernel.assign(changed)
+        other = Predictor(model, preprocessor)
+        wanted = evaluate(other, records)
+        layer.query_kernel.assign(kernel)
+        assert row["overall_iou_uniform"] == pytest.approx(module_iou(wanted), abs=1e-9)
+        asked = [r for r in records if r.image_path == records[0].image_path]
+        words = preprocessor.vocabulary.encode([r.expression for r in asked])
+        outputs = other.outputs(records[0].image(), words)
+        for k, output in enumerate(outputs):
+            tiny.assert_near(first[i * len(asked) + k], output["logits"], 1e-4)
+    assert np.ptp([row["overall_iou_uniform"] for row in rows]) > 0
+
+
+def module_iou(scores):
+    return sum(s.intersection for s in scores) / sum(s.union for s in scores)
+
+
+def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
+    from dataclasses import replace
+
+    from keras_cmsa import Predictor
+
+    records = [replace(r, expression="box") for r in records]
+    predictor = Predictor(tiny.model(attention="pair"), tiny.preprocessor())
+    rows, _ = report_of(predictor, records)
+    assert {row["entropy"] for row in rows} == {None}
+    assert {row["overall_iou_uniform"] - row["overall_iou"] for row in rows} == {0}
+
+
+def test_a_model_without_learnt_attention_is_refused(seeded):
+    from attention_report import AttentionReport
+
+    from keras_cmsa import Predictor
+
+    with pytest.raises(ValueError, match="which has none"):
+        AttentionReport(Predictor(tiny.model(attention="none"), tiny.preprocessor()))
+
+
+def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypatch):
+    """Controls and report: each file is opened, each image encoded, each object drawn once."""
+    from attention_report import AttentionReport
+
+    from keras_cmsa import Controls, Predictor, evaluate
+    from keras_cmsa.data import record as module
+
+    one, other = tiny.records(tmp_path, 2)
+    records = tiny.several_of_each([one, other], [3, 9])
+    # A second object of the first image.
+    mask = tiny.box(one.height, one.width, 0, 0, 5, 5)
+    records.append(tiny.record(one.image_path, mask, "blue box", number=7))
+    opened, drawn, fitted, encoded = [], [], [], []
+    read, draw = module.read_image, module.rasterize
+    monkeypatch.setattr(
+        module, "read_image", lambda p, *x, **y: opened.append(p) or read(p, *x, **y)
+    )
+    monkeypatch.setattr(module, "rasterize", lambda *x: drawn.append(x[0]) or draw(*x))
+    predictor = Predictor(predictor.model, predictor.preprocessor)
+    encode, to_square = predictor.image_model.predict_on_batch, Preprocessor.image
+    monkeypatch.setattr(
+        predictor.image_model, "predict_on_batch", lambda x: encoded.extend(x) or encode(x)
+    )
+    monkeypatch.setattr(Preprocessor, "image", lambda *x: fitted.append(1) or to_square(*x))
+    monkeypatch.setattr(Preprocessor, "mask", None)  # none is brought to the network's size
+    controls, report = Controls(predictor.preprocessor.vocabulary), AttentionReport(predictor)
+    scores = evaluate(predictor, records, [controls, report])
+    assert len(scores) == len(records) and len(controls.scores["no words"].control) == len(records)
+    assert len(controls.scores["largest object"].control) == 4 and len(report.rows()) == 6
+    assert sorted(opened) == sorted({r.image_path for r in records})
+    assert len(encoded) == len(fitted) == 2
+    assert len(drawn) == 3
+
+
+@pytest.mark.filterwarnings("ignore:counts differ")
+def test_the_page_writes_scores_controls_and_attention(page, preset, tmp_path, capsys, monkeypatch):
+    from keras_cmsa import Predictor, evaluate, read_records, summarize
+
+    monkeypatch.setenv("COLUMNS", "80")
+    root = tiny.refer_root(tmp_path / "refer", {"train": 1, "val": 3})
+    monkeypatch.chdir(tmp_path)
+    assert page("attention_report", root, model=preset, controls=True) == 0
+    printed = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    for text in ("no words", "Res5", "positions", " - "):
+        assert text in printed
+    metrics = json.loads((tmp_path / "runs/attention/metrics.json").read_text())
+    predictor, records = Predictor.from_preset(preset), read_records(root)["val"]
+    assert metrics["splits"]["val"] == pytest.approx(summarize(evaluate(predictor, records)))
+    assert metrics["controls"]["val"]["no words"]["plain"] == metrics["splits"]["val"]
+    rows, _ = report_of(predictor, records)
+    for row, wanted in zip(metrics["attention"]["val"], rows, strict=True):
+        assert row == pytest.approx(wanted)
