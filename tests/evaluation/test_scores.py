@@ -128,11 +128,3 @@ def test_written_scores(scores, tmp_path):
     assert [float(row["iou"]) for row in rows] == pytest.approx([1 / 3, 0.6], abs=1e-6)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["scores_testA.csv", "scores_val.csv"]
-
-
-def test_written_scores_run_nothing_in_a_spreadsheet(tmp_path):
-    record = tiny.record("=1.png", tiny.box(8, 12, 2, 2, 6, 6), "+1 box")
-    write_scores(tmp_path, {"val": [Score(record, 1, 2)]})
-    with open(tmp_path / "scores_val.csv", newline="", encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
-    assert (row["image"], row["expression"]) == ("'=1.png", "'+1 box")
