@@ -26,6 +26,7 @@ SEVERAL = (
 BORDER = "mask files have the border of VOC beside other ids, and it is inside"
 # The border in VOC's files: the id, and the colour that it has in files without a palette.
 BORDER_ID, BORDER_COLOUR = 255, 0xE0E0C0
+WITH_IDS = (".png", ".bmp", ".gif", ".tif", ".tiff")  # the others have losses, and no ids
 AS_STORED = (
     "images have an EXIF orientation and are not turned, as their annotations have their size"
 )
@@ -152,14 +153,8 @@ def _remarks(record, mask):
 
 
 def _file_remarks(file):
-    if file.id is not None or file.path.suffix.lower() not in (
-        ".png",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-    ):
-        return  # the others have losses, and no ids
+    if file.id is not None or file.path.suffix.lower() not in WITH_IDS:
+        return
     ids = read_ids(file.path)
     border = BORDER_ID if ids.dtype == "uint8" else BORDER_COLOUR
     there = set(np.unique(ids).tolist()) - {0}

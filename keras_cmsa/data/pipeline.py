@@ -24,8 +24,8 @@ from keras_cmsa.data.samples import read_row
 
 # Tells the random numbers of word dropout from others of the same seed.
 WORD_DROPOUT = 1
-# The number of batches that are prepared before they are needed.
-BATCHES_AHEAD = 8
+# Batches that are prepared before they are needed, when they are read in order, and by how many.
+BATCHES_AHEAD, THREADS = 8, 2
 
 
 class RecordBatches(keras.utils.PyDataset):
@@ -44,7 +44,6 @@ class RecordBatches(keras.utils.PyDataset):
         augmentation: `Augmentation`, or None to leave the samples unchanged.
         word_dropout: probability with which each word of an expression is left out, at random. One
             word at least stays.
-        workers: number of threads that prepare batches ahead when batches are read in order.
         part: `(index, number)`: give part `index` of each batch, whose rows `number` processes share
             equally. The last batch of a pass is then filled up with rows of weight 0. `None` gives
             whole batches.
@@ -65,7 +64,6 @@ class RecordBatches(keras.utils.PyDataset):
         first_batch=0,
         augmentation=None,
         word_dropout=0.0,
-        workers=2,
         part=None,
     ):
         # Keras' own threads stay off: `model.fit` restarts them at batch 0 in every epoch, and
@@ -89,7 +87,7 @@ class RecordBatches(keras.utils.PyDataset):
         self.mirrored_words, self.can_flip = self.words, np.zeros(len(records) + 1, bool)
         if augmentation:
             self.mirrored_words, self.can_flip = mirror_words(records, self.words, vocabulary)
-        self.pool = ThreadPoolExecutor(max(1, workers))
+        self.pool = ThreadPoolExecutor(THREADS)
         self.pending = {}
         self.latest = None
         self.fault = None  # the error of an unreadable file, which the training loop reports

@@ -181,7 +181,7 @@ def test_the_last_batch_is_smaller(records):
 
 def test_batches_are_read_ahead_and_in_order_whatever_the_threads_do(records, monkeypatch):
     """The first of each pair of files is held back until the second is read."""
-    wanted = [*batches_of(records[:8], seed=0, batches=8, workers=1)]
+    wanted = [*batches_of(records[:8], seed=0, batches=8)]
     main, readers = threading.get_ident(), set()
 
     def slow_read(row, *arguments):
@@ -190,7 +190,8 @@ def test_batches_are_read_ahead_and_in_order_whatever_the_threads_do(records, mo
         return read_row(row, *arguments)
 
     monkeypatch.setattr(pipeline, "read_row", slow_read)
-    batches = batches_of(records[:8], seed=0, batches=8, workers=4)
+    monkeypatch.setattr(pipeline, "THREADS", 4)
+    batches = batches_of(records[:8], seed=0, batches=8)
     tiny.assert_same_batches([*batches], wanted)
     assert len(readers) > 1 and main not in readers
 
