@@ -67,17 +67,17 @@ def sigmoid(x):
 def fusion(levels, weights):
     """Eq. 5 and the sum of Eq. 6 from the maps X^i: (H, W, D), and F_o of each level.
 
-    `weights[i]` has (kernel, bias) under "memory_gate" and "reset_gate"; and "gamma".
+    `weights[i]` are the kernel and the bias of both gates, memory then reset, and gamma.
     """
     x = levels
-    m = [sigmoid(convolution(f, *w["memory_gate"])) for f, w in zip(x, weights)]
-    r = [sigmoid(convolution(f, *w["reset_gate"])) for f, w in zip(x, weights)]
+    gates = [sigmoid(convolution(f, kernel, bias)) for f, (kernel, bias, _) in zip(x, weights)]
+    m, r = zip(*(np.split(gate, 2, axis=-1) for gate in gates))
     outputs = []
     for i in range(len(x)):
         g = (1 - m[i]) * x[i]
         for j in range(len(x)):
             if j != i:
-                g = g + weights[j]["gamma"] * m[j] * x[j]
+                g = g + weights[j][2] * m[j] * x[j]
         outputs.append(r[i] * np.tanh(g) + (1 - r[i]) * x[i])
     return sum(outputs), outputs
 
@@ -85,19 +85,6 @@ def fusion(levels, weights):
 def cross_entropy(mask, probability):
     """Eq. 7 with the minus sign that it lacks."""
     return -np.mean(mask * np.log(probability) + (1 - mask) * np.log(1 - probability))
-
-
-def gradient(function, at, step=1e-6):
-    """Central differences of a scalar function, in float64."""
-    at = np.array(at, "float64")
-    result = np.zeros_like(at)
-    for index in np.ndindex(at.shape):
-        there = at.copy()
-        there[index] += step
-        up = function(there)
-        there[index] -= 2 * step
-        result[index] = (up - function(there)) / (2 * step)
-    return result
 
 
 def lstm(i, j, f, o, c):

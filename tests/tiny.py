@@ -208,6 +208,23 @@ def gradients(function, arrays):
     return [t.grad.numpy() for t in tensors]
 
 
+def assert_gradients(found, function, arrays, rng, tolerance=1e-4):
+    """Gradients of `function(*arrays)`, a number, by central differences in float64.
+
+    Each array has three random directions; the tolerance is of the gradient's length.
+    """
+    exact = [x.astype("float64") for x in arrays]
+    for which, gradient in enumerate(found):
+        length = max(np.linalg.norm(gradient), 0.1)  # some are 0
+        for way in rng.normal(size=(3, *gradient.shape)):
+            way /= np.linalg.norm(way)
+            up, down = (
+                function(*exact[:which], exact[which] + step * way, *exact[which + 1 :])
+                for step in (1e-6, -1e-6)
+            )
+            assert abs((gradient * way).sum() - (up - down) / 2e-6) < tolerance * length, which
+
+
 def shaken(model, rng, scale=0.2):
     """Every weight moved, so that nothing is at a start that hides it."""
     for weight in model.trainable_weights:

@@ -1,7 +1,6 @@
 """Multimodal feature: image, coordinates and word side by side (Eq. 1)."""
 
 import keras
-from keras import ops
 
 from keras_cmsa.layers.ops import append_coordinates, unit_length
 
@@ -17,7 +16,7 @@ class MultimodalFeature(keras.layers.Layer):
     with the visual vector v_p, the eight coordinates s_p and the word vector e_n. (The paper puts
     the word second; the order of channels only permutes learned weights.) The N * H * W vectors
     have only H * W + N different parts, so the layer returns these: v_p and s_p joined per
-    position, and e_n per word. `join_features` builds F itself, for inspection.
+    position, and e_n per word.
 
     Call arguments:
         visual: feature map of one backbone level, `(B, H, W, Cv)`; H and W must be known.
@@ -47,16 +46,3 @@ class MultimodalFeature(keras.layers.Layer):
 
     def compute_output_shape(self, visual_shape, words_shape):
         return (*visual_shape[:3], visual_shape[3] + 8), tuple(words_shape)
-
-
-def join_features(positions, words):
-    """F of Eq. 1, `(B, N, H, W, Cv + 8 + Cl)`, from the two outputs of `MultimodalFeature`.
-
-    `words` are `(B, N, Cl)`.
-    """
-    batch, height, width, channels = ops.shape(positions)
-    _, count, word_channels = ops.shape(words)
-    shape = (batch, count, height, width)
-    positions = ops.broadcast_to(positions[:, None], (*shape, channels))
-    words = ops.broadcast_to(words[:, :, None, None], (*shape, word_channels))
-    return ops.concatenate([positions, words], axis=-1)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_cmsa.layers.word_scan import align
+from keras_cmsa.layers.word_scan import scan_words
 
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
@@ -50,14 +50,14 @@ class SimpleRecurrentUnit(keras.layers.Layer):
         written = (1 - forget) * projected[..., 2 * units : 3 * units]
         carried = inputs if self.highway else projected[..., 3 * units :]
 
-        # Padding keeps c: it forgets nothing and writes nothing.
-        is_word = align(word_mask, forget)
-        forget = ops.where(is_word, forget, ops.ones_like(forget))
-        written = ops.where(is_word, written, ops.zeros_like(written))
-        cells = [written[:, 0]]
-        for keep, write in zip(ops.unstack(forget, axis=1)[1:], ops.unstack(written, axis=1)[1:]):
-            cells.append(keep * cells[-1] + write)
-        return reset * ops.tanh(ops.stack(cells, axis=1)) + (1 - reset) * carried
+        def step(state, word):
+            keep, write = word
+            return [keep * state[0] + write]
+
+        start = ops.zeros_like(written[:, 0])
+        cells = scan_words(step, [start], [forget, written], word_mask)
+        cells = ops.stack([cell for (cell,) in cells], axis=1)
+        return reset * ops.tanh(cells) + (1 - reset) * carried
 
     def compute_output_shape(self, inputs_shape, word_mask_shape=None):
         return (*inputs_shape[:-1], self.units)

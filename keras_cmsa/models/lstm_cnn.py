@@ -83,8 +83,8 @@ def build_lstm_cnn_deeplab(
     """LSTM-CNN on the backbone of the later systems, as RMI's authors ran it.
 
     The arguments are those of `build_lstm_cnn`, with `dilated_resnet101(image_size)` as the default
-    backbone; `word_dim` is also the length of the reduced visual vector. With a `score_kernel` of 3,
-    that of RRN, this is RRN without its refinement: "RRN-CNN" in Table 3, which leaves it open.
+    backbone; `word_dim` is also the length of the reduced visual vector. With a `score_kernel` of
+    3, that of RRN, this is RRN without its refinement: "RRN-CNN" in Table 3, which leaves it open.
 
     Returns:
         `keras.Model` with the inputs and the output of `build_cmsa`. 21,058,001 parameters beside

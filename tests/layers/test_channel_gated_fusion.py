@@ -1,5 +1,6 @@
 """The authors' gates against their equations in float64."""
 
+import literal
 import numpy as np
 import pytest
 import tiny
@@ -7,18 +8,6 @@ import tiny
 from keras_cmsa.layers import ChannelGatedFusion
 
 pytestmark = pytest.mark.keras
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def convolved(x, kernel, bias):
-    padded = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    _, height, width, _ = x.shape
-    return bias + sum(
-        padded[:, i : i + height, j : j + width] @ kernel[i, j] for i, j in np.ndindex(3, 3)
-    )
 
 
 def test_it_is_the_literal_form(seeded, rng):
@@ -33,9 +22,10 @@ def test_it_is_the_literal_form(seeded, rng):
     for i, (x, deeper, other) in enumerate(
         [(res3, res5, res4), (res4, res5, res3), (res5, res4, res3)]
     ):
-        gates = convolved(x, weights[f"gates_{i + 1}/kernel"], weights[f"gates_{i + 1}/bias"])
+        gate = weights[f"gates_{i + 1}/kernel"], weights[f"gates_{i + 1}/bias"]
+        gates = np.stack([literal.convolution(example, *gate) for example in x])
         candidate, forget, reset = np.split(gates, 3, axis=-1)
-        forget, reset = sigmoid(forget + 1), sigmoid(reset + 1)
+        forget, reset = literal.sigmoid(forget + 1), literal.sigmoid(reset + 1)
         share = weights["mix"][i]
         mixed = share * forget * deeper + (1 - share) * forget * other + (1 - forget) * candidate
         wanted = wanted + reset * np.tanh(mixed) + (1 - reset) * x

@@ -49,38 +49,34 @@ def scale_scores(layer, factor):
         kernel.assign(kernel * factor**0.5)
 
 
-@pytest.mark.parametrize("query_chunk", [None, 5])
+@pytest.mark.parametrize(("query_chunk", "output_dim"), [(None, None), (None, OUTPUT), (5, OUTPUT)])
 @pytest.mark.parametrize("mode", MODES)
-def test_attention_is_equations_2_to_4(seeded, rng, mode, query_chunk):
-    visual, words = draw(rng, batch=3)
-    mask = np.arange(WORDS) < np.array([[WORDS], [2], [1]])
-    layer, output, _, _ = apply_layer(visual, words, mask, attention=mode, query_chunk=query_chunk)
-    for example, count in enumerate((WORDS, 2, 1)):
-        wanted = literal_output(layer, visual[example], words[example, :count], mode)
-        tiny.assert_near(output[example].reshape(wanted.shape), wanted, 1e-5)
+def test_each_sentence_gets_equations_2_to_4(seeded, rng, mode, query_chunk, output_dim):
+    """And the reduction: three sentences an image, of all lengths, as each gets them alone.
 
-
-@pytest.mark.parametrize("query_chunk", [None, 5])
-@pytest.mark.parametrize("mode", MODES)
-def test_each_sentence_gets_what_it_gets_alone(seeded, rng, mode, query_chunk):
-    """Equations 2 to 4 and the reduction, for three sentences an image; one is all padding."""
+    What stands at padding counts for nothing; one sentence is all padding.
+    """
     visual, _ = draw(rng)
     words = tiny.normal(rng, 2, SENTENCES, WORDS, WORD)
     counts = np.array([[WORDS, 0, 2], [1, 3, WORDS]])
     mask = np.arange(WORDS) < counts[..., None]
-    options = {"output_dim": OUTPUT, "attention": mode, "query_chunk": query_chunk}
-    layer, output, by_word, by_position = apply_layer(visual, words, mask, **options)
-    layer.reduction_bias.assign(tiny.normal(rng, OUTPUT))
-    _, output, by_word, by_position = apply_layer(visual, words, mask, layer=layer)
-    assert output.shape == (2, SENTENCES, HEIGHT, WIDTH, OUTPUT) and np.isfinite(output).all()
-    kernel, bias = (tiny.to_numpy(w) for w in (layer.reduction_kernel, layer.reduction_bias))
+    padded = np.where(mask[..., None], words, 1e3 * words)
+    options = {"output_dim": output_dim, "attention": mode, "query_chunk": query_chunk}
+    layer, *_ = apply_layer(visual, words, mask, **options)
+    reduce = np.eye(VISUAL + 8 + WORD), 0
+    if output_dim:
+        layer.reduction_bias.assign(tiny.normal(rng, output_dim))
+        reduce = [tiny.to_numpy(w) for w in (layer.reduction_kernel, layer.reduction_bias)]
+    _, output, by_word, by_position = apply_layer(visual, padded, mask, layer=layer)
+    assert output.shape[:-1] == (2, SENTENCES, HEIGHT, WIDTH) and np.isfinite(output).all()
+    assert not by_word[~mask & (counts > 0)[..., None]].any()
     for b, k in zip(*np.nonzero(counts)):
-        wanted = literal_output(layer, visual[b], words[b, k, : counts[b, k]], mode)
-        tiny.assert_near(output[b, k].reshape(-1, OUTPUT), wanted @ kernel + bias, 1e-5)
-        _, _, word, position = apply_layer(
-            visual[b : b + 1], words[b : b + 1, k], mask[b : b + 1, k], layer=layer
-        )
-        np.testing.assert_allclose(by_word[b, k], word[0], atol=1e-6)
+        alone = words[b : b + 1, k, : counts[b, k]]
+        wanted = literal_output(layer, visual[b], alone[0], mode) @ reduce[0] + reduce[1]
+        tiny.assert_near(output[b, k].reshape(wanted.shape), wanted, 1e-5)
+        _, single, word, position = apply_layer(visual[b : b + 1], alone, layer=layer)
+        tiny.assert_near(single[0].reshape(wanted.shape), wanted, 1e-5)
+        np.testing.assert_allclose(by_word[b, k, : counts[b, k]], word[0], atol=1e-6)
         np.testing.assert_allclose(by_position[b, k], position[0], atol=1e-6)
 
 
@@ -118,102 +114,62 @@ def test_attention_survives_scores_of_any_range(seeded, rng, mode, query_chunk):
         tiny.assert_near(output[example].reshape(wanted.shape), wanted, 1e-4)
 
 
-def test_far_apart_maxima_take_the_exact_branch(seeded):
-    """The case in which every product of the two exponentials underflows."""
-    scores = np.array([[[0.0, -200.0, -100.0]]], "float32")
-    word_scores = np.array([[[[-200.0, 0.0, -100.0], [0.0, -1.0, -2.0]]]], "float32")
-    share = np.array([[[0.5, 0.5]]], "float32")
-    tensors = [seeded.ops.convert_to_tensor(x) for x in (scores, word_scores, share)]
-    value = tiny.to_numpy(mean_attention(*tensors))
-    both = (scores[0] + word_scores[0, 0]).astype("float64")
+@pytest.mark.parametrize(
+    ("scores", "word_scores"),
+    [
+        # Every product of the two exponentials underflows: the exact branch.
+        ([0, -200, -100], [[-200, 0, -100], [0, -1, -2]]),
+        # Near enough for the factorised form, whose normaliser is about exp(-16), ...
+        *(([0, -apart, -50], [[-apart, 0, -50]]) for apart in (16, 20, 30)),
+    ],
+)
+def test_maxima_far_apart_are_exact(seeded, scores, word_scores):
+    count = len(word_scores)
+    arrays = [[scores]], [[word_scores]], [[[1 / count] * count]]
+    value = mean_attention(*(seeded.ops.convert_to_tensor(np.float32(x)) for x in arrays))
+    both = np.array(scores) + np.array(word_scores, "float64")
     wanted = np.exp(both - both.max(-1, keepdims=True))
     wanted = (wanted / wanted.sum(-1, keepdims=True)).mean(0)
-    np.testing.assert_allclose(value[0, 0, 0], wanted, atol=1e-6)
+    np.testing.assert_allclose(tiny.to_numpy(value)[0, 0, 0], wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("apart", [16, 20, 30])
-def test_a_small_normaliser_is_exact(seeded, apart):
-    """Maxima far apart, but near enough for the factorised form: Z is about exp(-apart)."""
-    scores, word_scores = np.float32([[[0, -apart, -50]]]), np.float32([[[[-apart, 0, -50]]]])
-    tensors = [seeded.ops.convert_to_tensor(x) for x in (scores, word_scores, np.float32([[[1]]]))]
-    value = tiny.to_numpy(mean_attention(*tensors))
-    np.testing.assert_allclose(value[0, 0, 0], [0.5, 0.5, 0], atol=1e-5)
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_padding_changes_nothing(seeded, rng, mode):
-    visual, words = draw(rng)
-    layer, alone, by_word, by_position = apply_layer(visual, words, attention=mode)
-    padded = np.concatenate([words, 1e3 * rng.normal(size=(2, 4, WORD)).astype("float32")], axis=1)
-    mask = np.broadcast_to(np.arange(WORDS + 4) < WORDS, (2, WORDS + 4))
-    _, output, padded_by_word, padded_by_position = apply_layer(visual, padded, mask, layer=layer)
-    np.testing.assert_allclose(output, alone, atol=1e-6)
-    np.testing.assert_allclose(padded_by_word[:, :WORDS], by_word, atol=1e-6)
-    np.testing.assert_allclose(padded_by_position, by_position, atol=1e-6)
-    assert not padded_by_word[:, WORDS:].any()
-
-
-@pytest.mark.parametrize(("scale", "output_dim"), [(1.0, None), (300.0, OUTPUT)])
+@pytest.mark.parametrize(("scale", "output_dim"), [(1.0, None), (1.0, OUTPUT), (300.0, OUTPUT)])
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_gradients_are_those_of_the_literal_form(seeded, rng, mode, scale, output_dim):
-    """Every input and kernel, element by element; at 300 the exact branch runs as well."""
-    visual, words = draw(rng, batch=1)
-    layer, *_ = apply_layer(visual, words, attention=mode, output_dim=output_dim)
+    """By every input and kernel, for three sentences; at 300 the exact branch runs as well.
+
+    A sentence of padding, which the sum leaves out, makes no gradient that is not finite.
+    """
+    visual, _ = draw(rng, batch=1)
+    words = tiny.normal(rng, 1, SENTENCES, WORDS, WORD)
+    counts = (WORDS, 2, 0)
+    mask = np.arange(WORDS) < np.array(counts)[None, :, None]
+    layer, *_ = apply_layer(visual, words, mask, output_dim=output_dim, attention=mode)
     scale_scores(layer, scale)
-    names = [*KERNELS, "reduction_kernel"] if output_dim else KERNELS
-    weight = tiny.normal(rng, HEIGHT * WIDTH, output_dim or VISUAL + 8 + WORD)
+    names = [*KERNELS, "reduction_kernel", "reduction_bias"] if output_dim else KERNELS
+    weight = tiny.normal(rng, SENTENCES, HEIGHT * WIDTH, output_dim or VISUAL + 8 + WORD)
+    weight[2] = 0
     arrays = [visual, words, *(tiny.to_numpy(getattr(layer, name)) for name in names)]
 
     def ours(visual, words, *values):
         variables = [getattr(layer, name) for name in names]
         with seeded.StatelessScope(state_mapping=zip(variables, values)):
-            output = layer(*MultimodalFeature()(visual, words))
+            output = layer(*MultimodalFeature()(visual, words), mask)
         return seeded.ops.multiply(seeded.ops.reshape(output, weight.shape), weight)
 
-    exact = [array.astype("float64") for array in arrays]
-    feature = literal.feature(exact[0][0], exact[1][0])
-    for which, value in enumerate(tiny.gradients(ours, arrays)):
+    def wanted(visual, words, *kernels):
+        total = 0
+        for k, count in enumerate(counts[:2]):
+            f = literal.feature(visual[0], words[0, k, :count])
+            level_map = literal.self_attention(f, *kernels[:4], mode)
+            if output_dim:
+                level_map = level_map @ kernels[4] + kernels[5]
+            total += np.sum(weight[k] * level_map)
+        return total
 
-        def at(array, which=which):
-            visual, words, *kernels = [*exact[:which], array, *exact[which + 1 :]]
-            # A kernel changes nothing of Eq. 1, whose literal form is the slow part.
-            f = feature if which > 1 else literal.feature(visual[0], words[0])
-            wide = literal.self_attention(f, *kernels[:4], mode)
-            return np.sum(weight * (wide @ kernels[4] if output_dim else wide))
-
-        wanted = literal.gradient(at, arrays[which])
-        assert np.abs(value - wanted).max() < 1e-4 * max(np.abs(wanted).max(), 1e-3)
-
-
-@pytest.mark.parametrize("scale", [1.0, 300.0])
-@pytest.mark.parametrize("mode", MODES[1:])
-def test_gradients_of_many_sentences_are_the_sum_of_those_of_each(seeded, rng, mode, scale):
-    """Of the reduced map too; a sentence of padding has none, and makes none that is not finite."""
-    visual, _ = draw(rng, batch=1)
-    words = tiny.normal(rng, 1, SENTENCES, WORDS, WORD)
-    mask = np.arange(WORDS) < np.array([[[WORDS], [2], [0]]])
-    layer, *_ = apply_layer(visual, words, mask, output_dim=OUTPUT, attention=mode)
-    scale_scores(layer, scale)
-    names = (*KERNELS, "reduction_kernel", "reduction_bias")
-    weight = rng.normal(size=(1, SENTENCES, HEIGHT, WIDTH, OUTPUT)).astype("float32")
-    weight[:, 2] = 0
-    arrays = [visual, words, *(tiny.to_numpy(getattr(layer, name)) for name in names)]
-
-    def gradients_of(first, last):
-        which = slice(first, last)
-
-        def weighted(visual, words, *values):
-            variables = [getattr(layer, name) for name in names]
-            with seeded.StatelessScope(state_mapping=zip(variables, values)):
-                positions, words = MultimodalFeature()(visual, words[:, which])
-                output = layer(positions, words, mask[:, which])
-            return seeded.ops.multiply(output, weight[:, which])
-
-        return tiny.gradients(weighted, arrays)
-
-    alone = [sum(parts) for parts in zip(gradients_of(0, 1), gradients_of(1, 2))]
-    for value, wanted in zip(gradients_of(0, 3), alone, strict=True):
-        assert np.abs(value - wanted).max() < 1e-4 * max(np.abs(wanted).max(), 1e-3)
+    found = tiny.gradients(ours, arrays)
+    assert not found[1][~mask].any()
+    tiny.assert_gradients(found, wanted, arrays, rng)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

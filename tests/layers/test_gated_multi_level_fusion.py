@@ -10,21 +10,6 @@ from keras_cmsa.layers import GatedMultiLevelFusion
 pytestmark = pytest.mark.keras
 
 
-def fusion_weights(layer):
-    """The gates of each level as two convolutions to one channel, as Eq. 5 has them."""
-    weights = []
-    for gate, gamma in zip(layer.gates, tiny.to_numpy(layer.gamma), strict=True):
-        kernel, bias = (tiny.to_numpy(x) for x in gate.weights)
-        weights.append(
-            {
-                "memory_gate": (kernel[..., :1], bias[:1]),
-                "reset_gate": (kernel[..., 1:], bias[1:]),
-                "gamma": gamma,
-            }
-        )
-    return weights
-
-
 def test_fusion_is_equation_5(seeded, rng):
     levels = [tiny.normal(rng, 2, 3, 4, 5) for _ in range(3)]
     layer = GatedMultiLevelFusion()
@@ -32,8 +17,10 @@ def test_fusion_is_equation_5(seeded, rng):
     for weight in layer.weights:
         weight.assign(rng.normal(size=weight.shape))
     fused, outputs = layer(levels, return_levels=True)
+    weights = [[*map(tiny.to_numpy, gate.weights)] for gate in layer.gates]
+    weights = [(*gate, g) for gate, g in zip(weights, tiny.to_numpy(layer.gamma), strict=True)]
     for example in range(2):
-        wanted, by_level = literal.fusion([x[example] for x in levels], fusion_weights(layer))
+        wanted, by_level = literal.fusion([x[example] for x in levels], weights)
         tiny.assert_near(fused[example], wanted)
         for output, level in zip(outputs, by_level):
             tiny.assert_near(output[example], level)

@@ -6,7 +6,6 @@ import pytest
 import tiny
 
 from keras_cmsa.layers import MultimodalFeature
-from keras_cmsa.layers.multimodal_feature import join_features
 from keras_cmsa.layers.ops import unit_length
 
 pytestmark = pytest.mark.keras
@@ -14,11 +13,13 @@ pytestmark = pytest.mark.keras
 
 def test_feature_is_equation_1(seeded, rng):
     visual, words = tiny.normal(rng, 2, 3, 4, 6), tiny.normal(rng, 2, 5, 7)
-    joined = tiny.to_numpy(join_features(*MultimodalFeature()(visual, words)))
-    assert joined.shape == (2, 5, 3, 4, 6 + 8 + 7)
+    positions, unit_words = (tiny.to_numpy(x) for x in MultimodalFeature()(visual, words))
     for example in range(2):
-        wanted = literal.feature(visual[example], words[example])
-        np.testing.assert_allclose(joined[example].reshape(wanted.shape), wanted, atol=1e-6)
+        wanted = literal.feature(visual[example], words[example])  # (N, P, C)
+        at_position = np.broadcast_to(positions[example].reshape(12, 6 + 8), (5, 12, 6 + 8))
+        of_word = np.broadcast_to(unit_words[example][:, None], (5, 12, 7))
+        joined = np.concatenate([at_position, of_word], axis=-1)
+        np.testing.assert_allclose(joined, wanted, atol=1e-6)
 
 
 def test_feature_of_a_dead_position_is_zero_and_has_a_gradient(seeded):

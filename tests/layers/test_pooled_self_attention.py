@@ -77,50 +77,28 @@ def test_it_is_the_literal_form(seeded, rng, joint_dim, count):
 
 @pytest.mark.parametrize("joint_dim", [None, 6])
 def test_gradients_are_those_of_differences(seeded, rng, joint_dim):
-    """Against central differences of the literal form, element by element."""
-    layer = made(seeded, rng, joint_dim)
-    positions, words = tiny.normal(rng, 1, 2, 2, VISUAL), tiny.normal(rng, 1, COUNT, WORD)
-    mask = MASK[2:3]
-    weights = tiny.weights_of(layer)
+    """Of the literal form, by inputs and weights.
 
-    def total(positions, words):
-        return literal(weights, positions[0], words[0], mask[0], joint_dim).sum()
-
-    found = tiny.gradients(lambda p, w: layer(p, w, mask), [positions, words])
-    inputs = [positions.astype("float64"), words.astype("float64")]
-    for which, gradient in enumerate(found):
-        wanted = np.zeros(gradient.shape)
-        for place in np.ndindex(gradient.shape):
-            moved = [[x.copy() for x in inputs] for _ in range(2)]
-            moved[0][which][place] += 1e-6
-            moved[1][which][place] -= 1e-6
-            wanted[place] = (total(*moved[0]) - total(*moved[1])) / 2e-6
-        tiny.assert_near(gradient, wanted, 1e-4)
-    assert (found[1][0][~mask[0]] == 0).all() and (found[1][0][mask[0]] != 0).any()
-
-
-@pytest.mark.parametrize("joint_dim", [None, 6])
-def test_weights_have_their_gradients(seeded, rng, joint_dim):
-    """Also in a TensorFlow graph, where training runs; recomputing must not count one twice."""
+    Also in a TensorFlow graph, where training runs; recomputing must not count one twice.
+    """
     layer = made(seeded, rng, joint_dim)
     positions = tiny.normal(rng, 2, HEIGHT, WIDTH, VISUAL)
     words, mask = tiny.normal(rng, 2, COUNT, WORD), MASK[1:3]
-    weights = tiny.weights_of(layer)
-    values = [tiny.to_numpy(w.value) for w in layer.weights]
+    names = [w.name for w in layer.weights]
+    arrays = [positions, words, *(tiny.to_numpy(w.value) for w in layer.weights)]
 
-    def whole(*values):
+    def ours(positions, words, *values):
         return layer.stateless_call(list(values), [], positions, words, mask)[0]
 
-    found = tiny.gradients(whole, values)
-    for weight, gradient in zip(layer.weights, found, strict=True):
-        # A direction of its own for each weight, by central differences of the literal form.
-        name, way = weight.name, rng.normal(size=weight.shape)
-        totals = []
-        for step in (1e-6, -1e-6):
-            moved = weights | {name: weights[name] + step * way}
-            rows = zip(positions, words, mask, strict=True)
-            totals.append(sum(literal(moved, *row, joint_dim).sum() for row in rows))
-        tiny.assert_near((gradient * way).sum(), (totals[0] - totals[1]) / 2e-6, 1e-3)
+    def total(positions, words, *values):
+        weights = dict(zip(names, values, strict=True))
+        rows = zip(positions, words, mask, strict=True)
+        return sum(literal(weights, *row, joint_dim).sum() for row in rows)
+
+    found = tiny.gradients(ours, arrays)
+    tiny.assert_gradients(found, total, arrays, rng, 1e-3)
+    assert (found[1][~mask] == 0).all() and (found[1][mask] != 0).any()
+    found = found[2:]
     if seeded.backend.backend() == "tensorflow":
         import tensorflow as tf
 

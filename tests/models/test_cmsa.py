@@ -48,10 +48,9 @@ def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, 
     maps = [tiny.to_numpy(x).astype("float64") for x in model.get_layer("backbone")(image)]
     weights = {w.path: tiny.to_numpy(w.value).astype("float64") for w in model.weights}
     kernels = ("query_kernel", "key_kernel", "value_kernel", "output_kernel")
-    gates = [[weights[f"fusion/gates_{i}/{w}"] for w in ("kernel", "bias")] for i in (1, 2, 3)]
     fusion = [
-        {"memory_gate": (w[..., :1], b[:1]), "reset_gate": (w[..., 1:], b[1:]), "gamma": gamma}
-        for (w, b), gamma in zip(gates, weights["fusion/gamma"], strict=True)
+        (*(weights[f"fusion/gates_{i}/{w}"] for w in ("kernel", "bias")), gamma)
+        for i, gamma in zip((1, 2, 3), weights["fusion/gamma"], strict=True)
     ]
     score = weights["score/kernel"], weights["score/bias"]
     for example, ids in enumerate(WORDS):
@@ -72,20 +71,6 @@ def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, 
         np.testing.assert_allclose(
             logits, literal.resized(wanted, (tiny.SIZE, tiny.SIZE)), rtol=1e-4, atol=1e-5
         )
-
-
-def test_inputs_and_output(seeded):
-    model = tiny.model()
-    assert {name: tuple(x.shape) for name, x in model.input.items()} == {
-        "image": (None, tiny.SIZE, tiny.SIZE, 3),
-        "words": (None, None, tiny.WORDS),
-    }
-    assert tuple(model.output.shape) == (None, None, tiny.SIZE, tiny.SIZE, 1)
-    assert model.output.dtype == "float32"
-    joint = [channels + 8 + 5 for channels in (5, 6, 7)]
-    assert [tuple(model.get_layer(f"attention_{x}").query_kernel.shape) for x in LEVELS] == [
-        (channels, 4) for channels in joint
-    ]
 
 
 def test_default_sizes_are_the_papers(seeded):
@@ -132,49 +117,6 @@ def test_a_model_is_made_again_from_its_configuration(seeded, rng, fusion):
     twin.set_weights(model.get_weights())
     image = images(rng)
     np.testing.assert_array_equal(run(twin, image, WORDS), run(model, image, WORDS))
-
-
-def test_an_expression_gives_what_it_gives_alone_and_unpadded(seeded, rng):
-    """Whatever else is in the batch, and however many pads follow."""
-    model = tiny.shaken(tiny.model(), rng)
-    image = images(rng)
-    together = run(model, image, WORDS)
-    for i, count in enumerate((5, 3, 1)):
-        short = tiny.model(max_words=count)
-        short.set_weights(model.get_weights())
-        alone = run(short, image[i : i + 1], WORDS[i : i + 1, :count])
-        np.testing.assert_allclose(together[i : i + 1], alone, atol=1e-6)
-
-
-def test_sentences_of_an_image_give_what_they_give_alone(seeded, rng):
-    """However many there are, and whatever fills up a row."""
-    model = tiny.shaken(tiny.model(word_positions=True), rng)
-    image = images(rng, 2)
-    words = np.stack([WORDS, WORDS[::-1]])
-    words[1, 1] = 0
-    together = tiny.to_numpy(model({"image": image, "words": words}, training=False))
-    assert together.shape == (2, 3, tiny.SIZE, tiny.SIZE, 1) and np.isfinite(together).all()
-    for b, k in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 2)]:
-        alone = run(model, image[b : b + 1], words[b : b + 1, k])
-        np.testing.assert_allclose(together[b, k], alone[0], atol=1e-6)
-
-
-def test_the_word_vector_of_padding_counts_for_nothing(seeded, rng):
-    model = tiny.shaken(tiny.model(word_positions=True), rng)
-    image = images(rng)
-    before = run(model, image, WORDS)
-    embeddings = model.get_layer("word_vectors").embeddings
-    embeddings.assign(np.concatenate([np.full((1, 5), 1e3), tiny.to_numpy(embeddings)[1:]]))
-    np.testing.assert_allclose(run(model, image, WORDS), before, atol=1e-6)
-
-
-def test_word_order_matters_with_word_positions_only(seeded, rng):
-    image = images(rng, 1)
-    words = np.array([[2, 5, 6, 7, 8]], "int32")
-    for word_positions in (False, True):
-        model = tiny.shaken(tiny.model(word_positions=word_positions), rng)
-        difference = np.abs(run(model, image, words) - run(model, image, words[:, ::-1])).max()
-        assert difference > 1e-3 if word_positions else difference < 1e-5
 
 
 @pytest.mark.parametrize("eagerly", [True, pytest.param(False, marks=pytest.mark.slow)])
