@@ -75,6 +75,17 @@ def records(folder, count, seed=0):
     return made
 
 
+def noise_records(folder, count):
+    """The records of `records` with noise for images, of which `finder` finds some."""
+    rng, made = np.random.default_rng(2), []
+    for number, each in enumerate(records(folder, count)):
+        path = Path(folder) / f"noise_{number}.png"
+        pixels = rng.integers(0, 256, (each.height, each.width, 3)).astype("uint8")
+        Image.fromarray(pixels).save(path)
+        made.append(replace(each, image_path=path))
+    return made
+
+
 def assert_same_batches(ours, theirs, tolerance=0.0):
     """Two lists of `(inputs, masks, weights)`; `tolerance` is of pixels in 0..255."""
     assert len(ours) == len(theirs)
