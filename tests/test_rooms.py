@@ -18,7 +18,7 @@ FLOORS = {
     "presets": "a trained model in its folder, safe loading, hubs, the model card",
     "convert": "the authors' checkpoint of TensorFlow 1 as a preset",
     "inference": "the predictor, profiles (logits to masks)",
-    "evaluation": "scores, controls, the attention report, DenseCRF",
+    "evaluation": "the one loop that asks, scores, controls, DenseCRF",
     "explain": "word importance, explanations, figures",
     "training": "settings, the loop and its callbacks, losses, metrics, pretraining",
     "export": "SavedModel, ONNX, LiteRT; `keras_cmsa/export/graph/` has preprocessing and masks as "
