@@ -1,32 +1,54 @@
 """What an evaluation saves that asks an image all its sentences at once.
 
-    python benchmarks/evaluation.py data/ref_shapes                      the paper's sizes
-    python benchmarks/evaluation.py REFER_ROOT --split testA --images 3
+    python benchmarks/evaluation.py --data-dir data/ref_shapes           the paper's sizes
+    python benchmarks/evaluation.py --data-dir REFER_ROOT --split testA --images 3
 
-Times `evaluate` on the first images of a split against a plain form, which gives the model an image
-for every sentence, in batches of as many sentences; in turn in one process. Random weights: the
-IoU is of no use but must be the same. benchmarks/README.md says how it is measured.
+Times `evaluate` on the first images of a split against a plain form, which gives the predictor an image
+for every sentence, in batches; in turn in one process. Random weights: the IoU is of no use but must be
+the same. benchmarks/README.md says how it is measured.
 """
 
 from dataclasses import replace
 from pathlib import Path
 
-import cyclopts
+import cli
 import keras
 import measure
-import numpy as np
 from model import build
 from predictor import balance, draw_preprocessor
-from rich.console import Console
 
-from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.data.record import images_of
 from keras_cmsa.data.sources import read_records
-from keras_cmsa.evaluation.evaluate import evaluate, score
-from keras_cmsa.evaluation.scores import summarize
+from keras_cmsa.evaluation.evaluate import evaluate
+from keras_cmsa.evaluation.scores import score_mask, summarize
+from keras_cmsa.inference.predictor import Predictor
 
-BATCH = 8  # sentences
 TARGETS = {"times_faster": (">=", 2.5), "difference_of_iou": ("<=", 1e-6)}
+
+
+@cli.options
+class Options:
+    """What is measured.
+
+    Parameters
+    ----------
+    data_dir
+        The data, as of keras-cmsa evaluate.
+    dataset
+        As of keras-cmsa evaluate.
+    split
+        The split.
+    images
+        How many of its images.
+    """
+
+    data_dir: Path = Path("data/ref_shapes")
+    dataset: str = "refcoco"
+    split: str = "val"
+    images: int = 12
+    repeats: cli.Repeats = 1
+    image_size: cli.ImageSize = 320
+    small: cli.Small = False
 
 
 def first_images(records, count):
@@ -36,97 +58,59 @@ def first_images(records, count):
     return [record for record, image in zip(records, images, strict=True) if image in kept]
 
 
-def one_by_one(model, preprocessor, records):
+def one_by_one(predictor, records):
     """`evaluate` with an image for every sentence."""
-    batches = RecordBatches(records, preprocessor, BATCH)
-    scores = {}
-    for number in range(len(batches)):
-        logits = np.asarray(model.predict_on_batch(batches[number][0]))[..., 0]
-        for (i,), (of_one,) in zip(batches.rows(number), logits, strict=True):
-            if i < len(records):
-                scores[int(i)] = score(records[i], of_one, preprocessor)
-    return [scores[i] for i in range(len(records))]
+    predictions = predictor.stream((record.image(), record.expression) for record in records)
+    return [score_mask(*pair) for pair in zip(records, (x.mask for x in predictions), strict=True)]
 
 
-def compare(records, image_size, repeats, small):
+def compare(options):
     """Timings of the two ways, and their overall IoU."""
+    records = read_records(options.data_dir, options.dataset, splits=[options.split])[options.split]
+    records = first_images(records, options.images)
     keras.utils.set_random_seed(0)
-    model, _ = build(image_size, small)
+    model, _ = build(options.image_size, options.small)
     preprocessor = draw_preprocessor(model)
     # The words are not those of the random vocabulary, so each sentence gets words of its own.
     words = preprocessor.vocabulary.words
-    asked = {r.expression: " ".join(words[2 + i : 10 + i]) for i, r in enumerate(records)}
-    records = [replace(r, expression=asked[r.expression]) for r in records]
+    drawn = {r.expression: " ".join(words[2 + i : 10 + i]) for i, r in enumerate(records)}
+    records = [replace(r, expression=drawn[r.expression]) for r in records]
     first = preprocessor([records[0].image()], [records[0].expression])
     balance(model, first["image"], first["words"][0])
-    found = {}
+    predictor, overall_iou = Predictor(model, preprocessor), {}
 
     def run(name, form):
-        found[name] = summarize(form(model, preprocessor, records))["overall_iou"]
+        overall_iou[name] = summarize(form(predictor, records))["overall_iou"]
         return keras.ops.zeros(1)  # all is computed by now; `interleaved` waits for a tensor
 
     forms = {
         "at once": lambda: run("at once", evaluate),
         "one by one": lambda: run("one by one", one_by_one),
     }
-    timings = measure.summary(measure.interleaved(forms, repeats), "at once")
-    return {"timings": timings, "overall_iou": found}
-
-
-def main(
-    data_dir: Path,
-    /,
-    *,
-    dataset: str = "refcoco",
-    split: str = "val",
-    images: int = 12,
-    image_size: int = 320,
-    repeats: int = 1,
-    small: bool = False,
-    output: Path = Path("runs/benchmarks/evaluation.json"),
-):
-    """Time an evaluation; print and write JSON.
-
-    Parameters
-    ----------
-    data_dir
-        As of keras-cmsa evaluate.
-    dataset
-        As of keras-cmsa evaluate.
-    split
-        The split.
-    images
-        How many of its images.
-    image_size
-        Side of the network's square input in pixels, a multiple of 8.
-    repeats
-        Timed rounds, in each of which every way runs once.
-    small
-        Measure the recipes' small model instead of the paper's.
-    output
-        The JSON file.
-    """
-    records = first_images(read_records(data_dir, dataset, splits=[split])[split], images)
-    results = {
-        "environment": measure.environment(),
-        "settings": {"data": data_dir.name, "split": split, "image_size": image_size},
+    return {
         "images": len(set(images_of(records))),
         "sentences": len(records),
-        **compare(records, image_size, repeats, small),
+        "timings": measure.summary(measure.interleaved(forms, options.repeats), "at once"),
+        "overall_iou": overall_iou,
     }
+
+
+def target_values(results):
     iou = results["overall_iou"]
-    values = {
+    return {
         "times_faster": results["timings"][1]["ratio"],
         "difference_of_iou": abs(iou["at once"] - iou["one by one"]),
     }
-    results["targets"] = measure.check_targets(values, TARGETS)
-    console = Console()
+
+
+def show(results, console):
     title = f"{results['sentences']} sentences about {results['images']} images"
     console.print(measure.timing_table(title, results["timings"]))
-    console.print(f"overall IoU: {iou['at once']:.6f} at once, {iou['one by one']:.6f} one by one")
-    console.print(measure.target_table(results["targets"]))
-    measure.write_json(output, results)
+    for name, iou in results["overall_iou"].items():
+        console.print(f"overall IoU, {name}: {iou:.6f}")
 
+
+BENCHMARK = cli.Benchmark("evaluation", Options, compare, show, TARGETS, target_values)
 
 if __name__ == "__main__":
-    cyclopts.run(main)
+    BENCHMARK.main()
