@@ -34,53 +34,25 @@ def a_lambda(folder):
     keras.Model(model.input, keras.layers.Lambda(lambda x: x + 1)(model.output)).save(path)
 
 
-def a_lambda_as_activation(folder):
-    def change(config):
-        code = {"class_name": "__lambda__", "config": {"value": "4wE="}}
-        layer_named(config, "conv5")["config"]["activation"] = code
-
-    rewrite(folder / "model.keras", change)
-
-
-def a_layer_of_os(folder):
-    def change(config):
-        layer_named(config, "conv5").update(module="os", class_name="system")
-
-    rewrite(folder / "model.keras", change)
+def with_layer(**entries):
+    """Changes entries of the layer conv5."""
+    return lambda folder: rewrite(
+        folder / "model.keras", lambda config: layer_named(config, "conv5").update(entries)
+    )
 
 
-def a_function_of_os(folder):
-    def change(config):
-        layer_named(config, "conv5")["config"]["activation"] = SYSTEM
-
-    rewrite(folder / "model.keras", change)
-
-
-def a_function_of_os_under_a_known_name(folder):
-    def change(config):
-        named = SYSTEM | {"registered_name": "keras_cmsa>MultimodalFeature"}
-        layer_named(config, "conv5")["config"]["activation"] = named
-
-    rewrite(folder / "model.keras", change)
+def with_activation(function):
+    return lambda folder: rewrite(
+        folder / "model.keras",
+        lambda config: layer_named(config, "conv5")["config"].update(activation=function),
+    )
 
 
-def a_saved_model_inside(folder):
-    """A layer of Keras that loads a graph from anywhere on the disk."""
-
-    def change(config):
-        layer = {"filepath": str(folder), "call_endpoint": "serve", "name": "conv5"}
-        layer_named(config, "conv5").update(class_name="TFSMLayer", config=layer)
-
-    rewrite(folder / "model.keras", change)
-
-
-def a_function_of_os_as_fusion(folder):
-    rewrite(folder / "model.keras", lambda config: config["config"].update(fusion=SYSTEM))
-
-
-def no_backbone(folder):
-    """The paper's would be downloaded."""
-    rewrite(folder / "model.keras", lambda config: config["config"].update(backbone=None))
+def with_part(**parts):
+    """Changes arguments of the model."""
+    return lambda folder: rewrite(
+        folder / "model.keras", lambda config: config["config"].update(parts)
+    )
 
 
 def with_member(name):
@@ -171,13 +143,25 @@ FOREIGN = r"it holds '{}' of the module 'os', which is neither of Keras nor of k
 # What is done to a preset's folder, and what the error says.
 FILES_OF_STRANGERS = {
     "a Lambda": (a_lambda, "it holds a Lambda, which runs code of its author"),
-    "a Lambda as activation": (a_lambda_as_activation, "it holds a Lambda, which runs code"),
-    "a layer of os": (a_layer_of_os, FOREIGN.format("system")),
-    "a function of os": (a_function_of_os, FOREIGN.format("function")),
-    "os by a known name": (a_function_of_os_under_a_known_name, FOREIGN.format("function")),
-    "a function of os as fusion": (a_function_of_os_as_fusion, FOREIGN.format("function")),
-    "no backbone": (no_backbone, DAMAGED),
-    "a SavedModel inside": (a_saved_model_inside, "model.keras"),
+    "a Lambda as activation": (
+        with_activation({"class_name": "__lambda__", "config": {"value": "4wE="}}),
+        "it holds a Lambda, which runs code",
+    ),
+    "a layer of os": (with_layer(module="os", class_name="system"), FOREIGN.format("system")),
+    "a function of os": (with_activation(SYSTEM), FOREIGN.format("function")),
+    "os by a known name": (
+        with_activation(SYSTEM | {"registered_name": "keras_cmsa>MultimodalFeature"}),
+        FOREIGN.format("function"),
+    ),
+    "a function of os as fusion": (with_part(fusion=SYSTEM), FOREIGN.format("function")),
+    "no backbone": (with_part(backbone=None), DAMAGED),  # the paper's would be downloaded
+    "a SavedModel inside": (
+        with_layer(
+            class_name="TFSMLayer",
+            config={"filepath": ".", "call_endpoint": "serve", "name": "conv5"},
+        ),
+        "model.keras",
+    ),
     "a name with ..": (with_member("../evil.txt"), r"the name '\.\./evil\.txt' in it leads out"),
     "a name with .. inside": (with_member("assets/../../evil.txt"), "leads out of it"),
     "an absolute name": (with_member("/tmp/evil.txt"), "leads out of it"),

@@ -37,16 +37,11 @@ def write_warmup(folder, name, vocabulary):
             request = predict_pb2.PredictRequest()
             request.model_spec.name = name
             request.model_spec.signature_name = "serving_default"
-            request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([grey_image(kind)]))
+            file = io.BytesIO()
+            Image.new("RGB", PHOTO_SIZE[::-1], "grey").save(file, kind)
+            request.inputs["image_bytes"].CopyFrom(tf.make_tensor_proto([file.getvalue()]))
             request.inputs["expression"].CopyFrom(tf.make_tensor_proto([expression]))
             log = prediction_log_pb2.PredictionLog(
                 predict_log=prediction_log_pb2.PredictLog(request=request)
             )
             writer.write(log.SerializeToString())
-
-
-def grey_image(kind):
-    """The bytes of a grey image file of `PHOTO_SIZE`."""
-    file = io.BytesIO()
-    Image.new("RGB", PHOTO_SIZE[::-1], "grey").save(file, kind)
-    return file.getvalue()

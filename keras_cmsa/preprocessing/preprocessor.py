@@ -5,7 +5,6 @@ import hashlib
 import numpy as np
 
 from keras_cmsa.preprocessing.fitting import (
-    RESIZINGS,
     from_square,
     mask_to_square,
     placement,
@@ -39,10 +38,7 @@ class Preprocessor:
     def __init__(self, vocabulary, image_size, resizing="pad"):
         if image_size < 1:
             raise ValueError(f"image_size must be positive. Received: image_size={image_size}")
-        if resizing not in RESIZINGS:
-            raise ValueError(
-                f"resizing must be one of {RESIZINGS}. Received: resizing={resizing!r}"
-            )
+        placement(1, 1, image_size, resizing)  # which knows the words for it
         self.vocabulary = vocabulary
         self.image_size = image_size
         self.resizing = resizing

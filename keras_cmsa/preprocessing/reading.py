@@ -305,9 +305,10 @@ def _orientation(image):
 def _decoded(image, turned=True):
     """The image with its pixels decoded and turned upright."""
     orientation = _orientation(image)
-    colour, storage = image.info.get("transparency"), _storage(image)
+    storage = _storage(image) if image.format == "PNG" else ""
+    colour = image.info.get("transparency")
     image.load()
-    if image.format == "PNG" and storage:
+    if storage:
         # Loading also reads what comes after the pixels, where no colour counts; a full comparison
         # with 16 bits needs the low bytes, which are gone.
         image.info.pop("transparency", None)

@@ -29,8 +29,13 @@ def load_saved_model(path, config):
     """
     path = Path(path)
     check_backend(path)
-    loaded = load_graph(path, config)
+    if config["preprocessor"].get("tokenizer") == "wordpiece":
+        require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")  # its operations
+    import tensorflow as tf
+
     with loading(path):
+        with silenced():
+            loaded = tf.saved_model.load(str(path))
         signature = loaded.signatures["tensors"]
         shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
         network = Network(signature, shapes)
@@ -89,20 +94,6 @@ def as_model(network, config):
         "words": keras.Input((None, max_words), dtype="int32", name="words"),
     }
     return keras.Model(inputs, network(inputs), name=config["system"])
-
-
-def load_graph(path, config):
-    """A version as TensorFlow loads it, whatever backend Keras has: its `signatures` need no Keras.
-
-    Args, raises: as in `load_saved_model`.
-    """
-    import tensorflow as tf
-
-    if config["preprocessor"].get("tokenizer") == "wordpiece":
-        # Registers its operations.
-        require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")
-    with loading(path), silenced():
-        return tf.saved_model.load(str(path))
 
 
 class Network(keras.layers.Layer):

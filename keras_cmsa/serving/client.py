@@ -153,7 +153,7 @@ class Http:
         self.options = {
             "auth": (user, password) if user or password else None,
             "verify": httpx.create_ssl_context(),
-            "timeout": None,  # httpx has one for each read; `send` has one for all of them
+            "timeout": None,  # httpx has one for each read; `post` has one for all of them
         }
 
     def predict(self, signature, inputs):
@@ -177,25 +177,24 @@ class Http:
 
     def post(self, body):
         """The whole reply; a redirection is not followed."""
-        from anyio.from_thread import start_blocking_portal  # httpx needs it too
+        import anyio  # httpx needs it too
+        from anyio.from_thread import start_blocking_portal
+
+        async def send():
+            with anyio.fail_after(self.timeout):
+                async with self.httpx.AsyncClient(**self.options) as client:
+                    return await client.post(self.url, json=body)
 
         try:
             # A loop of its own, in a thread of its own: a caller may have one running.
             with start_blocking_portal() as portal:
-                return portal.call(self.send, body)
+                return portal.call(send)
         except TimeoutError as error:
             raise ServerError(f"{self.url}: no whole answer within {self.timeout} s") from error
         except self.httpx.TransportError as error:
             raise Unavailable(f"{self.url}: {error or type(error).__name__}") from error
         except self.httpx.RequestError as error:  # such as what is not as compressed as it says
             raise ServerError(f"{self.url}: wanted an answer. Received: {error}") from error
-
-    async def send(self, body):
-        import anyio
-
-        with anyio.fail_after(self.timeout):
-            async with self.httpx.AsyncClient(**self.options) as client:
-                return await client.post(self.url, json=body)
 
     def columns(self, reply):
         """The outputs of a reply."""

@@ -80,7 +80,10 @@ def build_page(explain, examples=()):
         try:
             return fit_to_page(read_image(file["path"], MAX_PIXELS))
         except (OSError, ValueError) as error:
-            raise gr.Error(without_path(error, file["path"]), print_exception=False) from error
+            reason = in_words(error).replace(
+                file["path"], "The photo"
+            )  # its folder is not for visitors
+            raise gr.Error(reason, print_exception=False) from error
 
     def answer(photo, text):
         try:
@@ -116,7 +119,8 @@ def build_page(explain, examples=()):
         image.change(take, image, photo, preprocess=False, show_progress="minimal", **queue)
         button.click(answer, [photo, text], answers, **queue)
         if examples:
-            samples = [[thumbnail(pixels), sentences] for pixels, sentences in examples]
+            small = "<img alt='' style='height:5rem' src='{}'>"
+            samples = [[small.format(data_address(x)), sentences] for x, sentences in examples]
             shown = gr.Dataset(
                 components=["html", "textbox"], samples=samples, label="Examples", type="index"
             )
@@ -131,11 +135,6 @@ def fit_to_page(pixels):
     picture = Image.fromarray(pixels)
     picture.thumbnail((MAX_SIDE, MAX_SIDE), reducing_gap=2)
     return np.asarray(picture)
-
-
-def without_path(error, path):
-    """The message of an error without the file's path, which visitors should not see."""
-    return in_words(error).replace(str(path), "The photo")
 
 
 def render(explain, photo, text):
@@ -206,11 +205,6 @@ def picture(pixels, kind, alternative, caption):
         f"<figure><img class='{kind}' alt='{alternative}' src='{data_address(pixels)}'>"
         f"<figcaption>{caption}</figcaption></figure>"
     )
-
-
-def thumbnail(pixels):
-    """An image in HTML that contains the pixels, as an example is shown."""
-    return f"<img alt='' style='height:5rem' src='{data_address(pixels)}'>"
 
 
 def data_address(pixels):

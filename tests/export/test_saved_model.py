@@ -86,18 +86,9 @@ def test_the_config_is_the_presets_and_says_how_it_was_exported(exported, predic
 def test_info_knows_a_version(exported, predictor, capsys):
     assert run("info", exported, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    wanted = {
-        "model": "cmsa",
-        "trained on": "boxes",
-        "image size": 16,
-        "resizing": "pad",
-        "vocabulary": 10,
-        "parameters": predictor.model.count_params(),
-        "precision": "float32",
-        "attention": "Res3, Res4, Res5",
-        "overall IoU on val": 0.5,
-    }
-    assert {name: facts.get(name) for name in wanted} == wanted
+    names = ("trained on", "parameters", "precision", "attention")
+    parameters = predictor.model.count_params()
+    assert [facts[n] for n in names] == ["boxes", parameters, "float32", "Res3, Res4, Res5"]
 
 
 def test_operations_are_of_the_core(exported):

@@ -84,89 +84,58 @@ def test_words_of_every_code_point():
     check_code_points(range(0x110000))
 
 
-def test_ids_tokens_and_counts(tmp_path):
-    from keras_cmsa.export.graph.text import WordIds
-    from keras_cmsa.preprocessing.vocabulary import Vocabulary
-
-    plain = Vocabulary(["red", "box"], 3)
-    plain.save(tmp_path / "words.txt")
-    texts = ["Red box!", "a red box on the left", "box", "the"]
-    ids, tokens, counts = WordIds(plain, tmp_path / "words.txt")(tf.constant([*texts, "?"]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of texts of unknown words alone
-        sentences = plain.read(texts)
-    np.testing.assert_array_equal(ids[:-1], plain.stack(sentences))
-    assert ids.numpy()[-1].tolist() == [0, 0, 0]
-    assert counts.numpy().tolist() == [2, 6, 1, 1, 0]
-    shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
-    assert shown == [*(words.tokens for words in sentences), []]
+KINDS = {
+    "Vocabulary": (["red", "box", "é"], "redbox aÉ\u0301zebra '"),
+    "ReleasedVocabulary": (
+        ["red", "box", ",", "'s", "snake_case", ")."],
+        "redbox_ \t\x01\x00.,')\u00a0É\u0301",
+    ),
+    "WordPieces": (
+        ["red", "b", "##ox", "##o", "##x", "r", "e", "d", "##e", "##d", "ж", "##ж", "箱", "##箱"],
+        "redboxжЖ箱z #'",
+    ),
+}
 
 
-RELEASED = ["red", "box", ",", "'s", "snake_case", ")."]
-
-
-@pytest.fixture(scope="module")
-def released(tmp_path_factory):
-    """`ReleasedVocabulary` in both forms."""
-    from keras_cmsa.export.graph.text import RunIds
+@pytest.fixture(scope="module", params=KINDS)
+def forms(request, tmp_path_factory):
+    """A vocabulary in both forms, and letters of texts for it."""
+    import keras_cmsa
+    from keras_cmsa.export.graph.text import TWINS
     from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
 
-    path = tmp_path_factory.mktemp("released") / "vocabulary.txt"
-    plain = ReleasedVocabulary(RELEASED, 6)
+    if request.param == "WordPieces":
+        pytest.importorskip("tensorflow_text")
+    words, letters = KINDS[request.param]
+    kind = {"ReleasedVocabulary": ReleasedVocabulary}.get(request.param)
+    plain = (kind or getattr(keras_cmsa, request.param))(words, 6)
+    path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
     plain.save(path)
-    return plain, tf.function(RunIds(plain, path).__call__, input_signature=TEXTS)
+    twin = TWINS[plain.tokenizer](plain, path)
+    return plain, tf.function(twin.__call__, input_signature=TEXTS), letters
 
 
-def assert_same_ids(forms, texts):
-    """Ids, tokens and counts in Python are those in the graph; each text has a word."""
-    plain, in_graph = forms
-    ids, tokens, counts = in_graph(tf.constant(texts, tf.string))
+def assert_same_ids(plain, in_graph, texts):
+    """Ids, tokens and counts in Python are those in the graph; a text without a word has none."""
+    ids, tokens, counts = in_graph(tf.constant([*texts, "red", " \t\n", ""], tf.string))
+    texts = [*texts, "red"]
+    rows = [i for i, text in enumerate(texts) if plain.split(text)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of texts of unknown words alone
-        sentences = plain.read(texts)
-    np.testing.assert_array_equal(ids, plain.stack(sentences))
-    assert counts.numpy().tolist() == [len(plain.split(text)) for text in texts]
+        np.testing.assert_array_equal(ids.numpy()[rows], plain.encode([texts[i] for i in rows]))
+    assert counts.numpy().tolist() == [*(len(plain.split(text)) for text in texts), 0, 0]
     shown = [[token.decode() for token in row if token] for row in tokens.numpy()]
-    assert shown == [words.tokens for words in sentences]
+    assert shown == [*(plain.split(text)[: plain.max_words] for text in texts), [], []]
+    assert not np.delete(ids.numpy(), rows, axis=0).any()
 
 
 @settings(deadline=None)
-@given(st.lists(st.text("redbox_ \t\x01\x00.,')\u00a0É\u0301") | st.text(), min_size=1))
-def test_runs_of_any_text(released, texts):
-    assert_same_ids(released, [text for text in texts if released[0].split(text)] or ["red"])
+@given(st.data())
+def test_ids_tokens_and_counts_of_any_text(forms, data):
+    plain, in_graph, letters = forms
+    assert_same_ids(plain, in_graph, data.draw(st.lists(st.text(letters) | st.text())))
 
 
-def test_a_text_without_a_run(released):
-    ids, tokens, counts = released[1](tf.constant(["", " . ", "\t\n", "red"]))
-    assert ids.numpy()[:, 0].tolist() == [0, 0, 0, 4] and counts.numpy().tolist() == [0, 0, 0, 1]
-    assert tokens.numpy()[:3].tolist() == [[b""] * 6] * 3
-
-
-PIECES = ["red", "b", "##ox", "##o", "##x", "r", "e", "d", "##e", "##d", "ж", "##ж", "箱", "##箱"]
-
-
-@pytest.fixture(scope="module")
-def pieces(tmp_path_factory):
-    """`WordPieces` in both forms."""
-    pytest.importorskip("tensorflow_text")
-    from keras_cmsa.export.graph.text import PieceIds
-    from keras_cmsa.preprocessing.word_pieces import WordPieces
-
-    path = tmp_path_factory.mktemp("pieces") / "vocabulary.txt"
-    plain = WordPieces(PIECES, 6)
-    plain.save(path)
-    return plain, tf.function(PieceIds(plain, path).__call__, input_signature=TEXTS)
-
-
-@settings(deadline=None)
-@given(st.lists(st.text("redboxжЖ箱z #'").filter(str.strip), min_size=1))
-def test_pieces_of_any_text(pieces, texts):
-    assert_same_ids(pieces, [text for text in texts if pieces[0].split(text)] or ["red"])
-
-
-def test_a_long_word_has_no_pieces(pieces):
-    for length in (100, 101):
-        _, tokens, counts = pieces[1](tf.constant(["e" * length]))
-        assert counts.numpy().tolist() == [len(pieces[0].split("e" * length))]
-        shown = [token.decode() for token in tokens.numpy()[0] if token]
-        assert shown == pieces[0].split("e" * length)[: len(shown)] and shown
+def test_ids_tokens_and_counts(forms):
+    texts = ["Red box!", "a red box on the left, the snake_case one's.", "box", "the", " . "]
+    assert_same_ids(*forms[:2], [*texts, "e" * 100, "e" * 101])  # the last too long for pieces
