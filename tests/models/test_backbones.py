@@ -127,7 +127,7 @@ def test_a_backbone_of_random_weights_trains_whole(seeded, build):
     """Only pretrained stages are worth keeping; what stages were asked for are trained alone."""
     backbone = build(64, weights=None)
     if build is pyramid_resnet101:
-        maps = [(2 ** (5 - i), 64 * 2 ** (i + (i > 0))) for i in range(5)]
+        maps = [(32, 64), (16, 256), (8, 512), (4, 1024), (2, 2048)]
         assert [tuple(x.shape[2:]) for x in backbone.outputs] == maps
     frozen = {w.path for w in backbone.non_trainable_weights}
     assert all(path.endswith(("moving_mean", "moving_variance")) for path in frozen)
