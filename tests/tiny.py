@@ -258,7 +258,7 @@ def weightless_backbone(keras, image_size, maps):
 
 def finder(preprocessor, **options):
     """A model with weights away from their start, which finds about half of an image of noise."""
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(1)
     made = shaken(model(len(preprocessor.vocabulary), **options), rng, scale=0.3)
     noise = rng.integers(0, 256, (SIZE, SIZE, 3))
     logits = made(preprocessor([noise], [SENTENCES[0]]), training=False)
