@@ -74,9 +74,8 @@ class Options:
 
 def export_form(predictor, folder, kind, options):
     """Its path, and a function from a dict of arrays, batch 1, to logits (1, 1, S, S, 1)."""
-    trained = predictor.model, predictor.preprocessor
     if kind == "saved_model":
-        path = export_saved_model(*trained, folder, options=ExportOptions(warmup=False, **options))
+        path = export_saved_model(predictor, folder, options=ExportOptions(warmup=False, **options))
         with silenced():
             return path, partial(ask_saved_model, tf.saved_model.load(str(path)))
     if kind == "keras":
@@ -84,9 +83,9 @@ def export_form(predictor, folder, kind, options):
         predictor.model.save(folder / "model.keras")
         return folder / "model.keras", predictor.model.predict_on_batch
     if kind == "onnx":
-        path = export_onnx(*trained, folder) / "model.onnx"
+        path = export_onnx(predictor, folder) / "model.onnx"
         return path, partial(ask_onnx, onnxruntime.InferenceSession(path))
-    path = export_litert(*trained, folder) / "model.tflite"
+    path = export_litert(predictor, folder) / "model.tflite"
     return path, partial(ask_litert, Interpreter(str(path)).get_signature_runner())
 
 

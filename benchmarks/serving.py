@@ -188,7 +188,7 @@ def measure_all(options):
         "parameters": predictor.model.count_params(),
     }
     with tempfile.TemporaryDirectory() as folder:
-        path = export_saved_model(predictor.model, preprocessor, Path(folder) / "cmsa")
+        path = export_saved_model(predictor, Path(folder) / "cmsa")
         results["latency"] = compare_latency(predictor, path, sentences[0], options.repeats)
         address = options.url
         with contextlib.nullcontext(address) if address else served(path, options.protocol) as url:

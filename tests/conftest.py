@@ -39,7 +39,7 @@ def preset(tmp_path_factory):
     import keras
     import tiny
 
-    from keras_cmsa.presets.preset import save_preset
+    from keras_cmsa.presets.preset import Preset, save_preset
 
     keras.utils.set_random_seed(7)
     folder = tmp_path_factory.mktemp("runs") / "tiny"
@@ -50,7 +50,7 @@ def preset(tmp_path_factory):
         "metrics": {"profile": "strict", "weights": "random (seed 7)", "splits": {"val": numbers}},
     }
     preprocessor = tiny.preprocessor()
-    save_preset(folder, tiny.finder(preprocessor), preprocessor, known)
+    save_preset(folder, Preset(tiny.finder(preprocessor), preprocessor, known))
     return folder
 
 
@@ -76,9 +76,7 @@ def exported(predictor, tmp_path_factory):
     from keras_cmsa.export.saved_model import export_saved_model
 
     folder = tmp_path_factory.mktemp("saved_models") / "cmsa"
-    return export_saved_model(
-        predictor.model, predictor.preprocessor, folder, config=predictor.config
-    )
+    return export_saved_model(predictor, folder)
 
 
 @pytest.fixture(scope="session")
@@ -89,12 +87,12 @@ def stretched(tmp_path_factory):
     import tiny
     from command import run
 
-    from keras_cmsa.presets.preset import save_preset
+    from keras_cmsa.presets.preset import Preset, save_preset
 
     keras.utils.set_random_seed(7)
     folder = tmp_path_factory.mktemp("stretched")
     preprocessor = tiny.preprocessor(resizing="stretch")
-    save_preset(folder / "run", tiny.finder(preprocessor), preprocessor)
+    save_preset(folder / "run", Preset(tiny.finder(preprocessor), preprocessor))
     versions = folder / "saved_models" / "stretched"
     (versions / "4").mkdir(parents=True)
     assert run("export", versions, "--model", folder / "run", "--no-warmup") == 0

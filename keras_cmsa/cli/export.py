@@ -71,16 +71,14 @@ def export(
     try:
         if form == "saved_model":
             path = export_saved_model(
-                preset.model,
-                preset.preprocessor,
+                preset,
                 output,
                 next_version(output) if version is None else version,
                 ExportOptions(profile=profile, dtype=dtype, warmup=warmup),
-                preset.config,
             )
         else:
             write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
-            path = write(preset.model, preset.preprocessor, output, preset.config)
+            path = write(preset, output)
     except OtherOutputs as error:
         raise ValueError(str(error)) from error
     print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")

@@ -6,7 +6,7 @@ from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
 from keras_cmsa.convert.released_checkpoint import convert_checkpoint, vocabulary_size
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
-from keras_cmsa.presets.preset import save_preset
+from keras_cmsa.presets.preset import Preset, save_preset
 
 SOURCE = "https://github.com/lwye/CMSA-Net"
 STARTING_WEIGHTS = (
@@ -52,7 +52,7 @@ def convert_to_preset(checkpoint, vocabulary, output, trained_on):
         "licence": LICENCE,
         "converted_from": {"checkpoint": checkpoint.prefix.name, "source": SOURCE},
     }
-    save_preset(output, converted.model, Preprocessor(words, size), config)
+    save_preset(output, Preset(converted.model, Preprocessor(words, size), config))
     return report(converted, Path(output))
 
 

@@ -18,22 +18,22 @@ class OtherOutputs(RuntimeError):
     """An export gives other outputs than its model."""
 
 
-def check_exportable(model, preprocessor):
-    """Raises a `ValueError` if the model cannot be exported with the preprocessor."""
+def check_exportable(preset):
+    """Raises a `ValueError` if the model of a preset cannot be exported."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "An export needs TensorFlow as the backend: set KERAS_BACKEND=tensorflow, which loads "
             f"models trained on other backends too. Received: {keras.backend.backend()!r}"
         )
-    check_preprocessor(model, preprocessor)
-    if has_all_outputs(model):
+    check_preprocessor(preset.model, preset.preprocessor)
+    if has_all_outputs(preset.model):
         raise ValueError(
             "The model comes from an export: copy its folder, or export the preset that it was "
-            f"made from. Received: {model.name!r}"
+            f"made from. Received: {preset.model.name!r}"
         )
 
 
-def network_for_export(model, vocabulary, path, unroll=False):
+def network_for_export(preset, path, unroll=False):
     """Makes the network that an export to `path` holds: the model, folded, with all its outputs.
 
     It computes in float32, whatever the model does. `unroll`: see `fold_for_inference`.
@@ -44,10 +44,10 @@ def network_for_export(model, vocabulary, path, unroll=False):
     Raises:
         OtherOutputs: if the network gives other outputs than the model.
     """
-    whole = with_all_outputs(model)
+    whole = with_all_outputs(preset.model)
     network = fold_for_inference(whole, "float32", unroll)
-    example = Example(network, len(vocabulary))
-    example.check(whole.predict_on_batch(example.inputs), path, coarsest_dtype(model))
+    example = Example(network, len(preset.preprocessor.vocabulary))
+    example.check(whole.predict_on_batch(example.inputs), path, coarsest_dtype(preset.model))
     return network, example
 
 
@@ -57,21 +57,20 @@ def coarsest_dtype(model):
     return max(found & set(TOLERANCES), key=TOLERANCES.get)
 
 
-def config_of_export(model, preprocessor, config, facts):
+def config_of_export(preset, facts):
     """What the `config.json` of an export holds: dict.
 
     Args:
-        model, preprocessor: what is exported.
-        config: dict of what is known of it, as in the `config.json` of a preset; `None`: nothing.
+        preset: the `Preset` or `Predictor` that is exported.
         facts: dict of facts about the export, for the model card.
     """
-    known = {
-        **(config or {}),
+    facts = {
+        **preset.config,
         "export": facts,
-        "parameters": model.count_params(),
-        "attention_levels": attention_levels(model),
+        "parameters": preset.model.count_params(),
+        "attention_levels": attention_levels(preset.model),
     }
-    return make_config(model.name, preprocessor, **known)
+    return make_config(preset.model.name, preset.preprocessor, **facts)
 
 
 class Example:

@@ -20,7 +20,7 @@ FORMS = {
 }
 
 
-def export_onnx(model, preprocessor, folder, config=None):
+def export_onnx(preset, folder):
     """Writes the network as ONNX into a new folder, whole or not at all.
 
     The folder holds `model.onnx`, and as a preset does `vocabulary.txt`, `config.json` and a model
@@ -33,10 +33,8 @@ def export_onnx(model, preprocessor, folder, config=None):
     The file is run before it is kept, and its outputs are compared with those of the model.
 
     Args:
-        model: functional `keras.Model` from `image` and `words` to logits.
-        preprocessor: its `Preprocessor`.
+        preset: `Preset` or `Predictor`.
         folder: must not be there.
-        config: dict of facts about the model, as in the `config.json` of a preset.
 
     Returns:
         `Path` of the folder.
@@ -49,37 +47,36 @@ def export_onnx(model, preprocessor, folder, config=None):
         ValueError: if the preprocessor does not fit the model, the model comes from an export, or
             the Keras backend is not TensorFlow.
     """
-    return export(model, preprocessor, folder, config, "onnx")
+    return export(preset, folder, "onnx")
 
 
-def export_litert(model, preprocessor, folder, config=None):
+def export_litert(preset, folder):
     """Writes the network as LiteRT like `export_onnx`; the file is `model.tflite`.
 
     The file has one signature, `serving_default`. The library `ai-edge-litert` runs it.
 
     Args, returns, raises: as in `export_onnx`; the libraries are those of the extra `litert`.
     """
-    return export(model, preprocessor, folder, config, "litert")
+    return export(preset, folder, "litert")
 
 
-def export(model, preprocessor, folder, config, form):
+def export(preset, folder, form):
     """Writes a folder in a form of `FORMS` and keeps it if its outputs are those of the model."""
     libraries, file, name = FORMS[form]
     run = {"onnx": run_onnx, "litert": run_litert}[form]
-    check_exportable(model, preprocessor)
+    check_exportable(preset)
     for library in libraries:
         require(library, form, f"An export to {form}")
     folder = Path(folder)
     if os.path.lexists(folder):
         raise FileExistsError(f"{folder} is there already: choose another name or remove it")
     # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
-    network, example = network_for_export(model, preprocessor.vocabulary, folder, unroll=True)
+    network, example = network_for_export(preset, folder, unroll=True)
     with new_folder(folder) as partial:
         convert(network, partial / file, form)
         example.check(run(partial / file, example.inputs), folder)
-        preprocessor.vocabulary.save(partial / VOCABULARY)
-        facts = {EXPORTED_AS: name}
-        write_config(partial, config_of_export(model, preprocessor, config, facts))
+        preset.preprocessor.vocabulary.save(partial / VOCABULARY)
+        write_config(partial, config_of_export(preset, {EXPORTED_AS: name}))
     return folder
 
 

@@ -50,7 +50,7 @@ class ExportOptions:
             raise ValueError(f"dtype must be one of {DTYPES}. Received: dtype={self.dtype!r}")
 
 
-def export_saved_model(model, preprocessor, folder, version=1, options=None, config=None):
+def export_saved_model(preset, folder, version=1, options=None):
     """Writes `<folder>/<version>/`, whole or not at all.
 
     The SavedModel is run before it is kept, and its outputs are compared with those of the model.
@@ -81,13 +81,11 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
     `position_attention` `(B, L, S / 8, S / 8)` float32 and `valid`.
 
     Args:
-        model: functional `keras.Model` from `image` and `words` to logits, as `build_cmsa` makes.
-        preprocessor: its `Preprocessor`. With `WordPieces`, the SavedModel has an operation of
+        preset: `Preset` or `Predictor`. With `WordPieces`, the SavedModel has an operation of
             tensorflow-text, which TensorFlow Serving includes.
         folder: folder of all versions of the model; its name is the model's name on a server.
         version: positive integer.
         options: `ExportOptions`; `None`: the defaults.
-        config: dict of facts about the model, as in the `config.json` of a preset.
 
     Returns:
         `Path` of the version.
@@ -101,7 +99,7 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
             version is no positive integer, or the Keras backend is not TensorFlow.
     """
     options = options or ExportOptions()
-    check_exportable(model, preprocessor)
+    check_exportable(preset)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ValueError(f"version must be a positive integer. Received: version={version!r}")
     path = Path(folder) / str(version)
@@ -111,16 +109,16 @@ def export_saved_model(model, preprocessor, folder, version=1, options=None, con
         )
     if options.warmup:
         check_warmup()
-    network, example = network_for_export(model, preprocessor.vocabulary, path)
-    config = config_of_export(model, preprocessor, config, export_facts(path, options))
+    network, example = network_for_export(preset, path)
+    config = config_of_export(preset, export_facts(path, options))
     # A server takes folders with a number as versions and ignores one whose name begins with a dot.
     with new_folder(path) as partial:
-        write_graph(network, preprocessor, partial, options)
+        write_graph(network, preset.preprocessor, partial, options)
         write_config(partial, config)
         written = load_saved_model(partial, config)
         example.check(written.predict_on_batch(example.inputs), path, options.dtype)
         if options.warmup:
-            write_warmup(partial, path.parent.name, preprocessor.vocabulary)
+            write_warmup(partial, path.parent.name, preset.preprocessor.vocabulary)
     return path
 
 

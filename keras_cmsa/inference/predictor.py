@@ -94,7 +94,7 @@ class Predictor:
 
     def save_to_preset(self, folder):
         """Writes the model as a preset, see `save_preset`."""
-        save_preset(folder, self.model, self.preprocessor, self.config)
+        save_preset(folder, self)
 
     def __call__(self, image, expression):
         """One image and one expression, one image and many, or many of both.

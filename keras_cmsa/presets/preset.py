@@ -11,7 +11,9 @@ A run folder is a preset with the records of its training beside it.
 import contextlib
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -40,7 +42,9 @@ from keras_cmsa.utils.files import new_file, replaced
 
 
 class Preset(NamedTuple):
-    """A trained model.
+    """A trained model with all that belongs to it.
+
+    A `Predictor` has the same attributes and can stand in its place.
 
     Attributes:
         model: functional `keras.Model` from `image` and `words` to logits; of an export, to a dict
@@ -51,7 +55,7 @@ class Preset(NamedTuple):
 
     model: keras.Model
     preprocessor: Preprocessor
-    config: dict[str, Any]
+    config: Mapping[str, Any] = MappingProxyType({})
 
 
 def load_preset(source):
@@ -86,25 +90,24 @@ def load_preset(source):
     return Preset(model, preprocessor, config)
 
 
-def save_preset(folder, model, preprocessor, config=None):
+def save_preset(folder, preset):
     """Writes a model as a preset, over the files of an older one, each whole.
 
     Args:
         folder: made if it is not there.
-        model: functional, from `image` and `words` to logits.
-        preprocessor: its `Preprocessor`.
-        config: dict of the model's facts, as `make_config` returns it; `None`: none.
+        preset: `Preset` or `Predictor`; its `config` may be empty.
 
     Raises:
         ValueError: if the preprocessor does not fit the model.
     """
+    model, preprocessor = preset.model, preset.preprocessor
     check_preprocessor(model, preprocessor)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     preprocessor.vocabulary.save(folder / VOCABULARY)
     save_model(model, folder / MODEL)
     # Drop the facts of an export: they do not hold for a preset.
-    facts = {name: value for name, value in (config or {}).items() if name != "export"}
+    facts = {name: value for name, value in preset.config.items() if name != "export"}
     write_config(folder, make_config(model.name, preprocessor, **facts))
 
 

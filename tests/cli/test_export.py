@@ -38,13 +38,13 @@ def test_options_reach_the_export(capsys, exports, preset, tmp_path):
     asked = ["export", tmp_path / "cmsa", "--model", preset]
     assert run(*asked, *options, "--version", 9) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'cmsa'}: 3.0 MiB\n"
-    ((model, preprocessor, folder, version, found, config),) = exports
+    (((model, preprocessor, config), folder, version, found),) = exports
     assert model.name == "cmsa" and preprocessor.image_size == 16
     assert (folder, version) == (tmp_path / "cmsa", 9)
     assert found == ExportOptions(profile="tf_phrasecut", dtype="bfloat16", warmup=False)
     assert config == read_config(preset)
     assert run(*asked) == 0
-    assert exports[-1][3:5] == (1, ExportOptions())
+    assert exports[-1][2:] == (1, ExportOptions())
 
 
 def test_the_next_version(tmp_path):
@@ -63,9 +63,9 @@ def test_other_forms(capsys, exports, preset, tmp_path, form):
     path = tmp_path / "folder"
     asked = ["export", path, "--model", preset, "--format", form]
     assert run(*asked) == 0
-    ((name, model, preprocessor, *arguments),) = exports
+    ((name, (model, preprocessor, config), folder),) = exports
     assert name == form and model.name == "cmsa" and preprocessor.max_words == 5
-    assert arguments == [path, read_config(preset)]
+    assert folder == path and config == read_config(preset)
     assert capsys.readouterr().out == f"{path}: 3.0 MiB\n"
     message = f"--profile, --no-warmup is for --format saved_model. Received: {form}"
     assert message in refused(capsys, *asked, "--profile", "tf_phrasecut", "--no-warmup")

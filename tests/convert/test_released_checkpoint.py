@@ -75,10 +75,8 @@ def test_words_find_the_same_in_preset_and_saved_model(reference, released_prese
     check_logits(reference, [found.logits for found in predictor(photo, asked)])
 
     preset = load_preset(released_preset.folder)
-    path = export_saved_model(
-        preset.model, preset.preprocessor, tmp_path / "cmsa", 1,
-        ExportOptions(profile="tf_phrasecut", warmup=False), preset.config,
-    )  # fmt: skip
+    options = ExportOptions(profile="tf_phrasecut", warmup=False)
+    path = export_saved_model(preset, tmp_path / "cmsa", options=options)
     loaded = tf.saved_model.load(str(path))
     tensors = loaded.signatures["tensors"](
         image=tf.constant(reference.image[None]), words=tf.constant(reference.words[None])

@@ -20,14 +20,15 @@ def place(seeded, tmp_path, monkeypatch):
     """A folder as `make demo` leaves the clone, with photos, tables and a data root beside."""
     import tiny
 
-    from keras_cmsa import Preprocessor, Vocabulary, save_preset
+    from keras_cmsa import Preprocessor, Vocabulary
+    from keras_cmsa.presets.preset import Preset, save_preset
 
     monkeypatch.chdir(tmp_path)
     words = sorted({*tiny.vocabulary().words[2:], *WORDS})
     preprocessor = Preprocessor(Vocabulary(words), tiny.SIZE)
     known = {"starting_weights": "random (seed 7)", "data": {"name": "boxes", "counts": {}}}
     model = tiny.finder(preprocessor, max_words=preprocessor.max_words)
-    save_preset("runs/demo", model, preprocessor, known)
+    save_preset("runs/demo", Preset(model, preprocessor, known))
 
     tiny.refer_root(tmp_path / "data/ref_shapes", {"train": 2, "val": 2})
     # README takes this scene of RefShapes' val for its photo.

@@ -96,7 +96,7 @@ def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
     before = (written / FILES[form]).read_bytes()
     write, _ = writer_and_runner(form)
     with pytest.raises(FileExistsError, match="is there already"):
-        write(predictor.model, predictor.preprocessor, written)
+        write(predictor, written)
     assert run("export", written, "--model", preset, "--format", form) == 2
     assert "is there already" in last_line(capsys)
     assert (written / FILES[form]).read_bytes() == before
@@ -105,6 +105,8 @@ def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
 @pytest.mark.slow
 def test_scores_of_any_range(predictor, tmp_path, form):
     """The branch of the attention that is taken where exponentials of scores would vanish."""
+    from keras_cmsa.presets.preset import Preset
+
     wide = tiny.model()
     wide.set_weights(predictor.model.get_weights())
     for layer in wide.attention_layers:
@@ -112,7 +114,7 @@ def test_scores_of_any_range(predictor, tmp_path, form):
             kernel.assign(60 * kernel)
     path = tmp_path / "wide"
     write, runner = writer_and_runner(form)
-    assert write(wide, predictor.preprocessor, path) == path
+    assert write(Preset(wide, predictor.preprocessor), path) == path
     inputs = inputs_of(2)
     wanted = check(wide, runner(path, inputs), inputs, 1e-3)
     assert tiny.to_numpy(wanted["word_attention"]).max() > 0.3
@@ -121,12 +123,12 @@ def test_scores_of_any_range(predictor, tmp_path, form):
 @pytest.mark.slow
 def test_chunks_of_a_large_map_need_no_loop(seeded, rng, tmp_path, form):
     """Neither form has what a loop over them needs; the model itself keeps it."""
-    from keras_cmsa import Preprocessor
+    from keras_cmsa.presets.preset import Preset
 
     model = tiny.shaken(tiny.model(query_chunk=3), rng)  # of four positions
     write, runner = writer_and_runner(form)
     path = tmp_path / "chunks"
-    write(model, Preprocessor(tiny.vocabulary(), tiny.SIZE), path)
+    write(Preset(model, tiny.preprocessor()), path)
     check(model, runner(path, inputs_of(2)), inputs_of(2), 1e-4)
     assert not any(layer.unroll for layer in model.attention_layers)
 
@@ -152,22 +154,23 @@ def test_what_computes_something_else_is_not_kept(predictor, tmp_path, form, mon
     # What is run on the file is looked up when the export begins.
     monkeypatch.setattr(portable, f"run_{form}", lambda *a: getattr(portable, f"run_{form}")(*a))
     with pytest.raises(RuntimeError, match="gives other logits than the model"):
-        write(predictor.model, predictor.preprocessor, path)
+        write(predictor, path)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
     from keras_cmsa import Preprocessor, Vocabulary
+    from keras_cmsa.presets.preset import Preset
 
     write, _ = writer_and_runner(form)
     path = tmp_path / "cmsa"
     with pytest.raises(ValueError, match="vocabulary does not fit the model"):
         other = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
-        write(predictor.model, other, path)
+        write(Preset(predictor.model, other), path)
     library = {"onnx": "tf2onnx", "litert": "ai_edge_litert"}[form]
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ModuleNotFoundError, match=rf"keras-cmsa\[{form}\]"):
-        write(predictor.model, predictor.preprocessor, path)
+        write(predictor, path)
     assert not list(tmp_path.iterdir())
 
 

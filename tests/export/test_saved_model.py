@@ -205,14 +205,13 @@ def test_an_artefact_of_word_pieces(tmp_path, photo, serve_version, seeded):
 
     pieces = [*"redbluox", *(f"##{letter}" for letter in "redbluox"), "red"]
     preprocessor = Preprocessor(WordPieces(dict.fromkeys(pieces), tiny.WORDS), tiny.SIZE)
-    model = tiny.finder(preprocessor)
-    options = ExportOptions(warmup=False)
-    path = export_saved_model(model, preprocessor, tmp_path / "cmsa", options=options)
+    ours = Predictor(tiny.finder(preprocessor), preprocessor)
+    path = export_saved_model(ours, tmp_path / "cmsa", options=ExportOptions(warmup=False))
     config = json.loads((path / "config.json").read_text())
     assert config["preprocessor"]["tokenizer"] == "wordpiece"
     sentence = "red box"
     answer = serve_version(path)([encoded(photo)], [sentence])
-    ours, loaded = Predictor(model, preprocessor), Predictor.from_preset(path)
+    loaded = Predictor.from_preset(path)
     assert isinstance(loaded.preprocessor.vocabulary, WordPieces)
     tokens = ["red", "b", "##o", "##x"]
     assert ours(photo, sentence).tokens == tokens
@@ -237,9 +236,8 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, pho
         mixed = tiny.model()
     mixed.set_weights(plain.get_weights())
     assert coarsest_dtype(plain) == "float32" and coarsest_dtype(mixed) == policy[6:]
-    path = export_saved_model(
-        mixed, tiny.preprocessor(), tmp_path / "cmsa", options=ExportOptions(warmup=False)
-    )
+    options = ExportOptions(warmup=False)
+    path = export_saved_model(Predictor(mixed, tiny.preprocessor()), tmp_path / "cmsa", 1, options)
     wanted = Predictor(plain, tiny.preprocessor())(photo, "red box")
     found = Predictor.from_preset(path)(photo, "red box")
     np.testing.assert_allclose(found.logits, wanted.logits, atol=1e-5)
@@ -254,31 +252,31 @@ def test_a_version_is_never_written_over(exported, predictor):
 
     before = (exported / "saved_model.pb").stat()
     with pytest.raises(FileExistsError, match="is there already, and may be in service"):
-        export_saved_model(predictor.model, predictor.preprocessor, exported.parent)
+        export_saved_model(predictor, exported.parent)
     assert (exported / "saved_model.pb").stat() == before
 
 
 def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch):
     from keras_cmsa import Preprocessor, Vocabulary, load_preset
     from keras_cmsa.export import saved_model
+    from keras_cmsa.presets.preset import Preset
 
-    model, preprocessor, folder = predictor.model, predictor.preprocessor, tmp_path / "cmsa"
+    model, folder = predictor.model, tmp_path / "cmsa"
     export = saved_model.export_saved_model
     other_words = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
     with pytest.raises(ValueError, match="vocabulary does not fit the model"):
-        export(model, other_words, folder)
+        export(Preset(model, other_words), folder)
     with pytest.raises(ValueError, match="takes images of 16 x 16"):
-        export(model, Preprocessor(preprocessor.vocabulary, 32), folder)
+        export(Preset(model, Preprocessor(tiny.vocabulary(), 32)), folder)
     for version in (0, -1, "1", 1.0, True):
         with pytest.raises(ValueError, match="version must be a positive integer"):
-            export(model, preprocessor, folder, version)
+            export(predictor, folder, version)
     with pytest.raises(ValueError, match="dtype must be one of"):
         saved_model.ExportOptions(dtype="int8")
     with pytest.raises(ValueError, match="profile must be one of"):
         saved_model.ExportOptions(profile="phrasecut")
     with pytest.raises(ValueError, match="comes from an export: copy its folder"):
-        loaded = load_preset(exported)
-        export(loaded.model, loaded.preprocessor, folder)
+        export(load_preset(exported), folder)
     assert not folder.exists()
 
     def full(*_):
@@ -286,7 +284,7 @@ def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch
 
     monkeypatch.setattr(saved_model, "write_graph", full)
     with pytest.raises(OSError, match="full"):
-        export(model, preprocessor, folder)
+        export(predictor, folder)
     assert not list(folder.iterdir())
 
 
@@ -312,10 +310,7 @@ def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypat
     else:
         monkeypatch.setattr(served, "stored", stored_wrong)
     with pytest.raises(RuntimeError, match="gives other .* than the model"):
-        export_saved_model(
-            predictor.model, predictor.preprocessor, tmp_path / "cmsa",
-            options=ExportOptions(warmup=False),
-        )  # fmt: skip
+        export_saved_model(predictor, tmp_path / "cmsa", options=ExportOptions(warmup=False))
     assert not list((tmp_path / "cmsa").glob("*"))
 
 
@@ -339,7 +334,7 @@ def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch)
 
     monkeypatch.setattr(seeded.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
-        export_saved_model(predictor.model, predictor.preprocessor, tmp_path / "cmsa")
+        export_saved_model(predictor, tmp_path / "cmsa")
 
 
 def test_a_full_disk_is_one_line_that_names_the_version(capsys, preset, tmp_path, monkeypatch):

@@ -37,5 +37,5 @@ def test_without_the_library_nothing_is_begun(predictor, tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     with pytest.raises(ModuleNotFoundError, match=r'`warmup=False` .*"keras-cmsa\[serve\]"'):
-        export_saved_model(predictor.model, predictor.preprocessor, tmp_path / "cmsa")
+        export_saved_model(predictor, tmp_path / "cmsa")
     assert not (tmp_path / "cmsa").exists()

@@ -20,7 +20,7 @@ def loaded(request, predictor, exported, tmp_path_factory):
         return Predictor.from_preset(exported)
     pytest.importorskip("onnxruntime")
     folder = tmp_path_factory.mktemp("onnx") / "cmsa"
-    export_onnx(predictor.model, predictor.preprocessor, folder, predictor.config)
+    export_onnx(predictor, folder)
     return Predictor.from_preset(folder)
 
 

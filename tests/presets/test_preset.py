@@ -13,11 +13,12 @@ pytestmark = pytest.mark.keras
 
 @pytest.mark.parametrize("resizing", ["pad", "stretch"])
 def test_what_is_loaded_gives_what_was_saved(seeded, photo, tmp_path, resizing):
-    from keras_cmsa import load_preset, save_preset
+    from keras_cmsa import load_preset
+    from keras_cmsa.presets.preset import Preset, save_preset
 
     preprocessor = tiny.preprocessor(resizing)
     model = tiny.finder(preprocessor)
-    save_preset(tmp_path / "new" / "run", model, preprocessor)
+    save_preset(tmp_path / "new" / "run", Preset(model, preprocessor))
     preset = load_preset(tmp_path / "new" / "run")
     assert preset.preprocessor.get_config() == preprocessor.get_config()
     assert preset.preprocessor.vocabulary == preprocessor.vocabulary
@@ -70,10 +71,10 @@ def test_what_is_said_of_the_model_comes_from_the_model(seeded):
 
 def test_a_config_that_was_read_can_be_saved_again(predictor, tmp_path):
     from keras_cmsa.presets.files import read_config
-    from keras_cmsa.presets.preset import save_preset
+    from keras_cmsa.presets.preset import Preset, save_preset
 
     of_export = predictor.config | {"export": {"Exported as": "ONNX"}}
-    save_preset(tmp_path, predictor.model, predictor.preprocessor, of_export)
+    save_preset(tmp_path, Preset(predictor.model, predictor.preprocessor, of_export))
     assert read_config(tmp_path) == predictor.config
 
 
@@ -110,10 +111,11 @@ def test_a_stop_while_saving_leaves_the_preset_before(predictor, preset, tmp_pat
 
 
 def test_a_preprocessor_of_another_model_is_not_saved(predictor, tmp_path):
-    from keras_cmsa import Preprocessor, save_preset
+    from keras_cmsa import Preprocessor
+    from keras_cmsa.presets.preset import Preset, save_preset
 
     with pytest.raises(ValueError, match="does not fit the model"):
-        save_preset(tmp_path / "run", predictor.model, Preprocessor(tiny.vocabulary(), 32))
+        save_preset(tmp_path / "run", Preset(predictor.model, Preprocessor(tiny.vocabulary(), 32)))
     assert not (tmp_path / "run").exists()
 
 

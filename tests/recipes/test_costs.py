@@ -52,7 +52,7 @@ def test_multiply_adds_of_a_system(seeded, recipes, tmp_path):
     import costs
 
     from keras_cmsa.models.systems import build_system
-    from keras_cmsa.presets.preset import save_preset
+    from keras_cmsa.presets.preset import Preset, save_preset
 
     preprocessor = tiny.preprocessor()
     model = build_system(
@@ -64,7 +64,7 @@ def test_multiply_adds_of_a_system(seeded, recipes, tmp_path):
         fusion_dim=8,
         max_words=tiny.WORDS,
     )
-    save_preset(tmp_path, model, preprocessor)
+    save_preset(tmp_path, Preset(model, preprocessor))
     positions = 2 * 2
     by_hand = positions * 8 * 8 * 3 * 4  # the stem: 8 x 8 from 3 channels to 4
     by_hand += positions * 4 * (5 + 6 + 7)  # Res3 to Res5
