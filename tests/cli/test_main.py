@@ -33,35 +33,21 @@ def test_every_command_has_help_without_keras():
         assert text.rstrip(".") in done.stdout
 
 
-def test_each_help_says_what_a_model_is(capsys):
-    """Whatever takes a model takes every kind of it."""
-    for command in ("segment", "evaluate", "explain", "demo", "export", "info"):
-        run(command, "--help")
-        page = " ".join(capsys.readouterr().out.split())
-        for kind in ("preset", "version", "hf://user/name", "kaggle://"):
-            assert kind in page.replace("│ ", ""), (command, kind)
-
-
-def test_each_help_says_what_runs_and_what_is_checked(capsys):
-    """A SavedModel is a program; a preset's file is data."""
-    for command in ("segment", "evaluate", "explain", "demo", "export"):
-        run(command, "--help")
-        page = " ".join(capsys.readouterr().out.replace("│", " ").split())
-        for part in (
-            "model.keras is checked and runs no code",
-            "loading a version runs its graph, so take only those you trust",
-            "export takes none",
-        ):
-            assert part in page, (command, part)
+@pytest.mark.parametrize("command", ["segment", "evaluate", "explain", "demo", "export", "info"])
+def test_each_help_says_what_a_model_is(capsys, command):
+    """Whatever takes a model takes every kind of it; a SavedModel is a program, a preset is data."""
+    run(command, "--help")
+    page = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    parts = ["preset", "version", "hf://user/name", "kaggle://"]
+    if command != "info":
+        parts += ["model.keras is checked and runs no code", "export takes none"]
+        parts += ["loading a version runs its graph, so take only those you trust"]
+    assert [part for part in parts if part not in page] == []
 
 
 def test_a_command_that_is_not_there(capsys):
     assert run("segmnt", "photo.jpg") != 0
     assert "segment" in capsys.readouterr().err
-
-
-def test_bad_input_is_one_line(capsys, tmp_path):
-    assert "refs(unc).p is missing" in refused(capsys, "prepare", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -109,10 +95,3 @@ def test_the_model_may_stand_in_the_environment(
     assert "“red box”" in capsys.readouterr().out
     monkeypatch.delenv("KERAS_CMSA_MODEL")
     assert run("segment", photo_path, "red box") != 0
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_page_names_a_module_per_command(name):
-    import importlib
-
-    assert callable(getattr(importlib.import_module(f"keras_cmsa.cli.{name}"), name))

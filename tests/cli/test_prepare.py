@@ -43,10 +43,14 @@ def test_images_that_are_held_out_elsewhere_are_told(capsys, samples):
 
 
 def test_a_table_without_a_good_row(capsys, tmp_path):
-    table = tmp_path / "mine.csv"
-    table.write_text("image,expression,mask,split\nnone.png,cup,none.png,train\n")
-    assert run("prepare", table) == 2
+    """Problems name rows as they are."""
+    table, problems = tmp_path / "mine.csv", tmp_path / "problems.csv"
+    table.write_text("image,expression,mask,split\n=1.png,=1+1 cups,none.png,train\n")
+    Image.new("RGB", (12, 8)).save(tmp_path / "=1.png")
+    assert run("prepare", table, "--problems", problems) == 2
     assert last_line(capsys).endswith(f"no usable expression in {table}")
+    (row,) = read_rows(problems)
+    assert row["expression"] == "=1+1 cups" and row["image"] == str(tmp_path / "=1.png")
 
 
 def test_every_row_that_is_left_out_is_counted_and_named(capsys, tmp_path):
@@ -76,12 +80,3 @@ def test_every_ref_that_is_left_out_is_counted_and_named(capsys, tmp_path):
     assert (
         "entry 1, ref 6: annotation 71 is not in" in reasons[0] and "entry 2, ref 7" in reasons[1]
     )
-
-
-def test_problems_name_rows_as_they_are(tmp_path):
-    table = tmp_path / "mine.csv"
-    Image.new("RGB", (12, 8)).save(tmp_path / "=1.png")
-    table.write_text("image,expression,mask,split\n=1.png,=1+1 cups,none.png,train\n")
-    assert run("prepare", table, "--problems", tmp_path / "problems.csv") == 2
-    (row,) = read_rows(tmp_path / "problems.csv")
-    assert row["expression"] == "=1+1 cups" and row["image"] == str(tmp_path / "=1.png")

@@ -1,7 +1,7 @@
 """`keras-cmsa segment` for one photo: the predictor's answer, as text, JSON and pictures."""
 
-import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,51 +65,10 @@ def test_several_expressions_are_asked_in_one_pass(
 
 
 def test_nothing_found():
-    from dataclasses import dataclass
-
     from keras_cmsa.cli.segment import as_line
 
-    @dataclass
-    class Nothing:
-        expression = "red box"
-        box = None
-
-    assert as_line(Nothing()) == "“red box”: nothing found"
-
-
-@pytest.mark.parametrize("name", ["astronaut", "coffee"])
-def test_a_photo_that_is_none_of_ours(models_kept, preset, tmp_path, name):
-    data = pytest.importorskip("skimage.data", reason="needs scikit-image, of the extra test")
-    photo = getattr(data, name)()
-    path = tmp_path / f"{name}.jpg"
-    Image.fromarray(photo).save(path)
-    out, mask = tmp_path / "out.png", tmp_path / "mask.png"
-    assert run("segment", path, "red box", "--model", preset, "-o", out, "--mask", mask) == 0
-    for written in (out, mask):
-        with Image.open(written) as picture:
-            assert picture.size == photo.shape[1::-1]
-    figures = tmp_path / "figures"
-    assert run("explain", path, "red box", "blue box", "--model", preset, "-o", figures) == 0
-    table = tmp_path / "pairs.csv"
-    table.write_text(f"image,expression\n{path.name},red box\n")
-    assert run("segment", "--csv", table, "--model", preset) == 0
-    of_table = np.asarray(Image.open(tmp_path / "pairs" / "000001.png"))
-    np.testing.assert_array_equal(of_table, np.asarray(Image.open(mask)))
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_terminal_without_the_letters(
-    models_kept, preset, photo_path, tmp_path, monkeypatch, encoding
-):
-    """The picture is written, and the line is printed as far as the terminal can show it."""
-    terminal = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    monkeypatch.setattr("sys.stdout", terminal)
-    command = ["segment", photo_path, "red коробка 箱", "--model", preset]
-    assert run(*command, "-o", tmp_path / "out.png") == 0
-    terminal.flush()
-    printed = terminal.buffer.getvalue().decode(encoding)
-    assert r"red \u043a\u043e\u0440\u043e\u0431\u043a\u0430 \u7bb1" in printed
-    assert (tmp_path / "out.png").is_file()
+    nothing = SimpleNamespace(expression="red box", box=None)
+    assert as_line(nothing) == "“red box”: nothing found"
 
 
 def no_model(source):
@@ -126,10 +85,8 @@ def test_outputs_are_checked_before_the_model_is_loaded(
     before = sorted(tmp_path.rglob("*"))
     for name, message in [
         ("out.jpg", "whose name ends in .png. Received: "),
-        ("out.tiff", "whose name ends in .png"),
         ("none/out.png", "in a folder that is there"),
         (".", "the folder"),
-        ("photo.png/out.png", "in a folder that is there"),
     ]:
         asked = ["segment", photo_path, "red box", "--model", preset, flag, tmp_path / name]
         assert message in (line := refused(capsys, *asked)), name
@@ -170,3 +127,4 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path
     ]:
         model = [] if "--model" in arguments else ["--model", preset]
         assert message in refused(capsys, "segment", *arguments, *model)
+    assert not (tmp_path / "bad").exists()  # the folder of results

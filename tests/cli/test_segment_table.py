@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from command import read_rows, refused, run, write_rows
 from PIL import Image
+
+from keras_cmsa.cli.segment import default_folder
 
 
 def pairs(folder, rows):
@@ -22,7 +25,7 @@ ROWS = [
     ("photo.png", "!"),
     ("notes.txt", "box"),
     ("later.png", "box"),
-    ("photo.png", "blue box on left"),
+    ("photo.png", "=blue box on left"),
 ]
 
 
@@ -37,6 +40,7 @@ def test_a_table_with_bad_rows_and_resuming(
     assert "2 of 5 rows segmented" in printed.out and "row 3: " in printed.err
     rows = results(out)
     assert [row["row"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [(row["image"], row["expression"]) for row in rows] == ROWS
     errors = ["at least one word", "is not an image", "which does not exist"]
     for row, error in zip(rows[1:4], errors):
         assert error in row["error"] and not row["mask"]
@@ -92,22 +96,8 @@ def test_rows_of_one_image_are_asked_at_once(
     ]  # fmt: skip
 
 
-def test_tables_that_are_refused(capsys, preset, photo_path, tmp_path):
-    table = tmp_path / "pairs.csv"
-    for content, message in [
-        ("image,expression\nphoto.png,red box, left\n", "pairs.csv, line 2: wanted 2 cells"),
-        ('image,expression\nphoto.png,"red box\nphoto.png,box\n', "pairs.csv, line 2: "),
-        ("image;expression\nphoto.png;box\n", "line 1: wanted each of the columns"),
-    ]:
-        table.write_text(content)
-        assert message in refused(capsys, "segment", "--csv", table, "--model", preset)
-        assert not (tmp_path / "pairs").exists()
-
-
-def test_a_table_without_an_ending(models_kept, preset, photo_path, tmp_path):
-    table = pairs(tmp_path, [(" photo.png", "box")]).rename(tmp_path / "pairs")
-    assert run("segment", "--csv", table, "--model", preset) == 0
-    assert results(tmp_path / "pairs_results")[0]["mask"] == "000001.png"
+def test_a_table_without_an_ending():
+    assert default_folder(Path("in/pairs")) == Path("in/pairs_results")
 
 
 def test_a_folder_of_results_that_cannot_be(capsys, preset, photo_path, tmp_path):
@@ -135,20 +125,6 @@ def test_images_outside_of_the_folder_when_they_are_allowed(
     assert [row["error"] for row in results(out)] == ["", ""]
 
 
-def test_expressions_stand_in_the_results_as_they_are(
-    capsys, models_kept, preset, photo_path, tmp_path
-):
-    rows = [("photo.png", "=HYPERLINK(box)"), ("photo.png", "@box")]
-    command = ["segment", "--csv", pairs(tmp_path, rows), "--model", preset]
-    assert run(*command) == 0
-    kept = results(tmp_path / "pairs")
-    assert [(row["image"], row["expression"]) for row in kept] == rows
-    capsys.readouterr()
-    assert run(*command) == 0
-    assert "2 of 2 rows were done before" in capsys.readouterr().err
-    assert results(tmp_path / "pairs") == kept
-
-
 def test_a_folder_is_one_runs_and_what_a_kill_left_goes(capsys, preset, photo_path, tmp_path):
     from keras_cmsa.utils.locks import locked
 
@@ -161,18 +137,6 @@ def test_a_folder_is_one_runs_and_what_a_kill_left_goes(capsys, preset, photo_pa
     (out / "made_by.json").write_text("{}")
     assert "holds results of another model" in refused(capsys, *command)
     assert sorted(path.name for path in out.iterdir()) == [".lock", "made_by.json"]
-
-
-def test_results_with_a_long_cell_are_resumed(capsys, models_kept, preset, photo_path, tmp_path):
-    table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
-    command = ["segment", "--csv", table, "--model", preset, "-o", out]
-    assert run(*command) == 0
-    (row,) = results(out)
-    row["segmentation"] = row["segmentation"] + " " * 140_000  # as of a large photo
-    write_rows(out / "results.csv", [row, row.values()])
-    capsys.readouterr()
-    assert run(*command) == 0
-    assert "1 of 1 rows were done before" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("note", ["", "[]", "{}", '{"sha256": 3}'])

@@ -1,7 +1,6 @@
 """The comparison of the paper's systems, at a size that says nothing: it trains, resumes, refuses."""
 
 import json
-import pickle
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +110,6 @@ def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(s
         ({"systems": ["lstm"]}, r"`systems` must be among .*'rmi'.* Received: \['lstm'\]"),
         ({"table": 2, "systems": ["rmi"]}, r"`systems` must be among .* Received: \['rmi'\]"),
         ({"validate_on": "train"}, "`validate_on` must name a split that is not trained on"),
-        ({"backbone_weights": "imagenet"}, "small_resnet has no published weights"),
-        (
-            {"backbone_weights": "x.keras", "pretrain_steps": 1},
-            "`pretrain_steps` is for a small_resnet from random weights",
-        ),
         ({"pieces": 9}, "`pieces` would be ignored"),
         ({"exclude_images_of": ("refcoco+",)}, "name of a held-out split.* Received: 'refcoco"),
     ],
@@ -135,26 +129,6 @@ def trained(recipes, monkeypatch):
     monkeypatch.setattr(comparison, "train_and_evaluate", lambda *run: runs.append(run))
     monkeypatch.setattr(comparison, "write_table", lambda *_: None)
     return runs
-
-
-def test_images_that_are_held_out_elsewhere_are_named_or_left_out(trained, tmp_path, capsys):
-    import ablations
-
-    root = tiny.refer_root(tmp_path / "refer", {"train": 3, "val": 2})
-    first = pickle.loads((root / "refcoco/refs(unc).p").read_bytes())[0]
-    (root / "refcoco+").mkdir()
-    (root / "refcoco+/refs(unc).p").write_bytes(pickle.dumps([first | {"split": "testA"}]))
-
-    def train(run_dir, **settings):
-        given = ablations.Given(data_dir=str(root), run_dir=str(tmp_path / run_dir), **settings)
-        ablations.main(systems=["rmi"], given=given)
-        _, data, splits = trained[-1]
-        assert list(splits) == ["val"]
-        return len(data.records["train"]), capsys.readouterr().out
-
-    count, printed = train("all")
-    assert count == 3 and "1 images of refcoco+/unc/testA (--exclude-images-of" in printed
-    assert train("left_out", exclude_images_of=("refcoco+",)) == (2, "")
 
 
 def test_the_budget_is_that_of_the_results_page(recipes):

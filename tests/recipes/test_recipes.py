@@ -76,21 +76,6 @@ def test_the_small_model_memorises_a_few_scenes(page, tmp_path):
     assert read(tmp_path / "run")["metrics"]["splits"]["train"]["overall_iou"] > 0.6
 
 
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [
-        ({"small": True, "backbone_weights": "imagenet"}, "small_resnet has no published weights"),
-        ({"pretrain_steps": 5}, "--pretrain-steps is for a small_resnet"),
-        ({"small": True, "split_owner": "umd"}, "--split-owner would be ignored"),
-        ({"learning_rate": 0}, "--learning-rate must be above 0"),
-    ],
-)
-def test_a_setting_that_cannot_count_is_refused(page, tmp_path, capsys, options, named):
-    assert page("train_gref", **options, run_dir=tmp_path / "run") == 2
-    assert named in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 @pytest.fixture
 def counts(page, tmp_path):
     """Runs a page on real samples; gives how many expressions it evaluated in each split."""

@@ -2,14 +2,13 @@
 
 import csv
 import io
-import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
+from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.training.callbacks import Checkpoint, History, StopOnNaN, tensorboard
 
@@ -53,14 +52,14 @@ def test_the_last_state_and_the_best_model_are_kept(seeded, model, tmp_path):
     assert weight_of(seeded.saving.load_model(tmp_path / "model.keras")) == 2.0
 
 
+def kill(*_, **__):
+    raise KeyboardInterrupt
+
+
 @pytest.mark.parametrize("step", ["save_model", "save_weights", "dump"])
 def test_a_kill_while_saving_leaves_the_state_before(model, tmp_path, monkeypatch, step):
     """Before the model, the weights or the note of which weights count."""
     end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
-
-    def kill(*_, **__):
-        raise KeyboardInterrupt
-
     whose = {
         "save_model": "keras_cmsa.training.callbacks.save_model",
         "save_weights": "keras.Model.save_weights",
@@ -76,10 +75,6 @@ def test_a_kill_while_saving_leaves_the_state_before(model, tmp_path, monkeypatc
 
 def test_a_first_round_that_was_not_saved_is_none(model, tmp_path, monkeypatch):
     """But its folder is there: what model.keras there is, is this run's."""
-
-    def kill(*_, **__):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr("keras_cmsa.training.callbacks.json.dump", kill)
     with pytest.raises(KeyboardInterrupt):
         end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
@@ -87,28 +82,18 @@ def test_a_first_round_that_was_not_saved_is_none(model, tmp_path, monkeypatch):
     assert not Checkpoint(tmp_path).exists()
 
 
-class Batches:
-    """Two samples a batch of the numbers from 10 on, whose records say their number."""
-
-    def __init__(self):
-        self.first_batch = 5
-        self.records = [SimpleNamespace(describe=f"record {i}".format) for i in range(40)]
-
-    def rows(self, number):
-        return [[10 + 2 * number], [11 + 2 * number]]
-
-    def records_of(self, row):
-        return [self.records[i] for i in row]
-
-
-def test_a_loss_that_is_no_number_ends_the_training():
-    stop = StopOnNaN(Batches())
-    stop.on_train_batch_end(0, {"loss": 0.5})
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    """It names the batch of the step, also of a run that was resumed at step 5."""
+    records = tiny.records(tmp_path, 9)
+    stop = StopOnNaN(RecordBatches(records, tiny.preprocessor(), 2, seed=3, first_batch=5))
+    for step in range(2):
+        stop.on_train_batch_end(step, {"loss": 0.5})
     stop.on_epoch_end(0, {"val_loss": 1e9})
-    stop.on_train_batch_end(1, {"loss": 0.5})
     with pytest.raises(FloatingPointError, match="The loss is inf at step 7") as error:
         stop.on_train_batch_end(2, {"loss": np.inf})
-    assert str(error.value).endswith("The batch was:\n  record 14\n  record 15")
+    rows = RowOrder(range(9), seed=3)[14:16]
+    named = "\n  ".join(records[i].describe() for (i,) in rows)
+    assert str(error.value).endswith(f"The batch was:\n  {named}")
     with pytest.raises(FloatingPointError, match=r"is nan at step 7\b.* lower `learning_rate`"):
         stop.on_epoch_end(0, {"val_loss": np.nan})
 
@@ -172,12 +157,6 @@ def test_without_tensorflow_there_is_no_tensorboard(tmp_path, monkeypatch):
     assert tensorboard(tmp_path, None) == []
 
 
-def test_progress_says_what_counts(model, tmp_path):
-    end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
-    progress = json.loads((tmp_path / "checkpoint/progress.json").read_text())
-    assert progress == {"rounds": 1, "best": 0.3, "state": "round-00001.weights.h5"}
-
-
 @pytest.mark.parametrize(
     "content",
     ["round;learning_rate;loss\n1;0,25;0,5\n2;0,25;1\n", "round,learning_rate\n1,0.25\n", "\0"],
@@ -204,21 +183,17 @@ def test_a_column_that_somebody_added_stays(model, tmp_path):
 
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"rounds": 1, "best": 0.3, "state": "x.h5"}'])
 def test_a_damaged_checkpoint_is_named(model, tmp_path, damage):
-    end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
-    progress = tmp_path / "checkpoint/progress.json"
-    progress.write_text(damage)
-    named = "x.h5" if "x.h5" in damage else "progress.json"
-    with pytest.raises(ValueError, match=rf"{named} is damaged, .* again in another `run_dir`$"):
-        Checkpoint(tmp_path).restore(model)
-
-
-def test_cut_weights_are_named(model, tmp_path):
+    """Its note, the file that the note names, or the weights."""
     end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.3)
     weights = tmp_path / "checkpoint/round-00001.weights.h5"
-    weights.write_bytes(weights.read_bytes()[:-500])
-    with pytest.raises(
-        ValueError, match=r"round-00001\.weights\.h5 is damaged, or of another model"
-    ):
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-500])
+    with pytest.raises(ValueError, match=r"round-00001\.weights\.h5 is damaged, or of another mod"):
+        Checkpoint(tmp_path).restore(model)
+    weights.write_bytes(content)
+    (tmp_path / "checkpoint/progress.json").write_text(damage)
+    named = "x.h5" if "x.h5" in damage else "progress.json"
+    with pytest.raises(ValueError, match=rf"{named} is damaged, .* again in another `run_dir`$"):
         Checkpoint(tmp_path).restore(model)
 
 

@@ -110,11 +110,6 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(alone, tmp_path):
-    assert_same_losses(run_two(tmp_path), alone)
-
-
-@pytest.mark.slow
 def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):
     assert_same_losses(run_alone(tmp_path, local=2), alone)
 
@@ -122,6 +117,7 @@ def test_two_devices_of_one_process_train_as_one_does(alone, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [1, 0])
 def test_a_killed_process_ends_the_other_and_another_number_resumes(alone, tmp_path, killed):
+    """Two processes train as one does, before the kill and, where two resume, after it."""
     processes = start_two(tmp_path, killed)
     processes[killed].communicate(timeout=300)
     began = time.monotonic()

@@ -1,5 +1,6 @@
 """Training: decay and schedule by their definitions, runs that end as if never killed."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -7,16 +8,15 @@ import signal
 import subprocess
 import sys
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 import trainee as trainees
-from trainee import BATCH, RATE, ROUND, STEPS, TRAINING, VALIDATION, history, settings, train
+from trainee import RATE, STEPS, TRAINING, VALIDATION, history, settings, train
 
-from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
@@ -94,20 +94,41 @@ def test_a_run_takes_the_steps_asked_for(trainee, whole):
 
 
 def test_the_model_kept_is_the_best_on_validation(whole, scenes):
-    """Its overall IoU, counted afresh in NumPy, is the highest of the history."""
+    """Its measures, counted afresh in NumPy, are those of the round with the highest overall IoU."""
     run_dir, _ = whole
     best, preprocessor, _ = load_preset(run_dir)
     inputs, masks, _ = RecordBatches(scenes[TRAINING:], preprocessor, VALIDATION)[0]
-    found = best.predict_on_batch(inputs) > 0
-    iou = np.sum(found & (masks > 0)) / np.sum(found | (masks > 0))
+    found, true, axes = best.predict_on_batch(inputs) > 0, masks > 0, (-3, -2, -1)
+    shared, all_pixels = np.sum(found & true, axis=axes), np.sum(found | true, axis=axes)
+    ious = shared / all_pixels
     values = [row["val_overall_iou"] for row in history(run_dir)]
-    assert iou == pytest.approx(max(values), rel=1e-5)
+    best_round = history(run_dir)[int(np.argmax(values))]
+    for name, wanted in (
+        ("overall_iou", shared.sum() / all_pixels.sum()),
+        ("mean_iou", ious.mean()),
+        ("prec@0.5", np.mean(ious > 0.5)),
+    ):
+        assert best_round[f"val_{name}"] == pytest.approx(wanted, rel=1e-5)
     assert min(values) < max(values)
 
 
-def test_what_a_run_leaves(whole):
+def test_what_a_run_leaves(whole, scenes):
+    """A preset with its preprocessor, what it was trained on, and what it needs to resume."""
     run_dir, _ = whole
+    preset = load_preset(run_dir)
+    assert preset.preprocessor.vocabulary == tiny.vocabulary()
+    assert preset.preprocessor.get_config() == tiny.preprocessor().get_config()
+    assert preset.config["system"] == "cmsa"
+    assert preset.config["training"] == settings(run_dir).to_config()
+    ids = [record.ref_id for record in scenes]
+    assert preset.config["data"]["counts"] == {
+        "train": {"refs": len(set(ids[:TRAINING])), "expressions": TRAINING, "images": TRAINING},
+        "val": {"refs": VALIDATION, "expressions": VALIDATION, "images": VALIDATION},
+    }
     files = {str(path.relative_to(run_dir)) for path in run_dir.rglob("*") if path.is_file()}
+    boards = {file.split("/")[1] for file in files if file.startswith("tensorboard/")}
+    if importlib.util.find_spec("tensorflow"):
+        assert boards == {"train", "validation", "examples"}
     assert {file for file in files if not file.startswith("tensorboard")} == {
         "config.json",
         "model.keras",
@@ -118,44 +139,6 @@ def test_what_a_run_leaves(whole):
         "checkpoint/progress.json",
         "checkpoint/round-00003.weights.h5",
     }
-
-
-def test_what_a_run_remembers(whole, scenes):
-    """Its preprocessor, its records, and every setting but where things lie."""
-    run_dir, _ = whole
-    preset = load_preset(run_dir)
-    assert preset.preprocessor.vocabulary == tiny.vocabulary()
-    assert preset.preprocessor.get_config() == tiny.preprocessor().get_config()
-    config = preset.config
-    given = settings(run_dir)
-    names = {field.name for field in fields(Settings)}
-    assert set(config["training"]) == names - {"data_dir", "run_dir"}
-    for name, value in config["training"].items():
-        assert value == ([] if name == "exclude_images_of" else getattr(given, name)), name
-    assert config["system"] == "cmsa"
-    ids = [record.ref_id for record in scenes]
-    assert config["data"]["counts"] == {
-        "train": {"refs": len(set(ids[:TRAINING])), "expressions": TRAINING, "images": TRAINING},
-        "val": {"refs": VALIDATION, "expressions": VALIDATION, "images": VALIDATION},
-    }
-
-
-def test_tensorboard_has_measures_and_example_masks(whole):
-    pytest.importorskip("tensorflow")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    run_dir, _ = whole
-    tags = {}
-    for folder in ("train", "validation", "examples"):
-        events = EventAccumulator(str(run_dir / "tensorboard" / folder))
-        events.Reload()
-        tags[folder] = {
-            event.step for tag in events.Tags()["tensors"] for event in events.Tensors(tag)
-        }
-        names = events.Tags()["tensors"]
-        assert ("validation" if folder == "examples" else "epoch_overall_iou") in names
-    assert set(tags) == {"train", "validation", "examples"}
-    assert all({0, 1, 2} <= steps for steps in tags.values())
 
 
 # --- killed and resumed
@@ -277,52 +260,35 @@ def test_a_run_is_not_overwritten(trainee, scenes, copy):
     assert sorted(path.stat().st_mtime_ns for path in copy.rglob("*")) == before
 
 
+OTHER_WORDS = [tiny.vocabulary().words[-1], *tiny.vocabulary().words[2:-1]]
+
+
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
-        ({"steps": 9}, "steps was 7 and is 9"),
-        ({"steps_per_round": 2}, "steps_per_round was 3 and is 2"),
-        ({"batch_size": 2}, "batch_size was 3 and is 2"),
-        ({"seed": 1}, "seed was 5 and is 1"),
-        ({"learning_rate": 0.01}, "learning_rate was 0.05 and is 0.01"),
+        ({"steps": 9, "seed": 1}, "seed was 5 and is 1; steps was 7 and is 9. Resume it"),
         ({"augment": True}, "augment was False and is True"),
-        ({"dice_weight": 1.0}, "dice_weight was 0.0 and is 1.0"),
-        ({"validate_on": "test"}, "validate_on was 'val' and is 'test'"),
+        ({"facts": {"starting_weights": "ImageNet"}}, "starting_weights was 'unknown' and is 'Im"),
+        ({"preprocessor": tiny.preprocessor("stretch")}, "resizing was 'pad' and is 'stretch'"),
         (
-            {"steps": 9, "seed": 1},
-            "seed was 5 and is 1; steps was 7 and is 9",
+            {"preprocessor": Preprocessor(Vocabulary(OTHER_WORDS, tiny.WORDS), tiny.SIZE)},
+            "vocabulary_sha256 was ",
         ),
     ],
-    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+    ids=["settings", "augmentation", "start", "resizing", "words"],
 )
 def test_a_run_is_resumed_with_its_own_settings_only(trainee, scenes, copy, changed, difference):
-    with pytest.raises(ValueError, match=f"began with other settings: {difference}. Resume it"):
+    with pytest.raises(ValueError, match=f"began with other settings: {difference}"):
         train(trainee.restart(), scenes, copy, resume=True, **changed)
+    assert load_vocabulary(copy / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
 
 
 def test_a_run_is_resumed_with_its_own_records_only(trainee, scenes, copy):
-    """The same number of them, but another sentence."""
-    other = [replace(scenes[0], expression="the blue box"), *scenes[1:]]
-    with pytest.raises(ValueError, match="records_sha256 was '[0-9a-f]{64}' and is "):
-        train(trainee.restart(), other, copy, resume=True)
-    with pytest.raises(ValueError, match="records_sha256 was "):
-        train(trainee.restart(), [scenes[1], scenes[0], *scenes[2:]], copy, resume=True)
-
-
-def test_a_run_is_resumed_with_its_own_start_only(trainee, scenes, copy):
-    with pytest.raises(ValueError, match="starting_weights was 'unknown' and is 'ImageNet'"):
-        train(trainee.restart(), scenes, copy, resume=True, facts={"starting_weights": "ImageNet"})
-
-
-def test_a_run_is_resumed_with_its_own_preprocessor_only(trainee, scenes, copy):
-    stretched = tiny.preprocessor("stretch")
-    with pytest.raises(ValueError, match="resizing was 'pad' and is 'stretch'"):
-        train(trainee.restart(), scenes, copy, resume=True, preprocessor=stretched)
-    words = tiny.vocabulary().words[2:]
-    other = Preprocessor(Vocabulary([*words[1:], words[0]], tiny.WORDS), tiny.SIZE)
-    with pytest.raises(ValueError, match="vocabulary_sha256 was "):
-        train(trainee.restart(), scenes, copy, resume=True, preprocessor=other)
-    assert load_vocabulary(copy / "vocabulary.txt", tiny.WORDS) == tiny.vocabulary()
+    """Another sentence, or another order."""
+    other = replace(scenes[0], expression="the blue box")
+    for first_two in ([other, scenes[1]], [scenes[1], scenes[0]]):
+        with pytest.raises(ValueError, match="records_sha256 was '[0-9a-f]{64}' and is "):
+            train(trainee.restart(), [*first_two, *scenes[2:]], copy, resume=True)
 
 
 def test_a_run_is_resumed_with_its_own_model_only(scenes, copy):
@@ -343,25 +309,6 @@ def test_a_run_is_resumed_with_its_own_model_only(scenes, copy):
 
 
 # --- a folder is one run's
-
-
-def test_two_trainings_at_once_are_refused(trainee, scenes, tmp_path, monkeypatch):
-    """The second is refused while the first trains, which goes on unharmed."""
-    refused = []
-    before = callbacks.StopOnNaN.on_train_batch_end
-
-    def second(self, batch, logs=None):
-        before(self, batch, logs)
-        if self.step == 1:
-            with pytest.raises(
-                ValueError, match=r"another training works in .*run already"
-            ) as error:
-                train(trainee.model, scenes, tmp_path / "run")
-            refused.append(error)
-
-    monkeypatch.setattr(callbacks.StopOnNaN, "on_train_batch_end", second)
-    train(trainee.restart(), scenes, tmp_path / "run", steps=ROUND)
-    assert len(refused) == 1 and len(history(tmp_path / "run")) == 1
 
 
 def test_a_folder_with_a_model_and_no_run_is_not_overwritten(tmp_path):
@@ -392,30 +339,6 @@ def test_a_mask_that_cannot_be_read_is_the_error_that_names_it(trainee, scenes, 
 
 
 # --- no number
-
-
-def test_a_loss_that_is_no_number_names_its_batch(trainee, scenes, tmp_path):
-    """A word is poisoned: training stops at the first batch that has it."""
-
-    def batches(seed):
-        order = RowOrder(range(TRAINING), seed=seed)
-        return [
-            [scenes[i] for (i,) in order[k : k + BATCH]] for k in range(0, STEPS * BATCH, BATCH)
-        ]
-
-    def first_blue(seed):
-        return [any("blue" in x.expression for x in b) for b in batches(seed)].index(True)
-
-    seed = next(seed for seed in range(99) if first_blue(seed) == 2)
-    model = trainee.restart()
-    table = model.get_layer("word_vectors").embeddings
-    values = tiny.to_numpy(table).copy()
-    values[tiny.vocabulary().words.index("blue")] = np.nan
-    table.assign(values)
-    with pytest.raises(FloatingPointError, match="The loss is nan at step 2") as error:
-        train(model, scenes, tmp_path / "run", seed=seed)
-    named = str(error.value).split("The batch was:\n")[1].splitlines()
-    assert [line.strip() for line in named] == [record.describe() for record in batches(seed)[2]]
 
 
 def test_weights_that_are_no_numbers_are_not_saved(trainee, scenes, tmp_path):

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
+
 pytestmark = pytest.mark.keras
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -41,8 +43,6 @@ def logits_of(mask):
 
 
 def test_metrics_equal_numpys_over_batches_of_different_sizes(seeded):
-    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-
     masks, logits = draw(np.random.default_rng(5), 12)
     batches = [(masks[a:b], logits[a:b]) for a, b in ((0, 5), (5, 10), (10, 12))]
     pairs = counts(masks, logits)
@@ -59,8 +59,6 @@ def test_metrics_equal_numpys_over_batches_of_different_sizes(seeded):
 
 
 def test_a_reset_metric_starts_anew(seeded):
-    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-
     for metric in (OverallIoU(), MeanSampleIoU(), PrecisionAt(0.5)):
         measured(metric, [(row(10), logits_of(row(1)))])
         metric.reset_state()
@@ -70,8 +68,6 @@ def test_a_reset_metric_starts_anew(seeded):
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_precision_at_the_threshold_itself(seeded, threshold):
     """An IoU of exactly X counts under the authors' rule and not under the paper's."""
-    from keras_cmsa.training.metrics import PrecisionAt
-
     at = [(row(10), logits_of(row(round(10 * threshold))))]
     above = [(row(10), logits_of(row(round(10 * threshold) + 1)))]
     assert measured(PrecisionAt(threshold), at) == 0.0
@@ -80,16 +76,12 @@ def test_precision_at_the_threshold_itself(seeded, threshold):
 
 
 def test_a_logit_of_zero_is_background(seeded):
-    from keras_cmsa.training.metrics import MeanSampleIoU
-
     logits = np.where(np.arange(10) < 5, 0.0, 1.0).astype("float32").reshape(1, 1, 10, 1)
     assert measured(MeanSampleIoU(), [(row(10), logits)]) == 0.5
 
 
 def test_empty_masks(seeded):
     """Nothing to find and nothing found is right; what is found in an empty mask is wrong."""
-    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-
     nothing, something = row(0), row(3)
     right, wrong = (nothing, logits_of(nothing)), (nothing, logits_of(something))
     assert measured(MeanSampleIoU(), [right]) == 1.0
@@ -99,32 +91,20 @@ def test_empty_masks(seeded):
     assert measured(OverallIoU(), [right, (row(4), logits_of(row(2)))]) == 0.5
 
 
-def test_sample_weights_leave_samples_out(seeded):
-    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-
-    masks, logits = draw(np.random.default_rng(6), 4)
-    weight = np.array([1, 0, 1, 0], "float32")
-    for make in (OverallIoU, MeanSampleIoU, lambda: PrecisionAt(0.6)):
-        weighted = measured(make(), [(masks, logits)], sample_weight=weight)
-        assert weighted == pytest.approx(measured(make(), [(masks[::2], logits[::2])]), rel=1e-6)
-
-
-def test_samples_in_rows_are_samples(seeded):
-    """(2, 3) samples with weights give what the weighted ones give one by one."""
-    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-
+@pytest.mark.parametrize("rows", [(6,), (2, 3)])
+def test_sample_weights_leave_samples_out(seeded, rows):
+    """Also of samples in rows: they are measured as if one by one."""
     masks, logits = draw(np.random.default_rng(6), 6)
-    weight = np.array([[1, 0, 1], [1, 1, 0]], "float32")
-    chosen = weight.ravel() > 0
-    in_rows = [x.reshape(2, 3, *x.shape[1:]) for x in (masks, logits)]
+    weight = np.array([1, 0, 1, 1, 1, 0], "float32")
+    chosen = weight > 0
+    given = [x.reshape(*rows, *x.shape[1:]) for x in (masks, logits)]
     for make in (OverallIoU, MeanSampleIoU, lambda: PrecisionAt(0.6)):
-        found = measured(make(), [in_rows], sample_weight=weight)
-        assert found == pytest.approx(measured(make(), [(masks[chosen], logits[chosen])]), rel=1e-6)
+        weighted = measured(make(), [given], sample_weight=weight.reshape(rows))
+        wanted = measured(make(), [(masks[chosen], logits[chosen])])
+        assert weighted == pytest.approx(wanted, rel=1e-6)
 
 
 def test_metrics_serialise(seeded):
-    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-
     at = [(row(10), logits_of(row(7)))]
     for metric in (
         OverallIoU(),
@@ -139,29 +119,7 @@ def test_metrics_serialise(seeded):
 
 def test_low_precision_logits_are_counted_in_full(seeded):
     """Sums of pixels go beyond what float16 can count."""
-    from keras_cmsa.training.metrics import OverallIoU
-
     mask = np.ones((2, 300, 300, 1), "float16")
     logits = np.where(np.arange(300) < 100, 1.0, -1.0).astype("float16")
     logits = np.broadcast_to(logits[:, None, None], mask.shape)
     assert measured(OverallIoU(), [(mask, logits)]) == pytest.approx(1 / 3, rel=1e-6)
-
-
-def test_metrics_in_a_compiled_model_equal_numpys(seeded):
-    """The values that training watches: graph mode, a last batch that is smaller."""
-    from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-
-    masks, logits = draw(np.random.default_rng(8), 5)
-    inputs = seeded.Input(logits.shape[1:])
-    model = seeded.Model(inputs, seeded.layers.Rescaling(1.0)(inputs))
-    model.compile(
-        loss=seeded.losses.BinaryCrossentropy(from_logits=True),
-        metrics=[OverallIoU(), MeanSampleIoU(), PrecisionAt(0.5)],
-    )
-    results = model.evaluate(logits, masks, batch_size=3, verbose=0, return_dict=True)
-    pairs = counts(masks, logits)
-    ious = np.array([i / u for i, u in pairs])
-    overall = sum(i for i, _ in pairs) / sum(u for _, u in pairs)
-    assert results["overall_iou"] == pytest.approx(overall, rel=1e-6)
-    assert results["mean_iou"] == pytest.approx(ious.mean(), rel=1e-6)
-    assert results["prec@0.5"] == pytest.approx(np.mean(ious > 0.5), rel=1e-6)

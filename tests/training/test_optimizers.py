@@ -71,7 +71,8 @@ def test_muon_turns_matrices_and_leaves_the_rest_to_adam(seeded):
             assert np.linalg.norm(old - new) == pytest.approx(np.linalg.norm(wanted), rel=0.3)
             matrices += 1
         else:
-            np.testing.assert_allclose(old - new, 0.01 * np.sign(gradient), rtol=0.02)
+            wanted = 0.01 * gradient / (np.abs(gradient) + 1e-7 / 0.001**0.5)  # Adam's epsilon
+            np.testing.assert_allclose(old - new, wanted, rtol=0.02)
     assert matrices == 3 * (5 + 1)  # five of the attention and one of the backbone for each level
 
 
@@ -91,14 +92,6 @@ def test_schedule_and_defaults_are_the_papers(seeded, warmup):
         if step < warmup:
             wanted *= (step + 1) / warmup
         assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
-
-
-def test_a_warm_up_rises_to_its_schedule_and_follows_it(seeded):
-    decay = seeded.optimizers.schedules.PolynomialDecay(0.1, 10, 0.0)
-    found = [float(WarmUp(decay, 4)(step)) for step in range(6)]
-    shares = [1 / 4, 2 / 4, 3 / 4, 1, 1, 1]
-    wanted = [0.1 * (1 - step / 10) * share for step, share in enumerate(shares)]
-    assert found == pytest.approx(wanted, rel=1e-5)
 
 
 def test_a_warm_up_is_saved_and_loaded(seeded):

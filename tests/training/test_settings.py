@@ -31,12 +31,6 @@ PAPER = {
 }
 
 
-def differences(settings, others):
-    """`{name: value}` of the settings whose value is another."""
-    before = asdict(others)
-    return {name: value for name, value in asdict(settings).items() if value != before[name]}
-
-
 def test_the_defaults_are_the_papers():
     defaults = asdict(Settings())
     assert {name: defaults[name] for name in PAPER} == PAPER
@@ -114,18 +108,7 @@ def test_a_value_that_is_not_possible_is_named(wanted, name, value):
             "`freeze_backbone` would keep random weights",
         ),
     ],
-    ids=[
-        "side",
-        "small weights",
-        "pretrained resnet",
-        "pretrained weights",
-        "warm-up",
-        "end rate",
-        "rate",
-        "decay",
-        "seed",
-        "frozen",
-    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_values_that_do_not_go_together_are_named(given, message):
     with pytest.raises(ValueError, match=message):
@@ -144,7 +127,6 @@ def test_an_unknown_system_or_recipe_is_named():
     [
         ({"dataset": "refcoco"}, "`dataset` .*RefShapes have one: give `data_dir`"),
         ({"split_owner": "umd"}, "`split_owner` .*give `data_dir`"),
-        ({"data_dir": "t.csv", "dataset": "refcoco"}, "`dataset` .*a table is one data set"),
         ({"data_dir": "t.CSV", "dataset": "refcoco"}, "`dataset` .*a table is one data set"),
         ({"data_dir": "t.jsonl", "split_owner": "unc"}, "`split_owner` .*have no owner"),
         (
@@ -186,7 +168,7 @@ def test_epochs_become_steps():
     """12 rows of up to 3 expressions in batches of 5 for 2 and a half passes."""
     settings = recipe_settings("unc", epochs=2.5, batch_size=5, sentences_per_image=3)
     images = list("aaaaaaabbbcccc" + "defghi")  # 3, 1, 2 and six times 1
-    assert differences(settings.with_steps(images), settings) == {"steps": 6, "epochs": None}
+    assert settings.with_steps(images) == replace(settings, steps=6, epochs=None)
     assert settings.with_steps(["a"]).steps == 1
     with pytest.raises(ValueError, match="`warmup_steps` must be at most `steps`, 6"):
         replace(settings, warmup_steps=7).with_steps(images)

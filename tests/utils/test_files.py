@@ -66,15 +66,6 @@ def test_a_link_is_followed_to_its_target(tmp_path):
     assert link.is_symlink() and (tmp_path / "there" / "note.txt").read_text() == "text"
 
 
-def test_a_planted_link_beside_the_file_is_not_followed(tmp_path):
-    secret = tmp_path / "secret.txt"
-    secret.write_text("mine")
-    for name in ("note.txt.partial", ".note.txt.partial"):
-        (tmp_path / name).symlink_to(secret)
-    write(tmp_path / "note.txt", "text")
-    assert secret.read_text() == "mine"
-
-
 def test_a_device_stays_a_device():
     write("/dev/null", "text")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
