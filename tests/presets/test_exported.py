@@ -39,7 +39,7 @@ def test_an_export_is_evaluated_as_the_model(predictor, loaded, tmp_path):
     from keras_cmsa import evaluate
 
     records = tiny.records(tmp_path, 3)
-    scores = [evaluate(p.model, p.preprocessor, records) for p in (predictor, loaded)]
+    scores = [evaluate(p, records) for p in (predictor, loaded)]
     assert scores[0] == scores[1]
     assert loaded.levels == predictor.levels
 
