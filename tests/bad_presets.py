@@ -154,7 +154,7 @@ FILES_OF_STRANGERS = {
         FOREIGN.format("function"),
     ),
     "a function of os as fusion": (with_part(fusion=SYSTEM), FOREIGN.format("function")),
-    "no backbone": (with_part(backbone=None), DAMAGED),  # the paper's would be downloaded
+    "no backbone": (with_part(backbone=None), "backbone: wanted a Keras model. Received: None"),
     "a SavedModel inside": (
         with_layer(
             class_name="TFSMLayer",

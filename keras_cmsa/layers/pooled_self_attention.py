@@ -79,12 +79,15 @@ class PooledSelfAttention(keras.layers.Layer):
     def call(self, positions, words, word_mask=None):
         _, height, width, channels = positions.shape
         words, is_word = words_first(words, word_mask)
-        flat = ops.reshape(positions, (-1, height * width, channels))  # (B, P, Cp)
-        pairs = PairsInParts(flat, words, is_word, (height, width))
+        # Side by side these are f_pn of all pairs, which are only built for a joint map.
+        flat = ops.reshape(positions, (-1, 1, height * width, channels))  # (B, 1, P, Cp)
+        parts = [flat, words[:, :, None]]  # and (B, N, 1, Cl)
         if self.joint_dim:
-            pairs = JointPairs(pairs.all(pairs.project(*self.joint)), is_word, (height, width))
-        queries = pairs.project(*self.query)
-        keys, values = (pairs.blocks(pairs.project(*x)) for x in (self.key, self.value))
+            parts = [ops.relu(sum(project(parts, *self.joint)))]  # (B, N, P, C)
+        queries = project(parts, *self.query)
+        keys, values = (
+            in_blocks(project(parts, *x), is_word, (height, width)) for x in (self.key, self.value)
+        )  # (B, C, d)
         is_block = blocks_of_words(is_word, keys.shape[1])  # (B, 1, C)
         share = word_shares(words, is_word)  # (B, N)
         # As copies: TensorFlow counts the gradient of a variable twice that is an argument below.
@@ -102,14 +105,14 @@ class PooledSelfAttention(keras.layers.Layer):
 
         def add_word(n, total):
             part = ops.cast(ops.take(share, n, axis=1), total.dtype)[:, None, None]
-            return total + attend(part, pairs.at_word(queries, n), keys, values, *output_map)
+            return total + attend(part, at_word(queries, n), keys, values, *output_map)
 
         # What is padding in every sentence costs nothing, but on JAX, whose loops have a gradient
         # only where their length is known.
         count = words.shape[1]
         if keras.backend.backend() != "jax":
             count = ops.max(ops.sum(ops.cast(is_word, "int32"), axis=1))
-        output = ops.fori_loop(0, count, add_word, pairs.mean(share))
+        output = ops.fori_loop(0, count, add_word, mean_over_words(parts, share))
         return ops.reshape(output, (-1, height, width, output.shape[-1]))
 
     def compute_output_shape(self, positions_shape, words_shape):
@@ -122,80 +125,58 @@ class PooledSelfAttention(keras.layers.Layer):
         return config
 
 
-class PairsInParts:
-    """f_pn of all pairs, which are never built: an affine map of f_pn has a part of p and one of n.
+def project(parts, kernel, bias):
+    """An affine map of all pairs, in terms whose sum it is.
 
     Args:
-        positions: `(B, P, Cp)`, P = H W.
-        words: `(B, N, Cl)`.
-        is_word: `(B, N)` bool.
-        size: `(H, W)`.
+        parts: list of tensors `(B, N or 1, P or 1, C_i)`, which side by side are all pairs.
+        kernel, bias: `(sum of C_i, d)`, `(d,)`.
+
+    Returns:
+        List of tensors `(B, N or 1, P or 1, d)`.
     """
-
-    def __init__(self, positions, words, is_word, size):
-        self.positions, self.words, self.is_word, self.size = positions, words, is_word, size
-
-    def project(self, kernel, bias):
-        """The two parts of an affine map: `(B, P, d)`, with the bias, and `(B, N, d)`."""
-        kernel = ops.convert_to_tensor(kernel)
-        channels = self.positions.shape[-1]
-        return (
-            ops.matmul(self.positions, kernel[:channels]) + bias,
-            ops.matmul(self.words, kernel[channels:]),
-        )
-
-    def at_word(self, projected, n):
-        """relu of an affine map at all positions and word n: `(B, P, d)`."""
-        of_positions, of_words = projected
-        return ops.relu(of_positions + ops.take(of_words, n, axis=1)[:, None])
-
-    def all(self, projected):
-        """relu of an affine map of all pairs: `(B, N, P, d)`."""
-        of_positions, of_words = projected
-        return ops.relu(of_positions[:, None] + of_words[:, :, None])
-
-    def blocks(self, projected):
-        """The maximum of relu of an affine map over each block: `(B, C, d)`."""
-        of_positions, of_words = projected
-        of_words = ops.where(self.is_word[..., None], of_words, MASKED)
-        words = in_blocks_of_words(of_words, MASKED)  # (B, N', d)
-        # A block without a word, which nothing attends to, stays finite.
-        words = ops.maximum(words, MASKED / 2)
-        positions = pool_positions(of_positions, self.size)  # (B, P', d)
-        return join_axes(ops.relu(positions[:, None] + words[:, :, None]))
-
-    def mean(self, share):
-        """The mean of f_pn over the words: `(B, P, Cp + Cl)`."""
-        mean_word = ops.einsum("bn,bnc->bc", ops.cast(share, self.words.dtype), self.words)
-        shape = (*ops.shape(self.positions)[:2], self.words.shape[-1])
-        return ops.concatenate(
-            [self.positions, ops.broadcast_to(mean_word[:, None], shape)], axis=-1
-        )
+    kernel, terms, start = ops.convert_to_tensor(kernel), [], 0
+    for x in parts:
+        channels = x.shape[-1]
+        terms.append(ops.matmul(x, kernel[start : start + channels]))
+        start += channels
+    return [terms[0] + bias, *terms[1:]]
 
 
-class JointPairs:
-    """The vectors m_pn of all pairs, `(B, N, P, C)`; the methods are those of `PairsInParts`."""
+def at_word(terms, n):
+    """relu of an affine map at all positions and word n: `(B, P, d)`."""
+    return ops.relu(sum(ops.take(x, n, axis=1) if x.shape[1] > 1 else x[:, 0] for x in terms))
 
-    def __init__(self, pairs, is_word, size):
-        self.pairs, self.is_word, self.size = pairs, is_word, size
 
-    def project(self, kernel, bias):
-        """relu of an affine map of all pairs: `(B, N, P, d)`."""
-        return ops.relu(ops.matmul(self.pairs, kernel) + bias)
+def mean_over_words(parts, share):
+    """The mean of all pairs over the words: `(B, P, C)`."""
+    means = [
+        ops.einsum("bn,bnpc->bpc", ops.cast(share, x.dtype), x) if x.shape[1] > 1 else x[:, 0]
+        for x in parts
+    ]
+    size = ops.shape(means[0])[:2]
+    return ops.concatenate([ops.broadcast_to(x, (*size, x.shape[-1])) for x in means], axis=-1)
 
-    def at_word(self, projected, n):
-        return ops.take(projected, n, axis=1)
 
-    def blocks(self, projected):
-        _, words, positions, width = projected.shape
-        # After the ReLU a 0 changes no maximum.
-        projected = ops.where(self.is_word[..., None, None], projected, 0)
-        pooled = pool_positions(ops.reshape(projected, (-1, positions, width)), self.size)
-        pooled = ops.reshape(pooled, (-1, words, *pooled.shape[1:]))  # (B, N, P', d)
-        return join_axes(in_blocks_of_words(pooled, 0))
+def in_blocks(terms, is_word, size):
+    """The maximum of relu of an affine map over each block: `(B, C, d)`.
 
-    def mean(self, share):
-        return ops.einsum("bn,bnpc->bpc", ops.cast(share, self.pairs.dtype), self.pairs)
+    The maximum of a sum of a term of the word and one of the position is the sum of both maxima.
+    """
+    maxima = []
+    for x in terms:
+        if x.shape[1] > 1:
+            x = ops.where(is_word[..., None, None], x, MASKED)
+            x = in_blocks_of_words(x, MASKED)  # (B, N', P or 1, d)
+        if x.shape[2] > 1:
+            _, words, positions, width = x.shape
+            x = pool_positions(ops.reshape(x, (-1, positions, width)), size)
+            x = ops.reshape(x, (-1, words, *x.shape[1:]))  # (B, N' or 1, P', d)
+        maxima.append(x)
+    # A block without a word, which nothing attends to, is 0.
+    both = ops.relu(sum(maxima))  # (B, N', P', d)
+    _, words, positions, width = both.shape
+    return ops.reshape(both, (-1, words * positions, width))
 
 
 def words_first(words, word_mask):
@@ -230,12 +211,6 @@ def pool_positions(values, size):
     maps = ops.reshape(values, (-1, *size, width))
     pooled = ops.max_pool(maps, SIDE, SIDE, padding="same", data_format="channels_last")
     return ops.reshape(pooled, (-1, pooled.shape[1] * pooled.shape[2], width))
-
-
-def join_axes(values):
-    """`(B, N', P', d)` to `(B, N' P', d)`."""
-    _, words, positions, width = values.shape
-    return ops.reshape(values, (-1, words * positions, width))
 
 
 def blocks_of_words(is_word, count):

@@ -146,6 +146,10 @@ class Cmsa(keras.Model):
         arguments = {**config}
         for part in ("backbone", "fusion"):
             arguments[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
+        if not isinstance(arguments["backbone"], keras.Model):  # None would be downloaded
+            raise ValueError(
+                f"backbone: wanted a Keras model. Received: {arguments['backbone']!r:.100}"
+            )
         trainable, before = arguments.pop("trainable"), keras.config.dtype_policy()
         keras.config.set_dtype_policy(arguments.pop("dtype"))
         try:
