@@ -13,7 +13,6 @@ from keras_cmsa.presets.preset import save_model
 from keras_cmsa.training.distribution import is_lead, without_distribution
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import replaced
-from keras_cmsa.utils.messages import in_words
 
 PROGRESS = Path("checkpoint/progress.json")
 
@@ -118,12 +117,17 @@ class History(keras.callbacks.Callback):
     Args:
         path: `Path` of the file.
         first_round: number of rounds done before.
+
+    Raises:
+        ValueError: if the file of these rounds is no such CSV any more.
     """
 
     def __init__(self, path, first_round=0):
         super().__init__()
         self.path = path
-        self.rows = read_history(path, first_round) if first_round else []
+        self.rows = []
+        if first_round and path.exists():
+            self.rows = [row for _, row in read_rows(path, ("round",))][:first_round]
 
     def on_epoch_end(self, epoch, logs=None):
         rate = self.model.optimizer.learning_rate
@@ -133,25 +137,6 @@ class History(keras.callbacks.Callback):
         columns = list(dict.fromkeys(name for row in reversed(self.rows) for name in row))
         with replaced(self.path) as file:
             write_rows(file, [columns, *([row.get(c, "") for c in columns] for row in self.rows)])
-
-
-def read_history(path, rounds):
-    """The lines of some rounds; a file that has not these is set aside, as it could cost a round.
-
-    A spreadsheet that saves it may write other separators.
-    """
-    try:
-        rows = [row for _, row in read_rows(path, ("round", "learning_rate"))][:rounds]
-        if [row["round"] for row in rows] == [str(number + 1) for number in range(rounds)]:
-            return rows
-        reason = f"{path}: wanted the rounds 1 to {rounds}"
-    except (OSError, ValueError) as error:
-        reason = in_words(error)
-    if is_lead() and path.exists():
-        aside = path.with_name(f"{path.stem}_to_round_{rounds}{path.suffix}")
-        path.replace(aside)
-        print(f"{reason}. It is {aside.name} now, and a new one begins")
-    return []
 
 
 def tensorboard(folder, batches, examples=6):

@@ -224,19 +224,14 @@ def checksum(records):
 
 
 def check_same_run(before, now, run_dir):
-    """Raises a `ValueError` that names every setting in which two configurations differ."""
-    found = list(differing(before, now))
-    if found:
-        raise ValueError(
-            f"The run in {run_dir} began with other settings: {'; '.join(found)}. Resume it "
-            "with its own, or give another `run_dir`"
-        )
-
-
-def differing(before, now):
-    """A line for each decisive setting that differs."""
+    """Raises a `ValueError` that names every decisive setting in which two configurations differ."""
+    changes = []
     for key in DECISIVE:
         old, new = before.get(key), now.get(key)
-        if not isinstance(old, dict) or not isinstance(new, dict):
-            old, new = {key: old}, {key: new}
-        yield from differences(old, new)
+        both_are_groups = isinstance(old, dict) and isinstance(new, dict)
+        changes += differences(old, new) if both_are_groups else differences({key: old}, {key: new})
+    if changes:
+        raise ValueError(
+            f"The run in {run_dir} began with other settings: {'; '.join(changes)}. Resume it "
+            "with its own, or give another `run_dir`"
+        )

@@ -1,8 +1,11 @@
 """Each benchmark at its smallest writes what it measures, and the verdicts that follow."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import tiny
-from benchmarking import check_targets, compiles, linux, measured, names, on_tensorflow
+from benchmarking import BACKEND, check_targets, compiles, linux, measured, names, on_tensorflow
 
 pytestmark = pytest.mark.keras
 
@@ -131,3 +134,143 @@ def test_serving_writes_its_measurements(preset, tmp_path):
     load = results["load"]
     assert load["errors"] == 0 and load["answers"] >= load["clients"] == 3
     assert 0 < load["p50_seconds"] <= load["p99_seconds"]
+
+
+@pytest.mark.slow
+def test_explanations_writes_its_measurements(tmp_path):
+    results = measured("explanations", tmp_path, image_size=16, length=3, repeats=1, small=True)
+    assert names(results["timings"]) == ["prediction", "explanation"]
+    check_targets(results, explanation_per_prediction=results["timings"][1]["ratio"])
+
+
+def test_the_word_that_an_expression_hinges_on():
+    """Of a red circle, a blue circle and a red star, all plain and of medium size."""
+    from explanations import hinges
+
+    things = [("circle", "red"), ("circle", "blue"), ("star", "red")]
+    annotations = [
+        {
+            "image_id": 7,
+            "segmentation": [[number]],
+            "attributes": {
+                "shape": s,
+                "colour": c,
+                "size": "medium",
+                "texture": "plain",
+            },
+        }
+        for number, (s, c) in enumerate(things)
+    ]
+
+    def found(expression, number):
+        record = tiny.record("a.png", tiny.box(4, 4, 0, 0, 2, 2), expression, 7)
+        record = dataclasses.replace(record, segmentation=[[number]])
+        return [place for _, place in hinges([record], annotations)]
+
+    assert found("the blue circle", 1) == [1]  # "circle" may go: nothing else is blue
+    assert found("blue one", 1) == [0]
+    assert found("plain star", 2) == [1]
+    assert found("red circle", 0) == []  # both words count
+    assert found("star on the left", 2) == []  # not of attributes alone
+    assert found("the circle", 0) == []  # refers to no one thing
+
+
+@pytest.mark.slow
+@linux
+def test_gpu_writes_its_measurements(tmp_path):
+    sizes = {"image_sizes": (16,), "sentences": (2,), "words": (3,)}
+    results = measured("gpu", tmp_path, repeats=1, small=True, **sizes)
+    assert results["environment"]["backend"] == BACKEND and results["environment"]["chip"]
+    assert [group["mode"] for group in results["model"]] == ["forward", "training"]
+    for group in results["model"]:
+        backbone, two = group["rows"]
+        assert backbone["sentences_per_second"] == 0 < backbone["images_per_second"]
+        assert two["images_per_second"] == 2 / two["seconds"]
+        assert two["sentences_per_second"] == 4 / two["seconds"]
+    for group in results["attention"]:
+        assert [row["name"] for row in group["rows"]] == ["factorised", "fused"]
+        assert all(row["seconds"] > 0 and row["peak_bytes"] > 0 for row in group["rows"])
+    check_targets(
+        results,
+        forward_over_backbone=results["model"][0]["rows"][1]["ratio"],
+        training_over_backbone=results["model"][1]["rows"][1]["ratio"],
+        fused_over_factorised=results["attention"][0]["rows"][1]["ratio"],
+    )
+
+
+@linux
+@pytest.mark.parametrize(
+    "message", ["CUDA out of memory. Tried to allocate 2 GiB", "RESOURCE_EXHAUSTED: 2 GiB"]
+)
+def test_gpu_tells_memory_from_other_errors(message):
+    import gpu
+
+    def fail(message):
+        raise RuntimeError(message)
+
+    assert gpu.measured(lambda: fail(message), 1) == {}
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        gpu.measured(lambda: fail("wrong shape"), 1)
+
+
+@compiles
+def test_model_writes_its_measurements(tmp_path):
+    results = measured("model", tmp_path, image_size=16, repeats=1, small=True, memory=False)
+    forms = ["backbone", "model, 1", "model, 4", "model, 8"]
+    forms += ["backbone, folded", "model, 1, folded"]
+    assert names(results["forward"]) == forms
+    seconds = {row["name"]: row["seconds"] for row in results["forward"]}
+    small, whole = results["parameters"].values()
+    assert 0 < small < whole
+    assert results["training_steps"] == []
+    check_targets(
+        results,
+        forward_over_backbone=seconds["model, 1"] / seconds["backbone"],
+        folded_forward_over_backbone=seconds["model, 1, folded"] / seconds["backbone"],
+        forward_per_sentence_of_4=seconds["model, 4"] / 4 / seconds["model, 1"],
+        forward_per_sentence_of_8=seconds["model, 8"] / 8 / seconds["model, 1"],
+    )
+
+
+def test_the_model_has_the_sizes_of_the_recipes():
+    import model
+
+    from keras_cmsa.recipes.unc import SMALL
+
+    assert model.recipe(320, small=False).word_dim == 1000
+    network, backbone = model.build(16, small=True)
+    assert network.get_layer("word_vectors").output_dim == SMALL["word_dim"]
+    assert network.get_layer("score").input.shape[-1] == SMALL["fusion_dim"]
+    assert backbone.input_shape == (None, 16, 16, 3)
+
+
+@pytest.mark.slow
+@linux
+def test_training_step_is_weighed_in_another_process():
+    import model
+    from measure import in_fresh_process
+
+    # PyTorch's convolution on the CPU has no gradient for the layout of a batch of one.
+    step = in_fresh_process(model.training_step, 16, True, 2, 3)
+    assert step["name"] == "2 x 3"
+    assert step["peak_bytes"] > step["peak_bytes_above_model"] > 0
+
+
+def test_predictor_counts_pixels_on_the_threshold_apart():
+    """A batch of another size may round them otherwise; any other difference is a miss."""
+    import predictor
+
+    found = np.array([0.2, 0.5 - 4e-6, 0.5 + 4e-6, 0.5 + 4e-5, 0.9])
+    mask = found >= 0.5
+    counts = predictor.count_differences(mask, [mask, ~mask], found)
+    assert counts == {"pixels_that_differ": 3, "pixels_of_rounding": 2}
+
+
+@pytest.mark.slow
+def test_predictor_writes_its_measurements(tmp_path):
+    # A large photo has pixels on the threshold to rounding, where random weights decide.
+    sizes = {"image_size": 16, "sentences": 2, "length": 3, "photo_size": (24, 32)}
+    results = measured("predictor", tmp_path, repeats=1, small=True, **sizes)
+    assert names(results["timings"]) == ["at once", "calls", "model"]
+    assert 0 < results["share_of_pixels_found"] < 1
+    check_targets(results, faster_than_passes=results["timings"][2]["ratio"], pixels_that_differ=0)

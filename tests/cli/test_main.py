@@ -76,7 +76,8 @@ def test_numbers_are_checked_before_anything_is_read(capsys, tmp_path, monkeypat
 @pytest.mark.parametrize(
     "command",
     ["evaluate data -o {}", "explain photo.png box -o {}", "export {}", "synthesize {}",
-     "export {}/a.onnx --format onnx", "prepare data --problems {}/x.csv"],
+     "export {}/a.onnx --format onnx", "prepare data --problems {}/x.csv",
+     "segment photo.png box -o {}.png", "segment photo.png box --mask {}.png"],
 )  # fmt: skip
 def test_places_are_checked_before_anything_is_read(capsys, tmp_path, monkeypatch, command):
     monkeypatch.setenv("KERAS_CMSA_MODEL", "none")

@@ -71,43 +71,8 @@ def test_nothing_found():
     assert as_line(nothing) == "“red box”: nothing found"
 
 
-def no_model(source):
-    raise AssertionError("the model was loaded")
-
-
-@pytest.mark.parametrize("flag", ["-o", "--mask"])
-def test_outputs_are_checked_before_the_model_is_loaded(
-    capsys, preset, photo_path, tmp_path, monkeypatch, flag
-):
-    from keras_cmsa.inference.predictor import Predictor
-
-    monkeypatch.setattr(Predictor, "from_preset", no_model)
-    before = sorted(tmp_path.rglob("*"))
-    for name, message in [
-        ("out.jpg", "whose name ends in .png. Received: "),
-        ("none/out.png", "in a folder that is there"),
-        (".", "the folder"),
-    ]:
-        asked = ["segment", photo_path, "red box", "--model", preset, flag, tmp_path / name]
-        assert message in (line := refused(capsys, *asked)), name
-        assert "partial" not in line
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_flags_that_would_be_ignored_or_collide(capsys, preset, photo_path, tmp_path):
-    table = tmp_path / "pairs.csv"
-    table.write_text("image,expression\nphoto.png,box\n")
-    png = tmp_path / "a.png"
-    for arguments, message in [
-        (["--csv", table, "--mask", png], "--mask and --json are for one photo"),
-        (["--csv", table, "--json"], "--mask and --json are for one photo"),
-        ([photo_path, "box", "--outside"], "--outside is for the paths of a table"),
-        ([photo_path, "box", "-o", png, "--mask", png], "wanted two files"),
-    ]:
-        assert message in refused(capsys, "segment", *arguments, "--model", preset)
-
-
 def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path):
+    png = tmp_path / "a.png"
     (tmp_path / "notes.txt").write_text("a red box")
     (tmp_path / "bad.csv").write_text("picture,text\na.png,box\n")
     (tmp_path / "lost.csv").write_text("image,expression\na.png,box\n")
@@ -119,6 +84,11 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path
         ([photo_path, ""], "at least one word"),
         ([photo_path, "box", "--model", tmp_path], "is no preset: config.json is not there"),
         ([photo_path, "box", "--model", "hf://user"], "wanted hf://user/name"),
+        ([photo_path, "box", "-o", tmp_path / "a.jpg"], "whose name ends in .png. Received: "),
+        ([photo_path, "box", "-o", png, "--mask", png], "wanted two files"),
+        ([photo_path, "box", "--outside"], "--outside is for the paths of a table"),
+        (["--csv", tmp_path / "lost.csv", "--mask", png], "--mask and --json are for one photo"),
+        (["--csv", tmp_path / "lost.csv", "--json"], "--mask and --json are for one photo"),
         ([photo_path], "wanted IMAGE"),
         ([photo_path, "box", "--csv", tmp_path / "lost.csv"], "wanted IMAGE"),
         (["--csv", tmp_path / "bad.csv"], "the columns image, expression"),

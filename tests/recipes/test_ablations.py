@@ -48,28 +48,6 @@ def read(path):
 
 
 @pytest.mark.slow
-def test_a_table(compare):
-    """Each of its systems is trained, evaluated and in the table beside the paper's number."""
-    from paper_tables import PAPER_UNC_VAL, TABLES
-
-    runs = compare("runs", table=2)
-    rows = read_rows(runs / "table_2.csv")
-    assert {row["row"]: row["system"] for row in rows} == TABLES[2]
-    for row in rows:
-        assert float(row["paper_iou_unc_val"]) == PAPER_UNC_VAL[2][row["row"]]
-        splits = read(runs / row["system"] / "seed_0/config.json")["metrics"]["splits"]
-        assert float(row["overall_iou"]) == pytest.approx(
-            100 * splits["val"]["overall_iou"], abs=1e-3
-        )
-        assert float(row["iou on testA"]) == pytest.approx(
-            100 * splits["testA"]["overall_iou"], abs=1e-3
-        )
-        assert splits["all held out"]["samples"] == 3 + 2 + 2
-        assert 0 <= float(row["prec@0.9"]) <= float(row["prec@0.5"]) <= 100
-        assert int(row["parameters"]) > 1000
-
-
-@pytest.mark.slow
 def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(seeded, compare):
     from keras_cmsa import Predictor
 

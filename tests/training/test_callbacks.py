@@ -1,11 +1,11 @@
 """Callbacks on their own: what is saved when, what stops a training, what is written down."""
 
-import csv
 import io
 
 import numpy as np
 import pytest
 import tiny
+from command import read_rows
 from PIL import Image
 
 from keras_cmsa.data.order import RowOrder
@@ -98,11 +98,6 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
         stop.on_epoch_end(0, {"val_loss": np.nan})
 
 
-def rows_of(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_line_of_measures_per_round(model, tmp_path):
     path = tmp_path / "history.csv"
     history = History(path)
@@ -117,13 +112,13 @@ def test_a_line_of_measures_per_round(model, tmp_path):
         }
         for n in (1, 2, 3)
     ]
-    assert rows_of(path) == wanted
+    assert read_rows(path) == wanted
     # Resumed after the second round: what came after it is gone.
     end_round(History(path, first_round=2), model, 3, 7.0, score=0.3)
-    assert rows_of(path) == [*wanted[:2], {**wanted[2], "loss": "7.0"}]
+    assert read_rows(path) == [*wanted[:2], {**wanted[2], "loss": "7.0"}]
     # A run of its own in the same place begins anew.
     end_round(History(path), model, 1, 0.5, score=0.1)
-    assert rows_of(path) == wanted[:1]
+    assert read_rows(path) == wanted[:1]
 
 
 def test_tensorboard_shows_image_truth_and_answer(seeded, tmp_path):
@@ -157,27 +152,11 @@ def test_without_tensorflow_there_is_no_tensorboard(tmp_path, monkeypatch):
     assert tensorboard(tmp_path, None) == []
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["round;learning_rate;loss\n1;0,25;0,5\n2;0,25;1\n", "round,learning_rate\n1,0.25\n", "\0"],
-    ids=["semicolons", "a round too few", "no text"],
-)
-def test_a_history_that_is_none_any_more_is_set_aside(model, tmp_path, capsys, content):
-    """Before the first step, so that it costs no round."""
-    path = tmp_path / "history.csv"
-    path.write_text(content)
-    history = History(path, first_round=2)
-    assert (tmp_path / "history_to_round_2.csv").read_text() == content
-    assert "It is history_to_round_2.csv now" in capsys.readouterr().out
-    end_round(history, model, 3, 7.0, score=0.3)
-    assert [row["round"] for row in rows_of(path)] == ["3"]
-
-
 def test_a_column_that_somebody_added_stays(model, tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("round,learning_rate,note\n1,0.25,good\n")
     end_round(History(path, first_round=1), model, 2, 7.0)
-    first, second = rows_of(path)
+    first, second = read_rows(path)
     assert (first["note"], first["loss"], second["note"], second["loss"]) == ("good", "", "", "7.0")
 
 
@@ -197,20 +176,37 @@ def test_a_damaged_checkpoint_is_named(model, tmp_path, damage):
         Checkpoint(tmp_path).restore(model)
 
 
-def test_the_optimizer_is_in_the_checkpoint_and_not_in_the_preset(seeded, tmp_path):
+def test_a_history_that_cannot_be_read_costs_no_round(model, tmp_path):
+    """A spreadsheet's is refused before the first step; one that is gone begins anew."""
+    path = tmp_path / "history.csv"
+    path.write_text("round;learning_rate;loss\n1;0,25;0,5\n")
+    with pytest.raises(ValueError, match=r"history\.csv, line 1: wanted .* Save the table as CSV"):
+        History(path, first_round=1)
+    path.unlink()
+    end_round(History(path, first_round=1), model, 2, 7.0)
+    assert [row["round"] for row in read_rows(path)] == ["2"]
+
+
+@pytest.mark.parametrize("name", ["adam", "muon"])
+def test_the_optimizer_is_in_the_checkpoint_and_not_in_the_preset(seeded, tmp_path, name):
     """Adam's has twice the size of the weights; the model goes on with it."""
     model = seeded.Sequential([seeded.Input((50,)), seeded.layers.Dense(400)])
-    model.compile("adam", "mse")
+    model.compile(name, "mse")
     model.optimizer.build(model.trainable_variables)
-    optimizer = model.optimizer
-    model.set_weights([weight * 0 + 2 for weight in model.get_weights()])
+    optimizer, variables = model.optimizer, [*model.variables, *model.optimizer.variables]
+    for value, variable in enumerate(variables, 2):
+        variable.assign(variable * 0 + value)
     checkpoint = Checkpoint(tmp_path)
     checkpoint.set_model(model)
     checkpoint.on_epoch_end(0, {"val_overall_iou": 0.5})
     bytes_of = 4 * sum(weight.size for weight in model.get_weights())
     assert (tmp_path / "model.keras").stat().st_size < 1.5 * bytes_of
-    assert (tmp_path / "checkpoint/round-00001.weights.h5").stat().st_size > 3 * bytes_of
     assert model.optimizer is optimizer and model.compiled
     loaded = seeded.saving.load_model(tmp_path / "model.keras")
     assert not loaded.compiled
     np.testing.assert_array_equal(loaded.get_weights()[0], 2)
+    for variable in variables:
+        variable.assign(variable * 0)
+    assert checkpoint.restore(model) == 1
+    for value, variable in enumerate(variables, 2):
+        np.testing.assert_array_equal(tiny.to_numpy(variable.value), value)

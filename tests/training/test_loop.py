@@ -183,25 +183,6 @@ trainee.train(trainee.compiled_model(), scenes, {str(run_dir)!r})
     assert_same_run(trainee, run_dir, whole)
 
 
-def test_a_run_with_muon_resumes_as_well(scenes, tmp_path, monkeypatch):
-    """Its matrices have another state than the weights that it leaves to Adam."""
-    trainee, muon = trainees.Trainee(optimizer="muon"), {"optimizer": "muon"}
-    whole = train(trainee.restart(), scenes, tmp_path / "whole", **muon), trainee.state()
-    stop = callbacks.StopOnNaN.on_train_batch_end
-
-    def interrupt(self, batch, logs=None):
-        stop(self, batch, logs)
-        if self.step == 5:
-            raise KeyboardInterrupt
-
-    run_dir = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.StopOnNaN, "on_train_batch_end", interrupt)
-        train(trainee.restart(), scenes, run_dir, **muon)
-    train(trainee.scramble(), scenes, run_dir, resume=True, **muon)
-    assert_same_run(trainee, run_dir, whole)
-
-
 def test_a_run_killed_in_its_first_round_starts_again(
     trainee, whole, scenes, tmp_path, monkeypatch, capsys
 ):

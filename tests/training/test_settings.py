@@ -39,11 +39,6 @@ def test_the_defaults_are_the_papers():
     assert recipe_settings("unc") == Settings()
 
 
-def test_settings_cannot_change():
-    with pytest.raises(AttributeError):
-        Settings().steps = 3
-
-
 # --- what is not possible
 
 

@@ -4,7 +4,6 @@ import os
 import stat
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -69,17 +68,6 @@ def test_a_link_is_followed_to_its_target(tmp_path):
 def test_a_device_stays_a_device():
     write("/dev/null", "text")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
-
-
-def test_a_pipe_is_written_to(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    read = []
-    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
-    reader.start()
-    write(pipe, "through")
-    reader.join(10)
-    assert read == ["through"] and stat.S_ISFIFO(pipe.stat().st_mode)
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="has no names for open files")
