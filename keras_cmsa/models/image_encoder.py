@@ -1,6 +1,5 @@
 """Pretrained image towers as backbones: RGB in 0..255 to three maps of one side, and finer ones."""
 
-import contextlib
 import functools
 from pathlib import Path
 
@@ -8,10 +7,15 @@ import keras
 from keras import layers
 
 from keras_cmsa.models.backbones import caffe_pixels, published_weights
+from keras_cmsa.models.hub_presets import preset_fault
 from keras_cmsa.utils.extras import require
 
 PYRAMID = (8, 16, 32)  # the strides of a pyramid's three maps
 STRIDES = (4, *PYRAMID)  # those that a map may have
+PRESET = (
+    "a name of keras.applications, or the name or folder of a preset of KerasHub with its "
+    "config.json, weights and preprocessing"
+)
 # ImageNet's mean and deviation of RGB in 0..1.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -153,25 +157,13 @@ def tower_and_scale(source, image_size, weights):
         )
         return tower, SCALINGS[module]()
     hub = require("keras_hub", "pretrained", f"The image encoder {source!r}")
-    with plain_fault(source):
+    with preset_fault(source, PRESET):
         tower = hub.models.Backbone.from_preset(
             str(source), image_shape=shape, load_weights=weights is not None
         )
         converter = hub.layers.ImageConverter.from_preset(str(source))
     factor = 1.0 if converter.scale is None else converter.scale
     return tower, rescale(factor, 0.0 if converter.offset is None else converter.offset)
-
-
-@contextlib.contextmanager
-def plain_fault(source):
-    """Whatever a preset lacks is one error that names the preset."""
-    try:
-        yield
-    except (ValueError, OSError, KeyError) as error:
-        raise OSError(
-            "wanted a name of keras.applications, or the name or folder of a preset of KerasHub "
-            f"with its config.json, weights and preprocessing. Received: {str(source)!r}: {error}"
-        ) from error
 
 
 def taps(tower):
