@@ -142,7 +142,7 @@ SCALINGS = {
 def tower_and_scale(source, image_size, weights):
     """The model of a source, and the function that scales its input or `None`."""
     if not isinstance(source, str | Path):
-        return source, None
+        return of_side(source, image_size), None
     shape = (image_size, image_size, 3)
     application = getattr(keras.applications, str(source), None)
     if application is not None:
@@ -164,6 +164,17 @@ def tower_and_scale(source, image_size, weights):
         converter = hub.layers.ImageConverter.from_preset(str(source))
     factor = 1.0 if converter.scale is None else converter.scale
     return tower, rescale(factor, 0.0 if converter.offset is None else converter.offset)
+
+
+def of_side(tower, image_size):
+    """A model for images of any side as one for a side, whose maps have known sides too."""
+    of_any = isinstance(tower, keras.Function) and None in tower.inputs[0].shape[1:3]
+    if not of_any or hasattr(tower, "from_preset"):
+        return tower
+    image = keras.Input((image_size, image_size, 3))
+    sized = keras.models.clone_model(tower, input_tensors=image)
+    sized.set_weights(tower.get_weights())
+    return sized
 
 
 def taps(tower):
