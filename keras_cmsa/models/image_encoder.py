@@ -42,7 +42,8 @@ def image_encoder(
             `factor * RGB + offset`. `None`: as the name or the preset says; a model scales itself.
         stride: 8, 16 or 32: the three maps of a pyramid have the side S / stride. Those of a
             transformer have that of its grid of patches.
-        finer: strides of further maps of a pyramid, such as `(8, 4)`.
+        finer: strides of further maps of a pyramid, such as `(8, 4)`. `None`: those of 8 and 4 that
+            there are and that are finer than the three maps.
         trainable: whether training changes the tower.
 
     Returns:
@@ -230,6 +231,8 @@ def narrow_end(operations):
 def pyramid(maps, image_size, stride, finer):
     """The maps of strides 8, 16 and 32 at the side S / stride, then those of `finer`."""
     of_stride = {image_size / x.shape[1]: x for x in maps}
+    if finer is None:
+        finer = [x for x in (8, 4) if x in of_stride and x < stride]
     missing = sorted({*PYRAMID, *finer} - set(of_stride))
     if missing:
         raise ValueError(
@@ -267,6 +270,7 @@ def patch_size(tower):
 
 
 def check_strides(stride, finer):
+    finer = finer or ()
     if stride not in PYRAMID or not set(finer) <= set(STRIDES) or sorted(finer)[::-1] != [*finer]:
         raise ValueError(
             f"stride must be one of {PYRAMID} and finer some of {STRIDES}, from coarse to fine. "

@@ -105,7 +105,7 @@ class PretrainedWords(keras.layers.Layer):
             )
         self.tower = tower
         self.ids, self.start, self.end = list(ids), start, end
-        self.supports_masking = False
+        self.input_dim = len(self.ids)  # as in `Embedding`
 
     def build(self, words_shape):
         longest = self.tower.max_sequence_length - 2
