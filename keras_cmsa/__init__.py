@@ -20,6 +20,10 @@ _MODULE_OF = {
     "with_attention": "models.cmsa",
     "SYSTEMS": "models.systems",
     "build_system": "models.systems",
+    "build_cmsa_refined": "models.cmsa_refined",
+    "image_encoder": "models.image_encoder",
+    "word_encoder": "models.word_encoder",
+    "static_vectors": "models.word_encoder",
     "deeplab_resnet101": "models.backbones",
     "load_deeplab": "convert.deeplab",
     "load_released_checkpoint": "convert.released_checkpoint",
@@ -82,7 +86,8 @@ def __dir__():
 
 def _register(_):
     of_training = ("training.losses", "training.metrics", "training.optimizers")
-    for module in ("layers", "models.cmsa", *of_training):
+    of_models = ("models.cmsa", "models.image_encoder", "models.word_encoder")
+    for module in ("layers", *of_models, *of_training):
         importlib.import_module(f"keras_cmsa.{module}")
 
 

@@ -9,9 +9,15 @@ from keras_cmsa.layers.sentence_axis import FromRows, as_rows
 from keras_cmsa.layers.word_positions import WordPositions
 from keras_cmsa.models.backbones import dilated_resnet101
 from keras_cmsa.models.fusions import FUSIONS
-from keras_cmsa.models.inputs_and_outputs import check_words, image_and_words, mask_logits
+from keras_cmsa.models.inputs_and_outputs import (
+    check_one_side,
+    check_words,
+    image_and_words,
+    mask_logits,
+)
 
 LEVELS = ("res3", "res4", "res5")
+PARTS = ("backbone", "fusion", "word_encoder")  # arguments that are not numbers, names or switches
 
 
 def build_cmsa(
@@ -28,6 +34,7 @@ def build_cmsa(
     sentence_vector=False,
     levels=LEVELS,
     fusion="gated_multi_level",
+    word_encoder=None,
     name="cmsa",
 ):
     """The cross-modal self-attention network, in the paper's sizes by default.
@@ -51,6 +58,9 @@ def build_cmsa(
         fusion: a key of `keras_cmsa.models.fusions.FUSIONS` (Table 3), or a function from the list
             of maps X^i, `(B K, H, W, F)` each, to one map. A model with a function of one's own
             can be saved if that is registered with Keras.
+        word_encoder: layer from ids `(..., N)` to vectors `(..., N, C)`, as those of
+            `keras_cmsa.models.word_encoder`; C then takes the place of `word_dim`. `None`: a table
+            that is learnt.
         name: name of the model.
 
     Returns:
@@ -74,8 +84,10 @@ def build_cmsa(
     arguments = {**locals(), "levels": tuple(levels)}
     backbone = backbone or dilated_resnet101(image_size)
     inputs, maps, word_vectors, is_word = image_and_words(
-        vocabulary_size, image_size, backbone, max_words, word_dim
+        vocabulary_size, image_size, backbone, max_words, word_dim, word_encoder
     )
+    check_one_side(maps)
+    word_encoder = word_vectors._keras_history.operation
     if word_positions:
         word_vectors = WordPositions(name="word_positions")(word_vectors)
     if sentence_vector:
@@ -100,7 +112,7 @@ def build_cmsa(
     fused = FUSIONS.get(fusion, fusion)(attended)  # (B K, H, W, F)
     score = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="score")
     model = Cmsa(inputs, mask_logits(score(fused), inputs), arguments)
-    model.image_encoder, model.word_encoder = backbone, model.get_layer("word_vectors")
+    model.image_encoder, model.word_encoder = backbone, word_encoder
     model.attention_layers, model.score = attention_layers, score
     model.fusion = fused._keras_history.operation
     return model
@@ -112,7 +124,7 @@ class Cmsa(keras.Model):
 
     Attributes:
         image_encoder: the backbone, from the image to its maps.
-        word_encoder: the `Embedding` of the words.
+        word_encoder: the layer of the words, an `Embedding` in the paper's network.
         attention_layers: a `CrossModalSelfAttention` for each level, the deepest last.
         fusion: the layer that gives the fused map, `GatedMultiLevelFusion` in the paper's network.
         score: the convolution of the fused map to one channel.
@@ -121,10 +133,10 @@ class Cmsa(keras.Model):
 
     def __init__(self, inputs, outputs, arguments):
         super().__init__(inputs, outputs, name=arguments["name"])
-        self._sizes = [x for x in arguments if x not in ("name", "backbone", "fusion")]
+        self._sizes = [x for x in arguments if x not in ("name", *PARTS)]
         for size in self._sizes:
             setattr(self, size, arguments[size])
-        self._fusion_argument = arguments["fusion"]
+        self._parts = {part: arguments[part] for part in PARTS[1:]}
 
     def call(self, inputs, training=None, mask=None):
         check_words(inputs["words"], self.max_words, self.vocabulary_size)
@@ -135,7 +147,7 @@ class Cmsa(keras.Model):
         return {
             **{size: getattr(self, size) for size in self._sizes},
             "backbone": keras.saving.serialize_keras_object(self.image_encoder),
-            "fusion": keras.saving.serialize_keras_object(self._fusion_argument),
+            **{k: keras.saving.serialize_keras_object(v) for k, v in self._parts.items()},
             "name": self.name,
             "trainable": self.trainable,
             "dtype": self.dtype_policy.name,
@@ -144,7 +156,7 @@ class Cmsa(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         arguments = {**config}
-        for part in ("backbone", "fusion"):
+        for part in PARTS:
             arguments[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
         if not isinstance(arguments["backbone"], keras.Model):  # None would be downloaded
             raise ValueError(

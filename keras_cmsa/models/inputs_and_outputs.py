@@ -8,7 +8,7 @@ from keras_cmsa.layers.sentence_axis import FromRows, RepeatPerSentence, as_rows
 from keras_cmsa.models.channels_last import channels_last
 
 
-def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
+def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim, word_encoder=None):
     """The inputs, the maps of the backbone and a vector per word.
 
     Args:
@@ -17,6 +17,8 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
         backbone: model from `(B, S, S, 3)` RGB in 0..255 to a list of maps, the deepest last.
         max_words: words per expression N.
         word_dim: length of a word vector Cl.
+        word_encoder: layer from ids `(..., N)` to vectors `(..., N, C)`, which then have its length
+            C; `None`: a table that is learnt.
 
     Returns:
         inputs: dict of two `keras.Input`, `image` `(B, S, S, 3)` and `words` `(B, K, N)`, K
@@ -40,17 +42,28 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim):
         )
     image = keras.Input((image_size, image_size, 3), name="image")
     words = keras.Input((None, max_words), dtype="int32", name="words")
-    word_vectors = layers.Embedding(
+    word_encoder = word_encoder or layers.Embedding(
         vocabulary_size,
         word_dim,
         embeddings_initializer=keras.initializers.RandomUniform(-0.08, 0.08),
         name="word_vectors",
-    )(words)  # (B, K, N, Cl)
+    )
+    word_vectors = word_encoder(words)  # (B, K, N, Cl)
     is_word = ops.not_equal(words, 0)  # (B, K, N)
     # A sentence without a word, which fills up a row, reads as one: no system meets an empty one.
     is_empty = ops.logical_not(ops.any(is_word, axis=-1, keepdims=True))
     is_word = ops.logical_or(is_word, ops.logical_and(is_empty, np.arange(max_words) == 0))
     return {"image": image, "words": words}, list(backbone(image)), word_vectors, is_word
+
+
+def check_one_side(maps):
+    """Raises a `ValueError` unless three maps or more are there and the first three of one side."""
+    sides = [tuple(visual.shape[1:3]) for visual in maps]
+    if len(maps) < 3 or len(set(sides[:3])) != 1:
+        raise ValueError(
+            "wanted a backbone that gives three maps of one side, as image_encoder makes. "
+            f"Received: maps of {sides}"
+        )
 
 
 def image_and_words_in_rows(*args):
@@ -130,6 +143,10 @@ class PartOfModel(keras.layers.Layer):
     def call(self, inputs):
         return self.function(inputs)
 
+    @property
+    def metrics(self):
+        return []  # Those that the model was compiled with are not of a training of the part.
+
     def compute_output_spec(self, inputs):
         # Otherwise Keras traces `call`, which takes a second.
         outputs = self.outputs
@@ -176,7 +193,7 @@ def check_preprocessor(model, preprocessor):
     vocabulary, (_, size, _, _) = preprocessor.vocabulary, model.input["image"].shape
     longest = model.input["words"].shape[-1]
     # Checked here, since JAX looks up a word id beyond the table without an error.
-    tables = [x.input_dim for x in model.layers if isinstance(x, layers.Embedding)]
+    tables = [x.input_dim for x in model.layers if hasattr(x, "input_dim")]
     if preprocessor.max_words != longest or any(rows != len(vocabulary) for rows in tables):
         raise ValueError(
             f"The vocabulary does not fit the model, which takes {longest} words per expression "

@@ -10,6 +10,7 @@ import functools
 import inspect
 
 from keras_cmsa.models.cmsa import build_cmsa
+from keras_cmsa.models.cmsa_refined import build_cmsa_refined
 from keras_cmsa.models.cmsa_released import build_cmsa_released
 from keras_cmsa.models.dmn import build_dmn
 from keras_cmsa.models.kwa import build_kwa
@@ -41,8 +42,9 @@ SYSTEMS = {
     "cmsa_deconv": functools.partial(build_cmsa, fusion="deconvolution"),
     "cmsa_convlstm": functools.partial(build_cmsa, fusion="recurrent_refinement"),
     "cmsa_gated": functools.partial(build_cmsa, fusion="self_gated"),
-    # Beyond the paper: word order.
+    # Beyond the paper: word order; that, a second round and a decoder.
     "cmsa_ordered": functools.partial(build_cmsa, word_positions=True),
+    "cmsa_refined": build_cmsa_refined,
     # The authors' code, which differs from the paper.
     "cmsa_released": build_cmsa_released,
 }

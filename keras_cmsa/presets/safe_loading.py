@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 import keras
 
 from keras_cmsa.models.inputs_and_outputs import check_inputs
+from keras_cmsa.utils.extras import require
 
 # Keras stores weights uncompressed, so an honest archive is about as large as its contents.
 MAX_EXPANSION = 20
@@ -41,6 +42,7 @@ def load_keras(path):
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ModuleNotFoundError: if it has layers of KerasHub, which is not installed.
         ValueError: if it is damaged, or holds anything else.
     """
     path = Path(path)
@@ -57,6 +59,8 @@ def loading(path):
     try:
         yield
     except Refused:
+        raise
+    except ModuleNotFoundError:
         raise
     # The errors of broken files have no common base: BadZipFile, KeyError, OSError, TypeError,
     # those of TensorFlow and ONNX Runtime, ...
@@ -100,6 +104,8 @@ def check_class(config, path):
     if name in ("Lambda", "__lambda__"):
         raise Refused(f"{path} is refused: it holds a Lambda, which runs code of its author")
     package = str(module).split(".")[0]
+    if package == "keras_hub":  # whose import registers its classes
+        require("keras_hub", "pretrained", f"{path}, a model with a tower of KerasHub,")
     is_registered = isinstance(registered, str) and keras.saving.get_registered_object(registered)
     known = module is None or package in ("keras", "builtins") or is_registered
     if isinstance(name, str) and not known:

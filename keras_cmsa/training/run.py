@@ -27,10 +27,13 @@ from keras_cmsa.models.backbones import (
     small_resnet,
     vgg16,
 )
+from keras_cmsa.models.image_encoder import image_encoder
 from keras_cmsa.models.systems import build_system
+from keras_cmsa.models.word_encoder import static_vectors, word_encoder
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
+from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.presets.files import CONFIG, read_config
 from keras_cmsa.presets.preset import Preset, load_preset, save_model, write_config
 from keras_cmsa.presets.safe_loading import load_keras
@@ -119,18 +122,19 @@ def train_system(settings, data, resume=False, verbose="auto"):
 
 def new_model(settings, data, training):
     """A model of random weights on the backbone of the settings, and its `Preprocessor`."""
-    preprocessor = make_preprocessor(settings, training)
+    vocabulary, words = make_words(settings, training)
     model = build_system(
         settings.system,
-        len(preprocessor.vocabulary),
+        len(vocabulary),
         image_size=settings.image_size,
         backbone=make_backbone(settings, data, training),
         max_words=settings.max_words,
         word_dim=settings.word_dim,
         attention_dim=settings.attention_dim,
         fusion_dim=settings.fusion_dim,
+        **words,
     )
-    return model, preprocessor
+    return model, Preprocessor(vocabulary, settings.image_size, settings.resizing)
 
 
 def load_to_train(settings):
@@ -211,18 +215,31 @@ def read_data(settings):
     return Data(root, dataset, name, records | {settings.train_on: training}, instances)
 
 
-def make_preprocessor(settings, records):
-    """The `Preprocessor` of the settings, with the words of the records."""
+def make_words(settings, records):
+    """The vocabulary of the settings, and the arguments of the system that its words bring.
+
+    Returns:
+        `(vocabulary, {"word_encoder": layer})`; the dict is empty where words are learnt.
+    """
     expressions = [record.expression for record in records]
-    if settings.tokenizer == "wordpiece":
-        vocabulary = WordPieces.build(expressions, settings.pieces, settings.max_words)
+    if settings.word_encoder:
+        encoder, vocabulary = word_encoder(settings.word_encoder, max_words=settings.max_words)
+    elif settings.word_vectors:
+        words = {word for expression in expressions for word in split_words(expression)}
+        encoder, vocabulary = static_vectors(
+            settings.word_vectors, words, max_words=settings.max_words
+        )
+    elif settings.tokenizer == "wordpiece":
+        return WordPieces.build(expressions, settings.pieces, settings.max_words), {}
     else:
-        vocabulary = Vocabulary.build(expressions, settings.min_count, settings.max_words)
-    return Preprocessor(vocabulary, settings.image_size, settings.resizing)
+        return Vocabulary.build(expressions, settings.min_count, settings.max_words), {}
+    return vocabulary, {"word_encoder": encoder}
 
 
 def make_backbone(settings, data, records):
     """The backbone of the settings, pretrained if they say so."""
+    if settings.image_encoder:
+        return make_tower(settings)
     weights = None if settings.backbone_weights == "none" else settings.backbone_weights
     if is_checkpoint(weights):
         backbone = load_deeplab(weights, settings.image_size)
@@ -237,6 +254,17 @@ def make_backbone(settings, data, records):
     if settings.freeze_backbone:
         backbone.trainable = False
     return backbone
+
+
+def make_tower(settings):
+    """The pretrained tower of the settings, with finer maps for the system that has a decoder."""
+    source = settings.image_encoder
+    return image_encoder(
+        load_keras(source) if source.endswith(".keras") else source,
+        settings.image_size,
+        finer=None if settings.system == "cmsa_refined" else (),
+        trainable=not settings.freeze_backbone,
+    )
 
 
 def pretrained_backbone(settings, data, records):
@@ -264,6 +292,10 @@ def pretrained_backbone(settings, data, records):
 def starting_weights(settings):
     """What a model's weights are before training, in words."""
     rest = f"random (seed {settings.seed})"
+    if words := settings.word_encoder or settings.word_vectors:
+        rest = f"{rest} but for the words of {Path(words).name}"
+    if settings.image_encoder:
+        return f"image encoder {Path(settings.image_encoder).name}, the rest {rest}"
     if settings.pretrain_steps:
         return f"backbone after {settings.pretrain_steps} steps on its images' classes, the rest {rest}"
     if settings.backbone_weights != "none":

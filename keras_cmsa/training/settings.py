@@ -13,12 +13,13 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.
-PLACES = ("data_dir", "run_dir")
+PLACES = ("data_dir", "run_dir", "features")
 # A model that training goes on from has its own.
 OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
     "attention_dim", "fusion_dim", "backbone", "backbone_weights", "pretrain_steps",
-    "pretrain_batch_size", "pretrain_learning_rate", "mixed_precision",
+    "pretrain_batch_size", "pretrain_learning_rate", "mixed_precision", "image_encoder",
+    "word_encoder", "word_vectors",
 )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ class Settings:
         "cmsa",
         "A system of the paper's tables, or cmsa_ordered, which also tells words by their place in "
         'the sentence: the paper\'s attention takes "circle left of the square" for "square left of '
-        'the circle".',
+        'the circle"; or cmsa_refined, which has a second round of attention and a decoder too.',
     )
     word_dim: int = setting(1000, "Length of a word vector. Paper: 1000.")
     attention_dim: int = setting(512, "Width of query, key and value. Paper: 512.")
@@ -110,7 +111,27 @@ class Settings:
     )
     pretrain_batch_size: int = setting(16, "Images per batch of the pretraining.")
     pretrain_learning_rate: float = setting(2e-3, "Of Adam at the start of the pretraining.")
-    freeze_backbone: bool = setting(False, "Keep the backbone as it starts.")
+    image_encoder: str | None = setting(
+        None,
+        "A pretrained tower in the place of the backbone: a name of keras.applications, such as "
+        "EfficientNetV2B0, a preset of KerasHub or the path of a Keras file (docs/pretrained.md).",
+    )
+    freeze_backbone: bool = setting(False, "Keep the backbone, or the tower, as it starts.")
+    features: str | None = setting(
+        None,
+        "Folder that keeps what a frozen backbone or tower says of each image, so that it is asked "
+        "once. Then `augment` mirrors scenes and does no more.",
+    )
+    word_encoder: str | None = setting(
+        None,
+        "A pretrained text encoder in the place of learnt words: a preset of KerasHub, such as "
+        "all_minilm_l6_v2_en, or a folder in Hugging Face's form. It stays as it is.",
+    )
+    word_vectors: str | None = setting(
+        None,
+        "A file of word vectors in the text form of GloVe and fastText, in the place of learnt "
+        "words. The model then knows words that training never shows.",
+    )
     start_from: str | None = setting(
         None,
         "Go on from a trained model: a preset's folder, or hf://user/name. Its system, sizes, words "
@@ -237,12 +258,19 @@ def check_values(settings):
             "`pretrain_steps` is for a small_resnet from random weights. Received: "
             f"`backbone` {settings.backbone}, `backbone_weights` {weights}"
         )
-    is_random = weights == "none" and not settings.pretrain_steps and settings.start_from is None
-    if settings.freeze_backbone and is_random:
+    starts = settings.pretrain_steps, settings.start_from, settings.image_encoder
+    if settings.freeze_backbone and weights == "none" and not any(starts):
         raise ValueError(
-            "`freeze_backbone` would keep random weights: give `backbone_weights` or "
-            "`pretrain_steps`"
+            "`freeze_backbone` would keep random weights: give `backbone_weights`, "
+            "`image_encoder` or `pretrain_steps`"
         )
+    if settings.features and not (settings.freeze_backbone or settings.start_from):
+        raise ValueError(
+            "`features` are those of a backbone that stays as it is: give `freeze_backbone` too. "
+            f"Received: `features` {settings.features}"
+        )
+    if settings.word_encoder and settings.word_vectors:
+        raise ValueError("wanted `word_encoder` or `word_vectors`. Received: both")
 
 
 def choices_of(kind):
@@ -266,13 +294,22 @@ def check_given(settings, given):
     attends = "attention_dim" in built and settings.system != "cmsa_w_none"
     of_table = settings.data_dir is not None and is_table(settings.data_dir)
     has_owners = settings.dataset in IMAGES and not of_table
+    has_tower = settings.image_encoder is not None and "`image_encoder` takes its place"
+    words = settings.word_encoder or settings.word_vectors
+    has_words = words is not None and f"the words are those of {words}"
+    learns_words = "word_encoder" not in built and f"{settings.system} learns its words"
     ignored = {
+        **dict.fromkeys(("backbone", "backbone_weights", "pretrain_steps"), has_tower),
+        **dict.fromkeys(("word_encoder", "word_vectors"), learns_words),
+        "tokenizer": has_words,
+        "word_dim": settings.system != "cmsa_refined" and has_words,
         "dataset": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
         or (of_table and "a table is one data set"),
         "split_owner": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
         or (not has_owners and "the splits of these data have no owner"),
-        "pieces": settings.tokenizer == "words" and "it needs `tokenizer` wordpiece",
-        "min_count": settings.tokenizer == "wordpiece" and "it needs `tokenizer` words",
+        "pieces": has_words or (settings.tokenizer == "words" and "it needs `tokenizer` wordpiece"),
+        "min_count": has_words
+        or (settings.tokenizer == "wordpiece" and "it needs `tokenizer` words"),
         "steps": settings.epochs is not None and "`epochs` says how long to train",
         "attention_dim": not attends and f"{settings.system} attends to nothing",
         "pretrain_batch_size": not settings.pretrain_steps and "it needs `pretrain_steps`",

@@ -252,3 +252,23 @@ def test_the_model_says_what_words_it_wants(seeded, rng):
         words = np.where(WORDS == 9, wrong, WORDS)[:, None]
         with pytest.raises(ValueError, match=rf"ids from 0 to 9\. Received: .*{wrong}"):
             model({"image": image, "words": words})
+
+
+def test_words_from_elsewhere_saved_and_loaded(seeded, rng, tmp_path):
+    from keras import layers
+
+    table = layers.Embedding(len(tiny.vocabulary()), 9, trainable=False)
+    model = build_cmsa(
+        len(tiny.vocabulary()), tiny.SIZE, tiny.backbone(), tiny.WORDS, attention_dim=4,
+        fusion_dim=3, word_encoder=table,
+    )  # fmt: skip
+    assert model.word_encoder is table
+    assert table.embeddings.path not in {x.path for x in model.trainable_weights}
+    model.save(tmp_path / "model.keras")
+    loaded = seeded.models.load_model(tmp_path / "model.keras")
+    inputs = {
+        "image": rng.uniform(0, 255, (1, tiny.SIZE, tiny.SIZE, 3)).astype("float32"),
+        "words": np.array([[[2, 3, 4, 0, 0]]], "int32"),
+    }
+    np.testing.assert_array_equal(tiny.to_numpy(loaded(inputs)), tiny.to_numpy(model(inputs)))
+    assert not loaded.word_encoder.trainable

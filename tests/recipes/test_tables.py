@@ -147,7 +147,9 @@ def test_every_row_is_a_system(recipes):
     for table, rows in TABLES.items():
         assert set(PAPER_UNC_VAL[table]) <= set(rows)
     named = set().union(*(rows.values() for rows in TABLES.values()))
-    assert named == set(SYSTEMS) - {"lstm_cnn_deeplab", "cmsa_ordered", "cmsa_released"}
+    assert named == set(SYSTEMS) - {
+        "lstm_cnn_deeplab", "cmsa_ordered", "cmsa_refined", "cmsa_released",
+    }  # fmt: skip
 
 
 def test_every_number_is_in_the_paper(recipes, samples):

@@ -12,8 +12,9 @@ import tiny
 
 from keras_cmsa.data.objects import objects_of
 from keras_cmsa.models.backbones import small_resnet
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
-from keras_cmsa.presets.preset import load_preset
+from keras_cmsa.presets.preset import load_preset, save_preset
 from keras_cmsa.training import run
 from keras_cmsa.training.settings import Settings
 
@@ -155,25 +156,17 @@ def test_a_model_that_cannot_be_trained(monkeypatch):
         run.load_to_train(Settings(start_from="saved/1"))
 
 
-# --- preprocessor
+# --- words
 
 
 def test_the_words_are_those_of_the_training(tmp_path):
     records = tiny.records(tmp_path, 6)
-    settings = Settings(image_size=tiny.SIZE, max_words=7, resizing="stretch")
-    preprocessor = run.make_preprocessor(settings, records)
+    vocabulary, arguments = run.make_words(Settings(max_words=7), records)
     words = {word for record in records for word in record.expression.split()}
-    assert set(preprocessor.vocabulary.words[2:]) == words
-    assert preprocessor.get_config() | {"vocabulary_sha256": 0} == {
-        "image_size": tiny.SIZE,
-        "resizing": "stretch",
-        "tokenizer": "words",
-        "max_words": 7,
-        "vocabulary_size": 2 + len(words),
-        "vocabulary_sha256": 0,
-    }
-    every = run.make_preprocessor(Settings(min_count=len(records)), records)
-    assert set(every.vocabulary.words[2:]) == {
+    assert set(vocabulary.words[2:]) == words and vocabulary.max_words == 7
+    assert type(vocabulary) is Vocabulary and arguments == {}
+    every, _ = run.make_words(Settings(min_count=len(records)), records)
+    assert set(every.words[2:]) == {
         word for word in words if all(word in record.expression for record in records)
     }
 
@@ -181,8 +174,36 @@ def test_the_words_are_those_of_the_training(tmp_path):
 def test_words_may_be_cut_into_pieces(tmp_path):
     pytest.importorskip("tensorflow_text")
     settings = Settings(tokenizer="wordpiece", pieces=60, max_words=9)
-    preprocessor = run.make_preprocessor(settings, tiny.records(tmp_path, 6))
-    assert isinstance(preprocessor.vocabulary, WordPieces) and preprocessor.max_words == 9
+    vocabulary, _ = run.make_words(settings, tiny.records(tmp_path, 6))
+    assert isinstance(vocabulary, WordPieces) and vocabulary.max_words == 9
+
+
+def test_a_model_of_pretrained_parts(tmp_path):
+    """The tower of a file with a finer map for the decoder, and words that training never shows."""
+    image = keras.Input((None, None, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    for width in (3, 4, 5, 6, 7):
+        x = keras.layers.Conv2D(width, 3, strides=2, padding="same", activation="relu")(x)
+    keras.Model(image, x).save(tmp_path / "tower.keras")
+    (tmp_path / "glove.txt").write_text("zebra 1 2 3\nred 3 4 5\n")
+    settings = Settings(
+        system="cmsa_refined", image_encoder=str(tmp_path / "tower.keras"), freeze_backbone=True,
+        word_vectors=str(tmp_path / "glove.txt"), image_size=32, word_dim=4, attention_dim=4,
+        fusion_dim=8,
+    )  # fmt: skip
+    model, preprocessor = run.new_model(settings, None, tiny.records(tmp_path, 3))
+    assert preprocessor.vocabulary.words == ["[PAD]", "[UNK]", "zebra", "red"]
+    assert preprocessor.image_size == 32
+    assert [x.shape[1] for x in model.get_layer("backbone").outputs] == [2, 2, 2, 4, 8]
+    assert not model.get_layer("backbone").trainable_weights
+    save_preset(tmp_path / "preset", model, preprocessor)
+    loaded = load_preset(tmp_path / "preset").model
+    inputs = preprocessor([np.full((20, 30, 3), 90, "uint8")], ["red zebra"])
+    np.testing.assert_array_equal(tiny.to_numpy(loaded(inputs)), tiny.to_numpy(model(inputs)))
+
+    plain = replace(settings, system="cmsa_ordered", freeze_backbone=False)
+    model, _ = run.new_model(plain, None, tiny.records(tmp_path, 3))
+    assert len(model.image_encoder.outputs) == 3 and model.image_encoder.trainable_weights
 
 
 # --- where a model starts
@@ -256,11 +277,15 @@ def test_a_pretrained_backbone_is_left_for_other_runs(monkeypatch, root, tmp_pat
         ({}, "backbone imagenet, the rest random (seed 0)"),
         ({"backbone_weights": "a/b/w.h5"}, "backbone w.h5, the rest random (seed 0)"),
         (
+            {"image_encoder": "a/lite0.keras", "word_vectors": "b/glove.txt"},
+            "image encoder lite0.keras, the rest random (seed 0) but for the words of glove.txt",
+        ),
+        (
             {**SMALL, "pretrain_steps": 7},
             "backbone after 7 steps on its images' classes, the rest random (seed 0)",
         ),
     ],
-    ids=["random", "imagenet", "file", "pretrained"],
+    ids=["random", "imagenet", "file", "parts", "pretrained"],
 )
 def test_what_a_model_is_said_to_start_from(given, words):
     assert run.starting_weights(Settings(**given)) == words

@@ -102,6 +102,14 @@ def test_a_value_that_is_not_possible_is_named(wanted, name, value):
             {"backbone": "small_resnet", "backbone_weights": "none", "freeze_backbone": True},
             "`freeze_backbone` would keep random weights",
         ),
+        (
+            {"features": "maps"},
+            "`features` .*: give `freeze_backbone` too. Received: `features` maps",
+        ),
+        (
+            {"word_encoder": "minilm", "word_vectors": "glove.txt"},
+            "wanted `word_encoder` or `word_vectors`. Received: both",
+        ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -137,6 +145,11 @@ def test_an_unknown_system_or_recipe_is_named():
         ({"start_from": "x", "image_size": 64}, "`image_size` .*comes with the model"),
         ({"system": "rmi", "attention_dim": 10}, "`attention_dim` .*rmi attends to nothing"),
         ({"system": "cmsa_w_none", "attention_dim": 10}, "`attention_dim` .*attends to nothing"),
+        ({"image_encoder": "x", "backbone": "vgg16"}, "`backbone` .*`image_encoder` takes its"),
+        ({"word_vectors": "g.txt", "min_count": 2}, "`min_count` .*the words are those of g.txt"),
+        ({"word_vectors": "g.txt", "word_dim": 9}, "`word_dim` .*the words are those of g.txt"),
+        ({"word_encoder": "x", "tokenizer": "words"}, "`tokenizer` .*the words are those of x"),
+        ({"system": "rmi", "word_encoder": "x"}, "`word_encoder` .*rmi learns its words"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -150,6 +163,7 @@ def test_what_counts_elsewhere_is_taken_there():
     recipe_settings("unc", tokenizer="wordpiece", pieces=100)
     recipe_settings("unc", epochs=2.0)
     recipe_settings("unc", min_count=2, attention_dim=10)
+    recipe_settings("unc", system="cmsa_refined", word_vectors="glove.txt", word_dim=50)
     # A recipe's own values are no settings that somebody gave.
     recipe_settings("gref", tokenizer="wordpiece")
     recipe_settings("referit", data_dir="t.csv")
@@ -176,7 +190,7 @@ def test_what_config_json_records():
     settings = recipe_settings("unc", data_dir="/x", exclude_images_of=("refcoco+", "all"))
     config = settings.to_config()
     names = {field.name for field in fields(Settings)}
-    assert set(config) == names - {"data_dir", "run_dir"}
+    assert set(config) == names - {"data_dir", "run_dir", "features"}
     assert config["exclude_images_of"] == ["refcoco+", "all"]
     assert all(config[name] == getattr(settings, name) for name in names if name in PAPER)
 

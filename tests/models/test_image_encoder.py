@@ -1,0 +1,254 @@
+"""Image encoders: what each source gives, at which side, and which inputs its weights see."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_cmsa.models.image_encoder import image_encoder
+
+pytestmark = pytest.mark.keras
+SIDE = 64
+
+
+@pytest.fixture
+def hub():
+    return pytest.importorskip("keras_hub").models
+
+
+def image(rng, side=SIDE):
+    return rng.uniform(0, 255, (2, side, side, 3)).astype("float32")
+
+
+def maps_of(encoder, pixels):
+    return [keras.ops.convert_to_numpy(x) for x in encoder(pixels)]
+
+
+def tiny_efficientnet(hub):
+    """An EfficientNet with a stage per stride: 2, 4, 8, 16 and 32."""
+    return hub.EfficientNetBackbone(
+        stackwise_kernel_sizes=[3] * 5,
+        stackwise_num_repeats=[1] * 5,
+        stackwise_input_filters=[8, 8, 16, 24, 32],
+        stackwise_output_filters=[8, 16, 24, 32, 40],
+        stackwise_expansion_ratios=[1, 2, 2, 2, 2],
+        stackwise_strides=[1, 2, 2, 2, 2],
+        stackwise_squeeze_and_excite_ratios=[0] * 5,
+        stackwise_width_coefficients=[1.0] * 5,
+        stackwise_depth_coefficients=[1.0] * 5,
+        stackwise_block_types=["v1"] * 5,
+        activation="relu6",
+    )
+
+
+def tiny_mit(hub):
+    return hub.MiTBackbone(
+        layerwise_depths=[1] * 4,
+        num_layers=4,
+        layerwise_num_heads=[1] * 4,
+        layerwise_sr_ratios=[8, 4, 2, 1],
+        max_drop_path_rate=0.5,
+        layerwise_patch_sizes=[7, 3, 3, 3],
+        layerwise_strides=[4, 2, 2, 2],
+        image_shape=(SIDE, SIDE, 3),
+        hidden_dims=[8, 16, 24, 32],
+    )
+
+
+TRANSFORMER = {"num_layers": 6, "hidden_dim": 8, "num_heads": 2}
+
+
+def tiny_vit(hub):
+    return hub.ViTBackbone(image_shape=(SIDE, SIDE, 3), patch_size=16, mlp_dim=16, **TRANSFORMER)
+
+
+def tiny_dino2(hub):
+    return hub.DINOV2Backbone(
+        patch_size=14,
+        intermediate_dim=16,
+        num_register_tokens=2,
+        image_shape=(56, 56, 3),
+        position_embedding_shape=(42, 42, 3),
+        **TRANSFORMER,
+    )
+
+
+def tiny_dino3(hub):
+    return hub.DINOV3Backbone(
+        patch_size=16, intermediate_dim=16, image_shape=(SIDE, SIDE, 3), **TRANSFORMER
+    )
+
+
+def randomized(model, rng):
+    """Gives a model weights that are all different, so that no token looks like another."""
+    for weight in model.weights:
+        if "float" in str(weight.dtype):
+            spread = rng.normal(0, 0.3, weight.shape)
+            is_variance = "variance" in weight.path
+            weight.assign(1 + np.abs(spread) if is_variance else spread)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "finest"),
+    [
+        ("EfficientNetV2B0", (48, 112, 192), 32),
+        ("MobileNetV3Small", (24, 48, 96), 16),
+        ("ResNet50", (512, 1024, 2048), 256),
+        ("ConvNeXtTiny", (192, 384, 768), 96),
+    ],
+)
+def test_networks_of_keras_applications(name, channels, finest, seeded):
+    encoder = image_encoder(name, SIDE, weights=None, finer=(4,))
+    shapes = [x.shape[1:] for x in encoder.outputs]
+    assert shapes == [(4, 4, c) for c in channels] + [(16, 16, finest)]
+    assert not encoder.trainable_weights
+
+
+def test_a_pyramid_of_keras_hub_at_one_side(hub, seeded, rng):
+    tower = randomized(tiny_efficientnet(hub), rng)
+    pixels = image(rng)
+    encoder = image_encoder(tower, SIDE, scaling=(1 / 128, -127 / 128), stride=16, finer=(8, 4))
+    maps = maps_of(encoder, pixels)
+
+    published = keras.Model(tower.input, [tower.pyramid_outputs[f"P{n}"] for n in (2, 3, 4, 5)])
+    four, eight, sixteen, deep = maps_of(published, (pixels - 127) / 128)
+    averaged = eight.reshape(2, 4, 2, 4, 2, -1).mean((2, 4))
+    np.testing.assert_allclose(maps[0], averaged, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps[1], sixteen, rtol=1e-4, atol=1e-5)
+    assert maps[2].shape == (2, 4, 4, 1280)
+    # Half-pixel centres: a corner of the enlarged map is the corner of the map itself.
+    np.testing.assert_allclose(maps[2][:, 0, 0], deep[:, 0, 0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps[3], eight, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps[4], four, rtol=1e-4, atol=1e-5)
+
+
+def tokens_of(hub, tower, pixels):
+    """The last tokens `(B, T, C)` of a transformer as its own class gives them."""
+    name = next(iter(tower.input)) if isinstance(tower.input, dict) else None
+    return keras.ops.convert_to_numpy(tower({name: pixels} if name else pixels))
+
+
+@pytest.mark.parametrize(
+    ("make", "side", "patch", "others"),
+    [(tiny_vit, SIDE, 16, 1), (tiny_dino2, 56, 14, 3), (tiny_dino3, SIDE, 16, 5)],
+)
+def test_the_patches_of_a_transformer_without_its_other_tokens(
+    make, side, patch, others, hub, seeded, rng
+):
+    tower = randomized(make(hub), rng)
+    pixels = image(rng, side) / 255
+    maps = maps_of(image_encoder(tower, side), pixels)
+    count = side // patch
+    assert [x.shape for x in maps] == [(2, count, count, 8)] * 3
+    tokens = tokens_of(hub, tower, pixels)[:, others:]
+    np.testing.assert_allclose(maps[2].reshape(2, -1, 8), tokens, rtol=1e-4, atol=1e-5)
+    assert np.abs(maps[0] - maps[1]).max() > 0.01 < np.abs(maps[1] - maps[2]).max()
+
+
+def test_the_blocks_after_thirds_of_a_transformer(hub, seeded, rng):
+    tower = randomized(tiny_dino3(hub), rng)
+    pixels = image(rng) / 255
+    stages = keras.Model(tower.inputs[0], [tower.pyramid_outputs[f"stage{n}"] for n in (2, 4)])
+    maps = maps_of(image_encoder(tower, SIDE), pixels)
+    for got, tokens in zip(maps, stages(pixels)):
+        wanted = keras.ops.convert_to_numpy(tower.layernorm(tokens))[:, 5:]
+        np.testing.assert_allclose(got.reshape(2, -1, 8), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_frozen_tower_has_no_dropout_in_training(hub, seeded, rng):
+    pixels, tower = image(rng) / 255, randomized(tiny_mit(hub), rng)
+    for source in (tower, "EfficientNetV2B0"):
+        frozen = image_encoder(source, SIDE, weights=None)
+        for one, other in zip(frozen(pixels, training=True), maps_of(frozen, pixels)):
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), other)
+    trained = image_encoder(tower, SIDE, trainable=True)
+    assert trained.trainable_weights
+    assert np.abs(maps_of(trained, pixels)[2] - trained(pixels, training=True)[2]).max() > 1e-3
+
+
+def plain_stages(widths=(4, 5, 6, 7, 8)):
+    """A model of strides 2 to 32 with an expansion at the end of each stage, as mobile blocks have."""
+    inputs = keras.Input((SIDE, SIDE, 3))
+    x = inputs
+    for number, width in enumerate(widths):
+        x = layers.Conv2D(3 * width, 1, name=f"expand_{number}")(x)
+        x = layers.Conv2D(3 * width, 3, strides=2, padding="same", name=f"halve_{number}")(x)
+        x = layers.Conv2D(width, 1, name=f"project_{number}")(x)
+        branch = layers.Conv2D(2 * width, 1, name=f"branch_{number}")(x)
+        x = layers.Add(name=f"end_{number}")([x, layers.Conv2D(width, 1)(branch)])
+    return keras.Model(inputs, layers.Conv2D(40, 1, name="top")(x))
+
+
+def test_a_model_of_ones_own(seeded, rng):
+    pixels, model = image(rng), plain_stages()
+    encoder = image_encoder(model, SIDE, stride=32, finer=(4,))
+    ends = keras.Model(model.input, [model.get_layer(f"end_{n}").output for n in (4, 1)])
+    deep, fine = maps_of(ends, pixels)
+    maps = maps_of(encoder, pixels)
+    np.testing.assert_allclose(maps[2], deep, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(maps[3], fine, rtol=1e-4, atol=1e-4)
+
+    inputs = keras.Input((SIDE, SIDE, 3))
+    own = [layers.Conv2D(c, 8, strides=8)(inputs) for c in (2, 3, 4)]
+    as_given = image_encoder(keras.Model(inputs, own), SIDE)
+    assert [x.shape[1:] for x in as_given.outputs] == [(8, 8, 2), (8, 8, 3), (8, 8, 4)]
+
+
+# Keras 3.15 says so of every backbone of KerasHub that it loads; the weights are all there.
+skips_containers = pytest.mark.filterwarnings("ignore:Skipping nested container")
+
+
+@skips_containers
+def test_saved_and_loaded(hub, seeded, rng, tmp_path):
+    pixels = image(rng)
+    towers = tiny_efficientnet(hub), tiny_mit(hub), tiny_vit(hub), tiny_dino3(hub), "ConvNeXtTiny"
+    for number, tower in enumerate(towers):
+        encoder = image_encoder(tower, SIDE, weights=None)
+        encoder.save(tmp_path / f"{number}.keras")
+        loaded = keras.models.load_model(tmp_path / f"{number}.keras", safe_mode=True)
+        for one, other in zip(maps_of(encoder, pixels), maps_of(loaded, pixels)):
+            np.testing.assert_array_equal(one, other)
+
+
+@skips_containers
+def test_a_preset_brings_its_weights_and_its_scaling(hub, seeded, rng, tmp_path):
+    tower = randomized(tiny_efficientnet(hub), rng)
+    tower.save_to_preset(tmp_path / "tower")
+    converter = hub.EfficientNetImageClassifierPreprocessor.image_converter_cls
+    converter(scale=1 / 128, offset=-127 / 128).save_to_preset(tmp_path / "tower")
+    pixels = image(rng)
+    wanted = maps_of(image_encoder(tower, SIDE, scaling=(1 / 128, -127 / 128)), pixels)
+    for one, other in zip(maps_of(image_encoder(tmp_path / "tower", SIDE), pixels), wanted):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+    (tmp_path / "tower" / "model.weights.h5").unlink()
+    with pytest.raises(
+        OSError, match=r"preset of KerasHub with its .* weights.* Received: .*tower"
+    ):
+        image_encoder(tmp_path / "tower", SIDE)
+
+
+def test_what_is_no_image_encoder(hub, seeded, tmp_path):
+    with pytest.raises(ValueError, match="wanted a network of .* Received: source='InceptionV3'"):
+        image_encoder("InceptionV3", SIDE)
+    with pytest.raises(OSError, match="preset of KerasHub .* Received: '.*empty'"):
+        (tmp_path / "empty").mkdir()
+        image_encoder(tmp_path / "empty", SIDE)
+    with pytest.raises(ValueError, match="functional keras.Model .* Received: 3"):
+        image_encoder(3, SIDE)
+    with pytest.raises(ValueError, match=r"takes images of 96 x 96\. Received: .* takes 64 x 64"):
+        image_encoder(tiny_vit(hub), 96)
+    with pytest.raises(ValueError, match=r"multiple of 32.* Received: image_size=48"):
+        image_encoder(tiny_efficientnet(hub), 48)
+    with pytest.raises(ValueError, match=r"has one grid, .* Received: finer=\(4,\)"):
+        image_encoder(tiny_vit(hub), SIDE, finer=(4,))
+    with pytest.raises(ValueError, match=r"stride must be one of .* Received: stride=5"):
+        image_encoder(tiny_vit(hub), SIDE, stride=5)
+    inputs = keras.Input((SIDE, SIDE, 3))
+    coarse = [layers.Conv2D(2, s, strides=s)(inputs) for s in (16, 32, 64)]
+    with pytest.raises(ValueError, match=r"strides \[8\] are missing\. Received: .* \[4, 2, 1\]"):
+        image_encoder(keras.Model(inputs, coarse), SIDE)
+    with_lambda = keras.Model(inputs, layers.Conv2D(2, 8, 8)(layers.Lambda(lambda x: x)(inputs)))
+    with pytest.raises(ValueError, match=r"without Lambda layers.* Received: .*\['lambda"):
+        image_encoder(with_lambda, SIDE)

@@ -1,0 +1,186 @@
+"""Features on disk: equal to computed ones, of the right image and encoder, resumed, in bounds."""
+
+import shutil
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tiny
+import trainee
+from keras import layers
+
+from keras_cmsa.presets.preset import load_preset
+from keras_cmsa.training import features as module
+from keras_cmsa.training import loop
+from keras_cmsa.training.features import ImageFeatures, SentenceFeatures
+
+
+def backbone(scale=1 / 255):
+    """A frozen tower with maps of unlike channels, whose weights follow from the seed."""
+    keras.utils.set_random_seed(3)
+    image = keras.Input((tiny.SIZE, tiny.SIZE, 3))
+    x = layers.Rescaling(scale)(image)
+    maps = [layers.Conv2D(c, s, strides=s)(x) for c, s in ((3, 4), (2, 4), (5, 2))]
+    model = keras.Model(image, maps, name="backbone")
+    model.trainable = False
+    return model
+
+
+def features_of(folder, encoder=None, resizing="pad"):
+    preprocessor = tiny.preprocessor()
+    preprocessor.resizing = resizing
+    return ImageFeatures(folder, encoder or backbone(), preprocessor)
+
+
+def test_maps_from_disk_are_those_of_the_tower(tmp_path):
+    records = tiny.records(tmp_path, 3)
+    features = features_of(tmp_path / "features")
+    features.add_images(tiny.several_of_each(records, [2, 1, 3]), mirrored=True, batch_size=4)
+    assert len(list(features.folder.iterdir())) == 6
+    for record in records:
+        pixels = features.preprocessor.image(record.image())
+        for mirrored in (False, True):
+            wanted = features.encoder((pixels[:, ::-1] if mirrored else pixels)[None])
+            maps = features.maps(record, mirrored)
+            assert [x.dtype for x in maps] == ["float16"] * 3
+            for one, other in zip(maps, wanted):
+                # float16 has 11 bits.
+                np.testing.assert_allclose(one, np.asarray(other)[0], rtol=2**-11, atol=1e-6)
+
+
+def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):
+    records = tiny.records(tmp_path, 3)
+    features = features_of(tmp_path / "features")
+    read = []
+    monkeypatch.setattr(features, "reader", lambda record, _: lambda: read.append(record) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        features.add_images(records[:1])  # interrupted
+    monkeypatch.undo()
+    features.add_images(records[:2])
+    before = {path: path.stat().st_mtime_ns for path in features.folder.iterdir()}
+    again = features_of(tmp_path / "features")
+    again.add_images(records)
+    after = {path: path.stat().st_mtime_ns for path in again.folder.iterdir()}
+    assert len(after) == 3 and before.items() <= after.items()
+
+
+def test_another_image_encoder_or_resizing_is_noticed(tmp_path):
+    record, other = tiny.records(tmp_path, 2)
+    features = features_of(tmp_path / "features")
+    features.add_images([record])
+    assert features_of(tmp_path / "features").folder == features.folder  # built anew, the same
+
+    changed = backbone()
+    changed.layers[-1].bias.assign(changed.layers[-1].bias + 1e-3)
+    for another in (
+        features_of(tmp_path / "features", changed),
+        features_of(tmp_path / "features", backbone(scale=1 / 127)),
+        features_of(tmp_path / "features", resizing="stretch"),
+    ):
+        with pytest.raises(FileNotFoundError):
+            another.maps(record)
+
+    shutil.copy(other.image_path, record.image_path)
+    later = features_of(tmp_path / "features")
+    with pytest.raises(FileNotFoundError):
+        later.maps(record)
+    # A file is one key, whatever its name; turned another way it is another.
+    assert later.key(record) == later.key(other)
+    turned = replace(record, as_stored=not record.as_stored)
+    assert later.key(turned) != later.key(record)
+
+
+def test_the_space_is_looked_at_before_any_work(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    features = features_of(tmp_path / "features")
+    assert features.bytes == 2 * (4 * 4 * 3 + 4 * 4 * 2 + 8 * 8 * 5)
+    with pytest.raises(OSError, match=r"0\.0 MB for the features of 2 inputs.* Received: a disk"):
+        features.add_images(tiny.records(tmp_path, 2))
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    (record,) = tiny.records(tmp_path, 1)
+    features = features_of(tmp_path / "features")
+    features.add_images([record])
+    np.save(features.path(features.key(record)), np.zeros(7, "float16"))
+    with pytest.raises(ValueError, match=r"\.npy is damaged: wanted 400 numbers.*\(7,\)"):
+        features.maps(record)
+
+
+def test_a_tower_that_training_changes_has_no_features(tmp_path):
+    encoder = backbone()
+    encoder.trainable = True
+    with pytest.raises(ValueError, match="wanted a frozen image encoder.* Received: 'backbone'"):
+        features_of(tmp_path, encoder)
+
+
+def test_the_vectors_of_sentences(tmp_path):
+    table = layers.Embedding(6, 3)
+    words = np.array([[2, 3, 0], [2, 3, 0], [5, 0, 0]])
+    table.build(None)
+    features = SentenceFeatures(tmp_path, table, max_words=3, dim=3)
+    features.add_sentences(words)
+    assert len(list(features.folder.iterdir())) == 2
+    for ids in words:
+        wanted = np.asarray(table(ids))
+        np.testing.assert_allclose(features.vectors(ids), wanted, rtol=2**-11, atol=1e-6)
+
+
+# --- a run on them
+
+
+def frozen_model():
+    keras.utils.set_random_seed(7)
+    model = tiny.model(attention="word")
+    model.get_layer("backbone").trainable = False
+    return model
+
+
+def train(run_dir, scenes, resume=False, steps=trainee.STEPS, **changed):
+    model = frozen_model()
+    changed = {"freeze_backbone": True, "backbone_weights": "w.h5", "steps": steps, **changed}
+    settings = trainee.settings(run_dir, **changed)
+    loop.compile_model(model, settings)
+    trainee.train(model, scenes, run_dir, resume, **changed)
+    return trainee.history(run_dir)
+
+
+def test_a_run_on_features_is_the_run_on_images(tmp_path, monkeypatch):
+    scenes = tiny.records(tmp_path, trainee.TRAINING + trainee.VALIDATION)
+    wanted = train(tmp_path / "images", scenes)
+    history = train(tmp_path / "run", scenes, features=str(tmp_path / "maps"))
+    # The maps have 11 bits, of which 7 steps make these differences.
+    for row, other in zip(history, wanted, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=2e-3)
+        assert row["val_loss"] == pytest.approx(other["val_loss"], rel=2e-3)
+
+    # The preset is a model from images, and no image is asked again.
+    preset = load_preset(tmp_path / "run")
+    inputs = preset.preprocessor([scenes[0].image()], ["red box"])
+    assert preset.model(inputs).shape == (1, 1, tiny.SIZE, tiny.SIZE, 1)
+    monkeypatch.setattr(type(scenes[0]), "image", lambda record: 1 / 0)
+    again = train(tmp_path / "again", scenes, features=str(tmp_path / "maps"))
+    assert again == history
+
+
+def test_a_run_on_features_resumes(tmp_path):
+    scenes = tiny.records(tmp_path, trainee.TRAINING + trainee.VALIDATION)
+    maps = {"features": str(tmp_path / "maps"), "augment": True}
+    wanted = train(tmp_path / "whole", scenes, **maps)
+    with pytest.MonkeyPatch.context() as patch:
+        saved = loop.Checkpoint.on_epoch_end
+
+        def stop(self, epoch, logs=None):
+            saved(self, epoch, logs)
+            if epoch == 0:
+                raise KeyboardInterrupt
+
+        patch.setattr(loop.Checkpoint, "on_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "run", scenes, **maps)
+    history = train(tmp_path / "run", scenes, resume=True, **maps)
+    for row, other in zip(history, wanted, strict=True):
+        assert row == pytest.approx(other, rel=1e-5, abs=1e-6)
