@@ -16,24 +16,17 @@ from keras_cmsa.training.devices import Devices
 from keras_cmsa.training.settings import Settings
 from keras_cmsa.utils.silence import import_keras
 
-DEVICES = {
-    "devices": "Devices of each process to train on; they share each batch. With --coordinator all "
-    "that a process has, else one. Needs KERAS_BACKEND=jax.",
-    "coordinator": "HOST:PORT of process 0, as the others reach it. Makes this one of several "
-    "processes, which see one --run-dir. docs/scaling.md starts them.",
-    "num_processes": "Processes that train together, with --coordinator.",
-    "process_id": "Which of them this is, from 0, with --coordinator.",
-}
 app = cyclopts.App(name="train", help="Train a model by one of the paper's recipes.")
 
 
-def flags_of(kind, texts):
+def flags_of(kind, texts=None):
     """A dataclass of flags, all `None` unless given, which cyclopts makes flags of.
 
     Args:
-        kind: dataclass.
-        texts: `{name: help}` of the fields of `kind` that it shall have.
+        kind: dataclass of fields as `setting` makes them.
+        texts: `{name: help}` of the fields that are flags; all of them with their own unless given.
     """
+    texts = texts or {e.name: e.metadata["help"] for e in fields(kind)}
     entries = [
         (e.name, Annotated[e.type | None, Parameter(help=texts[e.name])], None)
         for e in fields(kind)
@@ -51,7 +44,7 @@ def given_in(flags):
 def add_command(recipe, page):
     """Adds a recipe to the app; its page is the command's help."""
     settings_flags = flags_of(Settings, help_of(recipe))
-    devices_flags = flags_of(Devices, DEVICES)
+    devices_flags = flags_of(Devices)
 
     def command(
         *,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from keras_cmsa.training.settings import setting
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 
@@ -9,22 +10,22 @@ from keras_cmsa.utils.messages import check_at_least, check_within
 class Devices:
     """What a training runs on; without any of them on one device of one process.
 
-    Args:
-        devices: devices of each process to train on, which share each batch. `None` is all that a
-            process has where there are several, else one. Needs Keras' JAX backend.
-        coordinator: `HOST:PORT` of process 0, as the others reach it. Makes this one of several
-            processes, which see one `run_dir`. docs/scaling.md starts them.
-        num_processes: how many train together.
-        process_id: which of them this is, from 0.
+    Several processes see one `run_dir`; docs/scaling.md starts them.
 
     Raises:
         ValueError: if a number is not possible, or one of the three of several processes is missing.
     """
 
-    devices: int | None = None
-    coordinator: str | None = None
-    num_processes: int | None = None
-    process_id: int | None = None
+    devices: int | None = setting(
+        None,
+        "Devices of each process to train on; they share each batch. All that a process has where "
+        "there are several, else one. Needs KERAS_BACKEND=jax.",
+    )
+    coordinator: str | None = setting(
+        None, "HOST:PORT of process 0, as the others reach it. Makes this one of several processes."
+    )
+    num_processes: int | None = setting(None, "Processes that train together.")
+    process_id: int | None = setting(None, "Which of these processes this is, from 0.")
 
     def __post_init__(self):
         several = [self.coordinator, self.num_processes, self.process_id]

@@ -167,15 +167,11 @@ class Data(NamedTuple):
     """The records of a run.
 
     Attributes:
-        root: folder or file of the data.
-        dataset: as `read_records` takes it.
         name: what the data are, for people.
         records: `{split: [Record, ...]}`.
-        instances: all annotated objects, if a backbone is to learn their classes.
+        instances: all annotated objects, where a backbone is to learn their classes.
     """
 
-    root: Path
-    dataset: str
     name: str
     records: dict[str, list[Record]]
     instances: Instances | None = None
@@ -212,7 +208,7 @@ def read_data(settings):
             )
     held_out = held_out_images(root, dataset, split_owner, records, settings.train_on)
     training = remove_held_out(records[settings.train_on], held_out, settings.exclude_images_of)
-    return Data(root, dataset, name, records | {settings.train_on: training}, instances)
+    return Data(name, records | {settings.train_on: training}, instances)
 
 
 def make_words(settings, records):
@@ -273,10 +269,9 @@ def pretrained_backbone(settings, data, records):
     run_dir = Path(settings.run_dir)
     if Checkpoint(run_dir).exists():
         return backbone  # the checkpoint has its weights
-    instances = data.instances or read_instances(data.root, data.dataset)
     pretrain(
         backbone,
-        objects_of(instances, records),
+        objects_of(data.instances, records),
         settings.pretrain_steps,
         settings.resizing,
         settings.pretrain_batch_size,

@@ -5,6 +5,7 @@ import itertools
 import json
 from dataclasses import replace
 
+import literal
 import numpy as np
 import pytest
 import tiny
@@ -38,14 +39,9 @@ def pairs(layer, positions, words):
         axis=-1,
     )
     weights = tiny.weights_of(layer)
-    query, key = (feature @ weights[f"{name}_kernel"] for name in ("query", "key"))
-    scores = np.einsum("npd,mqd->npmq", key, query)
-    if layer.attention == "pair":
-        n, p = np.indices(scores.shape[:2])
-        same = (n[..., None, None] == n) | (p[..., None, None] == p)
-        scores[same] = -np.inf
-    scores = np.exp(scores - scores.max(axis=(2, 3), keepdims=True))
-    return scores / scores.sum(axis=(2, 3), keepdims=True)
+    return literal.attention(
+        feature, weights["query_kernel"], weights["key_kernel"], layer.attention
+    )
 
 
 @pytest.mark.parametrize("mode", ["full", "pair"])

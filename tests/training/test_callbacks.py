@@ -152,14 +152,6 @@ def test_without_tensorflow_there_is_no_tensorboard(tmp_path, monkeypatch):
     assert tensorboard(tmp_path, None) == []
 
 
-def test_a_column_that_somebody_added_stays(model, tmp_path):
-    path = tmp_path / "history.csv"
-    path.write_text("round,learning_rate,note\n1,0.25,good\n")
-    end_round(History(path, first_round=1), model, 2, 7.0)
-    first, second = read_rows(path)
-    assert (first["note"], first["loss"], second["note"], second["loss"]) == ("good", "", "", "7.0")
-
-
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"rounds": 1, "best": 0.3, "state": "x.h5"}'])
 def test_a_damaged_checkpoint_is_named(model, tmp_path, damage):
     """Its note, the file that the note names, or the weights."""
