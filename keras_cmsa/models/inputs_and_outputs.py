@@ -143,6 +143,10 @@ class PartOfModel(keras.layers.Layer):
     def call(self, inputs):
         return self.function(inputs)
 
+    @property
+    def metrics(self):
+        return []  # Those that the model was compiled with are not of a training of the part.
+
     def compute_output_spec(self, inputs):
         # Otherwise Keras traces `call`, which takes a second.
         outputs = self.outputs

@@ -27,10 +27,13 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         run_dir: `Path` of the run.
         monitor: the measure whose largest value is the best.
+        whole: the model to save; `None`: the one that is trained. It differs where that one begins
+            at the maps of a frozen backbone.
     """
 
-    def __init__(self, run_dir, monitor="val_overall_iou"):
+    def __init__(self, run_dir, monitor="val_overall_iou", whole=None):
         super().__init__()
+        self.whole = whole
         self.run_dir = run_dir
         self.folder = (run_dir / PROGRESS).parent
         self.monitor = monitor
@@ -68,7 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
         score = float(logs[self.monitor])
         if score > self.best:
             self.best = score
-            save_model(self.model, self.run_dir / MODEL)
+            save_model(self.whole or self.model, self.run_dir / MODEL)
         state = f"round-{epoch + 1:05d}.weights.h5"
         self.model.save_weights(self.folder / state, overwrite=True)
         with replaced(self.run_dir / PROGRESS) as file:

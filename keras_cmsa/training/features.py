@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from rich.progress import track
 
+from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.utils.files import replaced
 
 # Of a layer's configuration, what another building of the same layer may give another value.
@@ -64,6 +65,9 @@ class Features:
         """
         missing = self.missing(inputs)
         self.check_space(len(missing))
+        if title and missing:
+            size = in_words(self.bytes * len(missing))
+            print(f"{title}: {len(missing)} of {len(inputs)} to compute, {size} in {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
         starts = range(0, len(missing), batch_size)
         for start in track(starts, title or "", disable=title is None):
@@ -171,6 +175,41 @@ class ImageFeatures(Features):
     def maps(self, record, mirrored=False):
         """The maps of a record's image, see `read`."""
         return self.read(self.key(record, mirrored))
+
+
+class FeatureBatches(RecordBatches):
+    """`RecordBatches` with the maps of a frozen image encoder in the place of images.
+
+    The inputs are `{"maps": tuple of (B, H, W, C) float32, "words": (B, K, N)}`, those of the second
+    model of `split_at_maps`. An augmentation mirrors, and no more.
+
+    Args:
+        features: `ImageFeatures`, which has the images of the records.
+
+    The rest is as in `RecordBatches`; all rows of a batch are one process' own.
+    """
+
+    def __init__(self, *args, features, **options):
+        super().__init__(*args, **options)
+        if self.part is not None:
+            raise ValueError("wanted one process to train on features. Received: several")
+        self.features = features
+
+    def load(self, number):
+        rows, flips = self.rows(number), self.flips(number)
+        first = [self.records_of(row)[0] for row in rows]
+        maps = [self.features.maps(record, flip) for record, flip in zip(first, flips)]
+        # tf.data, on which Keras trains, takes a list for one array.
+        maps = tuple(np.stack(level).astype("float32") for level in zip(*maps))
+        masks = np.stack([self.read_masks(row) for row in rows])  # (B, K, S, S, 1)
+        masks[flips] = masks[flips][:, :, :, ::-1]
+        return {"maps": maps, "words": self.words_of(number)}, masks, self.weights(rows)
+
+    def read_masks(self, row):
+        """The masks `(K, S, S, 1)` of a row, 0 where it has no sample."""
+        masks = [self.preprocessor.mask(record.mask()) for record in self.records_of(row)]
+        missing = len(row) - len(masks)
+        return np.pad(np.stack(masks), [(0, missing), (0, 0), (0, 0), (0, 0)])
 
 
 class SentenceFeatures(Features):

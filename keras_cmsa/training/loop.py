@@ -1,6 +1,7 @@
 """A training on `model.fit`: resumable after a kill, and tied to the settings it began with."""
 
 import contextlib
+import functools
 import hashlib
 import warnings
 from pathlib import Path
@@ -8,10 +9,12 @@ from pathlib import Path
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.pipeline import RecordBatches, fastest
 from keras_cmsa.data.record import count
+from keras_cmsa.models.inputs_and_outputs import split_at_maps
 from keras_cmsa.presets.files import LICENCE, MODEL, UNKNOWN, VOCABULARY, read_config
 from keras_cmsa.presets.preset import make_config, write_config
 from keras_cmsa.training.callbacks import PROGRESS, Checkpoint, History, StopOnNaN, tensorboard
 from keras_cmsa.training.distribution import is_lead, process_part
+from keras_cmsa.training.features import FeatureBatches, ImageFeatures
 from keras_cmsa.training.losses import MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
 from keras_cmsa.training.optimizers import make_optimizer
@@ -98,7 +101,12 @@ def train_here(preset, training, validation, settings, resume, verbose):
     """`train` in a folder that is this process' own already."""
     model, run_dir = preset.model, Path(settings.run_dir)
     config = config_of_run(preset, training, validation, settings)
-    checkpoint, first_round = Checkpoint(run_dir), 0
+    checkpoint, first_round = Checkpoint(run_dir, whole=model), 0
+    features = None
+    if settings.features:
+        features = features_of(preset, training, validation, settings)
+        _, model = split_at_maps(model)
+        compile_model(model, settings)
     if checkpoint.exists():
         check_same_run(read_config(run_dir), config, run_dir)
         first_round = checkpoint.restore(model)
@@ -116,15 +124,36 @@ def train_here(preset, training, validation, settings, resume, verbose):
             # Before the first step and together, since one means nothing without the other.
             preset.preprocessor.vocabulary.save(run_dir / VOCABULARY)
             write_config(run_dir, config)
-        batches = make_batches(preset.preprocessor, training, validation, settings, first_step)
+        batches = make_batches(
+            preset.preprocessor, training, validation, settings, first_step, features
+        )
         fit(model, batches, settings, checkpoint, first_round, verbose)
     return run_dir
 
 
-def make_batches(preprocessor, training, validation, settings, first_step):
-    """The `RecordBatches` of the steps that are still to be done, and those of the validation."""
+def features_of(preset, training, validation, settings):
+    """The `ImageFeatures` of a run, with the maps of all of its images, mirrored as it needs them.
+
+    Raises:
+        OSError: before any is computed, if the disk has too little space.
+        ValueError: if training would change the backbone.
+    """
+    features = ImageFeatures(
+        settings.features, preset.model.get_layer("backbone"), preset.preprocessor
+    )
+    features.add_images(training, settings.augment, title="Features to train on")
+    features.add_images(validation, title="Features to validate on")
+    return features
+
+
+def make_batches(preprocessor, training, validation, settings, first_step, features=None):
+    """The `RecordBatches` of the steps that are still to be done, and those of the validation.
+
+    They have the maps of the images in their place where `features` are given.
+    """
     sizes = settings.batch_size, settings.sentences_per_image
-    batches = RecordBatches(
+    make = functools.partial(FeatureBatches, features=features) if features else RecordBatches
+    batches = make(
         training,
         preprocessor,
         *sizes,
@@ -135,14 +164,15 @@ def make_batches(preprocessor, training, validation, settings, first_step):
         word_dropout=settings.word_dropout,
         part=process_part(),
     )
-    return batches, RecordBatches(validation, preprocessor, *sizes, part=process_part())
+    return batches, make(validation, preprocessor, *sizes, part=process_part())
 
 
 def fit(model, batches, settings, checkpoint, first_round, verbose):
     """The rounds that are still to be done, on batches as `make_batches` gives them."""
     (batches, held_out), run_dir, part = batches, checkpoint.run_dir, process_part()
     callbacks = [StopOnNaN(batches), History(run_dir / "history.csv", first_round)]
-    if not part or part[1] == 1:
+    has_images = not isinstance(batches, FeatureBatches)
+    if has_images and (not part or part[1] == 1):
         # It computes with the model, in which all processes would have to take part.
         callbacks += tensorboard(run_dir / "tensorboard", held_out)
     if is_lead():
@@ -151,8 +181,8 @@ def fit(model, batches, settings, checkpoint, first_round, verbose):
         # The last round may be shorter than the others.
         warnings.filterwarnings("ignore", "Your input ran out of data")
         model.fit(
-            fastest(batches),
-            validation_data=fastest(held_out),
+            fastest(batches) if has_images else batches,
+            validation_data=fastest(held_out) if has_images else held_out,
             initial_epoch=first_round,
             epochs=-(-settings.steps // settings.steps_per_round),
             steps_per_epoch=min(settings.steps, settings.steps_per_round),

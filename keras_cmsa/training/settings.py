@@ -13,7 +13,7 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.
-PLACES = ("data_dir", "run_dir")
+PLACES = ("data_dir", "run_dir", "features")
 # A model that training goes on from has its own.
 OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
@@ -117,6 +117,11 @@ class Settings:
         "EfficientNetV2B0, a preset of KerasHub or the path of a Keras file (docs/pretrained.md).",
     )
     freeze_backbone: bool = setting(False, "Keep the backbone, or the tower, as it starts.")
+    features: str | None = setting(
+        None,
+        "Folder that keeps what a frozen backbone or tower says of each image, so that it is asked "
+        "once. Then `augment` mirrors scenes and does no more.",
+    )
     word_encoder: str | None = setting(
         None,
         "A pretrained text encoder in the place of learnt words: a preset of KerasHub, such as "
@@ -258,6 +263,11 @@ def check_values(settings):
         raise ValueError(
             "`freeze_backbone` would keep random weights: give `backbone_weights`, "
             "`image_encoder` or `pretrain_steps`"
+        )
+    if settings.features and not (settings.freeze_backbone or settings.start_from):
+        raise ValueError(
+            "`features` are those of a backbone that stays as it is: give `freeze_backbone` too. "
+            f"Received: `features` {settings.features}"
         )
     if settings.word_encoder and settings.word_vectors:
         raise ValueError("wanted `word_encoder` or `word_vectors`. Received: both")

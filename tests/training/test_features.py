@@ -7,9 +7,12 @@ import keras
 import numpy as np
 import pytest
 import tiny
+import trainee
 from keras import layers
 
+from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import features as module
+from keras_cmsa.training import loop
 from keras_cmsa.training.features import ImageFeatures, SentenceFeatures
 
 
@@ -124,3 +127,60 @@ def test_the_vectors_of_sentences(tmp_path):
     for ids in words:
         wanted = np.asarray(table(ids))
         np.testing.assert_allclose(features.vectors(ids), wanted, rtol=2**-11, atol=1e-6)
+
+
+# --- a run on them
+
+
+def frozen_model():
+    keras.utils.set_random_seed(7)
+    model = tiny.model(attention="word")
+    model.get_layer("backbone").trainable = False
+    return model
+
+
+def train(run_dir, scenes, resume=False, steps=trainee.STEPS, **changed):
+    model = frozen_model()
+    changed = {"freeze_backbone": True, "backbone_weights": "w.h5", "steps": steps, **changed}
+    settings = trainee.settings(run_dir, **changed)
+    loop.compile_model(model, settings)
+    trainee.train(model, scenes, run_dir, resume, **changed)
+    return trainee.history(run_dir)
+
+
+def test_a_run_on_features_is_the_run_on_images(tmp_path, monkeypatch):
+    scenes = tiny.records(tmp_path, trainee.TRAINING + trainee.VALIDATION)
+    wanted = train(tmp_path / "images", scenes)
+    history = train(tmp_path / "run", scenes, features=str(tmp_path / "maps"))
+    # The maps have 11 bits, of which 7 steps make these differences.
+    for row, other in zip(history, wanted, strict=True):
+        assert row["loss"] == pytest.approx(other["loss"], rel=2e-3)
+        assert row["val_loss"] == pytest.approx(other["val_loss"], rel=2e-3)
+
+    # The preset is a model from images, and no image is asked again.
+    preset = load_preset(tmp_path / "run")
+    inputs = preset.preprocessor([scenes[0].image()], ["red box"])
+    assert preset.model(inputs).shape == (1, 1, tiny.SIZE, tiny.SIZE, 1)
+    monkeypatch.setattr(type(scenes[0]), "image", lambda record: 1 / 0)
+    again = train(tmp_path / "again", scenes, features=str(tmp_path / "maps"))
+    assert again == history
+
+
+def test_a_run_on_features_resumes(tmp_path):
+    scenes = tiny.records(tmp_path, trainee.TRAINING + trainee.VALIDATION)
+    maps = {"features": str(tmp_path / "maps"), "augment": True}
+    wanted = train(tmp_path / "whole", scenes, **maps)
+    with pytest.MonkeyPatch.context() as patch:
+        saved = loop.Checkpoint.on_epoch_end
+
+        def stop(self, epoch, logs=None):
+            saved(self, epoch, logs)
+            if epoch == 0:
+                raise KeyboardInterrupt
+
+        patch.setattr(loop.Checkpoint, "on_epoch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "run", scenes, **maps)
+    history = train(tmp_path / "run", scenes, resume=True, **maps)
+    for row, other in zip(history, wanted, strict=True):
+        assert row == pytest.approx(other, rel=1e-5, abs=1e-6)

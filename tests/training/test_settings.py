@@ -108,6 +108,10 @@ def test_a_value_that_is_not_possible_is_named(wanted, name, value):
             "`freeze_backbone` would keep random weights",
         ),
         (
+            {"features": "maps"},
+            "`features` .*: give `freeze_backbone` too. Received: `features` maps",
+        ),
+        (
             {"word_encoder": "minilm", "word_vectors": "glove.txt"},
             "wanted `word_encoder` or `word_vectors`. Received: both",
         ),
@@ -191,7 +195,7 @@ def test_what_config_json_records():
     settings = recipe_settings("unc", data_dir="/x", exclude_images_of=("refcoco+", "all"))
     config = settings.to_config()
     names = {field.name for field in fields(Settings)}
-    assert set(config) == names - {"data_dir", "run_dir"}
+    assert set(config) == names - {"data_dir", "run_dir", "features"}
     assert config["exclude_images_of"] == ["refcoco+", "all"]
     assert all(config[name] == getattr(settings, name) for name in names if name in PAPER)
 
