@@ -14,7 +14,7 @@ from keras_cmsa.data.objects import objects_of
 from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
-from keras_cmsa.presets.preset import load_preset, save_preset
+from keras_cmsa.presets.preset import Preset, load_preset, save_preset
 from keras_cmsa.training import run
 from keras_cmsa.training.settings import Settings
 
@@ -196,7 +196,7 @@ def test_a_model_of_pretrained_parts(tmp_path):
     assert preprocessor.image_size == 32
     assert [x.shape[1] for x in model.get_layer("backbone").outputs] == [2, 2, 2, 4, 8]
     assert not model.get_layer("backbone").trainable_weights
-    save_preset(tmp_path / "preset", model, preprocessor)
+    save_preset(tmp_path / "preset", Preset(model, preprocessor, {}))
     loaded = load_preset(tmp_path / "preset").model
     inputs = preprocessor([np.full((20, 30, 3), 90, "uint8")], ["red zebra"])
     np.testing.assert_array_equal(tiny.to_numpy(loaded(inputs)), tiny.to_numpy(model(inputs)))
