@@ -35,7 +35,7 @@ def test_files_that_are_none(capsys, tmp_path, words):
     assert "gone is no checkpoint of TensorFlow" in said(tmp_path / "gone")
     assert "empty is there already: give another folder" in said(empty, to=empty)
     head = write_checkpoint(tmp_path / "head.ckpt", HEAD.items())
-    assert "[Errno 2] No such file" in said(head, tmp_path / "gone.txt")
+    assert "gone.txt: No such file" in said(head, tmp_path / "gone.txt")
     (tmp_path / "ours.txt").write_text("[PAD]\n[UNK]\nred\n")
     assert "is not a vocabulary of the authors' code" in said(head, tmp_path / "ours.txt")
     assert not output.exists()
