@@ -25,9 +25,19 @@ QUICK := not slow and not samples and not table
 EXPORTS := tests/export tests/inference tests/cli tests/serving
 MODEL := -m "keras and not slow and not table"
 
+# Tests in three runs, since processes grow with their tests: one run would need 10 GB, with the long
+# tests more. A failure in one leaves the others to run.
+define in_parts
+@failed=0; \
+$(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(1))" || failed=1; \
+$(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" $(EXPORTS) || failed=1; \
+$(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" $(EXPORTS:%=--ignore=%) || failed=1; \
+exit $$failed
+endef
+
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest lint format docs clean
+.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-cpus lint format docs clean
 
 # What `make demo` and the commands after it in README.md need, and what tests need.
 DEMO := tensorflow,demo,serve
@@ -71,23 +81,17 @@ $(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
 demo: $(VENV)/.demo
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
-# Minutes: what needs no more than the clone. In two runs, since processes grow with their tests; the
-# second also runs where the first has failures.
+# Minutes: what needs no more than the clone.
 test: $(VENV)/.installed
-	@failed=0; \
-	$(BIN)/python -m pytest $(PARALLEL) -m "keras and $(QUICK)" || failed=1; \
-	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and $(QUICK)" || failed=1; \
-	exit $$failed
+	$(call in_parts,$(QUICK))
 
-# All on TensorFlow but test-table, the model's quick tests on JAX and PyTorch, and a choice of tests
-# on the lowest versions: some forty minutes.
-test-all: test test-long test-jax test-torch test-lowest
+# All on TensorFlow but test-table, the model's quick tests on JAX and PyTorch, a choice of tests on
+# the lowest versions, and stored numbers on the arithmetic of other CPUs.
+test-all: test test-long test-jax test-torch test-lowest test-cpus
 
-# What `make test` leaves out, in three runs: one process with all of them would need 13 GB.
+# What `make test` leaves out.
 test-long: $(VENV)/.installed
-	$(BIN)/python -m pytest $(PARALLEL) -m "keras and (slow or samples)"
-	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and (slow or samples)" $(EXPORTS)
-	$(BIN)/python -m pytest $(PARALLEL) -m "not keras and (slow or samples)" $(EXPORTS:%=--ignore=%)
+	$(call in_parts,slow or samples)
 
 # Every system in every form of a file: half an hour and 16 GB, too much for CI.
 test-table: $(VENV)/.installed
@@ -102,6 +106,11 @@ test-torch: $(TORCH_VENV)/.installed
 # Minutes, on TensorFlow.
 test-lowest: $(LOWEST_VENV)/.installed
 	$(LOWEST_VENV)/bin/python -m pytest $(PARALLEL) -m "$(QUICK)" $(LOWEST)
+
+# A CPU without AVX-512, and TensorFlow without oneDNN: rounding differs, and must decide nothing.
+test-cpus: $(VENV)/.installed
+	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest tests/models/test_same_numbers.py
+	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest tests/models/test_same_numbers.py
 
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .
