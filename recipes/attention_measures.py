@@ -21,49 +21,53 @@ class Attention(NamedTuple):
     has_choice: bool
 
 
-def attentions(mode, positions, words):
-    """Alpha and beta of one sentence.
+def attentions(mode, positions, sentences):
+    """Alpha and beta of sentences about one image.
 
     Args:
         mode: `"pair"`, in which a position and a word never attend to themselves, or another mode
             of `CrossModalSelfAttention`.
         positions: query and key of the positions, `(2, P, d)`.
-        words: query and key of the words, `(2, n, d)`, without padding.
+        sentences: list of query and key of the words of each, `(2, n, d)`, without padding.
 
     Returns:
-        `{"positions": alpha, "words": beta}`, an `Attention` each.
+        List of `{"positions": alpha, "words": beta}`, an `Attention` each.
     """
-    count, length = positions.shape[1], words.shape[1]
-    if mode == "pair" and min(count, length) < 2:
-        choices = {"positions": count, "words": length}
-        nothing = {over: np.zeros((count, c), "float32") for over, c in choices.items()}
-        return {over: Attention(mean, 0.0, False) for over, mean in nothing.items()}
-    (query, key), (query_words, key_words) = positions, words
-    over_positions, over_words = key @ query.T, key @ query_words.T  # (P, P), (P, n)
-    words_by_positions, words_by_words = key_words @ query.T, key_words @ query_words.T
-    if mode == "pair":
-        np.fill_diagonal(over_positions, -np.inf)
-        np.fill_diagonal(words_by_words, -np.inf)
-    return {
-        "positions": attention(over_positions, words_by_positions, mode == "pair"),
-        "words": attention(over_words, words_by_words, mode == "pair"),
-    }
+    is_pair = mode == "pair"
+    query, key = positions
+    by_position = exponentials(without_itself(key @ query.T) if is_pair else key @ query.T)
+    found = []
+    for query_words, key_words in sentences:
+        shapes = {"positions": (len(query), len(query)), "words": (len(query), len(query_words))}
+        if is_pair and min(shapes["words"]) < 2:
+            nothing = {over: np.zeros(shape, "float32") for over, shape in shapes.items()}
+            found.append({over: Attention(mean, 0.0, False) for over, mean in nothing.items()})
+            continue
+        words_by_words = key_words @ query_words.T
+        by_word = exponentials(without_itself(words_by_words) if is_pair else words_by_words)
+        found.append(
+            {
+                "positions": attention(by_position, exponentials(key_words @ query.T), is_pair),
+                "words": attention(exponentials(key @ query_words.T), by_word, is_pair),
+            }
+        )
+    return found
 
 
 def attention(by_position, by_word, leaves_one_out=False):
     """The `Attention` of the scores by_position[p, c] + by_word[n, c] of each p and n.
 
     Args:
-        by_position: `(P, C)`.
-        by_word: `(n, C)`.
+        by_position: `exponentials` of `(P, C)`.
+        by_word: `exponentials` of `(n, C)`.
         leaves_one_out: whether each p and n leaves out one c; its score is -inf in either.
     """
-    choices = by_position.shape[1] - leaves_one_out
     # exp of a sum is a product, so all sums over c are matrix products.
-    (rows, row_scores), (words, word_scores) = map(exponentials, (by_position, by_word))
+    (rows, row_scores), (words, word_scores) = by_position, by_word
+    choices = rows.shape[1] - leaves_one_out
     sums = np.maximum(rows @ words.T, np.finfo("float64").tiny)  # (P, n)
     mean = (rows * ((1 / sums) @ words) / len(words)).astype("float32")
-    scores = (rows * row_scores) @ words.T + rows @ (words * word_scores).T
+    scores = row_scores @ words.T + rows @ word_scores.T
     entropy = np.log(sums) - scores / sums
     share = float(entropy.mean() / np.log(choices)) if choices > 1 else 0.0
     return Attention(mean, share, choices > 1)
@@ -72,14 +76,20 @@ def attention(by_position, by_word, leaves_one_out=False):
 @functools.lru_cache(maxsize=64)
 def uniform(mode, positions, words):
     """`attentions` of so many positions and words if all scores are equal."""
-    return attentions(mode, np.zeros((2, positions, 1)), np.zeros((2, words, 1)))
+    return attentions(mode, np.zeros((2, positions, 1)), [np.zeros((2, words, 1))])[0]
+
+
+def without_itself(scores):
+    """Square scores with -inf on the diagonal."""
+    return np.where(np.eye(len(scores)) > 0, -np.inf, scores)
 
 
 def exponentials(scores):
-    """exp of scores less their largest in a row, in float64, and these scores; -inf gives 0, 0."""
+    """exp(s) and s exp(s), in float64, of scores s less their largest in a row; -inf gives 0, 0."""
     scores = scores.astype("float64")
     scores -= scores.max(axis=-1, keepdims=True)
-    return np.exp(scores), np.where(np.isfinite(scores), scores, 0)
+    exp = np.exp(scores)
+    return exp, np.where(exp > 0, scores, 0) * exp
 
 
 def distance(one, other):

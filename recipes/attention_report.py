@@ -16,9 +16,13 @@ in one pass over its images.
 import collections
 import json
 import operator
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
+
+# NumPy's products are small here: threads of its own would only wait for those of the model.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import cyclopts
 from cyclopts import Parameter
@@ -85,10 +89,11 @@ class AttentionReport:
         attention = {}
         for name, layer in self.layers.items():
             query, key, _ = (x[0] for x in inside[name]["positions"])
-            attention[name] = [
-                attentions(layer.attention, np.stack([query, key]), np.stack([q[there], k[there]]))
-                for q, k, _, there in zip(*inside[name]["words"], inside[name]["is_word"])
-            ][: len(sentences)]
+            words = zip(*inside[name]["words"], inside[name]["is_word"])
+            parts = [np.stack([q[there], k[there]]) for q, k, _, there in words]
+            attention[name] = attentions(
+                layer.attention, np.stack([query, key]), parts[: len(sentences)]
+            )
         self.measure(photo.words, attention)
         self.ask_with_uniform(photo, inside, attention)
 
@@ -284,14 +289,16 @@ def with_uniform(layer, over, inside, attention):
     import numpy as np
     from attention_measures import uniform
 
-    maps = []
-    for k, sentence in enumerate(attention):
-        there, attended = inside["is_word"][k], inside["attended"][k]
-        values = inside[over][2][k][there] if over == "words" else inside[over][2][0]
-        average = uniform(layer.attention, attended.shape[0] * attended.shape[1], int(there.sum()))
-        change = (average[over].mean - sentence[over].mean) @ values  # (P, F)
-        maps.append(attended + change.reshape(attended.shape))
-    return np.array(maps, "float32")
+    attended, values = inside["attended"][: len(attention)], inside[over][2]
+    _, height, width, _ = attended.shape
+    there = inside["is_word"]
+    average = [uniform(layer.attention, height * width, int(row.sum()))[over].mean for row in there]
+    change = [mean - sentence[over].mean for mean, sentence in zip(average, attention)]  # (P, C)
+    if over == "positions":
+        change = np.concatenate(change) @ values[0]
+    else:
+        change = [x @ values[k][there[k]] for k, x in enumerate(change)]
+    return attended + np.reshape(change, attended.shape).astype("float32")
 
 
 def print_attention(attention):

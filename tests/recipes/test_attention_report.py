@@ -53,7 +53,7 @@ def test_alpha_and_beta_are_the_marginals_of_all_pairs(seeded, rng, mode):
     parts = layer.queries_and_keys(positions.reshape(1, 4, 14), vectors)
     of_positions, of_words = (np.stack([tiny.to_numpy(x[i])[0] for x in parts]) for i in (0, 1))
     for n in (3, 5):
-        found = attentions(mode, of_positions, of_words[:, 0, :n])
+        (found,) = attentions(mode, of_positions, [of_words[:, 0, :n]])
         each = pairs(layer, positions[0], vectors[0, 0, :n].astype("float64"))
         for over, wanted in (("positions", each.sum(axis=2)), ("words", each.sum(axis=3))):
             np.testing.assert_allclose(found[over].mean, wanted.mean(axis=0), atol=1e-5)
@@ -64,15 +64,16 @@ def test_alpha_and_beta_are_the_marginals_of_all_pairs(seeded, rng, mode):
 
 def test_scores_far_apart_are_no_trouble():
     """A choice of one, by scores that a single exponential of float32 cannot hold."""
-    from attention_measures import attention
+    from attention_measures import attention, exponentials
 
-    found = attention(np.array([[300.0, 0], [0, 300.0]]), np.array([[0, 100.0], [0, 0]]))
+    scores = np.array([[300.0, 0], [0, 300.0]]), np.array([[0, 100.0], [0, 0]])
+    found = attention(*map(exponentials, scores))
     np.testing.assert_allclose(found.mean, np.eye(2))
     assert found.entropy == pytest.approx(0) and found.has_choice
 
 
 def test_an_average_has_entropy_1_whatever_is_left_out():
-    from attention_measures import attentions, uniform
+    from attention_measures import uniform
 
     for mode, alpha, beta in (
         ("full", np.full((4, 4), 1 / 4), np.full((4, 3), 1 / 3)),
@@ -84,7 +85,7 @@ def test_an_average_has_entropy_1_whatever_is_left_out():
             assert found[over].entropy == pytest.approx(1) and found[over].has_choice
     assert not uniform("full", 4, 1)["words"].has_choice
     assert not uniform("pair", 4, 2)["words"].has_choice  # one other word
-    alone = attentions("pair", np.zeros((2, 4, 1)), np.zeros((2, 1, 1)))
+    alone = uniform("pair", 4, 1)
     assert not alone["words"].has_choice and not alone["positions"].has_choice
 
 
