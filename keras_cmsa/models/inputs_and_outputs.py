@@ -138,7 +138,6 @@ class PartOfModel(keras.layers.Layer):
         super().__init__(autocast=False)
         self.model = model  # so that its weights are those of the part
         self.function = keras.Function(inputs, outputs)
-        self.outputs = outputs
 
     def call(self, inputs):
         return self.function(inputs)
@@ -148,9 +147,9 @@ class PartOfModel(keras.layers.Layer):
         return []  # Those that the model was compiled with are not of a training of the part.
 
     def compute_output_spec(self, inputs):
-        # Otherwise Keras traces `call`, which takes a second.
-        outputs = self.outputs
-        return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, x.dtype), outputs)
+        # Otherwise Keras traces `call`, which takes a second. The layer keeps no outputs of its own:
+        # a dict that is an attribute becomes one of Keras' own, which JAX does not take.
+        return self.function.compute_output_spec(inputs)
 
 
 def check_words(words, max_words, vocabulary_size):
