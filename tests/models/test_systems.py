@@ -279,7 +279,7 @@ fusion = next(x for x in reversed(model.layers) if x.name.startswith("fusion"))
 print(json.dumps({
     "input": list(model.input["image"].shape),
     "output": list(logits.shape),
-    "fusion": list(fusion.output.shape),
+    "fusion": list(keras.tree.flatten(fusion.output)[0].shape),
     "finite": bool(np.isfinite(logits).all()),
     "spread": float(logits.std()),
     "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
