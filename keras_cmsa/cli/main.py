@@ -23,6 +23,7 @@ COMMANDS = {
     "upload": "Upload a preset to Hugging Face's hub.",
     "info": "Say what is installed, and what a model is.",
     "prepare": "Check every image and mask of a data set, and say what is wrong.",
+    "describe": "Make sentences about the masks of COCO's instances, to train on.",
     "synthesize": "Draw RefShapes, scenes with unambiguous expressions.",
 }
 for _name, _help in COMMANDS.items():

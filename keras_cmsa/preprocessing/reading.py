@@ -31,7 +31,7 @@ SCAN_STARTS = tuple(bytes([0xFF, 0xDA, 0, 6 + 2 * channels, channels]) for chann
 _SCAN_START = re.compile(b"|".join(map(re.escape, SCAN_STARTS)))
 
 # {EXIF orientation: what turns the stored pixels upright}; 1 is upright.
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -299,7 +299,7 @@ def _orientation(image):
         turn = exif.get(ExifTags.Base.Orientation)
     except Exception:  # as in `_naming`; a damaged block is common in collections of photos
         return 1
-    return turn if isinstance(turn, int) and turn in _TURNS else 1
+    return turn if isinstance(turn, int) and turn in TURNS else 1
 
 
 def _decoded(image, turned=True):
@@ -316,7 +316,7 @@ def _decoded(image, turned=True):
             spread = {"L;2": 85, "L;4": 17}.get(storage)  # of the pixels, not of this level
             image.info["transparency"] = colour * spread if spread else colour
     # `ImageOps.exif_transpose` also writes the EXIF block anew, and fails on a damaged one.
-    return image.transpose(_TURNS[orientation]) if turned and orientation > 1 else image
+    return image.transpose(TURNS[orientation]) if turned and orientation > 1 else image
 
 
 def _storage(image):

@@ -62,6 +62,7 @@ def test_a_command_that_is_not_there(capsys):
         "export out --version 0",
         "export out --version -3",
         "synthesize out --seed -1",
+        "describe none.json -o out --most 0",
     ],
 )
 def test_numbers_are_checked_before_anything_is_read(capsys, tmp_path, monkeypatch, command):
@@ -76,6 +77,7 @@ def test_numbers_are_checked_before_anything_is_read(capsys, tmp_path, monkeypat
 @pytest.mark.parametrize(
     "command",
     ["evaluate data -o {}", "explain photo.png box -o {}", "export {}", "synthesize {}",
+     "describe none.json -o {}",
      "export {}/a.onnx --format onnx", "prepare data --problems {}/x.csv",
      "segment photo.png box -o {}.png", "segment photo.png box --mask {}.png"],
 )  # fmt: skip

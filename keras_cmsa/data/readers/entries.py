@@ -98,6 +98,15 @@ def read_json(path):
         raise ValueError(f"{path} is not whole JSON: {error}. Fetch it again") from error
 
 
+def entries_by_id(content, key, path):
+    """`{id: entry}` of a list in COCO's JSON; `path` is its file."""
+    entries = field(content, key, list, path)
+    return {
+        field(entry, "id", int | str, f"{path}, {key} entry {place}"): entry
+        for place, entry in enumerate(entries)
+    }
+
+
 def read_entries(entries, records_of, on_bad, what="refs"):
     """Turns the entries of a file into records. Warns in one line of those that are left out.
 

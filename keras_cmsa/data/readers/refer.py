@@ -20,6 +20,7 @@ from keras_cmsa.data.readers.entries import (
     checked_sentences,
     describe_missing_images,
     describe_unpublished_counts,
+    entries_by_id,
     field,
     image_size,
     read_entries,
@@ -183,15 +184,9 @@ def read_instances(root, dataset):
     """
     path = _annotation_file(Path(root), dataset, "instances.json")
     content = read_json(path)
-    return Instances(path, _by_id(content, "images", path), _by_id(content, "annotations", path))
-
-
-def _by_id(content, key, path):
-    entries = field(content, key, list, path)
-    return {
-        field(entry, "id", int | str, f"{path}, {key} entry {place}"): entry
-        for place, entry in enumerate(entries)
-    }
+    return Instances(
+        path, entries_by_id(content, "images", path), entries_by_id(content, "annotations", path)
+    )
 
 
 def _records_of(located_ref, limit, instances, root, dataset, objects):
