@@ -69,6 +69,15 @@ def test_controls_of_a_model_that_obeys_the_first_word(obeys_the_first_word, rec
         assert {s.iou for s in control.plain} == {1}
 
 
+def test_no_words_are_padding_alone():
+    """The one control of a single word about a single object."""
+    from keras_cmsa.evaluation.controls import Controls
+
+    record = tiny.record("one.png", SIDES["left"], "left")
+    words = Controls(tiny.vocabulary()).sentences([record], np.array([[7, 0, 0]], "int32"))
+    np.testing.assert_array_equal(words, [[0, 0, 0]])
+
+
 def test_fixed_answers(obeys_the_first_word, tmp_path):
     """The largest object lies in a corner, the small one in the centre."""
     from keras_cmsa.evaluation.controls import Controls
