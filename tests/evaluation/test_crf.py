@@ -82,6 +82,12 @@ def test_without_crf_the_rule_is_the_profile():
     assert len({mask.tobytes() for mask in masks}) == 4
 
 
+def test_what_is_refined_at_the_original_size_begins_at_0():
+    photo, logits = noisy_photo()
+    found = MaskRule("strict", lambda _, x: x, "original")(photo, logits, tiny.preprocessor())
+    np.testing.assert_array_equal(found, tiny.preprocessor().undo(logits, (20, 30)) >= 0)
+
+
 @needs_crf
 @pytest.mark.parametrize("resizing", ["pad", "stretch"])
 def test_crf_at_the_networks_size_and_at_the_original(resizing):

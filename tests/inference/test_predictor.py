@@ -90,6 +90,9 @@ def test_the_backbone_runs_once_for_many_sentences(predictor, photo, monkeypatch
     assert calls == [1]
     predictor(image, SENTENCES)
     assert calls == [1, 1]
+    image[:] = 0  # drawn into by its owner: another image
+    predictor(image, SENTENCES)
+    assert calls == [1, 1, 1]
 
 
 def test_it_answers_with_a_folded_copy(photo, monkeypatch):
