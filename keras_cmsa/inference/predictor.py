@@ -31,7 +31,7 @@ class Predictor:
     The first answer folds the model (`fold_for_inference`), a copy of its weights: it takes seconds
     at the paper's size, makes every image cheaper, and later training does not reach it.
 
-    A pickle, as a spawned worker gets it, has the arguments alone. The model of an export has none.
+    Its pickle, as a spawned worker gets it, has the arguments alone. That of an export has none.
 
     Args:
         model: functional, from `image` and `words` to logits, as `build_cmsa` makes; its layers can
