@@ -108,4 +108,5 @@ CASES = [
     Case(1, 300, 24, "pad", (1, 24, 11, 0)),  # a row of pixels at least
     Case(300, 1, 24, "pad", (24, 1, 0, 11)),
     Case(1, 1, 16, "pad", (16, 16, 0, 0)),
+    Case(40, 61, 112, "pad", (73, 112, 19, 0)),  # 112 * (61 / 112) is less than 61
 ]

@@ -1,5 +1,6 @@
 """TensorFlow 1's checkpoints, read by the names of their variables."""
 
+import math
 import os
 import re
 from pathlib import Path
@@ -84,6 +85,11 @@ class TensorFlowCheckpoint:
             self.shapes = self._reader.get_variable_to_shape_map()
         except self._errors as error:
             raise ValueError(self._damaged(error)) from error
+        files = self.prefix.parent.iterdir()
+        size = sum(x.stat().st_size for x in files if x.name.startswith(self.prefix.name))
+        values = sum(math.prod(shape) for shape in self.shapes.values())
+        if values > size:  # whoever makes arrays of these shapes would take the memory of all
+            raise ValueError(self._damaged(f"{values:,} values in {size:,} bytes"))
 
     def check(self, shapes):
         """Raises a `ValueError` unless it has variables of these names and shapes, `{name: shape}`."""

@@ -13,6 +13,7 @@ from keras_cmsa.models.cmsa_released import build_cmsa_released
 
 HEAD = "text_objseg/"
 COORDINATES = 8  # channels
+MAX_WIDTH = 1024  # of words, queries and fused maps (authors: 1000, 512, 500): 0.5 GB at most
 # Of each level, from Res3 on: its attention, the map that joins its features, the map behind its
 # attention, and its gates.
 SCOPES = {
@@ -67,13 +68,10 @@ def load_released_checkpoint(checkpoint, image_size=320, max_words=20):
 def convert_checkpoint(checkpoint, image_size=320, max_words=20):
     """`load_released_checkpoint` of a `TensorFlowCheckpoint`: `Converted`."""
     model = build_for(checkpoint, image_size, max_words)
-    backbone = model.get_layer("backbone")
     # All names and shapes before the first value: a wrong checkpoint is refused in a moment.
     sources = head_sources(model)
-    checkpoint.check(
-        {name: x.shape for name, x in {**deeplab_variables(backbone), **sources}.items()}
-    )
-    used = assign_deeplab(backbone, checkpoint)
+    checkpoint.check({name: x.shape for name, x in sources.items()})
+    used = assign_deeplab(model.get_layer("backbone"), checkpoint)
     for name, source in sources.items():
         source.assign(checkpoint.read(name))
     used += sources
@@ -86,18 +84,20 @@ def build_for(checkpoint, image_size, max_words):
     """A `cmsa_released` of a checkpoint's sizes, with random weights.
 
     Raises:
-        ValueError: if the checkpoint does not have the variables that say them.
+        ValueError: if the checkpoint does not have the variables that say them, or lacks one of the
+            backbone.
     """
-    return build_cmsa_released(
-        vocabulary_size(checkpoint),
-        image_size,
-        # For whoever trains it further: as a pretrained backbone is.
-        deeplab_resnet101(image_size, train_stages=PAPER_STAGES, freeze_norm=True),
-        max_words,
-        word_dim=head_shape(checkpoint, "embedding", 2)[1],
-        attention_dim=head_shape(checkpoint, "CMSA/conv3d/kernel", 5)[-1],
-        fusion_dim=head_shape(checkpoint, "conv2d/kernel", 4)[-1],
-    )
+    sizes = {
+        "word_dim": head_shape(checkpoint, "embedding", 2)[1],
+        "attention_dim": head_shape(checkpoint, "CMSA/conv3d/kernel", 5)[-1],
+        "fusion_dim": head_shape(checkpoint, "conv2d/kernel", 4)[-1],
+    }
+    # For whoever trains it further: as a pretrained backbone is.
+    backbone = deeplab_resnet101(image_size, train_stages=PAPER_STAGES, freeze_norm=True)
+    # Its sizes are ours. Those of the rest are the checkpoint's: nothing is built of them before.
+    checkpoint.check({name: x.shape for name, x in deeplab_variables(backbone).items()})
+    vocabulary = vocabulary_size(checkpoint)
+    return build_cmsa_released(vocabulary, image_size, backbone, max_words, **sizes)
 
 
 def vocabulary_size(checkpoint):
@@ -108,11 +108,11 @@ def vocabulary_size(checkpoint):
 def head_shape(checkpoint, name, rank):
     """The shape of a variable above the backbone; the error is that of `build_for`."""
     shape = checkpoint.shapes.get(HEAD + name)
-    if shape is None or len(shape) != rank:
+    if shape is None or len(shape) != rank or not 1 <= shape[-1] <= MAX_WIDTH:
         raise ValueError(
             f"{checkpoint.prefix} is not of the authors' CMSA: wanted the variable {HEAD}{name} of "
-            f"{rank} axes. Received: {shape or 'none'}, among {len(checkpoint.shapes)} variables "
-            f"such as {min(checkpoint.shapes, default='none')}"
+            f"{rank} axes, the last at most {MAX_WIDTH:,} long. Received: {shape or 'none'}, among "
+            f"{len(checkpoint.shapes)} variables such as {min(checkpoint.shapes, default='none')}"
         )
     return shape
 

@@ -31,6 +31,8 @@ class Predictor:
     The first answer folds the model (`fold_for_inference`), a copy of its weights: it takes seconds
     at the paper's size, makes every image cheaper, and later training does not reach it.
 
+    Its pickle, as a spawned worker gets it, has the arguments alone. That of an export has none.
+
     Args:
         model: functional, from `image` and `words` to logits, as `build_cmsa` makes; its layers can
             be made from their configurations.
@@ -49,6 +51,9 @@ class Predictor:
         self.batch_size = batch_size
         self.config = config or {}
         self._last = None, None  # the last image that was asked alone, and its maps
+
+    def __reduce__(self):
+        return type(self), (self.model, self.preprocessor, self.batch_size, self.config)
 
     @cached_property
     def network(self):

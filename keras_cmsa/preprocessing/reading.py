@@ -321,7 +321,9 @@ def _decoded(image, turned=True):
 
 def _storage(image):
     """How the pixels of an opened image lie in its file, in Pillow's words, such as `"RGB;16B"`."""
-    how = image.tile[0].args if image.tile else ""  # WebP has no tile, and a loaded image none left
+    # WebP and a loaded image have no tile, and one that was made, with a format set, not even a list.
+    tiles = getattr(image, "tile", None)
+    how = tiles[0].args if tiles else ""
     return how if isinstance(how, str) else str(how[0])
 
 

@@ -67,6 +67,23 @@ def test_a_table_with_bad_rows_and_resuming(
     assert "3 of 5 rows were done before" in capsys.readouterr().err
 
 
+def test_an_edited_row_is_answered_anew(
+    capsys, models_kept, preset, predictor, photo_path, tmp_path
+):
+    (tmp_path / "copy.png").write_bytes(photo_path.read_bytes())
+    rows = [("photo.png", "red box"), ("photo.png", "box"), ("photo.png", "blue box")]
+    out = tmp_path / "out"
+    command = ["segment", "--csv", pairs(tmp_path, rows), "--model", preset, "-o", out]
+    assert run(*command) == 0
+    rows[:2] = [("photo.png", "blue box on left"), ("copy.png", "box")]
+    pairs(tmp_path, rows)
+    assert run(*command) == 0
+    assert "1 of 3 rows were done before" in capsys.readouterr().err
+    assert [(row["image"], row["expression"]) for row in results(out)] == rows
+    found = np.asarray(Image.open(out / "000001.png"))
+    np.testing.assert_array_equal(found, predictor(photo_path, rows[0][1]).mask * 255)
+
+
 def test_a_folder_holds_the_results_of_one_model(capsys, models_kept, preset, photo_path, tmp_path):
     table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
     command = ["segment", "--csv", table, "-o", out, "--model"]

@@ -76,3 +76,12 @@ def test_files_that_are_not_whole(checkpoint):
     index.write_bytes(index.read_bytes()[:30])
     with pytest.raises(ValueError, match="model.ckpt is damaged or not whole: download it again"):
         TensorFlowCheckpoint(checkpoint)
+
+
+def test_more_values_than_bytes(tmp_path):
+    """The index names sizes at will: nobody makes arrays of those whose data are not there."""
+    path = write_checkpoint(tmp_path / "large.ckpt", {"x": np.zeros((50, 40), "float32")}.items())
+    data = path.with_name("large.ckpt.data-00000-of-00001")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"large.ckpt is damaged.*\(2,000 values in \d\d\d bytes"):
+        TensorFlowCheckpoint(path)

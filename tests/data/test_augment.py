@@ -176,6 +176,8 @@ def test_hues_stay_unless_asked_otherwise():
     changed, _ = Augmentation(**options)(images, masks)
     assert np.abs(np.asarray(changed) - images).max() > 3
     np.testing.assert_allclose(hues(np.asarray(changed)), hues(images), atol=0.01)
-    assert not np.asarray(changed)[:, 12:].any(), "padding stays black"
+    lit, _ = Augmentation(flip=0, scale=None, brightness=0.5)(images, masks)
+    assert np.abs(np.asarray(lit) - images).max() > 3
+    assert not np.asarray(lit)[:, 12:].any(), "padding stays black"
     shifted, _ = Augmentation(**options, hue=0.5)(images, masks)
     assert np.abs(np.subtract(hues(np.asarray(shifted)), hues(images))).max() > 0.02

@@ -42,6 +42,12 @@ def test_parts_are_joined():
         joined, rasterize([SQUARE], 8, 12, "it") | rasterize([other], 8, 12, "it")
     )
     assert joined.sum() == 16 + 18 - 4
+    # Run lengths that overlap, and a polygon of three points.
+    runs = [compressed(rasterize([part], 8, 12, "it")) for part in (SQUARE, other)]
+    triangle = [0, 8, 0, 4, 4, 8]
+    all_forms = rasterize([*runs, triangle], 8, 12, "it")
+    np.testing.assert_array_equal(all_forms, joined | rasterize([triangle], 8, 12, "it"))
+    assert all_forms.sum() > joined.sum()
 
 
 def test_polygon_partly_outside_is_cut():

@@ -69,13 +69,35 @@ def test_controls_of_a_model_that_obeys_the_first_word(obeys_the_first_word, rec
         assert {s.iou for s in control.plain} == {1}
 
 
+def test_no_words_are_padding_alone():
+    """The one control of a single word about a single object."""
+    from keras_cmsa.evaluation.controls import Controls
+
+    record = tiny.record("one.png", SIDES["left"], "left")
+    words = Controls(tiny.vocabulary()).sentences([record], np.array([[7, 0, 0]], "int32"))
+    np.testing.assert_array_equal(words, [[0, 0, 0]])
+
+
+def test_the_sentence_of_another_object_is_never_of_the_same():
+    from keras_cmsa.evaluation.controls import others
+
+    records = [tiny.record("one.png", SIDES["left"], "it", ref) for ref in (1, 1, 2)]
+    records[1] = replace(records[1], sentence_id=5)
+    words = np.array([[1], [2], [3]], "int32")
+    for seed in range(5):
+        found = others(words, records, np.random.default_rng(seed))
+        assert found[:2].tolist() == [[3], [3]] and found[2, 0] in (1, 2)
+
+
 def test_fixed_answers(obeys_the_first_word, tmp_path):
     """The largest object lies in a corner, the small one in the centre."""
-    from keras_cmsa.evaluation.controls import Controls
+    from keras_cmsa.evaluation.controls import Controls, off_centre
     from keras_cmsa.evaluation.evaluate import evaluate
 
     Image.fromarray(np.zeros((20, 40, 3), "uint8")).save(tmp_path / "image.png")
     large, small = tiny.box(20, 40, 0, 0, 10, 20), tiny.box(20, 40, 8, 18, 12, 24)
+    assert off_centre(large) == pytest.approx(np.hypot(1 / 4, 1 / 4))
+    assert off_centre(small) == pytest.approx(1 / 40)
     records = [
         tiny.record(tmp_path / "image.png", mask, "box", number)
         for number, mask in enumerate((large, small))

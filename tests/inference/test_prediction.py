@@ -17,10 +17,11 @@ def prediction_of(logits, size, position_attention=None):
 
 def test_score_and_box_of_a_known_answer():
     logits = np.full((8, 8), -20.0)
-    logits[2:5, 1:7] = np.log(3)  # probability 3/4
+    logits[2:5, 1:7] = np.log(3)  # probability 3/4 at 18 places
+    logits[2, 1:7] = np.log(9)  # and 9/10 at 6 of them
     prediction = prediction_of(logits, (8, 8))
     assert prediction.box == (1, 2, 7, 5)
-    assert prediction.score == pytest.approx(0.75)
+    assert prediction.score == pytest.approx((12 * 0.75 + 6 * 0.9) / 18)
     assert prediction.probabilities[3, 3] == pytest.approx(0.75)
     assert prediction.probabilities[0, 0] == pytest.approx(0, abs=1e-6)
     nothing = prediction_of(np.full((8, 8), -20.0), (8, 8))

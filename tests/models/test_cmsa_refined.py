@@ -61,7 +61,9 @@ def test_rounds_and_finer_maps_have_a_say(seeded, rng):
     for name in ("attention_round_2", "attention_round_3", "finer_1", "refinement_1"):
         before, weights = tiny.to_numpy(model(batch)), model.get_layer(name).get_weights()
         model.get_layer(name).set_weights([0 * x for x in weights])
-        assert np.abs(tiny.to_numpy(model(batch)) - before).max() > 1e-4, name
+        after = tiny.to_numpy(model(batch))
+        # What is before a part also goes by it.
+        assert np.abs(after - before).max() > 1e-4 < after.std(axis=(2, 3)).min(), name
         model.get_layer(name).set_weights(weights)
     one_round = build_cmsa_refined(5, backbone=tower(4, 4, 4, 8), rounds=1, **SIZES)
     assert not [x for x in one_round.layers if "round" in x.name]

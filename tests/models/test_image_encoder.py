@@ -55,7 +55,8 @@ def tiny_mit(hub):
     )
 
 
-TRANSFORMER = {"num_layers": 6, "hidden_dim": 8, "num_heads": 2}
+# Five blocks, of which no third is whole.
+TRANSFORMER = {"num_layers": 5, "hidden_dim": 8, "num_heads": 2}
 
 
 def tiny_vit(hub):
@@ -188,6 +189,9 @@ def test_a_model_of_ones_own(seeded, rng):
     maps = maps_of(encoder, pixels)
     np.testing.assert_allclose(maps[2], deep, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(maps[3], fine, rtol=1e-4, atol=1e-4)
+    for stride, sides in ((8, [16]), (16, [8, 16])):
+        all_finer = image_encoder(model, SIDE, stride=stride, finer=None).outputs[3:]
+        assert [x.shape[1] for x in all_finer] == sides
 
     inputs = keras.Input((SIDE, SIDE, 3))
     own = [layers.Conv2D(c, 8, strides=8)(inputs) for c in (2, 3, 4)]

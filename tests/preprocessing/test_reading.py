@@ -160,7 +160,9 @@ def test_what_a_person_has_at_hand(tmp_path):
     """A path, a picture, an array: grey, in colour, with opacity."""
     path = tmp_path / "picture.png"
     path.write_bytes(encoded(SMALL))
-    for image in (path, encoded(SMALL), Image.open(path), Image.fromarray(SMALL)):
+    made = Image.fromarray(SMALL)
+    made.format = "PNG"  # as a person keeps the format of a picture that was scaled
+    for image in (path, encoded(SMALL), Image.open(path), Image.fromarray(SMALL), made):
         np.testing.assert_array_equal(to_pixels(image), SMALL)
     assert to_pixels(SMALL) is SMALL
     levels = SMALL[..., 0]

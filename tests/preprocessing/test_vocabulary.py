@@ -96,9 +96,17 @@ def test_no_mark_begins_a_pair():
 def test_vocabulary_counts_and_orders():
     vocabulary = Vocabulary.build(["b a c", "B, a!", "b d"], min_count=2)
     assert vocabulary.words == [PADDING, UNKNOWN, "b", "a"]
-    assert Vocabulary.build(["b a c", "B, a!", "b d"]).words[2:] == ["b", "a", "c", "d"]
+    assert Vocabulary.build(["b a d", "B, a!", "b c"]).words[2:] == ["b", "a", "c", "d"]
     with pytest.raises(ValueError, match=r"No word occurs 4 times .* Received: 7 words in all"):
         Vocabulary.build(["b a c", "B, a!", "b d"], min_count=4)
+
+
+def test_a_text_of_more_than_five_times_the_words_is_refused():
+    vocabulary = Vocabulary(["box"], max_words=3)
+    longest, longer = vocabulary.read(["box " * 15, "box " * 16])
+    vocabulary.check_length("box " * 15, longest)
+    with pytest.raises(ValueError, match="16 words"):
+        vocabulary.check_length("box " * 16, longer)
 
 
 def test_encode_pads_right_cuts_and_marks_the_unknown():

@@ -52,6 +52,11 @@ def test_the_last_state_and_the_best_model_are_kept(seeded, model, tmp_path):
     assert weight_of(seeded.saving.load_model(tmp_path / "model.keras")) == 2.0
 
 
+def test_a_round_that_found_nothing_leaves_a_model_too(seeded, model, tmp_path):
+    end_round(Checkpoint(tmp_path), model, 1, 1.0, 0.0)
+    assert weight_of(seeded.saving.load_model(tmp_path / "model.keras")) == 1.0
+
+
 def kill(*_, **__):
     raise KeyboardInterrupt
 

@@ -10,10 +10,12 @@ import tiny
 import trainee
 from keras import layers
 
+from keras_cmsa.data.augment import Augmentation
+from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import features as module
 from keras_cmsa.training import loop
-from keras_cmsa.training.features import ImageFeatures, SentenceFeatures
+from keras_cmsa.training.features import FeatureBatches, ImageFeatures, SentenceFeatures
 
 
 def backbone(scale=1 / 255):
@@ -47,6 +49,23 @@ def test_maps_from_disk_are_those_of_the_tower(tmp_path):
             for one, other in zip(maps, wanted):
                 # float16 has 11 bits.
                 np.testing.assert_allclose(one, np.asarray(other)[0], rtol=2**-11, atol=1e-6)
+
+
+def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path):
+    """Mirrored or not, and where a row has no further expression."""
+    records = tiny.several_of_each(tiny.records(tmp_path, 4), [2, 1, 1, 2])
+    features = features_of(tmp_path / "features")
+    features.add_images(records, mirrored=True)
+    still = {"scale": None, "brightness": 0, "contrast": 0, "saturation": 0}
+    options = {"per_image": 2, "seed": 1, "augmentation": Augmentation(0.5, **still)}
+    ours = FeatureBatches(records, features.preprocessor, 4, features=features, **options)
+    theirs = RecordBatches(records, features.preprocessor, 4, **options)
+    assert 0 < theirs.flips(0).sum() < 4
+    (inputs, masks, weights), (wanted, *others) = ours[0], theirs[0]
+    for found, other in zip((inputs["words"], masks, weights), (wanted["words"], *others)):
+        np.testing.assert_array_equal(found, other)
+    for found, other in zip(inputs["maps"], features.encoder(wanted["image"])):
+        np.testing.assert_allclose(found, tiny.to_numpy(other), rtol=2**-11, atol=1e-6)
 
 
 def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):

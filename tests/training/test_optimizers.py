@@ -80,15 +80,15 @@ def cosine(one, other):
     return np.sum(one * other) / np.linalg.norm(one) / np.linalg.norm(other)
 
 
-@pytest.mark.parametrize("warmup", [0, 200])
-def test_schedule_and_defaults_are_the_papers(seeded, warmup):
-    optimizer = optimizer_of(tiny.model(), steps=1000, warmup_steps=warmup)
+@pytest.mark.parametrize(("warmup", "options"), [(0, {}), (200, {"power": 2.0})])
+def test_schedule_and_defaults_are_the_papers(seeded, warmup, options):
+    optimizer = optimizer_of(tiny.model(), steps=1000, warmup_steps=warmup, **options)
     # On PyTorch and JAX the class is one of the backend's own below Keras'.
     assert isinstance(optimizer, seeded.optimizers.AdamW)
     assert optimizer.weight_decay == 5e-4
     for step in (0, 1, 198, 199, 500, 999, 1000, 5000):
         optimizer.iterations.assign(step)
-        wanted = 1e-5 + (2.5e-4 - 1e-5) * (1 - min(step, 1000) / 1000) ** 0.9
+        wanted = 1e-5 + (2.5e-4 - 1e-5) * (1 - min(step, 1000) / 1000) ** options.get("power", 0.9)
         if step < warmup:
             wanted *= (step + 1) / warmup
         assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
