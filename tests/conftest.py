@@ -34,6 +34,12 @@ def seeded():
 
 
 @pytest.fixture(scope="session")
+def hub():
+    """The models of KerasHub, of which `towers` makes tiny ones."""
+    return pytest.importorskip("keras_hub").models
+
+
+@pytest.fixture(scope="session")
 def preset(tmp_path_factory):
     """The folder of a tiny model that finds about half of an image of noise."""
     import keras

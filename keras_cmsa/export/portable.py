@@ -5,6 +5,8 @@ import gc
 import os
 from pathlib import Path
 
+import numpy as np
+
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
 from keras_cmsa.presets.files import ONNX, VOCABULARY
 from keras_cmsa.presets.model_card import EXPORTED_AS
@@ -82,10 +84,23 @@ def export(preset, folder, form):
 
 def convert(model, path, form):
     """Writes a model without loops in a form of `FORMS`, unseen."""
+    if form == "onnx":
+        from tf2onnx.handler import tf_op
+
+        tf_op("Erfc").register_compat_handler(erfc, 9)
     with silenced(), collecting_often():
         model.export(str(path), format=form, verbose=False)
     if form == "onnx":
         name_axes(path)
+
+
+def erfc(graph, node, **_):
+    """Makes `Erfc`, which TensorFlow's exact GELU has and tf2onnx does not know, 1 - `Erf`."""
+    kinds = {"shapes": node.output_shapes, "dtypes": node.output_dtypes}
+    graph.remove_node(node.name)
+    erf = graph.make_node("Erf", node.input).output[0]
+    one = graph.make_const(f"{node.name}/one", np.array(1, "float32")).output[0]
+    graph.make_node("Sub", [one, erf], outputs=node.output, name=node.name, **kinds)
 
 
 def name_axes(path):

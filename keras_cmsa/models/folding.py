@@ -7,6 +7,10 @@ from keras import layers
 from keras_cmsa.layers import CrossModalSelfAttention, FoldedAttention
 
 LOW_PRECISION = ("float16", "bfloat16")
+# What a `DepthwiseConv2D` has not.
+OF_GROUPS = (
+    "filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint",
+)  # fmt: skip
 
 
 def fold_for_inference(model, dtype=None, unroll=False):
@@ -17,6 +21,8 @@ def fold_for_inference(model, dtype=None, unroll=False):
       the bias of the convolution. Other normalisations stay as they are.
     - The value, output and reduction kernels of a `CrossModalSelfAttention` with `output_dim`
       become one.
+    - A `Normalization` by given numbers becomes a `Rescaling`, and a `Conv2D` with a group for each
+      channel a `DepthwiseConv2D`, which ONNX has too.
 
     Functional models within the model, such as a backbone, are folded too.
 
@@ -52,6 +58,11 @@ def fold_for_inference(model, dtype=None, unroll=False):
             config["dtype"] = dtype
         if unroll and "unroll" in config:
             config["unroll"] = True
+        if is_rescaling(layer):
+            return rescaling(layer)
+        if is_depthwise(layer):
+            kept = {key: value for key, value in config.items() if key not in OF_GROUPS}
+            return layers.DepthwiseConv2D.from_config(kept)
         kind = FoldedAttention if is_foldable_attention(layer) else layer.__class__
         return kind.from_config(config)
 
@@ -68,12 +79,15 @@ def fold_for_inference(model, dtype=None, unroll=False):
         if not layer.weights or isinstance(layer, keras.Function):
             continue
         original = model.get_layer(layer.name)
-        if layer.name in norms:
-            layer.set_weights(folded_weights(original, norms[layer.name]))
-        elif is_foldable_attention(original):
+        if is_foldable_attention(original):
             layer.take_weights(original)
-        else:
-            layer.set_weights(original.get_weights())
+            continue
+        weights = original.get_weights()
+        if layer.name in norms:
+            weights = folded_weights(original, norms[layer.name])
+        if is_depthwise(original):
+            weights[0] = weights[0].swapaxes(2, 3)
+        layer.set_weights(weights)
     copy.trainable = False
     return copy
 
@@ -122,6 +136,32 @@ def folded_weights(convolution, norm):
     if norm.center:
         shift = shift + keras.ops.convert_to_numpy(norm.beta)
     return [kernel * scale, shift]
+
+
+def is_rescaling(layer):
+    """Whether a layer normalises by numbers that were given, one for all or each channel."""
+    given = isinstance(layer, layers.Normalization) and layer.input_mean is not None
+    return given and set(layer.mean.shape[:-1]) == {1}
+
+
+def rescaling(norm):
+    """The `Rescaling` that does what a `Normalization` does."""
+    mean, variance = (
+        keras.ops.convert_to_numpy(x).ravel().astype("float64") for x in (norm.mean, norm.variance)
+    )
+    scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+    return layers.Rescaling(
+        scale.tolist(), (-mean * scale).tolist(), name=norm.name, dtype=norm.dtype_policy
+    )
+
+
+def is_depthwise(layer):
+    """Whether a convolution has a group, and one channel of its result, for each channel."""
+    return (
+        type(layer) is layers.Conv2D
+        and 1 < layer.groups == layer.filters
+        and layer.kernel.shape[2] == 1
+    )
 
 
 def is_foldable_attention(layer):

@@ -97,6 +97,7 @@ class TowerMaps(keras.layers.Layer):
     def __init__(self, tower, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.tower = tower  # so that its weights are those of the layer
+        keep_constants_as_arrays(tower)
         # A method, since Keras would save the weights of a model once more.
         self.maps_of = keras.Model(tower.inputs[0], taps(tower)).__call__
 
@@ -111,6 +112,14 @@ class TowerMaps(keras.layers.Layer):
     def from_config(cls, config):
         require("keras_hub", "pretrained", "A model with a backbone of KerasHub")
         return cls(keras.saving.deserialize_keras_object(config.pop("tower")), **config)
+
+
+def keep_constants_as_arrays(tower):
+    """Makes NumPy arrays of the tensors that layers keep, for which an ONNX file would ask."""
+    for layer in tower._flatten_layers():
+        for name, value in [*vars(layer).items()]:
+            if keras.ops.is_tensor(value) and not isinstance(value, keras.Variable):
+                setattr(layer, name, keras.ops.convert_to_numpy(value))
 
 
 def rescale(factor, offset):

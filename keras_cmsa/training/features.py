@@ -1,10 +1,13 @@
-"""What frozen towers say of each image and each expression, computed once and kept on disk.
+"""The maps that a frozen tower gives of each image, computed once and kept on disk.
 
     DIR/<encoder>/<image>.npy       float16, the maps of an image one after the other
 
 <encoder> is a checksum of all that decides the maps but the image: the weights of the encoder, how
 it scales its input, the image side and the resizing. <image> is one of the file. So features of
 another encoder or photo are never taken for those that are wanted, and what is there is finished.
+
+Vectors of frozen words are not kept: MiniLM takes an eighth of the time that the head takes for the
+same sentences, and words that are left out at random make other sentences of them each time.
 """
 
 import hashlib
@@ -24,102 +27,21 @@ from keras_cmsa.utils.files import replaced
 UNSTABLE = ("name", "dtype", "trainable", "layers", "tower", "input_layers", "output_layers")
 
 
-class Features:
-    """Arrays that a frozen encoder gives for each input, on disk.
-
-    Args:
-        folder: where they are kept.
-        encoder: `keras.Model` or layer, from a batch of inputs to an array or a list of them.
-        shapes: list of the shapes of an input's arrays, without the batch.
-        setting: whatever else decides them, as a text.
-
-    Attributes:
-        folder: that of this encoder within the folder.
-        bytes: what an input takes on disk.
-    """
-
-    def __init__(self, folder, encoder, shapes, setting=""):
-        self.encoder = encoder
-        self.shapes = [tuple(shape) for shape in shapes]
-        self.folder = Path(folder) / checksum_of_encoder(encoder, f"{self.shapes} {setting}")
-        self.bytes = 2 * sum(math.prod(shape) for shape in self.shapes)
-
-    def path(self, key):
-        """The file of an input, whose content has the checksum `key`."""
-        return self.folder / f"{key}.npy"
-
-    def missing(self, keys):
-        """The keys without a file, each once."""
-        return [key for key in dict.fromkeys(keys) if not self.path(key).exists()]
-
-    def add(self, inputs, batch_size=8, title=None):
-        """Computes what is not there yet. If it is interrupted, the next call goes on.
-
-        Args:
-            inputs: `{key: function without arguments}`, which reads an input of the encoder.
-            batch_size: inputs at once.
-            title: label of the progress bar; `None` shows none.
-
-        Raises:
-            OSError: before anything is computed, if the disk has too little space.
-        """
-        missing = self.missing(inputs)
-        self.check_space(len(missing))
-        if title and missing:
-            size = in_words(self.bytes * len(missing))
-            print(f"{title}: {len(missing)} of {len(inputs)} to compute, {size} in {self.folder}")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        starts = range(0, len(missing), batch_size)
-        for start in track(starts, title or "", disable=title is None):
-            keys = missing[start : start + batch_size]
-            arrays = self.encoder(np.stack([inputs[key]() for key in keys]), training=False)
-            arrays = arrays if isinstance(arrays, list | tuple) else [arrays]
-            arrays = [keras.ops.convert_to_numpy(x).astype("float16") for x in arrays]
-            for key, *of_input in zip(keys, *arrays):
-                with replaced(self.path(key), "wb") as file:
-                    np.save(file, np.concatenate([x.ravel() for x in of_input]))
-
-    def check_space(self, count):
-        """Raises an `OSError` if the disk has no space for `count` more inputs."""
-        there = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
-        free = shutil.disk_usage(there).free
-        if self.bytes * count > free:
-            raise OSError(
-                f"wanted {in_words(self.bytes * count)} for the features of {count} inputs in "
-                f"{self.folder.parent}. Received: a disk with {in_words(free)} free. Give another "
-                "folder, or a smaller image_size"
-            )
-
-    def read(self, key):
-        """The arrays of an input, float16, memory-mapped.
-
-        Raises:
-            FileNotFoundError: if they have not been computed.
-            ValueError: if their file is damaged.
-        """
-        path = self.path(key)
-        flat = np.load(path, mmap_mode="r", allow_pickle=False)
-        if flat.shape != (self.bytes // 2,) or flat.dtype != "float16":
-            raise ValueError(
-                f"{path} is damaged: wanted {self.bytes // 2} numbers of float16. Received: "
-                f"{flat.dtype} of shape {flat.shape}. Delete it"
-            )
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
-        parts = np.split(flat, ends[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
-
-
-class ImageFeatures(Features):
-    """The maps of images.
+class ImageFeatures:
+    """The maps that a frozen image encoder gives for images, on disk.
 
         features = ImageFeatures("features/", model.image_encoder, preprocessor)
-        features.add_images(records, mirrored=True, title="features")
+        features.add_images(records, mirrored=records)
         maps = features.maps(record, mirrored=False)
 
     Args:
         folder: where they are kept.
         encoder: frozen backbone, from `(B, S, S, 3)` RGB in 0..255 to a list of maps.
         preprocessor: `Preprocessor`.
+
+    Attributes:
+        folder: that of this encoder within the folder.
+        bytes: what an image takes on disk.
 
     Raises:
         ValueError: if the encoder is not frozen.
@@ -131,50 +53,95 @@ class ImageFeatures(Features):
                 "wanted a frozen image encoder, since training would change its features. "
                 f"Received: {encoder.name!r} with {len(encoder.trainable_weights)} trainable weights"
             )
-        self.preprocessor = preprocessor
-        shapes = [x.shape[1:] for x in encoder.outputs]
-        super().__init__(folder, encoder, shapes, preprocessor.resizing)
+        self.encoder, self.preprocessor = encoder, preprocessor
+        self.shapes = [tuple(x.shape[1:]) for x in encoder.outputs]
+        setting = f"{self.shapes} {preprocessor.resizing}"
+        self.folder = Path(folder) / checksum_of_encoder(encoder, setting)
+        self.bytes = 2 * sum(math.prod(shape) for shape in self.shapes)
         self.keys = {}
 
-    def key(self, record, mirrored=False):
-        """The checksum of a record's image file and of how it lies in the square."""
+    def path(self, record, mirrored=False):
+        """The file of a record's image, named by its content and by how it lies in the square."""
         which = record.image_path, record.stored_size
         if which not in self.keys:
             content = hashlib.sha256(record.image_path.read_bytes())
             content.update(repr(record.stored_size).encode())
             self.keys[which] = content.hexdigest()
-        return self.keys[which] + ("-mirrored" if mirrored else "")
+        return self.folder / f"{self.keys[which]}{'-mirrored' if mirrored else ''}.npy"
 
-    def add_images(self, records, mirrored=False, batch_size=8, title=None):
-        """Computes the maps of the images of some records, of each image once.
+    def add_images(self, records, mirrored=(), batch_size=8, title=None):
+        """Computes the maps that are not there yet, of each image once.
+
+        If it is interrupted, the next call goes on.
 
         Args:
-            records: list of `Record`.
-            mirrored: compute those of the mirrored images too.
-            batch_size, title: as in `add`.
+            records: list of `Record`, whose images are wanted.
+            mirrored: list of those whose mirrored images are wanted too.
+            batch_size: images at once.
+            title: label of the progress bar; `None` shows none.
 
         Raises:
-            OSError: if the disk has too little space.
+            OSError: before anything is computed, if the disk has too little space.
             FileNotFoundError, ValueError: if an image cannot be read; names its file.
         """
-        inputs = {}
-        for record in records:
-            for side in (False, True)[: 1 + mirrored]:
-                inputs.setdefault(self.key(record, side), self.reader(record, side))
-        self.add(inputs, batch_size, title)
+        wanted = {self.path(record): (record, 1) for record in records}
+        wanted |= {self.path(record, True): (record, -1) for record in mirrored}
+        missing = [path for path in wanted if not path.exists()]
+        self.check_space(len(missing))
+        if title and missing:
+            size = in_words(self.bytes * len(missing))
+            print(f"{title}: {len(missing)} of {len(wanted)} to compute, {size} in {self.folder}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        starts = range(0, len(missing), batch_size)
+        for start in track(starts, title or "", disable=title is None):
+            paths = missing[start : start + batch_size]
+            images = np.stack([self.pixels(*wanted[path]) for path in paths])
+            maps = self.encoder(images, training=False)
+            maps = [keras.ops.convert_to_numpy(level).astype("float16") for level in maps]
+            for path, *of_image in zip(paths, *maps):
+                with replaced(path, "wb") as file:
+                    np.save(file, np.concatenate([level.ravel() for level in of_image]))
 
-    def reader(self, record, mirrored):
-        """A function that reads a record's image as the encoder takes it."""
+    def pixels(self, record, step):
+        """A record's image as the encoder takes it, mirrored by a step of -1."""
+        return self.preprocessor.image(record.image())[:, ::step]
 
-        def read():
-            pixels = self.preprocessor.image(record.image())
-            return pixels[:, ::-1] if mirrored else pixels
-
-        return read
+    def check_space(self, count):
+        """Raises an `OSError` if the disk has no space for `count` more images."""
+        there = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
+        free = shutil.disk_usage(there).free
+        if self.bytes * count > free:
+            raise OSError(
+                f"wanted {in_words(self.bytes * count)} for the features of {count} images in "
+                f"{self.folder.parent}. Received: a disk with {in_words(free)} free. Give another "
+                "folder, or a smaller image_size"
+            )
 
     def maps(self, record, mirrored=False):
-        """The maps of a record's image, see `read`."""
-        return self.read(self.key(record, mirrored))
+        """The maps of a record's image, float16, memory-mapped.
+
+        Raises:
+            FileNotFoundError: if they have not been computed.
+            ValueError: if their file is damaged.
+        """
+        path, size = self.path(record, mirrored), self.bytes // 2
+        if not path.exists():
+            raise FileNotFoundError(
+                f"wanted the features of {record.image_path} by this image encoder, resized by "
+                f"{self.preprocessor.resizing!r}. Received: none in {self.folder}. Add them"
+            )
+        try:
+            flat = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError):  # no array, or less than it says, or nothing
+            flat = np.zeros(0)
+        if flat.shape != (size,) or flat.dtype != "float16":
+            raise ValueError(
+                f"{path} is damaged: wanted {size} numbers of float16. Received: {flat.dtype} of "
+                f"shape {flat.shape}. Delete it"
+            )
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+        parts = np.split(flat, ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
 
 
 class FeatureBatches(RecordBatches):
@@ -194,6 +161,7 @@ class FeatureBatches(RecordBatches):
         if self.part is not None:
             raise ValueError("wanted one process to train on features. Received: several")
         self.features = features
+        self.masks = {}
 
     def load(self, number):
         rows, flips = self.rows(number), self.flips(number)
@@ -207,37 +175,17 @@ class FeatureBatches(RecordBatches):
 
     def read_masks(self, row):
         """The masks `(K, S, S, 1)` of a row, 0 where it has no sample."""
-        masks = [self.preprocessor.mask(record.mask()) for record in self.records_of(row)]
+        masks = [self.mask(record) for record in self.records_of(row)]
         missing = len(row) - len(masks)
         return np.pad(np.stack(masks), [(0, missing), (0, 0), (0, 0), (0, 0)])
 
-
-class SentenceFeatures(Features):
-    """The vectors `(N, C)` of the words of each expression.
-
-    Args:
-        folder: where they are kept.
-        encoder: frozen layer from ids `(B, N)` to vectors `(B, N, C)`.
-        max_words: words per expression N.
-        dim: length of a vector C.
-    """
-
-    def __init__(self, folder, encoder, max_words, dim):
-        super().__init__(folder, encoder, [(max_words, dim)])
-
-    @staticmethod
-    def key(ids):
-        """The checksum of the word ids `(N,)` of an expression."""
-        return hashlib.sha256(np.asarray(ids, "int32").tobytes()).hexdigest()
-
-    def add_sentences(self, words, batch_size=64, title=None):
-        """Computes the vectors of expressions `(n, N)` int32, of each once."""
-        inputs = {self.key(ids): lambda ids=ids: np.asarray(ids, "int32") for ids in words}
-        self.add(inputs, batch_size, title)
-
-    def vectors(self, ids):
-        """The vectors `(N, C)` of an expression's ids `(N,)`, see `read`."""
-        return self.read(self.key(ids))[0]
+    def mask(self, record):
+        """The mask of a record's object at the network's size, drawn once and kept as bits."""
+        which, side = (record.image_path, record.ref_id), self.preprocessor.image_size
+        if which not in self.masks:
+            self.masks[which] = np.packbits(self.preprocessor.mask(record.mask()) > 0)
+        bits = np.unpackbits(self.masks[which], count=side**2)
+        return bits.reshape(side, side, 1).astype("float32")
 
 
 def checksum_of_encoder(encoder, setting=""):

@@ -141,8 +141,8 @@ def features_of(preset, training, validation, settings):
     features = ImageFeatures(
         settings.features, preset.model.get_layer("backbone"), preset.preprocessor
     )
-    features.add_images(training, settings.augment, title="Features to train on")
-    features.add_images(validation, title="Features to validate on")
+    mirrored = training if settings.augment else []
+    features.add_images([*training, *validation], mirrored, title="Features")
     return features
 
 

@@ -6,6 +6,7 @@ import c_library
 import numpy as np
 import pytest
 import tiny
+import towers
 from image_files import bomb, encoded, mask_of
 from PIL import Image
 
@@ -36,6 +37,57 @@ def test_answers_are_the_predictors(predictor, served, photo, kind):
         )
         np.testing.assert_allclose(
             heat["position_attention"][row], prediction.position_attention, atol=1e-5
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+@pytest.mark.parametrize("system", ["cmsa_refined", "cmsa_ordered"])
+def test_pretrained_parts_from_the_preset_to_the_server(
+    system, hub, seeded, rng, tmp_path, photo, serve_version
+):
+    """Eyes of a pyramid with a text encoder, or of a transformer with static vectors."""
+    from keras_cmsa.export.saved_model import export_saved_model
+    from keras_cmsa.inference.predictor import Predictor
+    from keras_cmsa.models.image_encoder import image_encoder
+    from keras_cmsa.models.systems import build_system
+    from keras_cmsa.models.word_encoder import static_vectors, word_encoder
+    from keras_cmsa.preprocessing.preprocessor import Preprocessor
+    from keras_cmsa.presets.preset import Preset, save_preset
+
+    if system == "cmsa_refined":
+        tower = towers.randomized(towers.tiny_efficientnet(hub), rng)
+        encoder = image_encoder(tower, towers.SIDE, scaling=(1 / 128, -1), finer=(8, 4))
+        text_encoder = towers.randomized(towers.tiny_bert(hub), rng)
+        words, vocabulary = word_encoder(text_encoder, towers.PIECES, max_words=5)
+    else:
+        tower = towers.randomized(towers.tiny_vit(hub), rng)
+        encoder = image_encoder(tower, towers.SIDE, scaling=(1 / 255, 0))
+        path = tmp_path / "vectors.txt"
+        path.write_text("man 1 -2\nred 3 -4\nleft 0 1\nmost 2 2\n")
+        words, vocabulary = static_vectors(path, max_words=5)
+    sizes = {"image_size": towers.SIDE, "max_words": 5, "attention_dim": 4, "fusion_dim": 5}
+    model = build_system(system, len(vocabulary), backbone=encoder, word_encoder=words, **sizes)
+    preprocessor = Preprocessor(vocabulary, towers.SIDE)
+    save_preset(tmp_path / "run", Preset(tiny.shaken(model, rng), preprocessor))
+    predictor = Predictor.from_preset(tmp_path / "run")
+    expressions = ["Red man!", "the leftmost man", "man", "left of the red man"]
+    answers = predictor(photo, expressions)
+    wanted = tiny.to_numpy(model(preprocessor([photo], [expressions])))[0, ..., 0]
+    for answer, logits in zip(answers, wanted):
+        tiny.assert_near(answer.logits, logits, 1e-4)
+        (alone,) = predictor(photo, [answer.expression])
+        tiny.assert_near(alone.logits, logits, 1e-4)
+    assert np.ptp(wanted, axis=0).max() > 0.01  # the words have a say
+
+    version = export_saved_model(predictor, tmp_path / "served")
+    served = serve_version(version)([encoded(photo)] * 4, expressions)
+    assert served["valid"].all()
+    for row, answer in enumerate(answers):
+        tokens = [word.decode() for word in served["words"][row] if word]
+        assert tokens == answer.tokens == vocabulary.split(answer.expression)[:5]
+        np.testing.assert_allclose(
+            served["probabilities"][row], 1 / (1 + np.exp(-answer.logits)), atol=1e-4
         )
 
 

@@ -90,6 +90,26 @@ def test_only_what_can_be_folded_is(seeded):
         fold_for_inference(sequential)
 
 
+def test_what_other_files_have_not(seeded, rng):
+    """A normalisation by given numbers, and a group for each channel, before a batch normalisation."""
+    from keras import layers
+
+    from keras_cmsa.models.folding import fold_for_inference
+
+    image = seeded.Input((6, 6, 3))
+    x = layers.Normalization(mean=[1, 2, 3], variance=[0.5, 4, 2])(image)
+    x = layers.Conv2D(3, 3, strides=2, groups=3, use_bias=False, padding="same")(x)
+    x = layers.BatchNormalization(axis=3)(x)
+    model = seeded.Model(image, layers.Conv2D(3, 2, groups=3, activation="gelu")(x))
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    folded = fold_for_inference(model)
+    kinds = [type(layer).__name__ for layer in folded.layers[1:]]
+    assert kinds == ["Rescaling", "DepthwiseConv2D", "DepthwiseConv2D"]
+    pixels = tiny.normal(rng, 2, 6, 6, 3)
+    tiny.assert_near(folded(pixels), tiny.to_numpy(model(pixels)))
+
+
 @pytest.mark.slow
 def test_resnet_101_folds_whole(seeded):
     from keras_cmsa.models.backbones import dilated_resnet101

@@ -4,16 +4,19 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from towers import (
+    SIDE,
+    randomized,
+    tiny_dino2,
+    tiny_dino3,
+    tiny_efficientnet,
+    tiny_mit,
+    tiny_vit,
+)
 
 from keras_cmsa.models.image_encoder import image_encoder
 
 pytestmark = pytest.mark.keras
-SIDE = 64
-
-
-@pytest.fixture
-def hub():
-    return pytest.importorskip("keras_hub").models
 
 
 def image(rng, side=SIDE):
@@ -22,72 +25,6 @@ def image(rng, side=SIDE):
 
 def maps_of(encoder, pixels):
     return [keras.ops.convert_to_numpy(x) for x in encoder(pixels)]
-
-
-def tiny_efficientnet(hub):
-    """An EfficientNet with a stage per stride: 2, 4, 8, 16 and 32."""
-    return hub.EfficientNetBackbone(
-        stackwise_kernel_sizes=[3] * 5,
-        stackwise_num_repeats=[1] * 5,
-        stackwise_input_filters=[8, 8, 16, 24, 32],
-        stackwise_output_filters=[8, 16, 24, 32, 40],
-        stackwise_expansion_ratios=[1, 2, 2, 2, 2],
-        stackwise_strides=[1, 2, 2, 2, 2],
-        stackwise_squeeze_and_excite_ratios=[0] * 5,
-        stackwise_width_coefficients=[1.0] * 5,
-        stackwise_depth_coefficients=[1.0] * 5,
-        stackwise_block_types=["v1"] * 5,
-        activation="relu6",
-    )
-
-
-def tiny_mit(hub):
-    return hub.MiTBackbone(
-        layerwise_depths=[1] * 4,
-        num_layers=4,
-        layerwise_num_heads=[1] * 4,
-        layerwise_sr_ratios=[8, 4, 2, 1],
-        max_drop_path_rate=0.5,
-        layerwise_patch_sizes=[7, 3, 3, 3],
-        layerwise_strides=[4, 2, 2, 2],
-        image_shape=(SIDE, SIDE, 3),
-        hidden_dims=[8, 16, 24, 32],
-    )
-
-
-# Five blocks, of which no third is whole.
-TRANSFORMER = {"num_layers": 5, "hidden_dim": 8, "num_heads": 2}
-
-
-def tiny_vit(hub):
-    return hub.ViTBackbone(image_shape=(SIDE, SIDE, 3), patch_size=16, mlp_dim=16, **TRANSFORMER)
-
-
-def tiny_dino2(hub):
-    return hub.DINOV2Backbone(
-        patch_size=14,
-        intermediate_dim=16,
-        num_register_tokens=2,
-        image_shape=(56, 56, 3),
-        position_embedding_shape=(42, 42, 3),
-        **TRANSFORMER,
-    )
-
-
-def tiny_dino3(hub):
-    return hub.DINOV3Backbone(
-        patch_size=16, intermediate_dim=16, image_shape=(SIDE, SIDE, 3), **TRANSFORMER
-    )
-
-
-def randomized(model, rng):
-    """Gives a model weights that are all different, so that no token looks like another."""
-    for weight in model.weights:
-        if "float" in str(weight.dtype):
-            spread = rng.normal(0, 0.3, weight.shape)
-            is_variance = "variance" in weight.path
-            weight.assign(1 + np.abs(spread) if is_variance else spread)
-    return model
 
 
 @pytest.mark.parametrize(
@@ -148,7 +85,8 @@ def test_the_patches_of_a_transformer_without_its_other_tokens(
 
 
 def test_the_blocks_after_thirds_of_a_transformer(hub, seeded, rng):
-    tower = randomized(tiny_dino3(hub), rng)
+    # Five, of which no third is whole.
+    tower = randomized(tiny_dino3(hub, num_layers=5), rng)
     pixels = image(rng) / 255
     stages = keras.Model(tower.inputs[0], [tower.pyramid_outputs[f"stage{n}"] for n in (2, 4)])
     maps = maps_of(image_encoder(tower, SIDE), pixels)

@@ -7,46 +7,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from towers import PIECES, randomized, tiny_bert, tiny_distilbert
 
 from keras_cmsa.models.word_encoder import PretrainedWords, static_vectors, word_encoder
 
 pytestmark = pytest.mark.keras
-PIECES = ["[PAD]", "!", "[UNK]", "[CLS]", "[SEP]", "man", "left", "##most", "red", "##"]
-
-
-@pytest.fixture
-def hub():
-    return pytest.importorskip("keras_hub").models
-
-
-def tiny_bert(hub, vocabulary_size=10):
-    return hub.BertBackbone(
-        vocabulary_size=vocabulary_size,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        dropout=0.5,
-        max_sequence_length=12,
-    )
-
-
-def tiny_distilbert(hub):
-    return hub.DistilBertBackbone(
-        vocabulary_size=len(PIECES),
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=12,
-    )
-
-
-def spread(tower, rng):
-    """Weights far enough apart that every token counts."""
-    for weight in tower.weights:
-        weight.assign(rng.normal(0, 0.5, weight.shape))
-    return tower
 
 
 def own_vectors(tower, *ids):
@@ -62,7 +27,7 @@ def own_vectors(tower, *ids):
 
 @pytest.mark.parametrize("make", [tiny_bert, tiny_distilbert])
 def test_the_vectors_of_words_among_their_own_sentence_only(make, hub, seeded, rng):
-    tower = spread(make(hub), rng)
+    tower = randomized(make(hub), rng)
     encoder, vocabulary = word_encoder(tower, PIECES, max_words=4)
     assert vocabulary.words == ["[PAD]", "[UNK]", "man", "left", "##most", "red"]
     ids = vocabulary.encode(["red man", "leftmost red thing man", "man"])[None]
@@ -80,10 +45,10 @@ def test_the_vectors_of_words_among_their_own_sentence_only(make, hub, seeded, r
 
 def test_a_frozen_encoder_has_no_dropout_in_training(hub, seeded, rng):
     ids = np.array([[2, 3, 5]])
-    frozen, _ = word_encoder(spread(tiny_bert(hub), rng), PIECES)
+    frozen, _ = word_encoder(randomized(tiny_bert(hub), rng), PIECES)
     assert not frozen.trainable_weights
     np.testing.assert_array_equal(frozen(ids, training=True), frozen(ids))
-    trained, _ = word_encoder(spread(tiny_bert(hub), rng), PIECES, trainable=True)
+    trained, _ = word_encoder(randomized(tiny_bert(hub), rng), PIECES, trainable=True)
     assert trained.trainable_weights
     difference = keras.ops.max(keras.ops.abs(trained(ids, training=True) - trained(ids)))
     assert float(difference) > 1e-3
@@ -92,7 +57,7 @@ def test_a_frozen_encoder_has_no_dropout_in_training(hub, seeded, rng):
 # Keras 3.15 says so of every backbone of KerasHub that it loads; the weights are all there.
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_saved_and_loaded_in_a_model(hub, seeded, rng, tmp_path):
-    encoder, vocabulary = word_encoder(spread(tiny_bert(hub), rng), PIECES, max_words=4)
+    encoder, vocabulary = word_encoder(randomized(tiny_bert(hub), rng), PIECES, max_words=4)
     words = keras.Input((None, 4), dtype="int32")
     model = keras.Model(words, layers.Dense(3)(encoder(words)))
     model.save(tmp_path / "model.keras")
@@ -190,7 +155,7 @@ def test_a_folder_of_hugging_face(hub, seeded, tmp_path):
     vectors = keras.ops.convert_to_numpy(encoder(vocabulary.encode([sentence])))[0]
     # [CLS], the words as the folder's own table counts them, [SEP].
     table = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    words = vocabulary.tokens(sentence)
+    words = vocabulary.split(sentence)
     ids = [table[x] for x in ("[CLS]", *words, "[SEP]")]
     wanted = bert_by_hand(tmp_path, ids)[1:-1]
     got = vectors[: len(words)]

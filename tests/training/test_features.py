@@ -12,10 +12,10 @@ from keras import layers
 
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.pipeline import RecordBatches
-from keras_cmsa.presets.preset import load_preset
+from keras_cmsa.presets.preset import Preset, load_preset
 from keras_cmsa.training import features as module
 from keras_cmsa.training import loop
-from keras_cmsa.training.features import FeatureBatches, ImageFeatures, SentenceFeatures
+from keras_cmsa.training.features import FeatureBatches, ImageFeatures
 
 
 def backbone(scale=1 / 255):
@@ -38,7 +38,8 @@ def features_of(folder, encoder=None, resizing="pad"):
 def test_maps_from_disk_are_those_of_the_tower(tmp_path):
     records = tiny.records(tmp_path, 3)
     features = features_of(tmp_path / "features")
-    features.add_images(tiny.several_of_each(records, [2, 1, 3]), mirrored=True, batch_size=4)
+    all_records = tiny.several_of_each(records, [2, 1, 3])
+    features.add_images(all_records, mirrored=records, batch_size=4)
     assert len(list(features.folder.iterdir())) == 6
     for record in records:
         pixels = features.preprocessor.image(record.image())
@@ -55,7 +56,7 @@ def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path):
     """Mirrored or not, and where a row has no further expression."""
     records = tiny.several_of_each(tiny.records(tmp_path, 4), [2, 1, 1, 2])
     features = features_of(tmp_path / "features")
-    features.add_images(records, mirrored=True)
+    features.add_images(records, mirrored=records)
     still = {"scale": None, "brightness": 0, "contrast": 0, "saturation": 0}
     options = {"per_image": 2, "seed": 1, "augmentation": Augmentation(0.5, **still)}
     ours = FeatureBatches(records, features.preprocessor, 4, features=features, **options)
@@ -71,8 +72,7 @@ def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path):
 def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):
     records = tiny.records(tmp_path, 3)
     features = features_of(tmp_path / "features")
-    read = []
-    monkeypatch.setattr(features, "reader", lambda record, _: lambda: read.append(record) or 1 / 0)
+    monkeypatch.setattr(features, "pixels", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         features.add_images(records[:1])  # interrupted
     monkeypatch.undo()
@@ -97,17 +97,17 @@ def test_another_image_encoder_or_resizing_is_noticed(tmp_path):
         features_of(tmp_path / "features", backbone(scale=1 / 127)),
         features_of(tmp_path / "features", resizing="stretch"),
     ):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(FileNotFoundError, match=r"features of .*0_0\.png .* Received: none in"):
             another.maps(record)
 
     shutil.copy(other.image_path, record.image_path)
     later = features_of(tmp_path / "features")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="Received: none in"):
         later.maps(record)
     # A file is one key, whatever its name; turned another way it is another.
-    assert later.key(record) == later.key(other)
+    assert later.path(record) == later.path(other)
     turned = replace(record, as_stored=not record.as_stored)
-    assert later.key(turned) != later.key(record)
+    assert later.path(turned) != later.path(record)
 
 
 def test_the_space_is_looked_at_before_any_work(tmp_path, monkeypatch):
@@ -115,18 +115,43 @@ def test_the_space_is_looked_at_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
     features = features_of(tmp_path / "features")
     assert features.bytes == 2 * (4 * 4 * 3 + 4 * 4 * 2 + 8 * 8 * 5)
-    with pytest.raises(OSError, match=r"0\.0 MB for the features of 2 inputs.* Received: a disk"):
+    with pytest.raises(OSError, match=r"0\.0 MB for the features of 2 images.* Received: a disk"):
         features.add_images(tiny.records(tmp_path, 2))
     assert not (tmp_path / "features").exists()
+
+
+def test_the_space_is_that_of_all_splits(tmp_path, monkeypatch):
+    """Not enough for the validation is known before the training's images are computed."""
+    scenes = tiny.records(tmp_path, 5)
+    preset = Preset(frozen_model(), tiny.preprocessor())
+    size = 2 * 2 * 2 * (5 + 6 + 7)  # of an image
+    usage = shutil.disk_usage(tmp_path)._replace(free=9 * size - 1)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage)
+    settings = trainee.settings(
+        "",
+        features=str(tmp_path / "maps"),
+        freeze_backbone=True,
+        backbone_weights="w.h5",
+        augment=True,
+    )
+    with pytest.raises(OSError, match="for the features of 9 images in .*maps"):
+        loop.features_of(preset, scenes[:4], scenes[4:], settings)
+    assert not (tmp_path / "maps").exists()
 
 
 def test_a_damaged_file_is_named(tmp_path):
     (record,) = tiny.records(tmp_path, 1)
     features = features_of(tmp_path / "features")
     features.add_images([record])
-    np.save(features.path(features.key(record)), np.zeros(7, "float16"))
+    path = features.path(record)
+    whole = path.read_bytes()
+    np.save(path, np.zeros(7, "float16"))
     with pytest.raises(ValueError, match=r"\.npy is damaged: wanted 400 numbers.*\(7,\)"):
         features.maps(record)
+    for damaged in (whole[:-9], b"", b"no array"):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"\.npy is damaged: wanted 400 numbers.*Delete it"):
+            features.maps(record)
 
 
 def test_a_tower_that_training_changes_has_no_features(tmp_path):
@@ -134,18 +159,6 @@ def test_a_tower_that_training_changes_has_no_features(tmp_path):
     encoder.trainable = True
     with pytest.raises(ValueError, match="wanted a frozen image encoder.* Received: 'backbone'"):
         features_of(tmp_path, encoder)
-
-
-def test_the_vectors_of_sentences(tmp_path):
-    table = layers.Embedding(6, 3)
-    words = np.array([[2, 3, 0], [2, 3, 0], [5, 0, 0]])
-    table.build(None)
-    features = SentenceFeatures(tmp_path, table, max_words=3, dim=3)
-    features.add_sentences(words)
-    assert len(list(features.folder.iterdir())) == 2
-    for ids in words:
-        wanted = np.asarray(table(ids))
-        np.testing.assert_allclose(features.vectors(ids), wanted, rtol=2**-11, atol=1e-6)
 
 
 # --- a run on them

@@ -1,11 +1,14 @@
 """Words in a TensorFlow graph: those of `split_words`, code point by code point."""
 
 import functools
+import json
 import unicodedata
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
+import towers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,12 +87,14 @@ def test_words_of_every_code_point():
     check_code_points(range(0x110000))
 
 
+BERT = "WordPieces of BERT"
 KINDS = {
     "Vocabulary": (["red", "box", "é"], "redbox aÉ\u0301zebra '"),
     "ReleasedVocabulary": (
         ["red", "box", ",", "'s", "snake_case", ")."],
         "redbox_ \t\x01\x00.,')\u00a0É\u0301",
     ),
+    BERT: ([], "RedLEFTmost!' #ne\u0301z"),
     "WordPieces": (
         ["red", "b", "##ox", "##o", "##x", "r", "e", "d", "##e", "##d", "ж", "##ж", "箱", "##箱"],
         "redboxжЖ箱z #'",
@@ -101,18 +106,33 @@ KINDS = {
 def forms(request, tmp_path_factory):
     """A vocabulary in both forms, and letters of texts for it."""
     import keras_cmsa
-    from keras_cmsa.export.graph.text import TWINS
     from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
 
-    if request.param == "WordPieces":
-        pytest.importorskip("tensorflow_text")
     words, letters = KINDS[request.param]
-    kind = {"ReleasedVocabulary": ReleasedVocabulary}.get(request.param)
-    plain = (kind or getattr(keras_cmsa, request.param))(words, 6)
-    path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
+    if request.param == BERT:
+        plain = of_text_encoder(towers.PIECES, request.getfixturevalue("hub"), 6)
+    else:
+        kind = {"ReleasedVocabulary": ReleasedVocabulary}.get(request.param)
+        plain = (kind or getattr(keras_cmsa, request.param))(words, 6)
+    return plain, in_graph_of(plain, tmp_path_factory.mktemp("words") / "vocabulary.txt"), letters
+
+
+def in_graph_of(plain, path):
+    """A vocabulary, saved to a file, as a function in a graph."""
+    from keras_cmsa.export.graph.text import TWINS
+
+    if plain.tokenizer == "wordpiece":
+        pytest.importorskip("tensorflow_text")
     plain.save(path)
     twin = TWINS[plain.tokenizer](plain, path)
-    return plain, tf.function(twin.__call__, input_signature=TEXTS), letters
+    return tf.function(twin.__call__, input_signature=TEXTS)
+
+
+def of_text_encoder(pieces, hub, max_words=20):
+    """The vocabulary that comes with a text encoder of these pieces."""
+    from keras_cmsa.models.word_encoder import word_encoder
+
+    return word_encoder(towers.tiny_bert(hub, len(pieces)), pieces, max_words)[1]
 
 
 def assert_same_ids(plain, in_graph, texts):
@@ -139,3 +159,48 @@ def test_ids_tokens_and_counts_of_any_text(forms, data):
 def test_ids_tokens_and_counts(forms):
     texts = ["Red box!", "a red box on the left, the snake_case one's.", "box", "the", " . "]
     assert_same_ids(*forms[:2], [*texts, "e" * 100, "e" * 101])  # the last too long for pieces
+
+
+def pieces_like_berts(expressions):
+    """Tokens that no word has, letters, and pieces of some of the words of expressions."""
+    from keras_cmsa.preprocessing.words import split_words
+
+    words = sorted({word for text in expressions[::9] for word in split_words(text)})
+    letters = sorted({letter for word in words for letter in word})
+    pieces = [*letters, *(w[:4] for w in words), *words[::2], *(f"##{w[-3:]}" for w in words)]
+    others = ["[PAD]", "[unused0]", "!", "'", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    return list(dict.fromkeys([*others, *pieces, *(f"##{x}" for x in letters if x not in "qz7")]))
+
+
+def pieces_of_minilm():
+    package = pytest.importorskip("all_minilm_l6_v2")
+    with zipfile.ZipFile(package.get_model_zip_path()) as archive:
+        ids = json.loads(archive.read("tokenizer.json"))["model"]["vocab"]
+    return sorted(ids, key=ids.get)
+
+
+@pytest.mark.parametrize("source", ["made", "minilm"])
+def test_ids_of_a_text_encoder_on_real_expressions(source, hub, samples, tmp_path):
+    """Python's, the graph's, those of the file beside an export, and those of BERT's own tokenizer."""
+    from tokenizers.implementations import BertWordPieceTokenizer
+
+    from keras_cmsa.preprocessing.vocabulary import read_lines
+    from keras_cmsa.preprocessing.word_pieces import WordPieces
+
+    files = sorted((samples / "expressions").glob("*.txt"))
+    texts = [line for path in files for line in path.read_text().splitlines() if line]
+    pieces = pieces_of_minilm() if source == "minilm" else pieces_like_berts(texts)
+    plain = of_text_encoder(pieces, hub)
+    path = tmp_path / "vocabulary.txt"
+    assert_same_ids(plain, in_graph_of(plain, path), texts)
+    assert WordPieces.from_lines(read_lines(path), path, plain.max_words) == plain
+
+    tokenizer = BertWordPieceTokenizer({piece: i for i, piece in enumerate(pieces)})
+    words = [" ".join(plain.split_words(text)) for text in texts]
+    assert len(texts) > 20_000
+    seen = set()
+    for text, theirs in zip(texts, tokenizer.encode_batch(words, add_special_tokens=False)):
+        assert plain.split(text) == theirs.tokens, text
+        seen.update(theirs.tokens)
+    assert sum(piece.startswith("##") for piece in seen) > 100
+    assert source == "minilm" or "[UNK]" in seen
