@@ -43,7 +43,8 @@ def score_mask(record, found, true=None):
         true: `(H, W)` uint8 of 0 and 1, the record's mask; `None`: it is drawn.
     """
     true = record.mask() if true is None else true
-    return Score(record, int(np.sum(true & found)), int(np.sum(true | found)))
+    both, either = np.count_nonzero(true & found), np.count_nonzero(true | found)
+    return Score(record, int(both), int(either))
 
 
 def summarize(scores, profile="strict"):
