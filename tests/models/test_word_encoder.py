@@ -79,6 +79,21 @@ def test_what_is_no_text_encoder(hub, seeded, tmp_path):
         word_encoder(tmp_path / "empty")
 
 
+def test_a_folder_of_hugging_face_without_its_weights(hub, seeded, tmp_path):
+    pytest.importorskip("safetensors")
+    sizes = {"num_hidden_layers": 1, "hidden_size": 8, "num_attention_heads": 2}
+    config = {"model_type": "bert", "vocab_size": 10, "intermediate_size": 8, **sizes}
+    config |= {"hidden_dropout_prob": 0.1, "max_position_embeddings": 9}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = tmp_path / "model.safetensors"
+    for make in (lambda: None, lambda: weights.write_bytes(b"no weights" * 9)):
+        make()
+        with pytest.raises(
+            OSError, match=r"a text encoder, with its .*weights.* Received: '.*: \S"
+        ):
+            word_encoder(tmp_path, PIECES)
+
+
 def vectors_in_text(tmp_path, text):
     (tmp_path / "vectors.txt").write_text(text, encoding="utf-8")
     return tmp_path / "vectors.txt"
