@@ -115,36 +115,18 @@ def by_image(records):
 
 def make_example(records):
     """Makes an example from all records of an image, sorted by ref."""
-    first = records[0]
-    refs = [_make_ref(list(group)) for _, group in groupby(records, key=lambda r: r.ref_id)]
+    first, refs = records[0], []
+    for ref_id, group in groupby(records, key=lambda r: r.ref_id):
+        group = list(group)
+        names = ("sentence_id", "raw", "expression", "kind")
+        sentences = [{name: getattr(record, name) for name in names} for record in group]
+        refs.append({"ref_id": ref_id, "mask": png(group[0].mask()), "sentences": sentences})
     return {
         "image": stored_image(first.image_path, first.stored_size),
         "image_id": first.image_id,
         "file_name": first.image_path.name,
         "refs": refs,
     }
-
-
-def _make_ref(records):
-    """Makes the entry of a ref from its records, one per sentence."""
-    first = records[0]
-    return {
-        "ref_id": first.ref_id,
-        "mask": mask_png(first.mask()),
-        "sentences": _make_sentences(records),
-    }
-
-
-def _make_sentences(records):
-    return [
-        {
-            "sentence_id": record.sentence_id,
-            "raw": record.raw,
-            "expression": record.expression,
-            "kind": record.kind,
-        }
-        for record in records
-    ]
 
 
 def stored_image(path, stored_size=None):
@@ -162,15 +144,11 @@ def stored_image(path, stored_size=None):
             and orientation == 1
             and "transparency" not in image.info
         )
-    return content if is_plain else _png(read_image(content, stored_size=stored_size))
+    return content if is_plain else png(read_image(content, stored_size=stored_size))
 
 
-def mask_png(mask):
-    """The bytes of a PNG with the values of a mask `(H, W)` of 0 and 1."""
-    return _png(mask)
-
-
-def _png(pixels):
+def png(pixels):
+    """The bytes of a PNG of pixels `(H, W, 3)` or a mask `(H, W)`, uint8."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
