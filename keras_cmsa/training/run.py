@@ -233,7 +233,7 @@ def make_words(settings, records):
 
 
 def make_backbone(settings, data, records):
-    """The backbone of the settings, pretrained if they say so."""
+    """The backbone of the settings, pretrained if they say so; the finer maps are `cmsa_refined`'s."""
     if settings.image_encoder:
         return make_tower(settings)
     weights = None if settings.backbone_weights == "none" else settings.backbone_weights
@@ -246,7 +246,9 @@ def make_backbone(settings, data, records):
     elif settings.pretrain_steps:
         backbone = pretrained_backbone(settings, data, records)
     else:
-        backbone = small_resnet(settings.image_size)
+        backbone = small_resnet(settings.image_size, finer=True)
+    if len(backbone.outputs) > 3 and settings.system != "cmsa_refined":
+        backbone = keras.Model(backbone.inputs, backbone.outputs[:3], name=backbone.name)
     if settings.freeze_backbone:
         backbone.trainable = False
     return backbone
@@ -265,7 +267,7 @@ def make_tower(settings):
 
 def pretrained_backbone(settings, data, records):
     """A small backbone after its pretraining, which the run folder keeps for other runs."""
-    backbone = small_resnet(settings.image_size)
+    backbone = small_resnet(settings.image_size, finer=True)
     run_dir = Path(settings.run_dir)
     if Checkpoint(run_dir).exists():
         return backbone  # the checkpoint has its weights

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 import pytest
 
 from keras_cmsa.recipes.recipe_settings import RECIPES, help_of, recipe_settings
-from keras_cmsa.recipes.unc import PAPER, SMALL, SMALL_ON_REF_SHAPES
+from keras_cmsa.recipes.unc import NUMBERS, SMALL, SMALL_ON_REF_SHAPES
 from keras_cmsa.training.settings import Settings
 
 
@@ -17,7 +17,7 @@ def differences(settings, others):
 
 def test_the_page_of_unc_has_the_defaults():
     """What it states is what a setting is unless somebody gives another."""
-    assert Settings(**PAPER) == recipe_settings("unc") == Settings()
+    assert Settings(**NUMBERS) == recipe_settings("unc") == Settings()
     assert all(page.__doc__.startswith("CMSA on ") for page in RECIPES.values())
 
 
