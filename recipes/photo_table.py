@@ -93,17 +93,18 @@ def rows_of(photos, folder, eyes, vectors, sentences):
         "CMSA with word order": pretrained | {"system": "cmsa_ordered"},
         "no attention": pretrained | {"system": "cmsa_w_none"},
         "random eyes": {"data_dir": str(photos / OWN)} | RANDOM_EYES,
-        "described masks and boxes first": pretrained
-        | {"data_dir": str(photos / DESCRIBED), "steps": 1600, "steps_per_round": 400},
-        "then own": {
-            "data_dir": str(photos / OWN),
-            "start_from": str(folder / "described masks and boxes first" / "seed_{seed}"),
-            "learning_rate": 5e-4,
-            "steps": 500,
-            "steps_per_round": 125,
-        },
+        "boxes first": pretrained | {"data_dir": str(photos / BOXES)},
+        "boxes first, then masks": then_own(photos, folder / "boxes first"),
+        "described masks first": pretrained | {"data_dir": str(photos / DESCRIBED), "steps": 1200},
+        "described masks first, then masks": then_own(photos, folder / "described masks first"),
     }
     return {row: own for row, own in rows.items() if None not in own.values()}
+
+
+def then_own(photos, folder):
+    """The settings of a row that goes on from another on the sentences with masks."""
+    start = {"start_from": str(folder / "seed_{seed}"), "learning_rate": 5e-4}
+    return start | {"data_dir": str(photos / OWN), "steps": 400, "steps_per_round": 100}
 
 
 # The small model's own backbone, trained with the rest.
@@ -150,7 +151,7 @@ def train_and_evaluate(settings, row, records, untouched, resume=True):
 def untouched_refs(photos):
     """Ids of the refs whose photo was never drawn on."""
     provenance = json.loads((photos / "refcoco_photos" / "provenance_refs.json").read_text())
-    return {x["ref_id"] for x in provenance.values() if not x["fraction_of_image_inverted"]}
+    return {x["ref_id"] for x in provenance if not x["fraction_of_image_inverted"]}
 
 
 def lines_of(path):
