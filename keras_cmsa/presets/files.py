@@ -16,6 +16,7 @@ LICENCE = (
     "The code is under Apache-2.0. Weights may be bound by the licences of the images and "
     "expressions they were trained on and of the weights they started from."
 )
+PHOTOS = "cmsa_photos"  # the name of the preset that comes with the package
 GRAPH, ONNX = "saved_model.pb", "model.onnx"  # of exports
 FINGERPRINT = "fingerprint.pb"  # of graph and weights; TensorFlow writes it beside the graph
 
@@ -77,12 +78,15 @@ def load_preprocessor(source):
 def opened(source):
     """The `Path` of a preset's folder on this machine, and its `config.json`.
 
-    A preset on a hub is downloaded once.
+    A preset on a hub is downloaded once. `"photos"` is that of the package, unless a folder here
+    has this name.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
     """
     folder = fetch(source) if is_hub_address(source) else Path(source)
+    if str(source) == PHOTOS and not folder.exists():
+        folder = Path(__file__).with_name(PHOTOS)
     return folder, read_config(folder)
 
 
