@@ -11,7 +11,7 @@ Model = Annotated[
         env_var="KERAS_CMSA_MODEL",
         help="A trained model: the folder of a preset, as training leaves it, whose model.keras is "
         "checked and runs no code; hf://user/name or kaggle://user/model/keras/variation, which are "
-        "presets too; or a version or an ONNX folder that export wrote (loading a version runs its "
+        "presets too; cmsa_photos, which comes with the package; or a version or an ONNX folder that export wrote (loading a version runs its "
         "graph, so take only those you trust; export takes none).",
     ),
 ]
