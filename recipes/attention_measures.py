@@ -25,33 +25,42 @@ def attentions(mode, positions, sentences):
     """Alpha and beta of sentences about one image.
 
     Args:
-        mode: `"pair"`, in which a position and a word never attend to themselves, or another mode
-            of `CrossModalSelfAttention`.
+        mode: of `CrossModalSelfAttention`: in `"pair"` a position and a word never attend to
+            themselves; alpha is fixed in `"word"`, beta in `"pixel"`.
         positions: query and key of the positions, `(2, P, d)`.
         sentences: list of query and key of the words of each, `(2, n, d)`, without padding.
 
     Returns:
         List of `{"positions": alpha, "words": beta}`, an `Attention` each.
     """
-    is_pair = mode == "pair"
-    query, key = positions
-    by_position = exponentials(without_itself(key @ query.T) if is_pair else key @ query.T)
-    found = []
+    is_pair, results, (query, key) = mode == "pair", [], positions
+    by_position = exponentials(scores_of(query, key, is_pair))
+    count = len(query)
     for query_words, key_words in sentences:
-        shapes = {"positions": (len(query), len(query)), "words": (len(query), len(query_words))}
-        if is_pair and min(shapes["words"]) < 2:
-            nothing = {over: np.zeros(shape, "float32") for over, shape in shapes.items()}
-            found.append({over: Attention(mean, 0.0, False) for over, mean in nothing.items()})
-            continue
-        words_by_words = key_words @ query_words.T
-        by_word = exponentials(without_itself(words_by_words) if is_pair else words_by_words)
-        found.append(
-            {
-                "positions": attention(by_position, exponentials(key_words @ query.T), is_pair),
-                "words": attention(exponentials(key @ query_words.T), by_word, is_pair),
-            }
-        )
-    return found
+        words = len(query_words)
+        if is_pair and min(count, words) < 2:
+            alpha, beta = (fixed(np.zeros((count, choices))) for choices in (count, words))
+        else:
+            by_word = exponentials(scores_of(query_words, key_words, is_pair))
+            alpha = attention(by_position, exponentials(key_words @ query.T), is_pair)
+            beta = attention(exponentials(key @ query_words.T), by_word, is_pair)
+        if mode == "word":
+            alpha = fixed(np.eye(count))
+        if mode == "pixel":
+            beta = fixed(np.full((count, words), 1 / words))
+        results.append({"positions": alpha, "words": beta})
+    return results
+
+
+def fixed(mean):
+    """An `Attention` that nothing can choose."""
+    return Attention(mean.astype("float32"), 0.0, False)
+
+
+def scores_of(query, key, is_pair):
+    """Scores of keys by queries, with -inf on the diagonal where none attends to itself."""
+    scores = key @ query.T
+    return np.where(np.eye(len(scores)) > 0, -np.inf, scores) if is_pair else scores
 
 
 def attention(by_position, by_word, leaves_one_out=False):
@@ -77,11 +86,6 @@ def attention(by_position, by_word, leaves_one_out=False):
 def uniform(mode, positions, words):
     """`attentions` of so many positions and words if all scores are equal."""
     return attentions(mode, np.zeros((2, positions, 1)), [np.zeros((2, words, 1))])[0]
-
-
-def without_itself(scores):
-    """Square scores with -inf on the diagonal."""
-    return np.where(np.eye(len(scores)) > 0, -np.inf, scores)
 
 
 def exponentials(scores):

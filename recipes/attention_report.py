@@ -15,7 +15,6 @@ in one pass over its images.
 
 import collections
 import json
-import operator
 import os
 import sys
 from pathlib import Path
@@ -40,8 +39,7 @@ LEARNT = {
     "pair": ("positions", "words"),
     "full": ("positions", "words"),
 }
-# Sentences about one image at once: always as many, since each number is compiled for.
-LOOKED_INTO, FUSED = 8, 24
+AT_ONCE = 32  # sentences about one image that go through a part of the network together
 MEASURES = ("entropy", "change_with_place", "change_with_sentence", "change_with_image")
 
 
@@ -85,7 +83,7 @@ class AttentionReport:
         # The first sentence about the last image is asked about this one too.
         before = [self.first_before[0]] if self.first_before else []
         sentences = np.concatenate([photo.words, *before])
-        inside = in_pieces(self.inside, LOOKED_INTO, {"words": sentences}, maps=photo.maps)
+        inside = in_pieces(self.inside, {"words": sentences}, maps=photo.maps)
         attention = {}
         for name, layer in self.layers.items():
             query, key, _ = (x[0] for x in inside[name]["positions"])
@@ -102,17 +100,18 @@ class AttentionReport:
         import numpy as np
 
         count, maps = len(photo.words), {name: [] for name in self.layers}
+        trained = {name: summands(inside[name], attention[name][:count]) for name in self.layers}
         for _, layer, over in self.parts:
-            for name in maps:
-                attended = inside[name]["attended"][:count]
-                if name == layer.name:
-                    attended = with_uniform(layer, over, inside[name], attention[name][:count])
-                maps[name].append(attended)
+            average = with_uniform(layer.attention, over, inside[layer.name], count)
+            changed = {**trained, layer.name: {**trained[layer.name], over: average}}
+            for name, parts in changed.items():
+                maps[name].append(sum(parts.values()))
+        shapes = {name: (-1, *layer.output[0].shape[2:]) for name, layer in self.layers.items()}
         sentences = {
-            "attended": {name: np.concatenate(x) for name, x in maps.items()},
+            "attended": {name: np.concatenate(x).reshape(shapes[name]) for name, x in maps.items()},
             "words": np.tile(photo.words, [len(self.parts), 1]),
         }
-        logits = in_pieces(self.rest, FUSED, sentences)["logits"]
+        logits = in_pieces(self.rest, sentences)["logits"]
         for i, scores in enumerate(self.uniform_scores):
             scores += [
                 photo.score(k, photo.mask(x)) for k, x in enumerate(logits[i * count :][:count])
@@ -190,7 +189,7 @@ def learnt(layer):
 
 
 def inner_models(predictor, parts):
-    """The sentence half of a predictor's network in two, cut behind its attention.
+    """The sentence half of a predictor's network in two, cut at its attention.
 
     Returns:
         The first, from `{"maps": maps, "words": words}` to a dict for each attention layer, by its
@@ -199,18 +198,21 @@ def inner_models(predictor, parts):
         - `positions`: query, key and value of the positions, `(B, 1, P, d)` and `(B, 1, P, F)`
         - `words`: those of the words, `(B, K, N, d)` and `(B, K, N, F)`
         - `is_word`: `(B, K, N)` bool
-        - `attended`: the layer's map, `(B, K, H, W, F)`
+        - `residual`: `(B, K, P, F)`, what the layer adds the attended values to
 
-        and the rest, from `{"attended": {name: map}, "words": words}` to `{"logits": logits}`.
+        and the rest, from `{"attended": {name: map}, "words": words}` to `{"logits": logits}`, with
+        each layer's map `(B, K, H, W, F)`.
     """
     import keras
     from keras import ops
+
+    from keras_cmsa.layers.ops import word_shares
 
     network, layers = predictor.network, {layer.name: layer for _, layer, _ in parts}
     words, maps = network.input["words"], predictor.image_model.outputs
     attended = {name: layer.output[0] for name, layer in layers.items()}
     inputs = {name: layer.input for name, layer in layers.items()}
-    attend = keras.Function({"maps": maps, "words": words}, [attended, inputs])
+    features = keras.Function({"maps": maps, "words": words}, inputs)
     rest = keras.Function({"attended": attended, "words": words}, network.output["logits"])
 
     class Part(keras.Model):
@@ -223,16 +225,16 @@ def inner_models(predictor, parts):
 
     class Inside(Part):
         def call(self, sentences):
-            attended, inputs = attend(sentences)
             outputs = {}
-            for name, (positions, vectors, is_word) in inputs.items():
+            for name, (positions, vectors, is_word) in features(sentences).items():
                 layer, flat = layers[name], ops.reshape(positions, (1, -1, positions.shape[-1]))
                 pairs = [*layer.queries_and_keys(flat, vectors), layer.values(flat, vectors)]
+                residual = layer.residual(flat, vectors, word_shares(vectors, is_word))
                 outputs[name] = {
                     "positions": [ops.cast(pair[0][:, None], "float32") for pair in pairs],
                     "words": [ops.cast(pair[1], "float32") for pair in pairs],
                     "is_word": is_word,
-                    "attended": attended[name],
+                    "residual": ops.cast(residual, "float32"),
                 }
             return outputs
 
@@ -243,8 +245,8 @@ def inner_models(predictor, parts):
     return Inside(), Rest()
 
 
-def in_pieces(model, size, sentences, **shared):
-    """What a model gives for any number K of sentences about one image, `size` at a time.
+def in_pieces(model, sentences, **shared):
+    """What a model gives for any number K of sentences about one image, `AT_ONCE` at a time.
 
     Args:
         model: its input is a dict.
@@ -252,53 +254,53 @@ def in_pieces(model, size, sentences, **shared):
         **shared: the others, with the axis of images.
 
     Returns:
-        The outputs, `(K, ...)`, with some of padding behind them.
+        The outputs, `(K, ...)`, perhaps with some of padding behind them.
     """
     import keras
     import numpy as np
 
-    def filled(x):
-        """`(pieces, 1, size, ...)`, the last piece filled up with padding."""
-        pieces = -(-len(x) // size)
-        x = np.pad(x, [(0, pieces * size - len(x)), *[(0, 0)] * (x.ndim - 1)])
-        return x.reshape(pieces, 1, size, *x.shape[1:])
+    from keras_cmsa.inference.predictor import filled_up
 
-    sentences = keras.tree.map_structure(filled, sentences)
-    pieces = (
-        keras.tree.map_structure(operator.itemgetter(i), sentences)
-        for i in range(len(sentences["words"]))
-    )
-    outputs = [model.predict_on_batch({**piece, **shared}) for piece in pieces]
+    outputs = []
+    for start in range(0, len(sentences["words"]), AT_ONCE):
+        piece = keras.tree.map_structure(
+            lambda x, start=start: filled_up(x[start : start + AT_ONCE])[None], sentences
+        )
+        outputs.append(model.predict_on_batch({**piece, **shared}))
     return keras.tree.map_structure(lambda *x: np.concatenate(x, axis=1)[0], *outputs)
 
 
-def with_uniform(layer, over, inside, attention):
-    """The map of an attention layer for K sentences if one attention is an average.
-
-    The map is a sum of the values, by the mean over n of the attention to each (Eqs. 2-4).
+def summands(inside, attention):
+    """What the map of an attention layer for K sentences is the sum of, by its attention.
 
     Args:
-        layer: `CrossModalSelfAttention`.
-        over: `"positions"` or `"words"`.
         inside: of the layer, see `inner_models`.
         attention: list of K dicts, see `attentions`.
 
     Returns:
-        `(K, H, W, F)` float32.
+        Dict of `residual`, `positions` and `words`, `(K, P, F)` each.
     """
+    attended = {over: attend(over, inside, attention) for over in ("positions", "words")}
+    return {"residual": inside["residual"][: len(attention)], **attended}
+
+
+def attend(over, inside, attention):
+    """The values by the mean over n of the attention to each (Eqs. 2-4): `(K, P, F)`."""
     import numpy as np
+
+    values, means = inside[over][2], [sentence[over].mean for sentence in attention]
+    if over == "positions":
+        return np.stack(means) @ values[0]
+    there = inside["is_word"]
+    return np.stack([mean @ values[k][there[k]] for k, mean in enumerate(means)])
+
+
+def with_uniform(mode, over, inside, count):
+    """`attend` of the first so many sentences if the attention is an average."""
     from attention_measures import uniform
 
-    attended, values = inside["attended"][: len(attention)], inside[over][2]
-    _, height, width, _ = attended.shape
-    there = inside["is_word"]
-    average = [uniform(layer.attention, height * width, int(row.sum()))[over].mean for row in there]
-    change = [mean - sentence[over].mean for mean, sentence in zip(average, attention)]  # (P, C)
-    if over == "positions":
-        change = np.concatenate(change) @ values[0]
-    else:
-        change = [x @ values[k][there[k]] for k, x in enumerate(change)]
-    return attended + np.reshape(change, attended.shape).astype("float32")
+    positions, words = inside["residual"].shape[1], inside["is_word"].sum(axis=1)[:count]
+    return attend(over, inside, [uniform(mode, positions, int(n)) for n in words])
 
 
 def print_attention(attention):

@@ -115,6 +115,6 @@ def draw(output, predictor, scores, profile, crf, failures):
     from keras_cmsa.explain.figures import write_figures
     from keras_cmsa.inference.masks import MaskRule
 
-    for name, found in scores.items():
+    for name, split_scores in scores.items():
         rule = MaskRule(profile, refine, crf) if name.endswith("+crf") else MaskRule(profile)
-        write_figures(output, name, predictor, found, rule, failures)
+        write_figures(output, name, predictor, split_scores, rule, failures)

@@ -40,8 +40,8 @@ def print_controls(controls):
         ("under it", "right"), ("difference", "right"),
     ):  # fmt: skip
         table.add_column(name, justify=justify)
-    for split, of_split in controls.items():
-        for name, numbers in of_split.items():
+    for split, numbers_by_control in controls.items():
+        for name, numbers in numbers_by_control.items():
             plain, control = (numbers[which]["overall_iou"] for which in ("plain", "control"))
             cells = f"{plain:.3f}", f"{control:.3f}", f"{control - plain:+.3f}"
             table.add_row(split, name, f"{numbers['plain']['samples']:,}", *cells)

@@ -34,16 +34,17 @@ def overlap(one, other):
     return float(np.minimum(one, other).sum()) / union if union else 1.0
 
 
-def score_mask(record, found, true=None):
+def score_mask(record, mask, truth=None):
     """The `Score` of a mask of one record, at the size of the original image.
 
     Args:
         record: `Record`.
-        found: `(H, W)` bool.
-        true: `(H, W)` uint8 of 0 and 1, the record's mask; `None`: it is drawn.
+        mask: `(H, W)` bool.
+        truth: `(H, W)` uint8 of 0 and 1, the record's mask; `None`: it is drawn.
     """
-    true = record.mask() if true is None else true
-    return Score(record, int(np.sum(true & found)), int(np.sum(true | found)))
+    truth = record.mask() if truth is None else truth
+    both, either = np.count_nonzero(truth & mask), np.count_nonzero(truth | mask)
+    return Score(record, int(both), int(either))
 
 
 def summarize(scores, profile="strict"):
@@ -93,8 +94,8 @@ def metrics_of(scores, profile, weights):
     return {
         "profile": profile,
         "weights": weights,
-        "splits": {split: summarize(found, profile) for split, found in scores.items()},
-        "kinds": {split: summarize_by_kind(found, profile) for split, found in scores.items()},
+        "splits": {split: summarize(x, profile) for split, x in scores.items()},
+        "kinds": {split: summarize_by_kind(x, profile) for split, x in scores.items()},
     }
 
 
@@ -105,9 +106,9 @@ def write_scores(folder, scores):
         folder: where to; exists.
         scores: dict from split to list of `Score`.
     """
-    for split, found in scores.items():
+    for split, split_scores in scores.items():
         with replaced(Path(folder) / f"scores_{split}.csv") as file:
-            write_rows(file, [COLUMNS, *map(row_of, found)])
+            write_rows(file, [COLUMNS, *map(row_of, split_scores)])
 
 
 def row_of(score):

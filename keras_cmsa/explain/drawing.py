@@ -20,10 +20,10 @@ from PIL import Image, ImageFilter
 
 from keras_cmsa.utils.files import replaced
 
-FOUND = (230, 159, 0)  # the orange of Okabe and Ito
+MASK_COLOUR = (230, 159, 0)  # the orange of Okabe and Ito
 MAP_COLOURS = "cividis"
 WIDTH = 36  # letters of a title over one picture
-ORANGE = np.array(FOUND) / 255
+ORANGE = np.array(MASK_COLOUR) / 255
 # Probability 0 shows the photo, 1 the colour of the mask.
 PROBABILITY = LinearSegmentedColormap.from_list("probability", [(*ORANGE, 0.0), (*ORANGE, 0.9)])
 PROBABILITY_BAR = LinearSegmentedColormap.from_list("probability_bar", [(0.6, 0.6, 0.6), ORANGE])
@@ -38,7 +38,7 @@ def overlay(image, mask):
     The rest of the image becomes slightly darker.
     """
     painted = image.astype("float32")
-    painted[mask] += 0.5 * (np.array(FOUND, "float32") - painted[mask])
+    painted[mask] += 0.5 * (np.array(MASK_COLOUR, "float32") - painted[mask])
     painted[~mask] *= 0.85
     return painted.round().astype("uint8")
 
@@ -84,7 +84,7 @@ def show(axis, picture, title):
     axis.set_axis_off()
 
 
-def show_found(axis, image, mask, title, truth=None):
+def show_mask(axis, image, mask, title, truth=None):
     """A mask over the photo, with its outline and that of the ground truth."""
     show(axis, overlay(image, mask), title)
     outline(axis, mask, colors=[ORANGE], linewidths=1.5)

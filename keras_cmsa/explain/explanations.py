@@ -38,13 +38,13 @@ class Explanation:
 
     Attributes:
         prediction: `Prediction`.
-        found: `(H, W)` bool, the mask under the rule of the explainer.
+        mask: `(H, W)` bool, the mask under the rule of the explainer.
         words: list of `WordImportance`, in the order of the words.
         inside: `Inside`, or `None` for a system without its parts.
     """
 
     prediction: Prediction
-    found: np.ndarray
+    mask: np.ndarray
     words: list[WordImportance]
     inside: Inside | None
 
@@ -79,9 +79,9 @@ class Explainer:
     def _explain(self, pixels, expression, words):
         outputs, importance = explain_words(self.predictor, pixels, words)
         prediction = self.predictor.prediction(expression, words, pixels.shape[:2], outputs)
-        found = prediction.mask_by(self.rule, pixels)
+        mask = prediction.mask_by(self.rule, pixels)
         inside = self._inside(pixels, prediction, outputs) if self.looks_inside else None
-        return Explanation(prediction, found, importance, inside)
+        return Explanation(prediction, mask, importance, inside)
 
     def _inside(self, pixels, prediction, outputs):
         preprocessor = prediction.preprocessor

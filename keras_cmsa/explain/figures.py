@@ -20,8 +20,8 @@ from keras_cmsa.explain.drawing import (
     quoted,
     rows_of,
     show,
-    show_found,
     show_map,
+    show_mask,
     show_probability,
     write_figure,
 )
@@ -42,7 +42,7 @@ def explanations_figure(images, explanations, truths=None):
     for i, (row, image, explanation) in enumerate(zip(axes, images, explanations)):
         truth = truths[i] if truths else None
         show(row[0], image, quoted(explanation.prediction.expression))
-        show_found(row[1], image, explanation.found, result(explanation, truth), truth)
+        show_mask(row[1], image, explanation.mask, result(explanation, truth), truth)
         show_probability(row[2], image, explanation.prediction.probabilities, "probability")
         draw_importance(row[3], explanation.words)
     add_bar(figure, [row[2] for row in axes], PROBABILITY_BAR)
@@ -66,10 +66,10 @@ def paper_figure(images, explanations, truths=None):
     for i, (row, image, explanation) in enumerate(zip(axes, images, explanations)):
         truth = truths[i] if truths else None
         prediction, inside = explanation.prediction, explanation.inside
-        show_found(row[0], image, explanation.found, quoted(prediction.expression), truth)
+        show_mask(row[0], image, explanation.mask, quoted(prediction.expression), truth)
         draw_word_attention(row[1], prediction.tokens, prediction.word_attention, inside.levels)
         title = f"Fig. 4: {inside.levels[-1]} only\n({inside.last_level_by})"
-        show_found(row[2], image, inside.last_level, title, truth)
+        show_mask(row[2], image, inside.last_level, title, truth)
         show_map(row[3], image, inside.strongest_channel, "Fig. 5: strongest channel")
     add_bar(figure, [row[3] for row in axes], MAP_COLOURS)
     add_legend(figure, truth=bool(truths))
@@ -79,7 +79,7 @@ def paper_figure(images, explanations, truths=None):
 def result(explanation, truth):
     """The title of a mask: its IoU, or its score where there is no ground truth."""
     if truth is not None:
-        return f"found, IoU {overlap(explanation.found, truth):.2f}"
+        return f"found, IoU {overlap(explanation.mask, truth):.2f}"
     prediction = explanation.prediction
     return f"found, score {prediction.score:.2f}" if prediction.box else "nothing found"
 
@@ -101,10 +101,10 @@ def failures_figure(predictor, scores, rule=None, count=8):
     for axis in figure.axes:
         axis.set_axis_off()
     for (photo, answer), score in zip(rows_of(figure, 2), worst):
-        image, true = read_pixels(score.record)
-        found = predictor(image, score.record.expression).mask_by(rule, image)
+        image, truth = read_pixels(score.record)
+        mask = predictor(image, score.record.expression).mask_by(rule, image)
         show(photo, image, quoted(score.record.expression))
-        show_found(answer, image, found, f"found, IoU {score.iou:.2f}", true.astype(bool))
+        show_mask(answer, image, mask, f"found, IoU {score.iou:.2f}", truth.astype(bool))
     add_legend(figure, truth=True)
     return figure
 

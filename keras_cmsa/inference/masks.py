@@ -73,12 +73,14 @@ def tf_phrasecut_mask(logits, original_size, preprocessor):
     cover the image and its centre cut out; what is not exactly 0 afterwards is foreground, which
     widens every object. A stretched image is covered by plain resizing.
     """
-    found = (logits >= 1e-9).astype("float32")
+    inside = (logits >= 1e-9).astype("float32")
     if preprocessor.resizing == "stretch":
-        return resize_bilinear(found, original_size) > 0
+        return resize_bilinear(inside, original_size) > 0
     height, width = original_size
-    scale = max(height / found.shape[0], width / found.shape[1])
-    cover = resize_bilinear(found, (round(found.shape[0] * scale), round(found.shape[1] * scale)))
+    scale = max(height / inside.shape[0], width / inside.shape[1])
+    cover = resize_bilinear(
+        inside, (round(inside.shape[0] * scale), round(inside.shape[1] * scale))
+    )
     top, left = (cover.shape[0] - height) // 2, (cover.shape[1] - width) // 2
     return cover[top : top + height, left : left + width] > 0
 

@@ -247,12 +247,12 @@ class Predictor:
         ]
 
 
-def filled_up(words):
-    """Word ids `(K, N)`, with rows of padding where JAX would compile for one more K."""
+def filled_up(array):
+    """An array `(K, ...)`, such as word ids, with rows of 0 where JAX would compile for one more K."""
     if keras.backend.backend() != "jax":
-        return words
-    more = (1 << (len(words) - 1).bit_length()) - len(words)  # to a power of two
-    return np.pad(words, [(0, more), (0, 0)])
+        return array
+    more = (1 << (len(array) - 1).bit_length()) - len(array)  # to a power of two
+    return np.pad(array, [(0, more), *[(0, 0)] * (array.ndim - 1)])
 
 
 def as_list(expression):

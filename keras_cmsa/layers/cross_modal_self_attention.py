@@ -132,7 +132,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         _, height, width, channels = positions.shape
         flat = ops.reshape(positions, (batch, height * width, channels))  # (B, P, Cp)
         share = word_shares(words, word_mask)  # (B, K, N), float32
-        output = self._residual(flat, words, share)  # (B, K, P, F)
+        output = self.residual(flat, words, share)  # (B, K, P, F)
 
         if self.attention == "none":
             word_attention = ops.zeros_like(share)
@@ -191,7 +191,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         of_words = ops.matmul(words, value_kernel[channels:])
         return ops.matmul(positions, of_positions), ops.matmul(of_words, kernel)
 
-    def _residual(self, positions, words, share):
+    def residual(self, positions, words, share):
         """The mean over n of f_pn, or of R f_pn + r: `(B, K, P, F)`."""
         share = ops.cast(share, words.dtype)
         mean_word = ops.einsum("bkn,bknc->bkc", share, words)[:, :, None]  # (B, K, 1, Cl)

@@ -126,8 +126,8 @@ def _resize_axis(array, length, axis):
         return array.astype("float32")
     below, above, weight = _taps(array.shape[axis], length)
     weight = weight.reshape((-1,) + (1,) * (array.ndim - 1 - axis))
-    start = array.take(below, axis).astype("float32")
-    step = array.take(above, axis).astype("float32")
+    start = array.take(below, axis).astype("float32", copy=False)
+    step = array.take(above, axis).astype("float32", copy=False)
     step -= start
     step *= weight
     step += start

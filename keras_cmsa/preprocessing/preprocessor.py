@@ -74,10 +74,10 @@ class Preprocessor:
 
     def words(self, expressions):
         """Word ids `(B, K, N)` int32 of a list of B `str` or lists of K `str`; 0 at padding."""
-        asked = [[e] if isinstance(e, str) else list(e) for e in expressions]
-        encoded = self.vocabulary.encode([e for of_image in asked for e in of_image])
-        words = np.zeros((len(asked), max(map(len, asked)), self.max_words), "int32")
-        words[np.arange(words.shape[1]) < np.array([[len(e)] for e in asked])] = encoded
+        images = [[e] if isinstance(e, str) else list(e) for e in expressions]
+        encoded = self.vocabulary.encode([e for sentences in images for e in sentences])
+        words = np.zeros((len(images), max(map(len, images)), self.max_words), "int32")
+        words[np.arange(words.shape[1]) < np.array([[len(e)] for e in images])] = encoded
         return words
 
     def image(self, pixels):

@@ -165,7 +165,7 @@ def render_answer(photo, explanation):
     probabilities = probability_overlay(photo, prediction.probabilities)
     parts = [
         f"<h3>{sentence}</h3>",
-        picture(outlined_overlay(photo, explanation.found), "mask", f"Found: {sentence}", found),
+        picture(outlined_overlay(photo, explanation.mask), "mask", f"Found: {sentence}", found),
         importance_table(explanation.words),
         picture(probabilities, "probability", f"Probability: {sentence}", "probability"),
     ]

@@ -46,7 +46,7 @@ def test_the_figures_are_those_of_the_explanations(
         image, found, _, words = answers[4 * i : 4 * i + 4]
         assert image.get_title() == f"“{EXPRESSIONS[i]}”"
         np.testing.assert_array_equal(shown(image), photo)
-        np.testing.assert_array_equal(shown(found), overlay(photo, wanted.found))
+        np.testing.assert_array_equal(shown(found), overlay(photo, wanted.mask))
         assert f"score {wanted.prediction.score:.2f}" in found.get_title()
         bars = [bar.get_width() for bar in words.patches]
         np.testing.assert_allclose(bars, [word.change for word in wanted.words], atol=1e-6)

@@ -33,8 +33,8 @@ def test_a_probability_goes_from_the_grey_photo_to_orange():
     image = np.full((1, 3, 3), (30, 60, 90), "uint8")
     painted = drawing.probability_overlay(image, np.array([[0, 0.5, 1]]))
     np.testing.assert_array_equal(painted[0, 0], [60, 60, 60])
-    np.testing.assert_allclose(painted[0, 2], 0.9 * np.array(drawing.FOUND) + 6, atol=1)
-    np.testing.assert_allclose(painted[0, 1], 0.45 * np.array(drawing.FOUND) + 33, atol=1)
+    np.testing.assert_allclose(painted[0, 2], 0.9 * np.array(drawing.MASK_COLOUR) + 6, atol=1)
+    np.testing.assert_allclose(painted[0, 1], 0.45 * np.array(drawing.MASK_COLOUR) + 33, atol=1)
 
 
 def test_a_mask_has_an_outline_where_it_has_an_edge():
@@ -44,7 +44,7 @@ def test_a_mask_has_an_outline_where_it_has_an_edge():
         (some, None, 1), (none, None, 0), (every, None, 0), (some, some, 2), (none, some, 1)
     ):  # fmt: skip
         figure = drawing.grid(1, 1, (1,))
-        drawing.show_found(figure.axes[0], image, mask, "title", truth)
+        drawing.show_mask(figure.axes[0], image, mask, "title", truth)
         (picture,) = figure.axes[0].images
         np.testing.assert_array_equal(picture.get_array(), drawing.overlay(image, mask))
         assert len(figure.axes[0].collections) == lines

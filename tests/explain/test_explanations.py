@@ -43,7 +43,7 @@ def test_the_last_level_alone_and_the_strongest_channel(predictor, photo, profil
         last_level = to_mask(logits, SIZE, preprocessor, profile)
         np.testing.assert_array_equal(explanation.inside.last_level, last_level)
         found = to_mask(explanation.prediction.logits, SIZE, preprocessor, profile)
-        np.testing.assert_array_equal(explanation.found, found)
+        np.testing.assert_array_equal(explanation.mask, found)
         assert explanation.inside.levels == ["Res3", "Res4", "Res5"]
         peaks = fused.reshape(-1, fused.shape[-1]).max(axis=0)
         strongest = fused[..., np.argmax(peaks)]

@@ -51,9 +51,9 @@ def test_explanations_figure(photo, explanations):
         np.testing.assert_array_equal(pictures(image)[0], photo)
         assert image.get_title().replace("\\", "") == f"“{SENTENCES[i]}”"
         # The mask of the rule, and its IoU; that of the profile strict is another one.
-        np.testing.assert_array_equal(pictures(found)[0], overlay(photo, explanation.found))
-        assert np.any(explanation.found != prediction.mask)
-        assert found.get_title() == f"found, IoU {iou(explanation.found, truths[i]):.2f}"
+        np.testing.assert_array_equal(pictures(found)[0], overlay(photo, explanation.mask))
+        assert np.any(explanation.mask != prediction.mask)
+        assert found.get_title() == f"found, IoU {iou(explanation.mask, truths[i]):.2f}"
         painted = probability_overlay(photo, prediction.probabilities)
         np.testing.assert_array_equal(pictures(probable)[0], painted)
         assert [t.get_text() for t in words.get_yticklabels()] == prediction.tokens
@@ -73,7 +73,7 @@ def test_paper_figure(photo, explanations):
     for i, explanation in enumerate(explanations):
         found, matrix, last, channel = figure.axes[4 * i : 4 * i + 4]
         prediction, inside = explanation.prediction, explanation.inside
-        np.testing.assert_array_equal(pictures(found)[0], overlay(photo, explanation.found))
+        np.testing.assert_array_equal(pictures(found)[0], overlay(photo, explanation.mask))
         np.testing.assert_allclose(pictures(matrix)[0], prediction.word_attention)
         assert [t.get_text() for t in matrix.get_xticklabels()] == prediction.tokens
         assert [t.get_text() for t in matrix.get_yticklabels()] == [

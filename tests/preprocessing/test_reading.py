@@ -292,18 +292,6 @@ def test_image_cut_short_is_never_padded(tmp_path, format):
             read_image(path)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_damaged_image_raises_value_error_only(format):
-    content, rng = np.frombuffer(picture(format), "uint8"), np.random.default_rng(1)
-    for _ in range(60):
-        spoilt = content.copy()
-        spoilt[rng.integers(0, min(len(content), 800), 3)] = rng.integers(0, 256, 3)
-        try:
-            assert read_image(spoilt.tobytes(), max_pixels=10**6).ndim == 3
-        except ValueError as error:
-            assert "the image given as bytes" in str(error)
-
-
 @pytest.mark.parametrize(
     "content", [b"", b"hello", b"\xff\xd8\xff", b"%!PS-Adobe-3.0 EPSF", b"P6 1 1 255 abc"]
 )

@@ -183,8 +183,7 @@ def test_uniform_is_a_query_kernel_without_that_part(seeded, rng, tmp_path, monk
     monkeypatch.setattr(
         module, "in_pieces", lambda *x, **y: logits.append(in_pieces(*x, **y)) or logits[-1]
     )
-    monkeypatch.setattr(module, "LOOKED_INTO", 2)
-    monkeypatch.setattr(module, "FUSED", 5)
+    monkeypatch.setattr(module, "AT_ONCE", 5)
     rows, scores = report_of(predictor, records)
     assert {row["overall_iou"] for row in rows} == {overall_iou(scores)}
     first = logits[1]["logits"]  # of the first image, part by part

@@ -3,6 +3,7 @@
 from operator import index
 
 from keras_cmsa.data.readers.refer import COCO
+from keras_cmsa.utils.messages import check_at_least
 
 VERSION = 2  # increases whenever the same settings give other data
 DATASET, SPLIT_OWNER = "refcoco", "unc"  # as in REFER's layout
@@ -19,20 +20,13 @@ def checked_settings(scenes, size, seed):
         ValueError: if one of them is out of range.
     """
     scenes = SCENES if scenes is None else scenes
-    if not scenes or not set(scenes) <= set(SPLITS):
+    if not scenes or not set(scenes) <= set(SPLITS) or min(scenes.values()) < 1:
         raise ValueError(
-            f"scenes must give numbers of images for some of the splits {list(SPLITS)}. "
+            f"scenes must give 1 or more images for one or more of the splits {list(SPLITS)}. "
             f"Received: {scenes}"
         )
-    if min(scenes.values()) < 1:
-        raise ValueError(
-            f"scenes must be 1 or more for each split. Received: {scenes}. "
-            "Leave out a split that you do not want"
-        )
-    if size < MIN_SIZE:
-        raise ValueError(f"size must be at least {MIN_SIZE} pixels. Received: {size}")
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more. Received: {seed}")
+    check_at_least(MIN_SIZE, size=size)
+    check_at_least(0, seed=seed)
     return {
         "version": VERSION,
         "scenes": {split: index(number) for split, number in scenes.items()},

@@ -4,12 +4,10 @@ import json
 import multiprocessing
 import os
 import pickle
-import shutil
 from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import numpy as np
 from rich.console import Console
@@ -25,6 +23,7 @@ from keras_cmsa.data.ref_shapes.layout import (
     checked_settings,
 )
 from keras_cmsa.data.ref_shapes.samples import CATEGORIES, draw_sample
+from keras_cmsa.utils.files import new_folder
 
 MANIFEST = "ref_shapes.json"
 SCENES_PER_PROCESS = 300  # for fewer scenes, another process takes more time than it saves
@@ -41,10 +40,8 @@ class Job(NamedTuple):
 def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progress=True):
     """Writes synthetic scenes with expressions that are unambiguous by construction.
 
-    The same settings give the same bytes, for any number of processes. The files are written beside
-    `root` and renamed at the end, so `root` is either complete or not there. A killed run leaves
-    `<root>.partial-...` behind. Nothing is written if `root` already holds data of the same
-    settings.
+    The same settings give the same bytes, for any number of processes. `root` is either complete or
+    not there. Nothing is written if it already holds data of the same settings.
 
     A script that calls this function needs `if __name__ == "__main__":` around its work, because
     the spawned processes import the script.
@@ -72,12 +69,10 @@ def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progre
     jobs = _list_jobs(settings)
     if processes is None:
         processes = min(os.cpu_count(), 1 + len(jobs) // SCENES_PER_PROCESS)
-    folder = root.with_name(f"{root.name}.partial-{uuid4().hex[:8]}")
-    try:
+    with new_folder(root) as folder:
         _write(folder, settings, _draw_all(folder, settings, jobs, processes, progress))
-        _rename(folder, root, settings)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if root.is_dir() and not any(root.iterdir()):
+            root.rmdir()
     return root
 
 
@@ -96,22 +91,13 @@ def _is_complete(root, settings):
             f"something else (it has no {MANIFEST}). Choose another root"
         )
     content = read_json(root / MANIFEST)
-    found = content.get("settings") if type(content) is dict else None
-    if found != settings:
+    others = content.get("settings") if type(content) is dict else None
+    if others != settings:
         raise FileExistsError(
-            f"{root} holds RefShapes with other settings. Wanted: {settings}. Received: {found}. "
+            f"{root} holds RefShapes with other settings. Wanted: {settings}. Received: {others}. "
             "Choose another root, or remove this folder"
         )
     return True
-
-
-def _rename(folder, root, settings):
-    """Renames the finished folder to `root`, unless another run has written the same data."""
-    try:
-        folder.rename(root)
-    except OSError:
-        if not _is_complete(root, settings):
-            raise
 
 
 def _list_jobs(settings):
@@ -153,7 +139,7 @@ def _draw(folder, settings, job):
 def _write(folder, settings, drawn):
     """Writes all files but the images, which are written while `drawn` is iterated."""
     dataset = folder / DATASET
-    dataset.mkdir(parents=True)
+    dataset.mkdir()
     (folder / IMAGE_FOLDER).mkdir(parents=True)
     images, refs = [], []
     with open(dataset / "instances.json", "w", encoding="utf-8") as file:
