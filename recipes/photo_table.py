@@ -52,13 +52,17 @@ def write_tables(photos):
     refs, masks = photos / "refcoco_photos", photos / "with_masks"
     sentences = [row for _, row in read_rows(refs / "table.csv", (*TABLE, "dataset"))]
     held_out = [
-        entry(refs, row) for row in sentences if (row["split"], row["dataset"]) == ("val", "refcoco")
+        entry(refs, row)
+        for row in sentences
+        if (row["split"], row["dataset"]) == ("val", "refcoco")
     ]
     own = [entry(refs, row) for row in sentences if row["split"] == "train"]
     images = {Path(image).name: image for image, *_ in own}
     boxes = [
         (images[row["file_name"]], row["sent"], outline(row), "train")
-        for _, row in read_rows(refs / "boxes_only.csv", ("file_name", "sent", "own_split", *"xywh"))
+        for _, row in read_rows(
+            refs / "boxes_only.csv", ("file_name", "sent", "own_split", *"xywh")
+        )
         if row["own_split"] == "train" and row["file_name"] in images
     ]
     described = [

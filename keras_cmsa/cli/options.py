@@ -1,9 +1,12 @@
 """Options that several commands share, each described once."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from keras_cmsa.presets.hub import PHOTOS
 
 Model = Annotated[
     str,
@@ -30,3 +33,9 @@ Dataset = Annotated[
     ),
 ]
 SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]
+
+
+def name_model(model):
+    """Says which model answers where nobody chose one."""
+    if model == PHOTOS:
+        print(f"Model: {PHOTOS}, the small one of the package (--model takes another)", file=sys.stderr)

@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
 from keras_cmsa.presets.config_types import check_config
-from keras_cmsa.presets.hub import fetch, is_hub_address
+from keras_cmsa.presets.hub import PHOTOS, fetch, is_hub_address
 
 CONFIG, MODEL, VOCABULARY, CARD = "config.json", "model.keras", "vocabulary.txt", "README.md"
 FORMAT = 1
@@ -16,7 +16,6 @@ LICENCE = (
     "The code is under Apache-2.0. Weights may be bound by the licences of the images and "
     "expressions they were trained on and of the weights they started from."
 )
-PHOTOS = "cmsa_photos"  # the name of the preset that comes with the package
 GRAPH, ONNX = "saved_model.pb", "model.onnx"  # of exports
 FINGERPRINT = "fingerprint.pb"  # of graph and weights; TensorFlow writes it beside the graph
 
