@@ -11,6 +11,9 @@ RULES := --select E4,E7,E9,F,I,B,UP,RUF --ignore RUF001,RUF002,RUF003,RUF043,B90
 # the lowest that setup.cfg allows, so that test-torch tests that minimum.
 TORCH := torch==2.13.0
 TORCH_VENV := .venv-torch
+# KerasHub without tensorflow-text, which it names and does not need here: that brings TensorFlow.
+HUB := 'keras-hub>=0.32'
+HUB_NEEDS := kagglehub regex sentencepiece tokenizers 'safetensors>=0.5'
 
 # The other minimums of setup.cfg that a training needs, in an environment of their own: the model, a
 # run, images read, the command line, TFDS. Those of the other extras were tested once, by hand.
@@ -68,6 +71,8 @@ $(VENV)/.installed: $(VENV)/.demo
 $(TORCH_VENV)/.installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv --clear $(TORCH_VENV)
 	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q '$(TORCH)' -e '.[modeltest]'
+	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q --no-deps $(HUB)
+	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q $(HUB_NEEDS)
 	@touch $@
 
 # `name>=minimum` becomes the constraint `name==minimum`; pip fails where minimums exclude each other.

@@ -24,8 +24,8 @@ def explain(
         keras-cmsa explain photo.jpg "red cup" "cup on the left" --model runs/demo -o figures
 
     explanation.png has the mask, its probability, and how much the answer changes without each
-    word. For CMSA, paper.png has Figs. 4 and 5: the attention of each level to each word, the mask
-    from the last level alone, and the strongest channel of the fused map.
+    word. For cmsa and cmsa_ordered, paper.png has Figs. 4 and 5: the attention of each level to each
+    word, the mask from the last level alone, and the strongest channel of the fused map.
 
     Parameters
     ----------

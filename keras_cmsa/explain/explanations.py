@@ -107,8 +107,8 @@ def inner_model(model):
     """
     if not can_look_inside(model):
         raise ValueError(
-            "Figs. 4 and 5 look into self-attention at several levels with gated fusion, as "
-            f"build_cmsa makes it. Received: {model.name!r}, which has none"
+            "Figs. 4 and 5 look into build_cmsa's self-attention at several levels with gated "
+            f"fusion, as cmsa and cmsa_ordered have. Received: {model.name!r}, another system"
         )
     fused, *levels = model.fusion.output
     outputs = {

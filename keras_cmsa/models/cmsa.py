@@ -194,8 +194,8 @@ def with_attention(model):
     """
     if not isinstance(model, Cmsa):
         raise ValueError(
-            "with_attention needs a model of build_cmsa, which has CrossModalSelfAttention layers. "
-            f"Received: {model.name!r}, which has none"
+            "with_attention needs a model of build_cmsa, such as cmsa and cmsa_ordered. "
+            f"Received: {model.name!r}, another system"
         )
     attention = [layer.output for layer in model.attention_layers]
     outputs = {

@@ -5,7 +5,7 @@ import contextlib
 
 @contextlib.contextmanager
 def preset_fault(source, wanted):
-    """Whatever a preset lacks is one error that names the preset.
+    """Whatever a preset lacks is one error that names the preset; a missing library stays its own.
 
     Args:
         source: its name or folder.
@@ -16,6 +16,8 @@ def preset_fault(source, wanted):
     """
     try:
         yield
-    except (ValueError, OSError, KeyError) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # of files, of KerasHub, of safetensors
         reason = str(error).strip().splitlines()[:1]
         raise OSError(f"wanted {wanted}. Received: {str(source)!r}: {''.join(reason)}") from error

@@ -128,7 +128,7 @@ class PretrainedWords(keras.layers.Layer):
         tokens = ops.where(ops.equal(place, 0), self.start, tokens)
         inputs = {
             "token_ids": tokens,
-            "padding_mask": ops.cast(place < length + 2, "int32"),
+            "padding_mask": ops.cast(ops.less(place, length + 2), "int32"),
             "segment_ids": ops.zeros_like(tokens),
         }
         inputs = {name: inputs[name] for name in self.tower.input}

@@ -61,16 +61,20 @@ def test_the_last_level_from_a_model_of_its_own(predictor, photo):
         assert explanation.inside.last_level_by == "the model cmsa"
 
 
-def test_a_system_without_such_parts(seeded, photo):
+@pytest.mark.parametrize("system", ["cmsa_w", "cmsa_refined"])
+def test_a_system_without_such_parts(system, seeded, photo):
     """It has an answer and words; there is nothing to compare a model of Res5 with."""
     from keras_cmsa.explain.explanations import Explainer
     from keras_cmsa.inference.predictor import Predictor
+    from keras_cmsa.models.systems import build_system
 
-    model = tiny.model(levels=("res5",), fusion="single_level", name="cmsa_w")
+    sizes = {"max_words": tiny.WORDS, "word_dim": 5, "attention_dim": 4, "fusion_dim": 4}
+    words = len(tiny.vocabulary())
+    model = build_system(system, words, image_size=tiny.SIZE, backbone=tiny.backbone(), **sizes)
     predictor = Predictor(model, tiny.preprocessor())
     (explanation,) = Explainer(predictor)(photo, ["red box"])
     assert explanation.inside is None and [w.word for w in explanation.words] == ["red", "box"]
-    with pytest.raises(ValueError, match="Received: 'cmsa_w'"):
+    with pytest.raises(ValueError, match=f"as cmsa and cmsa_ordered have. Received: '{system}'"):
         Explainer(predictor, single_level=predictor)
 
 

@@ -235,7 +235,7 @@ def test_the_model_says_what_is_wrong(seeded):
         build_cmsa(2, tiny.SIZE, tiny.backbone())
     with pytest.raises(ValueError, match=r"images of \(16, 16\).* Received: image_size=32"):
         build_cmsa(9, 32, tiny.backbone())
-    with pytest.raises(ValueError, match="Received: 'backbone', which has none"):
+    with pytest.raises(ValueError, match="Received: 'backbone', another system"):
         with_attention(tiny.backbone())
     with pytest.raises(ValueError, match=r"fusion must be .* Received: fusion='sum'"):
         tiny.model(fusion="sum")
