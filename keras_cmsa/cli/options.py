@@ -38,4 +38,7 @@ SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, um
 def name_model(model):
     """Says which model answers where nobody chose one."""
     if model == PHOTOS:
-        print(f"Model: {PHOTOS}, the small one of the package (--model takes another)", file=sys.stderr)
+        print(
+            f"Model: {PHOTOS}, the small one of the package (--model takes another)",
+            file=sys.stderr,
+        )
