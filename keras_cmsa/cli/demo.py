@@ -3,12 +3,13 @@
 import signal
 import sys
 
-from keras_cmsa.cli.options import Model
+from keras_cmsa.cli.options import Model, name_model
+from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.utils.messages import check_within
 from keras_cmsa.utils.silence import import_keras
 
 
-def demo(*, model: Model, host: str = "127.0.0.1", port: int = 7860):
+def demo(*, model: Model = PHOTOS, host: str = "127.0.0.1", port: int = 7860):
     """Serve a page where one drops a photo, types sentences and sees what they refer to.
 
     Uploads are bounded in size, lie in a folder of their own for less than a minute, and are gone
@@ -22,6 +23,7 @@ def demo(*, model: Model, host: str = "127.0.0.1", port: int = 7860):
         To listen on.
     """
     check_within(1, 65535, port=port)
+    name_model(model)
     import_keras()
     from keras_cmsa.inference.predictor import Predictor
     from keras_cmsa.serving.demo import gradio, serve

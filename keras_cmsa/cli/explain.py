@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from keras_cmsa.cli.options import Model
+from keras_cmsa.cli.options import Model, name_model
+from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.utils.files import check_folder
 from keras_cmsa.utils.silence import import_keras
 
@@ -13,7 +14,7 @@ from keras_cmsa.utils.silence import import_keras
 def explain(
     image: Path,
     *expressions: str,
-    model: Model,
+    model: Model = PHOTOS,
     single_level: str | None = None,
     truth: tuple[Path, ...] = (),
     output: Annotated[Path, Parameter(alias="-o")] = Path("runs/figures"),
@@ -44,6 +45,7 @@ def explain(
     if not expressions:
         raise ValueError('wanted one "EXPRESSION" or more after the image; see explain --help')
     check_folder(output)
+    name_model(model)
     pixels = read_image(image)
     truths = read_truths(truth, expressions, pixels.shape[:2])
     import_keras()

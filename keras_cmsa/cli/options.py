@@ -1,9 +1,12 @@
 """Options that several commands share, each described once."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from keras_cmsa.presets.hub import PHOTOS
 
 Model = Annotated[
     str,
@@ -11,7 +14,7 @@ Model = Annotated[
         env_var="KERAS_CMSA_MODEL",
         help="A trained model: the folder of a preset, as training leaves it, whose model.keras is "
         "checked and runs no code; hf://user/name or kaggle://user/model/keras/variation, which are "
-        "presets too; or a version or an ONNX folder that export wrote (loading a version runs its "
+        "presets too; cmsa_photos, which comes with the package; or a version or an ONNX folder that export wrote (loading a version runs its "
         "graph, so take only those you trust; export takes none).",
     ),
 ]
@@ -30,3 +33,12 @@ Dataset = Annotated[
     ),
 ]
 SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]
+
+
+def name_model(model):
+    """Says which model answers where nobody chose one."""
+    if model == PHOTOS:
+        print(
+            f"Model: {PHOTOS}, the small one of the package (--model takes another)",
+            file=sys.stderr,
+        )

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from keras_cmsa.cli.options import Model
+from keras_cmsa.cli.options import Model, name_model
+from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.utils.files import check_file, check_folder, write_png
 from keras_cmsa.utils.silence import import_keras
 
@@ -16,7 +17,7 @@ PICTURE = (".png", "")  # a device has no ending
 def segment(
     image: Path | None = None,
     *expressions: str,
-    model: Model,
+    model: Model = PHOTOS,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     mask: Path | None = None,
     csv: Path | None = None,
@@ -55,6 +56,7 @@ def segment(
         and their attention.
     """
     check_request(image, expressions, csv, outside, mask, json)
+    name_model(model)
     if csv:
         output = output or default_folder(csv)
         check_folder(output)

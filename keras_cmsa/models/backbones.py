@@ -263,7 +263,7 @@ def caffe_pixels(image, mean=CAFFE_MEAN):
 
 
 @channels_last()
-def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
+def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1, finer=False):
     """A small residual network with maps like `dilated_resnet101`, for CPUs and tests.
 
     It starts from random weights.
@@ -272,10 +272,12 @@ def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
         image_size: side of the square input in pixels, a multiple of 8.
         widths: channels of the stem and of Res3, Res4 and Res5.
         blocks: residual blocks per stage.
+        finer: give the map before Res3 too.
 
     Returns:
         `keras.Model` named "backbone": `(B, S, S, 3)` RGB in 0..255 -> list of three maps
-        `(B, S/8, S/8, widths[i])` for i = 1, 2, 3, with the dilation of `dilated_resnet101`.
+        `(B, S/8, S/8, widths[i])` for i = 1, 2, 3, with the dilation of `dilated_resnet101`; then,
+        with `finer`, `(B, S/4, S/4, widths[0])`.
 
     Raises:
         ValueError: if `image_size` is not a multiple of 8.
@@ -285,7 +287,7 @@ def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
     x = layers.Rescaling(1 / 127.5, offset=-1, dtype="float32", name="rescale")(image)
     x = layers.ReLU(name="stem_relu")(convolve(x, widths[0], 3, strides=2, name="stem"))
     x = residual_block(x, widths[0], strides=2, name="conv2_block1")
-    maps = []
+    maps, before = [], x
     for stage, width, strides, dilation in zip(
         ("conv3", "conv4", "conv5"), widths[1:], (2, 1, 1), (1, 2, 4)
     ):
@@ -293,7 +295,7 @@ def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1):
             x = residual_block(x, width, strides, dilation, name=f"{stage}_block{block}")
             strides = 1
         maps.append(x)
-    return keras.Model(image, maps, name="backbone")
+    return keras.Model(image, maps + [before] * finer, name="backbone")
 
 
 def residual_block(x, width, strides=1, dilation=1, name=None):

@@ -31,10 +31,12 @@ def build_cmsa_refined(
 ):
     """A system of our own around the paper's attention, which stays exact.
 
-        1. words e_n with their places; CMSA on three maps, fused by the paper's gates: X
-        2. a round: z = relu(X * (S mean of e_n + s) + X), a 3x3 convolution and ReLU; CMSA of
-           the pairs of z at each position and each word; its result is added to X. What was found
-           first attends to the rest, so "left of the dog" can follow the dog.
+        1. words e_n with their places; CMSA on three maps, fused by the paper's gates and
+           normalised: X
+        2. a round: a 3x3 convolution of X whose channels get a gain and a shift from the mean of
+           e_n, then ReLU: Z; CMSA of the pairs of Z at each position and each word; X gets the
+           result and Z, normalised, with a gain that starts at 0. What the first round finds
+           attends to the rest, so "left of the dog" can follow the dog.
         3. X reduced to a few channels; for each finer map of the backbone it is enlarged, the map is
            added, and a residual 3x3 convolution follows; a 3x3 convolution gives the score
 
@@ -74,25 +76,27 @@ def build_cmsa_refined(
         feature = MultimodalFeature(name=f"feature_{level}")(visual, words)
         attend = CrossModalSelfAttention(attention_dim, fusion_dim, name=f"attention_{level}")
         attended.append(as_rows(attend(*feature, is_word)))
-    found = GatedMultiLevelFusion(name="fusion")(attended)  # (B K, H, W, F)
+    fused = GatedMultiLevelFusion(name="fusion")(attended)  # (B K, H, W, F)
+    fused = layers.LayerNormalization(name="fused_norm")(fused)
 
     words, is_word = as_rows(words), as_rows(is_word)  # (B K, N, Cl), (B K, N)
     sentence = ops.einsum("bn,bnc->bc", word_shares(words, is_word), words)
     for number in range(2, rounds + 1):
+        seen = conditioned(fused, sentence, number)
         attend = CrossModalSelfAttention(
             attention_dim, fusion_dim, name=f"attention_round_{number}"
         )
-        seen = layers.LayerNormalization(name=f"found_norm_{number}")(found)
-        named = layers.Dense(fusion_dim, name=f"sentence_{number}")(sentence)
-        seen = layers.ReLU(name=f"named_{number}")(seen * named[:, None, None] + seen)
-        seen = layers.Conv2D(
-            fusion_dim, 3, padding="same", activation="relu", name=f"around_{number}"
-        )(seen)
-        of_words = layers.LayerNormalization(name=f"words_norm_{number}")(words)
-        placed = AppendCoordinates(name=f"placed_{number}")(seen)
-        found = layers.Add(name=f"found_{number}")([found, attend(placed, of_words, is_word)])
+        result = attend(
+            AppendCoordinates(name=f"seen_places_{number}")(seen),
+            layers.LayerNormalization(name=f"words_norm_{number}")(words),
+            is_word,
+        )
+        result = layers.Add(name=f"result_{number}")([result, seen])
+        # A gain that starts at zero: training begins with what one round finds.
+        result = layers.LayerNormalization(gamma_initializer="zeros", name=f"gain_{number}")(result)
+        fused = layers.Add(name=f"fused_{number}")([fused, result])
 
-    x = layers.ReLU(name="found")(found)
+    x = layers.ReLU(name="fused_relu")(fused)
     x = layers.Conv2D(decoder_dim, 3, padding="same", name="reduced")(x)
     repeat = RepeatPerSentence(name="finer_of_sentences")
     for number, visual in enumerate(finer, 1):
@@ -108,6 +112,23 @@ def build_cmsa_refined(
         x = layers.Add(name=f"refined_{number}")([x, refined])
     score = layers.Conv2D(1, 3, padding="same", name="score")(x)
     return Model(inputs, mask_logits(score, inputs), name=name)
+
+
+def conditioned(fused, sentence, number):
+    """The step of a round before its attention: what the sentence makes of the fused map.
+
+    A residual block with the gain and shift of each channel from the sentence (Perez et al.,
+    "FiLM", AAAI 2018, Sec. 2).
+    """
+    channels = fused.shape[-1]
+    x = layers.LayerNormalization(name=f"fused_norm_{number}")(fused)
+    x = layers.Conv2D(channels, 1, activation="relu", name=f"reduced_{number}")(x)
+    x = AppendCoordinates(name=f"fused_places_{number}")(x)
+    x = layers.Conv2D(channels, 3, padding="same", name=f"around_{number}")(x)
+    x = layers.LayerNormalization(name=f"around_norm_{number}")(x)
+    gain = layers.Dense(channels, name=f"sentence_gain_{number}")(sentence)[:, None, None]
+    shift = layers.Dense(channels, name=f"sentence_shift_{number}")(sentence)[:, None, None]
+    return layers.ReLU(name=f"seen_{number}")(x * (1 + gain) + shift)
 
 
 def enlarged(visual, side, name):

@@ -7,7 +7,7 @@ from pathlib import Path
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
 from keras_cmsa.presets.config_types import check_config
-from keras_cmsa.presets.hub import fetch, is_hub_address
+from keras_cmsa.presets.hub import PHOTOS, fetch, is_hub_address
 
 CONFIG, MODEL, VOCABULARY, CARD = "config.json", "model.keras", "vocabulary.txt", "README.md"
 FORMAT = 1
@@ -77,12 +77,15 @@ def load_preprocessor(source):
 def opened(source):
     """The `Path` of a preset's folder on this machine, and its `config.json`.
 
-    A preset on a hub is downloaded once.
+    A preset on a hub is downloaded once. `"photos"` is that of the package, unless a folder here
+    has this name.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
     """
     folder = fetch(source) if is_hub_address(source) else Path(source)
+    if str(source) == PHOTOS and not folder.exists():
+        folder = Path(__file__).with_name(PHOTOS)
     return folder, read_config(folder)
 
 

@@ -13,6 +13,7 @@ from keras_cmsa.utils.extras import require
 
 LOADED = ("config.json", "model.keras", "vocabulary.txt")
 FILES = (*LOADED, "README.md")
+PHOTOS = "cmsa_photos"  # the preset that comes with the package
 SCHEMES = ("hf://", "kaggle://")
 
 

@@ -6,10 +6,10 @@ recipe_settings("unc_plus", small=True, seed=1)     the small model
 
 from dataclasses import fields
 
-from keras_cmsa.recipes import gref, referit, unc, unc_plus
+from keras_cmsa.recipes import gref, photos, referit, unc, unc_plus
 from keras_cmsa.training.settings import Settings, check_given
 
-RECIPES = {"unc": unc, "unc_plus": unc_plus, "gref": gref, "referit": referit}
+RECIPES = {"unc": unc, "unc_plus": unc_plus, "gref": gref, "referit": referit, "photos": photos}
 
 
 def recipe_settings(recipe, small=False, **given):
@@ -29,7 +29,9 @@ def recipe_settings(recipe, small=False, **given):
     """
     if recipe not in RECIPES:
         raise ValueError(f"`recipe` must be one of {sorted(RECIPES)}. Received: {recipe!r}")
-    numbers = dict(RECIPES[recipe].PAPER)
+    numbers = dict(RECIPES[recipe].NUMBERS)
+    if small and recipe == "photos":
+        raise ValueError("wanted `photos` or `small`: the model of photos is small already")
     if small:
         numbers |= unc.SMALL
         # Those of RefShapes are for a backbone that has learned their classes.
@@ -43,7 +45,7 @@ def recipe_settings(recipe, small=False, **given):
 
 def help_of(recipe):
     """What each setting is, for `--help`: `{name: text}`, with the recipe's numbers."""
-    texts, paper = {}, Settings(**RECIPES[recipe].PAPER)
+    texts, paper = {}, Settings(**RECIPES[recipe].NUMBERS)
     for entry in fields(Settings):
         default, small = getattr(paper, entry.name), unc.SMALL.get(entry.name)
         notes = [] if default in (None, (), "", False) else [f"default: {default}"]

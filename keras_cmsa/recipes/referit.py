@@ -18,7 +18,7 @@ still does.
 from keras_cmsa.recipes import unc
 
 # The paper has one set of numbers for its four data sets (Secs. 3.2 and 4.1).
-PAPER = unc.PAPER | {
+NUMBERS = unc.NUMBERS | {
     "dataset": "referit",
     "run_dir": "runs/referit",
 }

@@ -11,7 +11,7 @@ CPU cores, 8,800 steps on data of your own.
     keras-cmsa train unc --small                          # on RefShapes
 """
 
-PAPER = {
+NUMBERS = {
     # Data
     "dataset": "refcoco",
     "split_owner": "unc",

@@ -14,7 +14,7 @@ recipes/README.md.
 from keras_cmsa.recipes import unc
 
 # The paper has one set of numbers for its four data sets (Secs. 3.2 and 4.1).
-PAPER = unc.PAPER | {
+NUMBERS = unc.NUMBERS | {
     "dataset": "refcoco+",
     "run_dir": "runs/unc_plus",
 }

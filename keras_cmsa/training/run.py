@@ -35,6 +35,7 @@ from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.presets.files import CONFIG, read_config
+from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.presets.preset import Preset, load_preset, save_model, write_config
 from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.training.callbacks import Checkpoint
@@ -233,11 +234,11 @@ def make_words(settings, records):
 
 
 def make_backbone(settings, data, records):
-    """The backbone of the settings, pretrained if they say so."""
-    if settings.image_encoder:
-        return make_tower(settings)
+    """The backbone of the settings, pretrained if they say so; the finer maps are `cmsa_refined`'s."""
     weights = None if settings.backbone_weights == "none" else settings.backbone_weights
-    if is_checkpoint(weights):
+    if settings.image_encoder:
+        backbone = make_tower(settings)
+    elif is_checkpoint(weights):
         backbone = load_deeplab(weights, settings.image_size)
     elif settings.backbone in PUBLISHED:
         backbone = PUBLISHED[settings.backbone](settings.image_size, weights)
@@ -246,7 +247,9 @@ def make_backbone(settings, data, records):
     elif settings.pretrain_steps:
         backbone = pretrained_backbone(settings, data, records)
     else:
-        backbone = small_resnet(settings.image_size)
+        backbone = small_resnet(settings.image_size, finer=True)
+    if len(backbone.outputs) > 3 and settings.system != "cmsa_refined":
+        backbone = keras.Model(backbone.inputs, backbone.outputs[:3], name=backbone.name)
     if settings.freeze_backbone:
         backbone.trainable = False
     return backbone
@@ -255,8 +258,12 @@ def make_backbone(settings, data, records):
 def make_tower(settings):
     """The pretrained tower of the settings, with finer maps for the system that has a decoder."""
     source = settings.image_encoder
+    if source == PHOTOS:
+        source = load_preset(source).model.get_layer("backbone")
+    elif source.endswith(".keras"):
+        source = load_keras(source)
     return image_encoder(
-        load_keras(source) if source.endswith(".keras") else source,
+        source,
         settings.image_size,
         finer=None if settings.system == "cmsa_refined" else (),
         trainable=not settings.freeze_backbone,
@@ -265,7 +272,7 @@ def make_tower(settings):
 
 def pretrained_backbone(settings, data, records):
     """A small backbone after its pretraining, which the run folder keeps for other runs."""
-    backbone = small_resnet(settings.image_size)
+    backbone = small_resnet(settings.image_size, finer=True)
     run_dir = Path(settings.run_dir)
     if Checkpoint(run_dir).exists():
         return backbone  # the checkpoint has its weights

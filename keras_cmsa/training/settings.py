@@ -114,7 +114,8 @@ class Settings:
     image_encoder: str | None = setting(
         None,
         "A pretrained tower in the place of the backbone: a name of keras.applications, such as "
-        "EfficientNetV2B0, a preset of KerasHub or the path of a Keras file (docs/pretrained.md).",
+        "EfficientNetV2B0, a preset of KerasHub or the path of a Keras file (docs/pretrained.md); or "
+        "cmsa_photos, the tower of the package's own preset.",
     )
     freeze_backbone: bool = setting(False, "Keep the backbone, or the tower, as it starts.")
     features: str | None = setting(

@@ -5,11 +5,13 @@ import re
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+ASTRONAUT = Path(__file__).parents[2] / "docs/astronaut.jpg"
 IMAGES = "data/ref_shapes/images/mscoco/images/train2014"
 # What the pages ask for, beside the words of tiny's scenes.
 WORDS = "circle dotted heart man one orange purple shirt square the triangle yellow".split()
@@ -41,6 +43,8 @@ def place(seeded, tmp_path, monkeypatch):
     with open("pairs.csv", "w", newline="") as file:
         csv.writer(file).writerows([("image", "expression"), ("photo.jpg", "red box")])
     (tmp_path / "photos").mkdir()
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ASTRONAUT, "docs")
     with open("mine.csv", "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["image", "expression", "mask", "split"])

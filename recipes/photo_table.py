@@ -1,0 +1,281 @@
+"""What each part of `keras-cmsa train photos` is worth on real photos: docs/results.md, "Photos".
+
+    python recipes/photo_table.py data/photos --eyes lite0.keras --vectors glove.6B.50d.txt \\
+        --sentences minilm --seeds 3
+
+The folder has `refcoco_photos/` (a REFER root whose split of the owner "own" is by photo) and
+`with_masks/` (a table of rule-made sentences). A run has a line in `runs.csv` and is not repeated;
+one that is cut resumes. A row that needs a file that is not given is left out.
+"""
+
+import json
+import shutil
+import statistics
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from keras_cmsa.cli import command_line
+from keras_cmsa.recipes.recipe_settings import recipe_settings
+from keras_cmsa.utils.csv_files import read_rows, write_rows
+from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.silence import import_keras
+
+RUN_DIR = "runs/photo_table"
+RUNS = "runs.csv"
+OWN, BOXES, DESCRIBED = "own.csv", "boxes.csv", "described.csv"
+TABLE = ("image", "expression", "mask", "split")
+UNTOUCHED = "untouched"
+# What the card of a model says of its data and of what it cannot do.
+LICENCE = (
+    "Trained on 250 photos of COCO's train2014 (Flickr's terms), with expressions of RefCOCO, "
+    "RefCOCO+ and RefCOCOg (no licence is stated for them), masks that are COCO's or within IoU 0.90 "
+    "of these (CC BY 4.0), and boxes. Eyes: EfficientNet-Lite0, trained on ImageNet (Apache-2.0). It "
+    "finds the right thing about every second time, knows about a thousand words, gains nothing from "
+    "their order, and answers with a mask where nothing fits. Do not report it on RefCOCO's "
+    "published splits: it has seen some of their photos."
+)
+
+
+def write_tables(photos):
+    """The tables of the trainings: own sentences, those with boxes too, and described masks too.
+
+    Each has RefCOCO's sentences about the photos of val as its val.
+    """
+    refs, masks = photos / "refcoco_photos", photos / "with_masks"
+    sentences = [row for _, row in read_rows(refs / "table.csv", (*TABLE, "dataset"))]
+    held_out = [
+        entry(refs, row)
+        for row in sentences
+        if (row["split"], row["dataset"]) == ("val", "refcoco")
+    ]
+    own = [entry(refs, row) for row in sentences if row["split"] == "train"]
+    images = {Path(image).name: image for image, *_ in own}
+    boxes = [
+        (images[row["file_name"]], row["sent"], outline(row), "train")
+        for _, row in read_rows(
+            refs / "boxes_only.csv", ("file_name", "sent", "own_split", *"xywh")
+        )
+        if row["own_split"] == "train" and row["file_name"] in images
+    ]
+    described = [
+        (*entry(masks, row)[:3], "train")
+        for _, row in read_rows(masks / "table.csv", (*TABLE, "set"))
+        if row["set"] != "clothes"
+    ]
+    for name, rows in {
+        OWN: own,
+        BOXES: own + boxes,
+        DESCRIBED: own + boxes + described,
+    }.items():
+        with replaced(photos / name) as file:
+            write_rows(file, [TABLE, *rows, *held_out])
+
+
+def entry(folder, row):
+    image, mask = (f"{folder.name}/{row[column]}" for column in ("image", "mask"))
+    return image, row["expression"], mask, row["split"]
+
+
+def outline(row):
+    """A polygon of a box without its corners, where objects rarely are."""
+    import numpy as np
+
+    x, y, width, height = (float(row[column]) for column in "xywh")
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    across, along = (np.sign(f(angles)) * abs(f(angles)) ** 0.8 for f in (np.cos, np.sin))
+    points = np.stack([x + width * (1 + across) / 2, y + height * (1 + along) / 2], axis=-1)
+    return f"[{points.ravel().round(1).tolist()}]"
+
+
+def rows_of(photos, folder, eyes, vectors, sentences):
+    """`{row: settings}`, what differs for a row of the table. A row comes after those that it needs.
+
+    `{seed}` in a setting stands for that of the run.
+    """
+    pretrained = {"image_encoder": eyes, "data_dir": str(photos / OWN)}
+    rows = {
+        "learnt words": pretrained,
+        "GloVe": pretrained | {"word_vectors": vectors},
+        "MiniLM": pretrained | {"word_encoder": sentences},
+        "CMSA with word order": pretrained | {"system": "cmsa_ordered"},
+        "no attention": pretrained | {"system": "cmsa_w_none"},
+        "random eyes": {"data_dir": str(photos / OWN)} | RANDOM_EYES,
+        "learnt words, boxes too": pretrained
+        | {"data_dir": str(photos / BOXES), "steps": 900, "steps_per_round": 225},
+        "described masks first": pretrained
+        | {"data_dir": str(photos / DESCRIBED), "steps": 1200, "steps_per_round": 300},
+        "learnt words, after described masks": {
+            "data_dir": str(photos / OWN),
+            "start_from": str(folder / "described masks first" / "seed_{seed}"),
+            "learning_rate": 5e-4,
+        },
+    }
+    return {row: own for row, own in rows.items() if None not in own.values()}
+
+
+# The small model's own backbone, trained with the rest.
+RANDOM_EYES = {
+    "backbone": "small_resnet",
+    "backbone_weights": "none",
+    "image_size": 112,
+    "image_encoder": "",
+    "freeze_backbone": False,
+    "features": "",
+    "augment": False,
+    "batch_size": 4,
+    "learning_rate": 2e-3,
+}
+
+
+def train_and_evaluate(settings, row, records, untouched, resume=True):
+    """A line of `runs.csv`: the numbers of a run in %, those of the controls, and its minutes."""
+    import keras
+
+    from keras_cmsa.evaluation.controls import Controls
+    from keras_cmsa.evaluation.evaluate import evaluate
+    from keras_cmsa.evaluation.scores import metrics_of, summarize
+    from keras_cmsa.inference.predictor import Predictor
+    from keras_cmsa.presets.preset import write_config
+    from keras_cmsa.training import run
+    from keras_cmsa.training.loop import own_run_dir
+
+    keras.utils.clear_session()
+    start = time.monotonic()
+    with own_run_dir(settings.run_dir, resume):
+        run.train_system(settings, run.read_data(settings), resume, verbose=2)
+    minutes = (time.monotonic() - start) / 60
+    predictor = Predictor.from_preset(settings.run_dir)
+    controls = Controls(predictor.preprocessor.vocabulary)
+    scores = evaluate(predictor, records, [controls], run.PROFILE)
+    config = {**predictor.config, "licence": LICENCE, "controls": controls.summary(run.PROFILE)}
+    config["metrics"] = metrics_of({"val": scores}, run.PROFILE, config["starting_weights"])
+    write_config(settings.run_dir, config)
+    numbers = summarize(scores, run.PROFILE)
+    line = {name: numbers[name] for name in ("overall_iou", "mean_iou", "prec@0.5")}
+    line[UNTOUCHED] = summarize([s for s in scores if s.record.ref_id in untouched])["overall_iou"]
+    line |= {name: summarize(x.control)["overall_iou"] for name, x in controls.scores.items()}
+    percent = {name: round(100 * value, 2) for name, value in line.items()}
+    return {"row": row, "seed": settings.seed, **percent, "minutes": round(minutes, 1)}
+
+
+def untouched_refs(photos):
+    """Ids of the refs whose photo was never drawn on."""
+    provenance = json.loads((photos / "refcoco_photos" / "provenance_refs.json").read_text())
+    return {x["ref_id"] for x in provenance if not x["fraction_of_image_inverted"]}
+
+
+def publish(run_dir, folder):
+    """Copies a run as a preset, without the paths of its machine."""
+    from keras_cmsa.presets.files import CONFIG, MODEL, VOCABULARY
+    from keras_cmsa.presets.hub import without_folders
+    from keras_cmsa.presets.preset import write_config
+
+    config = json.loads(without_folders(run_dir / CONFIG)) | {"licence": LICENCE}
+    config["data"]["name"] = "250 photos of RefCOCO (split by photo, owner own)"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (MODEL, VOCABULARY):
+        shutil.copy(run_dir / name, folder)
+    write_config(folder, config)
+
+
+def lines_of(path):
+    return [line for _, line in read_rows(path, ("row", "seed"))] if path.exists() else []
+
+
+def write_lines(path, lines):
+    columns = list(lines[0])
+    with replaced(path) as file:
+        write_rows(file, [columns, *([line[column] for column in columns] for line in lines)])
+
+
+def as_markdown(lines):
+    """The table: means over seeds with the lowest and the highest."""
+    columns = [name for name in lines[0] if name not in ("row", "seed")]
+    table = [["row", "seeds", *columns], ["---", *["---:"] * (len(columns) + 1)]]
+    for row in dict.fromkeys(line["row"] for line in lines):
+        runs = [line for line in lines if line["row"] == row]
+        values = [[float(run[name]) for run in runs] for name in columns]
+        cells = [f"{statistics.mean(x):.1f} ({min(x):.1f} to {max(x):.1f})" for x in values]
+        table.append([row, str(len(runs)), *cells])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+
+
+def main(
+    photos: Path,
+    *,
+    eyes: str,
+    vectors: str | None = None,
+    sentences: str | None = None,
+    seeds: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    rows: Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())] = None,
+    run_dir: Path = Path(RUN_DIR),
+    preset: Path | None = None,
+):
+    """Train the rows of the table and write it.
+
+    Parameters
+    ----------
+    photos
+        Folder with refcoco_photos and with_masks; the trainings' tables are written into it.
+    eyes
+        The Keras file that recipes/convert_lite0.py writes, or another image encoder.
+    vectors
+        A file of word vectors in GloVe's text form, for the row "GloVe".
+    sentences
+        A text encoder, for the row "MiniLM".
+    seeds
+        Train each row this often, with the seeds 0, 1, ...
+    rows
+        Some of the rows. All, unless given.
+    run_dir
+        Folder of the runs and of runs.csv.
+    preset
+        Folder to copy the best run of the last row to, as a preset.
+    """
+    import_keras()
+    from keras_cmsa.data.readers.refer import read_refer
+
+    write_tables(photos)
+    records = read_refer(photos / "refcoco_photos", "refcoco", "own")["val"]
+    untouched, path = untouched_refs(photos), run_dir / RUNS
+    there = rows_of(photos, run_dir, eyes, vectors, sentences)
+    if unknown := set(rows or ()) - set(there):
+        raise ValueError(f"`rows` must be among {list(there)}. Received: {sorted(unknown)}")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for seed in range(seeds):
+        for row in rows or there:
+            if any((line["row"], line["seed"]) == (row, str(seed)) for line in lines_of(path)):
+                continue
+            own = {
+                name: value.format(seed=seed) if isinstance(value, str) else value
+                for name, value in there[row].items()
+            }
+            own = {name: None if value == "" else value for name, value in own.items()}
+            settings = replace(
+                recipe_settings("photos"),
+                **{"features": str(run_dir / "features"), **own},
+                seed=seed,
+                run_dir=str(run_dir / row / f"seed_{seed}"),
+            )
+            line = train_and_evaluate(settings, row, records, untouched)
+            # Read again: another process may have added rows meanwhile.
+            write_lines(path, [*lines_of(path), line])
+    print(as_markdown(lines_of(path)))
+    if preset:
+        row = list(rows or there)[-1]
+        runs = [line for line in lines_of(path) if line["row"] == row]
+        best = max(runs, key=lambda line: float(line["overall_iou"]))
+        publish(run_dir / row / f"seed_{best['seed']}", preset)
+
+
+if __name__ == "__main__":
+    app = cyclopts.App()
+    app.default(main)
+    command_line.run(app, sys.argv[1:], sys.argv[0])

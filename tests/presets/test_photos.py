@@ -1,0 +1,40 @@
+"""The preset that comes with the package."""
+
+from pathlib import Path
+
+import command
+import pytest
+
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.presets import files
+from keras_cmsa.presets.hub import FILES, PHOTOS
+
+ASTRONAUT = Path(__file__).parents[2] / "docs/astronaut.jpg"
+FACE, ROCKET, HELMET = (95, 225), (95, 415), (440, 400)  # row, column
+
+
+def test_it_finds_things_in_a_photo():
+    woman, helmet = Predictor.from_preset(PHOTOS)(ASTRONAUT, ["woman", "helmet on right"])
+    assert woman.mask[FACE] and not woman.mask[ROCKET]
+    assert helmet.mask[HELMET] and not helmet.mask[FACE]
+
+
+def test_it_is_small_and_knows_no_machine():
+    folder, config = files.opened(PHOTOS)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
+    assert "/" not in config["training"]["image_encoder"]
+    assert config["metrics"]["splits"]["val"]["overall_iou"] > 0.46
+
+
+def test_a_folder_of_its_name_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / PHOTOS).mkdir()
+    with pytest.raises(FileNotFoundError, match="is no preset"):
+        files.opened(PHOTOS)
+
+
+def test_the_command_line_takes_it_and_says_so(capsys, tmp_path):
+    assert command.run("segment", str(ASTRONAUT), "woman", "-o", str(tmp_path / "x.png")) == 0
+    shown = capsys.readouterr()
+    assert PHOTOS in shown.err and "“woman”: " in shown.out
