@@ -11,6 +11,7 @@ class FileServer:
         files: `{path: bytes}`.
         cut: `{path: number}` of bytes after which the next answer ends, once.
         ranges: whether it answers a request for the rest with the rest.
+        etags: `{path: str}`; a path without one has no ETag.
         headers: `{path: {name: text}}` to send instead of those that fit; None sends none.
         status: `{path: number}` to answer with.
         asked: list of `(path, Range header or None)`.
@@ -21,6 +22,7 @@ class FileServer:
         self.files = {f"/{name}": content for name, content in files.items()}
         self.cut, self.asked, self.ranges = {}, [], True
         self.headers, self.status = {}, {}
+        self.etags = {path: f'"{len(content)}"' for path, content in self.files.items()}
         handler = type("Handler", (Handler,), {"owner": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -47,8 +49,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, b"<html>sign in</html>", {"Content-Type": "text/html"})
         if self.path not in served.files:
             return self.answer(404, b"")
-        content, headers, start = served.files[self.path], {}, 0
-        if rest and served.ranges:
+        content, etag = served.files[self.path], served.etags.get(self.path)
+        headers = {"ETag": etag} if etag else {}
+        start = 0
+        if rest and served.ranges and self.headers.get("If-Range") == etag:
             start = int(rest.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
                 return self.answer(416, b"")

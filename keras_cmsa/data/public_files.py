@@ -59,9 +59,9 @@ def select(names, table):
 def download(entry, folder, progress=None):
     """Fetches a file into a folder, from the first of its addresses that has it.
 
-    What a cut connection or a kill has left is kept, as NAME.part, and the next address or the next
-    call fetches the rest. That it is the rest of the same file is checked at the end, by a checksum,
-    so a file that has none starts anew. A file that is there is not fetched again.
+    What a cut connection or a kill has left is kept, as NAME.part-..., and the next call fetches the
+    rest, where the server can tell that it is the same file. A file that is there is not fetched
+    again.
 
     Args:
         entry: `PublicFile`.
@@ -91,26 +91,31 @@ def download(entry, folder, progress=None):
     lock = path.with_name(f"{path.name}.lock")
     with locked(lock, f"another process downloads {path}"):
         try:
-            return _fetch_any(httpx, entry, path, progress or (lambda done, total: None))
+            return _fetch(httpx, entry, path, progress or (lambda done, total: None))
         finally:
             lock.unlink(missing_ok=True)
 
 
-def _fetch_any(httpx, entry, path, progress):
-    part, answers = path.with_name(f"{path.name}.part"), []
-    for url in entry.urls:
+def _fetch(httpx, entry, path, progress):
+    # One for each address: a mirror that is cut early does not cost what another has brought.
+    parts, answers = [Part(path, url) for url in entry.urls], []
+    for part in sorted(parts, key=lambda part: -part.size()):
+        url = part.url
         try:
-            _fetch(httpx, entry, url, part, progress)
-            check_whole(entry, part)
+            part.fetch(httpx, entry, progress)
+            check_whole(entry, part.path)
         except Incomplete as error:
             answers.append(f"{url}: {error}")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             answers.append(f"{url}: {type(error).__name__}: {str(error)[:200]}")
         except Damaged as error:
-            part.unlink(missing_ok=True)
+            part.drop()
             answers.append(f"{url}: {error}")
         else:
-            return part.replace(path)
+            part.path.replace(path)
+            for part in parts:
+                part.drop()
+            return path
     tried = "\n  ".join(answers)
     raise OSError(
         f"{entry.name} could not be fetched:\n  {tried}\nAgain later: what is here already is kept. "
@@ -126,42 +131,80 @@ class Damaged(Exception):
     """A file that is another than wanted."""
 
 
-def _fetch(httpx, entry, url, part, progress):
-    """Appends what is missing to a part, or starts anew where that cannot be.
+class Part:
+    """The bytes of a file that have come from one address so far.
 
-    Raises:
-        Incomplete: if the server has no such file, or the connection ends before the file does.
-        Damaged: if the server sends more than the file has.
+    Beside the part lies `PART.state`: what the server called this state of the file, an ETag or a
+    date. Without one of these nothing is resumed, since the file may have changed in between. A link
+    in its place is removed and not followed.
     """
-    if part.is_symlink() or not _has_checksum(entry):
-        part.unlink(missing_ok=True)
-    begun = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={begun}-"} if begun else {})}
-    options = {"follow_redirects": True, "timeout": TIMEOUT, "headers": headers}
-    with httpx.stream("GET", url, **options) as response:
-        if response.status_code == 416:  # all of it is here, or it has shrunk
-            part.unlink()
-            raise Incomplete("what was here did not fit what is there: start again")
-        done = begun if response.status_code == 206 else 0
-        total = _checked_total(response, entry, done)
-        most = entry.bytes or total or MAX_BYTES
-        with open(part, "ab" if done else "wb") as file:
-            for chunk in response.iter_raw(CHUNK):
-                done += len(chunk)
-                if done > most:
-                    raise Damaged(f"more than {most:,} bytes")
-                file.write(chunk)
-                progress(done, total)
-    if total is not None and done != total:
-        raise Incomplete(f"the connection ended after {done:,} of {total:,} bytes")
+
+    def __init__(self, path, url):
+        self.url = url
+        name = f"{path.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+        self.path, self.notes = path.with_name(name), path.with_name(f"{name}.state")
+        for file in (self.path, self.notes):
+            if file.is_symlink():
+                file.unlink()
+
+    def fetch(self, httpx, entry, progress):
+        """Appends what is missing, or starts anew where that cannot be.
+
+        Raises:
+            Incomplete: if the server has no such file, or the connection ends before the file does.
+            Damaged: if the server sends more than the file has.
+        """
+        headers, begun = {"Accept-Encoding": "identity"}, self.state()
+        if begun:
+            # A server whose file is another by now sends all of it instead of the rest.
+            headers |= {"Range": f"bytes={self.size()}-", "If-Range": begun}
+        options = {"follow_redirects": True, "timeout": TIMEOUT, "headers": headers}
+        with httpx.stream("GET", self.url, **options) as response:
+            if response.status_code == 416:  # all of it is here, or it has shrunk
+                self.drop()
+                raise Incomplete("what was here did not fit what is there: start again")
+            resumed = response.status_code == 206
+            done = self.size() if resumed else 0
+            total = _checked_total(response, entry, begun, done)
+            most = entry.bytes or total or MAX_BYTES
+            if not resumed:
+                self.path.unlink(missing_ok=True)
+            state = begun if resumed else state_of(response.headers)
+            self.notes.write_text(state or "", encoding="utf-8")
+            with open(self.path, "ab") as file:
+                for chunk in response.iter_raw(CHUNK):
+                    done += len(chunk)
+                    if done > most:
+                        raise Damaged(f"more than {most:,} bytes")
+                    file.write(chunk)
+                    progress(done, total)
+        if total is not None and done != total:
+            raise Incomplete(f"the connection ended after {done:,} of {total:,} bytes")
+
+    def size(self):
+        """Bytes so far that can be resumed."""
+        return self.path.stat().st_size if self.state() else 0
+
+    def state(self):
+        """What the server called the state of the file that the bytes here are of; or `None`."""
+        if not (self.path.exists() and self.notes.exists()):
+            return None
+        state = self.notes.read_text(encoding="utf-8", errors="replace")
+        return state if state and state.isprintable() else None
+
+    def drop(self):
+        self.path.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
 
 
-def _has_checksum(entry):
-    """Whether what was fetched tells that it is whole and of one file: archives have their own."""
-    return entry.sha256 is not None or entry.file.endswith(ARCHIVES)
+def state_of(headers):
+    """What a server calls the state of a file: its ETag, or its date, or `None`."""
+    etag = headers.get("etag", "")
+    # A weak ETag is not of the bytes.
+    return etag if etag and not etag.startswith("W/") else headers.get("last-modified")
 
 
-def _checked_total(response, entry, start):
+def _checked_total(response, entry, begun, start):
     """The bytes of the whole file as an answer has it, or None; raises `Incomplete` for another."""
     headers, status = response.headers, response.status_code
     if status not in (200, 206):
@@ -171,13 +214,15 @@ def _checked_total(response, entry, start):
     if (encoding := headers.get("content-encoding", "identity")) != "identity":
         raise Incomplete(f"the encoding {encoding[:20]!r}, where the bytes of the file should be")
     if status == 206:
-        place = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", headers.get("content-range", ""))
-        if not (start and place and int(place[1]) == start):
+        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""))
+        first, last, total = map(int, place.groups()) if place else (-1, -1, -1)
+        same = state_of(headers) in (None, begun)
+        if not (begun and same and first == start and last + 1 == total):
             raise Incomplete("another part of the file than the rest that is missing here")
-        total = int(place[2])
     else:
         total = int(headers["content-length"]) if "content-length" in headers else None
-    if total is None and not _has_checksum(entry):
+    tells_its_end = total is not None or "chunked" in headers.get("transfer-encoding", "")
+    if not tells_its_end and entry.sha256 is None and not entry.file.endswith(ARCHIVES):
         raise Incomplete("a file without its length, which could be cut")
     if total is not None and entry.bytes not in (None, total):
         raise Damaged(f"wanted {entry.bytes:,} bytes. Received: {total:,}")
@@ -193,9 +238,9 @@ def check_whole(entry, path):
         _check_archive(path, entry.file)
         return
     with open(path, "rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    if checksum != entry.sha256:
-        raise Damaged(f"wanted the SHA-256 {entry.sha256}. Received: {checksum}")
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != entry.sha256:
+        raise Damaged(f"wanted the SHA-256 {entry.sha256}. Received: {found}")
 
 
 def _check_archive(path, name):

@@ -1,6 +1,8 @@
 """Names that strangers wrote in a table and that become files, or lead to them."""
 
+import os
 import re
+import unicodedata
 from pathlib import Path
 
 # Files are called after a split, and TFDS has a syntax of its own for other characters.
@@ -45,10 +47,28 @@ def path_inside(folder, name, where):
     """
     name = name.strip()
     path = Path(name)
-    # What Windows and browsers call a path would be a strange name of a missing file here.
-    elsewhere = re.match(r"[A-Za-z]:[\\/]|\w+://|~", name)
-    if path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name or elsewhere:
+    is_out = path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name
+    reason = _reason(folder, name)
+    if is_out or reason:
         raise ValueError(
-            f"{where}: wanted a path inside {folder} and relative to it. Received: {name!r:.100}"
+            f"{where}: wanted a path inside {folder} and relative to it. Received: "
+            f"{name!r:.100}{reason}"
         )
     return folder / path
+
+
+def _reason(folder, name):
+    """Why a name is none of a file here, as far as it tells; else an empty text."""
+    if re.match(r"\w+://", name):
+        return ", an address: download the file first"
+    if re.match(r"[A-Za-z]:[\\/]", name):
+        return ", a path with a drive letter: take what follows the folder of the table"
+    if name.startswith("~"):
+        return ", where ~ is not the home folder: take what follows the folder of the table"
+    if "\\" in name and not os.path.exists(folder / name):
+        return ", with backslashes: write / instead"
+    if not name.isascii() and not os.path.exists(folder / name):
+        forms = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+        if any(os.path.exists(folder / form) for form in forms):
+            return ", which is there in another Unicode form: write the name as the folder has it"
+    return ""

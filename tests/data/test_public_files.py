@@ -10,7 +10,7 @@ import pytest
 from file_server import FileServer
 
 from keras_cmsa.data import public_files
-from keras_cmsa.data.public_files import PublicFile, download, read_table, select
+from keras_cmsa.data.public_files import Part, PublicFile, download, read_table, select
 from keras_cmsa.utils.locks import locked
 
 pytest.importorskip("httpx")
@@ -34,7 +34,7 @@ def interrupted(server, folder, url):
     server.cut["/file"] = 3_000_000
     with pytest.raises(OSError, match=r"(?s)could not be fetched.*what is here already is kept"):
         download(entry(url), folder)
-    return (folder / "it.bin.part").read_bytes()
+    return Part(folder / "it.bin", url).path.read_bytes()
 
 
 def test_a_file_is_fetched_once(server, tmp_path):
@@ -56,25 +56,24 @@ def test_a_cut_connection_is_resumed(server, tmp_path):
     assert server.asked == [("/file", None), ("/file", f"bytes={len(kept)}-")]
 
 
-def test_where_the_server_has_no_rest_it_starts_anew(server, tmp_path):
+@pytest.mark.parametrize("change", ["refuses ranges", "is another file", "has no state"])
+def test_what_cannot_be_resumed_starts_anew(server, tmp_path, change):
+    if change == "has no state":
+        server.etags.clear()
     interrupted(server, tmp_path, f"{server.url}/file")
-    server.ranges = False
-    assert download(entry(f"{server.url}/file"), tmp_path).read_bytes() == CONTENT
-
-
-def test_the_rest_of_another_file_is_refused_and_the_next_try_starts_anew(server, tmp_path):
-    interrupted(server, tmp_path, f"{server.url}/file")
-    other = server.files["/file"] = CONTENT[::-1]
-    known = entry(f"{server.url}/file", sha256=hashlib.sha256(other).hexdigest())
-    with pytest.raises(OSError, match="wanted the SHA-256"):
-        download(known, tmp_path)
-    assert download(known, tmp_path).read_bytes() == other
+    if change == "refuses ranges":
+        server.ranges = False
+    if change == "is another file":
+        server.files["/file"], server.etags["/file"] = CONTENT[::-1], '"other"'
+    wanted = server.files["/file"]
+    known = entry(f"{server.url}/file", sha256=hashlib.sha256(wanted).hexdigest())
+    assert download(known, tmp_path).read_bytes() == wanted
 
 
 def test_a_kill_after_the_last_byte(server, tmp_path):
     """All bytes are there, but not yet under their name: the server has no rest to send."""
     interrupted(server, tmp_path, f"{server.url}/file")
-    (tmp_path / "it.bin.part").write_bytes(CONTENT)
+    Part(tmp_path / "it.bin", f"{server.url}/file").path.write_bytes(CONTENT)
     with pytest.raises(OSError, match="start again"):
         download(entry(f"{server.url}/file"), tmp_path)
     assert download(entry(f"{server.url}/file"), tmp_path).read_bytes() == CONTENT
@@ -107,6 +106,7 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path, known, said):
 @pytest.mark.parametrize(
     ("headers", "status", "said"),
     [
+        ({"ETag": '"other"'}, 206, "another part of the file"),
         ({"Content-Range": "bytes 7-5119999/5120000"}, 206, "another part of the file"),
         ({"Content-Range": None}, 206, "another part of the file"),
         ({"Content-Encoding": "gzip"}, 206, "the encoding 'gzip'"),
@@ -118,7 +118,7 @@ def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers
     server.headers["/file"], server.status["/file"] = headers, status
     with pytest.raises(OSError, match=said):
         download(entry(url), tmp_path)
-    assert (tmp_path / "it.bin.part").read_bytes() == kept
+    assert Part(tmp_path / "it.bin", f"{server.url}/file").path.read_bytes() == kept
     server.headers.clear()
     server.status.clear()
     assert download(entry(url), tmp_path).read_bytes() == CONTENT
@@ -131,14 +131,19 @@ def test_a_part_that_nobody_asked_for_is_refused(server, tmp_path):
         download(entry(f"{server.url}/file"), tmp_path)
 
 
-def test_a_mirror_goes_on_where_another_was_cut(server, tmp_path):
-    server.files["/mirror"] = CONTENT
-    server.cut["/file"] = 3_000_000
-    path = download(entry(f"{server.url}/file", f"{server.url}/mirror"), tmp_path)
-    assert path.read_bytes() == CONTENT
-    assert [x.name for x in tmp_path.iterdir()] == ["it.bin"]
-    (_, whole), (mirror, rest) = server.asked
-    assert whole is None and mirror == "/mirror" and rest.startswith("bytes=")
+def test_a_second_mirror_that_is_cut_costs_nothing(server, tmp_path):
+    """The longer part is kept, and its address is asked first."""
+    server.files["/mirror"], server.etags["/mirror"] = CONTENT, '"mirror"'
+    first, second = f"{server.url}/file", f"{server.url}/mirror"
+    kept = interrupted(server, tmp_path, first)
+    server.cut |= {"/file": 0, "/mirror": 1_000_000}
+    with pytest.raises(OSError, match="could not be fetched"):
+        download(entry(second, first), tmp_path)
+    assert Part(tmp_path / "it.bin", f"{server.url}/file").path.read_bytes() == kept
+    server.asked.clear()
+    assert download(entry(second, first), tmp_path).read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["it.bin"]
+    assert len(server.asked) == 1 and server.asked[0][1]
 
 
 def archive(name):
@@ -179,11 +184,14 @@ def test_a_file_that_could_be_cut_or_endless_is_refused(server, tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
-def test_a_link_is_not_followed(server, tmp_path):
+def test_links_are_not_followed(server, tmp_path):
     mine = tmp_path / "mine"
     mine.write_bytes(b"mine")
-    (tmp_path / "it.bin.part").symlink_to(mine)
-    download(entry(f"{server.url}/file"), tmp_path)
+    (tmp_path / "new").mkdir()
+    part = Part(tmp_path / "new/it.bin", f"{server.url}/file")
+    for path in (part.path, part.notes):
+        path.symlink_to(mine)
+    download(entry(f"{server.url}/file"), tmp_path / "new")
     assert mine.read_bytes() == b"mine"
 
 

@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import c_library
 import numpy as np
-import plain_tensorflow
 import pytest
 import tiny
 from command import refused, run
@@ -39,7 +39,7 @@ ALLOWED_OPS = set(
 
 
 def operations(version):
-    graph = plain_tensorflow.graph_of(version).graph_def
+    graph = c_library.graph_of(version).graph_def
     nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
     return {node.op for node in nodes}
 
@@ -97,12 +97,12 @@ def test_operations_are_of_the_core(exported):
 
 def test_every_output_has_a_batch_and_a_plain_type(exported):
     for name in ("serving_default", "tensors", "heatmap"):
-        for output in plain_tensorflow.graph_of(exported).signature_def[name].outputs.values():
+        for output in c_library.signature_of(exported, name).outputs.values():
             assert output.tensor_shape.dim[0].size == -1
             assert output.dtype in (tf.float32, tf.string, tf.bool)
 
 
-# --- TensorFlow alone: a process without the package
+# --- TensorFlow's C library: the loader of TensorFlow Serving, in a process without Python's
 
 
 def rows_of(photo):
@@ -114,8 +114,8 @@ def rows_of(photo):
 
 
 @pytest.fixture(scope="module")
-def from_tensorflow(exported, tmp_path_factory):
-    """Requests, TensorFlow's answers, its peaks of memory: a photo, a bomb, rows of all kinds."""
+def from_c(exported, tmp_path_factory):
+    """Requests, the C library's answers, and its peaks of memory: a photo, a bomb, rows of all kinds."""
     photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
     rows, expressions, _ = rows_of(photo)
     requests = [
@@ -123,13 +123,13 @@ def from_tensorflow(exported, tmp_path_factory):
         {"image_bytes": [bomb()], "expression": [b"red box"]},
         {"image_bytes": rows, "expression": expressions},
     ]
-    answers, peaks = plain_tensorflow.ask(exported, requests, tmp_path_factory.mktemp("alone"))
+    answers, peaks = c_library.ask(exported, requests, tmp_path_factory.mktemp("c"))
     assert answers, peaks
     return requests, answers, peaks
 
 
-def test_tensorflow_alone_gives_the_same(from_tensorflow, served, photo):
-    requests, answers, _ = from_tensorflow
+def test_the_c_library_gives_the_same(from_c, served, photo):
+    requests, answers, _ = from_c
     for request, answer in zip(requests, answers, strict=True):
         expected = served(request["image_bytes"], request["expression"])
         assert set(answer) == set(expected)
@@ -141,14 +141,14 @@ def test_tensorflow_alone_gives_the_same(from_tensorflow, served, photo):
     assert answers[2]["valid"].tolist() == rows_of(photo)[2]
 
 
-def test_an_image_of_400_million_pixels_takes_no_memory(from_tensorflow):
+def test_an_image_of_400_million_pixels_takes_no_memory(from_c):
     """It would take 1.2 GB: its size is read from its header, and nothing is decoded."""
-    _, answers, (usual, peak, _) = from_tensorflow
+    _, answers, (usual, peak, _) = from_c
     assert [answer["valid"].tolist() for answer in answers[:2]] == [[True], [False]]
     assert peak - usual < 50e6
 
 
-def test_tensorflow_refuses_an_operation_of_another_library(exported, tmp_path):
+def test_the_c_library_refuses_an_operation_of_another_library(exported, tmp_path):
     from tensorflow.core.protobuf import saved_model_pb2
 
     path = tmp_path / "1"
@@ -160,7 +160,8 @@ def test_tensorflow_refuses_an_operation_of_another_library(exported, tmp_path):
     for node in changed:
         node.op = "FastUnicodeDecode"
     (path / "saved_model.pb").write_bytes(proto.SerializeToString())
-    answers, error = plain_tensorflow.ask(path, [], tmp_path)
+    assert set(c_library.signature_of(path).inputs) == {"image_bytes", "expression"}
+    answers, error = c_library.ask(path, [], tmp_path)
     assert answers is None and "FastUnicodeDecode" in error
 
 
@@ -196,7 +197,7 @@ def test_saved_model_cli_knows_and_runs_it(exported, served, photo, tmp_path):
 
 @pytest.mark.slow
 def test_an_artefact_of_word_pieces(tmp_path, photo, serve_version, seeded):
-    """Same rules, same predictor; and TensorFlow alone, which lacks its operation, refuses it."""
+    """Same rules, same predictor; and the C library alone, which lacks its operation, refuses it."""
     pytest.importorskip("tensorflow_text")
     from keras_cmsa import Predictor, Preprocessor
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
@@ -219,7 +220,7 @@ def test_an_artefact_of_word_pieces(tmp_path, photo, serve_version, seeded):
     assert 0 < mask.mean() < 1
     for predictor in (ours, loaded):
         np.testing.assert_array_equal(mask, predictor(photo, sentence).mask)
-    answers, error = plain_tensorflow.ask(path, [], tmp_path)
+    answers, error = c_library.ask(path, [], tmp_path)
     assert answers is None and "WordpieceTokenizeWithOffsets" in error
     assert operations(path) - ALLOWED_OPS == {"WordpieceTokenizeWithOffsets"}
 

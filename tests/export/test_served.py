@@ -2,8 +2,8 @@
 
 import time
 
+import c_library
 import numpy as np
-import plain_tensorflow
 import pytest
 import tiny
 import towers
@@ -225,7 +225,7 @@ def test_an_image_is_read_up_to_max_pixels(predictor, photo, tmp_path):
 
 
 def test_a_stretched_model_gives_one_mask_everywhere(stretched, serve_version, tmp_path):
-    """Evaluation, predictor, SavedModel and TensorFlow alone, with no flag given."""
+    """Evaluation, predictor, SavedModel and C library, with no flag given."""
     from keras_cmsa import Predictor, evaluate
     from keras_cmsa.evaluation.scores import score_mask
     from keras_cmsa.inference.masks import to_mask
@@ -248,9 +248,9 @@ def test_a_stretched_model_gives_one_mask_everywhere(stretched, serve_version, t
         assert evaluate(one, records) == wanted
     files = [path.read_bytes() for path in paths]
     request = {"image_bytes": files, "expression": [text.encode() for text in expressions]}
-    (alone,), _ = plain_tensorflow.ask(version, [request], tmp_path)
+    (from_c,), _ = c_library.ask(version, [request], tmp_path)
     served = serve_version(version)(files, expressions)
     for row, (mask, prediction) in enumerate(zip(masks, loaded(paths, expressions))):
         np.testing.assert_array_equal(prediction.mask, mask)
-        for answer in (served, alone):
+        for answer in (served, from_c):
             np.testing.assert_array_equal(mask_of(answer["mask_png_bytes"][row]), mask)

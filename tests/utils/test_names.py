@@ -28,10 +28,25 @@ def test_paths_inside(name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["", ".", "/a.png", " /a.png", "../a.png", "a/../../b.png", "a\0",
-     "https://x.org/a.png", "C:\\photos\\a.png", "~/a.png"],
-)  # fmt: skip
+    ("name", "reason"),
+    [
+        ("https://x.org/a.png", "an address: download"),
+        ("C:\\photos\\a.png", "drive letter"),
+        ("~/a.png", "home folder"),
+        ("photos\\a.png", "backslashes: write /"),
+        ("cafe\u0301.png", "another Unicode form"),
+    ],
+)
+def test_names_that_tell_why_they_are_none_here(tmp_path, name, reason):
+    (tmp_path / "caf\u00e9.png").touch()
+    with pytest.raises(ValueError, match=f"t.csv, line 2: wanted a path .* Received: .*{reason}"):
+        path_inside(tmp_path, name, "t.csv, line 2")
+    (tmp_path / "a\\b.png").touch()
+    assert path_inside(tmp_path, "a\\b.png", "t.csv").is_file()
+    assert path_inside(tmp_path, "caf\u00e9.png", "t.csv").is_file()
+
+
+@pytest.mark.parametrize("name", ["", ".", "/a.png", " /a.png", "../a.png", "a/../../b.png", "a\0"])
 def test_paths_that_lead_out(name):
     with pytest.raises(ValueError, match=r"^t\.csv: wanted a path inside there and relative to it"):
         path_inside(Path("there"), name, "t.csv")
