@@ -55,7 +55,7 @@ def build_cmsa_refined(
         name: name of the model.
 
     Returns:
-        Functional `keras.Model` with the inputs and the output of `build_cmsa`. 3,040,298
+        Functional `keras.Model` with the inputs and the output of `build_cmsa`. 3,066,410
         parameters beside `dilated_resnet101` with 10,000 words.
 
     Raises:

@@ -1,0 +1,125 @@
+"""The table of real photos: which sentences and masks a training gets, and what is reported."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cmsa.data.readers.table import read_table
+
+SENTENCES = [
+    # image, expression, mask, split, dataset
+    ("a.jpg", "left dog", "a.png", "train", "refcoco"),
+    ("a.jpg", "black one", "a.png", "train", "refcoco+"),
+    ("b.jpg", "cat", "b.png", "val", "refcoco"),
+    ("b.jpg", "grey one", "b.png", "val", "refcoco+"),
+]
+BOXES = [
+    # file_name, sent, own_split, x, y, w, h
+    ("a.jpg", "right dog", "train", 20, 10, 30, 20),
+    ("b.jpg", "right cat", "val", 20, 10, 30, 20),
+]
+
+
+def write_csv(path, head, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+
+
+@pytest.fixture
+def page(recipes):
+    import photo_table
+
+    return photo_table
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for folder in ("refcoco_photos", "with_masks"):
+        (tmp_path / folder).mkdir()
+        mask = np.zeros((40, 60), "uint8")
+        mask[5:15, 5:25] = 255
+        for name in "abc":
+            Image.new("RGB", (60, 40)).save(tmp_path / folder / f"{name}.jpg")
+            Image.fromarray(mask).save(tmp_path / folder / f"{name}.png")
+    refs = tmp_path / "refcoco_photos"
+    write_csv(refs / "table.csv", ("image", "expression", "mask", "split", "dataset"), SENTENCES)
+    write_csv(refs / "boxes_only.csv", ("file_name", "sent", "own_split", *"xywh"), BOXES)
+    described = [
+        ("a.jpg", "the dog", "a.png", "val", "animals"),
+        ("c.jpg", "shirt", "c.png", "train", "clothes"),
+    ]
+    write_csv(
+        tmp_path / "with_masks/table.csv", ("image", "expression", "mask", "split", "set"), described
+    )
+    return tmp_path
+
+
+def expressions(path):
+    return {split: [r.expression for r in records] for split, records in read_table(path).items()}
+
+
+def test_no_training_sees_a_photo_of_val(page, photos):
+    page.write_tables(photos)
+    own, boxes, described = (
+        expressions(photos / name)
+        for name in (page.OWN, page.BOXES, page.DESCRIBED)
+    )
+    assert own == {"train": ["left dog", "black one"], "val": ["cat"]}
+    assert boxes == {"train": ["left dog", "black one", "right dog"], "val": ["cat"]}
+    # Clothes are left out; those that are only described are all trained on.
+    assert described == {"train": [*boxes["train"], "the dog"], "val": ["cat"]}
+
+
+def test_a_box_becomes_what_fills_most_of_it(page, photos):
+    page.write_tables(photos)
+    mask = read_table(photos / page.BOXES)["train"][2].mask()
+    rows, columns = np.nonzero(mask)
+    assert abs(rows.min() - 10) <= 1 and abs(rows.max() - 29) <= 1
+    assert abs(columns.min() - 20) <= 1 and abs(columns.max() - 49) <= 1
+    assert 0.7 < mask.sum() / (30 * 20) < 0.95 and not mask[10, 20]
+
+
+def test_a_row_that_lacks_its_file_is_left_out(page, photos):
+    rows = page.rows_of(photos, photos / "runs", "eyes.keras", None, None)
+    assert "learnt words" in rows and not {"GloVe", "MiniLM"} & set(rows)
+    rows = page.rows_of(photos, photos / "runs", "eyes.keras", "glove.txt", "minilm")
+    assert rows["GloVe"]["word_vectors"] == "glove.txt"
+
+
+def test_the_table_has_means_and_ranges(page):
+    lines = [
+        {"row": "all", "seed": seed, "overall_iou": iou} for seed, iou in ((0, "49.0"), (1, "52.0"))
+    ]
+    assert "| all | 2 | 50.5 (49.0 to 52.0) |" in page.as_markdown(lines)
+
+
+def test_a_copied_run_names_no_folder_of_its_machine(page, tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "model.keras").write_bytes(b"network")
+    (run_dir / "vocabulary.txt").write_text("[PAD]\n")
+    config = {
+        "system": "cmsa_refined",
+        "data": {"name": "boxes.csv", "counts": {}},
+        "starting_weights": "random (seed 0)",
+        "training": {"image_encoder": "/somewhere/lite0.keras"},
+        "preprocessor": {
+            "image_size": 320,
+            "resizing": "pad",
+            "tokenizer": "words",
+            "max_words": 12,
+            "vocabulary_size": 3,
+        },
+        "versions": {},
+        "metrics": {},
+    }
+    (run_dir / "config.json").write_text(json.dumps(config))
+    page.publish(run_dir, tmp_path / "preset")
+    copied = json.loads((tmp_path / "preset/config.json").read_text())
+    assert copied["training"]["image_encoder"] == "lite0.keras"
+    assert copied["licence"] == page.LICENCE
+    assert page.LICENCE in (tmp_path / "preset/README.md").read_text()
+    assert (tmp_path / "preset/model.keras").read_bytes() == b"network"
