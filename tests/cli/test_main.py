@@ -97,4 +97,4 @@ def test_the_model_may_stand_in_the_environment(
     assert run("segment", photo_path, "red box") == 0
     assert "“red box”" in capsys.readouterr().out
     monkeypatch.delenv("KERAS_CMSA_MODEL")
-    assert run("segment", photo_path, "red box") != 0
+    assert run("export", "saved_models/x") != 0  # it has no model of its own choice
