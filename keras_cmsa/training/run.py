@@ -248,7 +248,8 @@ def make_backbone(settings, data, records):
         backbone = pretrained_backbone(settings, data, records)
     else:
         backbone = small_resnet(settings.image_size, finer=True)
-    if len(backbone.outputs) > 3 and settings.system != "cmsa_refined":
+    has_finer = settings.image_encoder or settings.backbone == "small_resnet"
+    if has_finer and settings.system != "cmsa_refined":
         backbone = keras.Model(backbone.inputs, backbone.outputs[:3], name=backbone.name)
     if settings.freeze_backbone:
         backbone.trainable = False
