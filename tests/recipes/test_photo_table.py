@@ -52,7 +52,9 @@ def photos(tmp_path):
         ("c.jpg", "shirt", "c.png", "train", "clothes"),
     ]
     write_csv(
-        tmp_path / "with_masks/table.csv", ("image", "expression", "mask", "split", "set"), described
+        tmp_path / "with_masks/table.csv",
+        ("image", "expression", "mask", "split", "set"),
+        described,
     )
     return tmp_path
 
@@ -64,8 +66,7 @@ def expressions(path):
 def test_no_training_sees_a_photo_of_val(page, photos):
     page.write_tables(photos)
     own, boxes, described = (
-        expressions(photos / name)
-        for name in (page.OWN, page.BOXES, page.DESCRIBED)
+        expressions(photos / name) for name in (page.OWN, page.BOXES, page.DESCRIBED)
     )
     assert own == {"train": ["left dog", "black one"], "val": ["cat"]}
     assert boxes == {"train": ["left dog", "black one", "right dog"], "val": ["cat"]}
