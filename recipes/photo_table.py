@@ -20,6 +20,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
+from run_table import KEYS, RUNS, is_done, read, write
 
 from keras_cmsa.cli import command_line
 from keras_cmsa.recipes.recipe_settings import recipe_settings
@@ -28,7 +29,6 @@ from keras_cmsa.utils.files import replaced
 from keras_cmsa.utils.silence import import_keras
 
 RUN_DIR = "runs/photo_table"
-RUNS = "runs.csv"
 OWN, BOXES, DESCRIBED = "own.csv", "boxes.csv", "described.csv"
 TABLE = ("image", "expression", "mask", "split")
 UNTOUCHED = "untouched"
@@ -102,22 +102,24 @@ def rows_of(photos, folder, eyes, vectors, sentences):
     pretrained = {"image_encoder": eyes, "data_dir": str(photos / OWN)}
     rows = {
         "learnt words": pretrained,
-        "GloVe": pretrained | {"word_vectors": vectors},
-        "MiniLM": pretrained | {"word_encoder": sentences},
         "CMSA with word order": pretrained | {"system": "cmsa_ordered"},
         "no attention": pretrained | {"system": "cmsa_w_none"},
         "random eyes": {"data_dir": str(photos / OWN)} | RANDOM_EYES,
         "learnt words, boxes too": pretrained
         | {"data_dir": str(photos / BOXES), "steps": 900, "steps_per_round": 225},
-        "described masks first": pretrained
+        "described masks too": pretrained
         | {"data_dir": str(photos / DESCRIBED), "steps": 1200, "steps_per_round": 300},
-        "learnt words, after described masks": {
+        "described masks too, then own": {
             "data_dir": str(photos / OWN),
-            "start_from": str(folder / "described masks first" / "seed_{seed}"),
+            "start_from": str(folder / "described masks too" / "seed_{seed}"),
             "learning_rate": 5e-4,
         },
     }
-    return {row: own for row, own in rows.items() if None not in own.values()}
+    if vectors:
+        rows["GloVe"] = pretrained | {"word_vectors": vectors}
+    if sentences:
+        rows["MiniLM"] = pretrained | {"word_encoder": sentences}
+    return rows
 
 
 # The small model's own backbone, trained with the rest.
@@ -125,11 +127,10 @@ RANDOM_EYES = {
     "backbone": "small_resnet",
     "backbone_weights": "none",
     "image_size": 112,
-    "image_encoder": "",
+    "image_encoder": None,
     "freeze_backbone": False,
-    "features": "",
+    "features": None,
     "augment": False,
-    "batch_size": 4,
     "learning_rate": 2e-3,
 }
 
@@ -162,7 +163,7 @@ def train_and_evaluate(settings, row, records, untouched, resume=True):
     line[UNTOUCHED] = summarize([s for s in scores if s.record.ref_id in untouched])["overall_iou"]
     line |= {name: summarize(x.control)["overall_iou"] for name, x in controls.scores.items()}
     percent = {name: round(100 * value, 2) for name, value in line.items()}
-    return {"row": row, "seed": settings.seed, **percent, "minutes": round(minutes, 1)}
+    return {"system": row, "seed": settings.seed, **percent, "minutes": round(minutes, 1)}
 
 
 def untouched_refs(photos):
@@ -185,23 +186,13 @@ def publish(run_dir, folder):
     write_config(folder, config)
 
 
-def lines_of(path):
-    return [line for _, line in read_rows(path, ("row", "seed"))] if path.exists() else []
-
-
-def write_lines(path, lines):
-    columns = list(lines[0])
-    with replaced(path) as file:
-        write_rows(file, [columns, *([line[column] for column in columns] for line in lines)])
-
-
 def as_markdown(lines):
     """The table: means over seeds with the lowest and the highest."""
-    columns = [name for name in lines[0] if name not in ("row", "seed")]
+    columns = [name for name in lines[0] if name not in KEYS]
     table = [["row", "seeds", *columns], ["---", *["---:"] * (len(columns) + 1)]]
-    for row in dict.fromkeys(line["row"] for line in lines):
-        runs = [line for line in lines if line["row"] == row]
-        values = [[float(run[name]) for run in runs] for name in columns]
+    for row in dict.fromkeys(line["system"] for line in lines):
+        runs = [line for line in lines if line["system"] == row]
+        values = [[run[name] for run in runs] for name in columns]
         cells = [f"{statistics.mean(x):.1f} ({min(x):.1f} to {max(x):.1f})" for x in values]
         table.append([row, str(len(runs)), *cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
@@ -237,7 +228,7 @@ def main(
     run_dir
         Folder of the runs and of runs.csv.
     preset
-        Folder to copy the best run of the last row to, as a preset.
+        Folder to copy the last row's run of seed 0 to, as a preset.
     """
     import_keras()
     from keras_cmsa.data.readers.refer import read_refer
@@ -251,13 +242,12 @@ def main(
     run_dir.mkdir(parents=True, exist_ok=True)
     for seed in range(seeds):
         for row in rows or there:
-            if any((line["row"], line["seed"]) == (row, str(seed)) for line in lines_of(path)):
+            if is_done(run_dir, row, seed):
                 continue
             own = {
                 name: value.format(seed=seed) if isinstance(value, str) else value
                 for name, value in there[row].items()
             }
-            own = {name: None if value == "" else value for name, value in own.items()}
             settings = replace(
                 recipe_settings("photos"),
                 **{"features": str(run_dir / "features"), **own},
@@ -266,13 +256,10 @@ def main(
             )
             line = train_and_evaluate(settings, row, records, untouched)
             # Read again: another process may have added rows meanwhile.
-            write_lines(path, [*lines_of(path), line])
-    print(as_markdown(lines_of(path)))
-    if preset:
-        row = list(rows or there)[-1]
-        runs = [line for line in lines_of(path) if line["row"] == row]
-        best = max(runs, key=lambda line: float(line["overall_iou"]))
-        publish(run_dir / row / f"seed_{best['seed']}", preset)
+            write(path, [*read(path), line])
+    print(as_markdown(read(path)))
+    if preset:  # the first seed: the best one would be a choice on val
+        publish(run_dir / list(rows or there)[-1] / "seed_0", preset)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ Model = Annotated[
         env_var="KERAS_CMSA_MODEL",
         help="A trained model: the folder of a preset, as training leaves it, whose model.keras is "
         "checked and runs no code; hf://user/name or kaggle://user/model/keras/variation, which are "
-        "presets too; cmsa_photos, which comes with the package; or a version or an ONNX folder that export wrote (loading a version runs its "
-        "graph, so take only those you trust; export takes none).",
+        f"presets too; {PHOTOS}, which comes with the package; or a version or an ONNX folder that "
+        "export wrote (loading a version runs its graph, so take only those you trust; export takes "
+        "none).",
     ),
 ]
 DataDir = Annotated[
@@ -36,7 +37,7 @@ SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, um
 
 
 def name_model(model):
-    """Says which model answers where nobody chose one."""
+    """Says that the package's own preset answers, which is the model unless one is given."""
     if model == PHOTOS:
         print(
             f"Model: {PHOTOS}, the small one of the package (--model takes another)",

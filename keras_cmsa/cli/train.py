@@ -16,7 +16,7 @@ from keras_cmsa.training.devices import Devices
 from keras_cmsa.training.settings import Settings
 from keras_cmsa.utils.silence import import_keras
 
-app = cyclopts.App(name="train", help="Train a model by one of the paper's recipes.")
+app = cyclopts.App(name="train", help="Train a model by a recipe, the paper's or that for photos.")
 
 
 def flags_of(kind, texts=None):

@@ -77,8 +77,8 @@ def load_preprocessor(source):
 def opened(source):
     """The `Path` of a preset's folder on this machine, and its `config.json`.
 
-    A preset on a hub is downloaded once. `"photos"` is that of the package, unless a folder here
-    has this name.
+    A preset on a hub is downloaded once. `PHOTOS` is that of the package, unless a folder here has
+    this name.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.

@@ -2,8 +2,7 @@
 
 Ours, not the paper's: eyes with ImageNet's weights, which stay as they are and are asked once about
 each photo, and `cmsa_refined` over them. docs/results.md, "Photos", says what each part is worth on
-250 photos. Cost: a tenth of a second of one core for each photo, mirrored too, then 0.3 s a step of
-12 sentences.
+250 photos. Cost: minutes; docs/own_data.md has a run on 200 photos.
 
     keras-cmsa train photos --data-dir mine.csv
     keras-cmsa train photos --data-dir mine.csv --start-from cmsa_photos    # its words too
@@ -16,13 +15,13 @@ NUMBERS = {
     "word_dropout": 0.1,
     # Image: 320 / 16 = 20, so maps of 20 x 20 = 400 positions that attend; the mask at 80 x 80
     "image_size": 320,
-    "image_encoder": "cmsa_photos",  # EfficientNet-Lite0, 3.4 million weights, from ImageNet
+    "image_encoder": "cmsa_photos",  # EfficientNet-Lite0, 3.0 million weights, from ImageNet
     "freeze_backbone": True,
     "features": "features",
     # Words: longer expressions are cut
     "max_words": 12,
     "word_dim": 96,
-    # Model: 0.65 million weights beside eyes and words
+    # Model: 0.62 million weights beside eyes and words
     "system": "cmsa_refined",
     "attention_dim": 96,
     "fusion_dim": 96,

@@ -46,11 +46,14 @@ def recipe_settings(recipe, small=False, **given):
 def help_of(recipe):
     """What each setting is, for `--help`: `{name: text}`, with the recipe's numbers."""
     texts, paper = {}, Settings(**RECIPES[recipe].NUMBERS)
+    smaller, on_ref_shapes = (
+        ({}, {}) if recipe == "photos" else (unc.SMALL, unc.SMALL_ON_REF_SHAPES)
+    )
     for entry in fields(Settings):
-        default, small = getattr(paper, entry.name), unc.SMALL.get(entry.name)
+        default, small = getattr(paper, entry.name), smaller.get(entry.name)
         notes = [] if default in (None, (), "", False) else [f"default: {default}"]
         notes += [] if small is None else [f"small: {small}"]
-        if entry.name in unc.SMALL_ON_REF_SHAPES:
-            notes.append(f"small on RefShapes: {unc.SMALL_ON_REF_SHAPES[entry.name]}")
+        if entry.name in on_ref_shapes:
+            notes.append(f"small on RefShapes: {on_ref_shapes[entry.name]}")
         texts[entry.name] = entry.metadata["help"] + (f" [{'; '.join(notes)}]" if notes else "")
     return texts

@@ -61,7 +61,7 @@ def pretrain(
             "Received: none"
         )
     logits = []
-    for level, level_map in enumerate(backbone.outputs[:3]):  # a finer one has no words
+    for level, level_map in enumerate(backbone.outputs[:3]):  # a finer one learns through them
         score = keras.layers.Conv2D(
             classes, 1, data_format="channels_last", dtype="float32", name=f"score_{level}"
         )(level_map)

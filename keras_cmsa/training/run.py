@@ -257,17 +257,14 @@ def make_backbone(settings, data, records):
 
 
 def make_tower(settings):
-    """The pretrained tower of the settings, with finer maps for the system that has a decoder."""
+    """The pretrained tower of the settings, with the finer maps that it has."""
     source = settings.image_encoder
     if source == PHOTOS:
         source = load_preset(source).model.get_layer("backbone")
     elif source.endswith(".keras"):
         source = load_keras(source)
     return image_encoder(
-        source,
-        settings.image_size,
-        finer=None if settings.system == "cmsa_refined" else (),
-        trainable=not settings.freeze_backbone,
+        source, settings.image_size, finer=None, trainable=not settings.freeze_backbone
     )
 
 
