@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_cmsa.data.masks import rasterize
 from keras_cmsa.preprocessing.reading import read_image
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One referring expression and the object that it refers to. Each sentence is a sample.
+    """One referring expression and the objects that it refers to. Each sentence is a sample.
 
     Attributes:
         image_path: the image file.
         image_id: integer id of the image in its data set.
-        ref_id: integer id of the ref, an object with all of its sentences.
+        ref_id: integer id of the ref, a target with all of its sentences.
         sentence_id: integer id of the sentence, unique within a data set.
         raw: the expression as it was written.
         expression: the expression as the data set normalised it: lower case, no punctuation.
@@ -27,6 +29,10 @@ class Record:
         kind: kind of the expression (RefShapes only), for results by kind.
         as_stored: whether the segmentation lies over the image's pixels as they are stored, as in
             COCO, and not over the image that its EXIF orientation turns upright.
+        targets: how many objects the expression refers to, whose union the segmentation is. 0 where
+            nothing in the image fits; the segmentation is then `None`.
+        categories: names of the classes of these objects, where the data set has them.
+        image_categories: names of the classes of all annotated objects of the image, likewise.
     """
 
     image_path: Path
@@ -41,6 +47,9 @@ class Record:
     segmentation: Any
     kind: str = ""
     as_stored: bool = False
+    targets: int = 1
+    categories: frozenset[str] = frozenset()
+    image_categories: frozenset[str] = frozenset()
 
     @property
     def stored_size(self):
@@ -56,13 +65,15 @@ class Record:
         return read_image(self.image_path, stored_size=self.stored_size)
 
     def mask(self):
-        """Draws the object's mask: `(height, width)` uint8 of 0 and 1.
+        """Draws the mask of the target: `(height, width)` uint8 of 0 and 1, all 0 if there is none.
 
-        Each part of the object is drawn on its own, as in REFER, and the mask is their union.
+        Each part of an object is drawn on its own, as in REFER, and the mask is their union.
 
         Raises:
-            ValueError: if the segmentation is malformed or covers no pixel of the image.
+            ValueError: if the segmentation of a target is malformed or covers no pixel of the image.
         """
+        if not self.targets:
+            return np.zeros((self.height, self.width), "uint8")
         return rasterize(self.segmentation, self.height, self.width, self.describe())
 
     def describe(self):
