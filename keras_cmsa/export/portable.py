@@ -29,8 +29,9 @@ def export_onnx(preset, folder):
     card. `load_preprocessor` loads the preprocessor from it.
 
     Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
-    and `words` `(B, K, N)` int32, 0 at padding; B and K are free. Outputs: `logits` `(B, K, S, S, 1)` and, if the model
-    has them, `word_attention` and `position_attention` as in `with_attention`.
+    and `words` `(B, K, N)` int32, 0 at padding; B and K are free. Outputs: `logits`
+    `(B, K, S, S, 1)` and, if the model has them, `exists` `(B, K)` in 0..1, `word_attention` and
+    `position_attention` as in `with_attention`. The threshold of `exists` stands in `config.json`.
 
     The file is run before it is kept, and its outputs are compared with those of the model.
 

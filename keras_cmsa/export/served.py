@@ -14,7 +14,7 @@ MAX_EXPRESSIONS = 256
 MAX_LARGEST_MASKS = 16
 
 
-def served_model(model, word_ids, resizing, options):
+def served_model(model, word_ids, resizing, options, threshold=0.5):
     """Builds the module and the signatures that `tf.saved_model.save` takes.
 
     Args:
@@ -22,11 +22,12 @@ def served_model(model, word_ids, resizing, options):
         word_ids: a `WordIds` of `keras_cmsa.export.graph.text`.
         resizing: how images fill the square.
         options: `ExportOptions`.
+        threshold: from which `exists` of the network on a sentence has a target.
 
     Returns:
         `ServedModel`, and a dict of its signatures by name.
     """
-    served = ServedModel(model, word_ids, resizing, options)
+    served = ServedModel(model, word_ids, resizing, options, threshold)
     size, max_words = served.size, word_ids.max_words
     files = [tf.TensorSpec((None,), tf.string, name=name) for name in ("image_bytes", "expression")]
     many = [
@@ -50,10 +51,11 @@ def served_model(model, word_ids, resizing, options):
 class ServedModel(tf.Module):
     """The weights, the vocabulary and a method per signature; arguments as in `served_model`."""
 
-    def __init__(self, model, word_ids, resizing, options):
+    def __init__(self, model, word_ids, resizing, options, threshold):
         super().__init__(name="keras_cmsa")
         self.network = Network(model)
         self.options = options
+        self.threshold = threshold
         self.size = model.input["image"].shape[1]
         self.resizing = resizing
         self.word_ids = word_ids
@@ -80,11 +82,15 @@ class ServedModel(tf.Module):
         """The signature `segment_many`."""
         outputs, tokens, sizes, valid = self.read_and_run(image_bytes, expressions)
         logits = outputs["logits"][..., 0]
+        fits, further = valid, {}
+        if "exists" in outputs:
+            fits = valid & (outputs["exists"] >= self.threshold)
+            further = {"exists": fits, "existence": outputs["exists"]}
         # These logits give an invalid sentence an empty mask.
         logits = tf.where(valid[..., None, None], logits, -np.inf)
         shape = tf.shape(valid)
         masks, scores, boxes = find_masks(
-            tf.reshape(logits, (-1, self.size, self.size)),
+            tf.reshape(tf.where(fits[..., None, None], logits, -np.inf), (-1, self.size, self.size)),
             tf.repeat(sizes, shape[1], axis=0),
             self.resizing,
             self.options.profile,
@@ -96,6 +102,7 @@ class ServedModel(tf.Module):
             "box": tf.reshape(boxes, (shape[0], shape[1], 4)),
             "words": tokens,
             "valid": valid,
+            **further,
         }
         if "word_attention" in outputs:
             answer["word_attention"] = outputs["word_attention"]

@@ -17,6 +17,11 @@ CONFIG_TYPES = {
     "export?": {f"{EXPORTED_AS}?": str},
     "parameters?": int,
     "attention_levels?": [str],
+    "existence?": {
+        "threshold": (int, float),
+        "sentences": {"absent": int, "present": int},
+        "curve": [[(int, float)]],
+    },
 }
 METRICS = {"profile": str, "splits": {EACH: {EACH: (int, float)}}}
 

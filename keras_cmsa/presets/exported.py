@@ -77,6 +77,11 @@ def load_onnx(path, config):
     return as_model(Network(run, shapes), config)
 
 
+def is_export(model):
+    """Whether a model is one of these, whose weights another library keeps."""
+    return not model.weights
+
+
 def check_backend(path):
     if keras.backend.backend() != "tensorflow":
         raise ValueError(

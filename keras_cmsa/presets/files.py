@@ -112,6 +112,11 @@ def read_config(folder):
     return {"starting_weights": UNKNOWN, "training": {}, "licence": LICENCE, **config}
 
 
+def threshold_in(config):
+    """From which `exists` on a sentence has a target, by the `config.json` of a model."""
+    return config.get("existence", {}).get("threshold", 0.5)
+
+
 def read_preprocessor(folder, config):
     """The `Preprocessor` of a preset or an export, whose `config.json` has been read.
 

@@ -171,7 +171,8 @@ class FeatureBatches(RecordBatches):
         maps = tuple(np.stack(level).astype("float32") for level in zip(*maps))
         masks = np.stack([self.read_masks(row) for row in rows])  # (B, K, S, S, 1)
         masks[flips] = masks[flips][:, :, :, ::-1]
-        return {"maps": maps, "words": self.words_of(number)}, masks, self.weights(rows)
+        labels = self.labels(self.with_negatives(masks), *self.targets(number))
+        return {"maps": maps, "words": self.words_of(number)}, *labels
 
     def read_masks(self, row):
         """The masks `(K, S, S, 1)` of a row, 0 where it has no sample."""

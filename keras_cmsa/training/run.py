@@ -133,6 +133,7 @@ def new_model(settings, data, training):
         word_dim=settings.word_dim,
         attention_dim=settings.attention_dim,
         fusion_dim=settings.fusion_dim,
+        existence=settings.existence,
         **words,
     )
     return model, Preprocessor(vocabulary, settings.image_size, settings.resizing)

@@ -19,7 +19,7 @@ OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
     "attention_dim", "fusion_dim", "backbone", "backbone_weights", "pretrain_steps",
     "pretrain_batch_size", "pretrain_learning_rate", "mixed_precision", "image_encoder",
-    "word_encoder", "word_vectors",
+    "word_encoder", "word_vectors", "existence",
 )  # fmt: skip
 
 
@@ -133,6 +133,17 @@ class Settings:
         "A file of word vectors in the text form of GloVe and fastText, in the place of learnt "
         "words. The model then knows words that training never shows.",
     )
+    existence: bool = setting(
+        False,
+        "Also learn whether anything in the image fits the sentence, so that the model can say that "
+        "nothing does: for cmsa, its forms and cmsa_refined. The paper has no such output.",
+    )
+    negatives: int = setting(
+        1,
+        "With existence: sentences that fit nothing, for each image of a batch. They are other images' "
+        "sentences, and its own with a word exchanged. 0 takes those of the data alone.",
+    )
+    existence_weight: float = setting(0.2, "With existence: the weight of its loss. Ours.")
     start_from: str | None = setting(
         None,
         "Go on from a trained model: a preset's folder, or hf://user/name. Its system, sizes, words "
@@ -206,6 +217,7 @@ AT_LEAST_ONE = (
 POSITIVE = ("learning_rate", "power", "epochs", "pretrain_learning_rate")
 AT_LEAST_ZERO = (
     "pretrain_steps", "end_learning_rate", "warmup_steps", "weight_decay", "dice_weight", "seed",
+    "negatives", "existence_weight",
 )  # fmt: skip
 
 
@@ -299,7 +311,10 @@ def check_given(settings, given):
     words = settings.word_encoder or settings.word_vectors
     has_words = words is not None and f"the words are those of {words}"
     learns_words = "word_encoder" not in built and f"{settings.system} learns its words"
+    needs_existence = not (settings.existence or settings.start_from) and "it needs `existence`"
     ignored = {
+        "existence": "existence" not in built and f"{settings.system} has no such output",
+        **dict.fromkeys(("negatives", "existence_weight"), needs_existence),
         **dict.fromkeys(("backbone", "backbone_weights", "pretrain_steps"), has_tower),
         **dict.fromkeys(("word_encoder", "word_vectors"), learns_words),
         "tokenizer": has_words,

@@ -1,0 +1,105 @@
+"""Sentences that fit nothing in an image, made of the sentences of a data set.
+
+They cost no annotation, and keep a model able to say "nothing" while it learns from photos whose
+sentences all have a target.
+"""
+
+from keras_cmsa.data.record import by_image
+
+# Words of which one makes another sentence of the same kind.
+EXCHANGES = (
+    ("left", "right"),
+    ("top", "bottom"),
+    ("upper", "lower"),
+    ("front", "back"),
+    ("first", "second", "third", "fourth"),
+    ("big", "small"),
+    ("red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "black", "white", "gray"),
+)
+# Words that say the same, or one of which includes the other: none of them is new beside another.
+ALIKE = (
+    {"man", "guy", "dude", "boy", "woman", "lady", "girl", "person", "people", "kid", "child",
+     "player", "someone", "he", "she", "him", "her"},
+    {"gray", "grey", "silver"},
+    {"left", "leftmost"}, {"right", "rightmost"}, {"top", "upper"}, {"bottom", "lower"},
+    {"big", "bigger", "biggest", "large", "larger", "largest"},
+    {"small", "smaller", "smallest", "little", "tiny"},
+)  # fmt: skip
+# Words that tell nothing of a thing.
+FILLING = set(
+    "a an the of in on at to with and or by is are it its his their this that which who one thing "
+    "from for near side most far very not no only up out".split()
+)
+TRIES = 8  # for a sentence before an image goes without
+
+
+class Negatives:
+    """Draws sentences that fit nothing in the images of some records.
+
+    A candidate is the sentence of another image, or one of the image's own with one word exchanged:
+    a place, an ordinal, a size, a colour or a class. It is taken if a word of it occurs in no
+    sentence that fits something in the image, and if none of its classes is there, where the data
+    have classes. A thing that is there and that nobody mentioned can still make it fit.
+
+    Args:
+        records: list of `Record`.
+        per_image: sentences to draw for a row of a batch.
+    """
+
+    def __init__(self, records, per_image):
+        self.records, self.per_image = records, per_image
+        names = {name for record in records for name in record.categories}
+        heads = sorted({canonical(name.split()[-1]) for name in names})
+        groups = [*EXCHANGES, heads]
+        self.exchanges = {word: group for group in groups for word in group}
+        self.words, self.classes = {}, {}
+        for rows in by_image(records):
+            fitting = [records[i] for i in rows if records[i].targets]
+            known = {canonical(word) for r in fitting for word in r.expression.split()}
+            classes = frozenset().union(*(r.image_categories | r.categories for r in fitting))
+            known |= {canonical(word) for name in classes for word in name.split()}
+            for i in rows:
+                self.words[i], self.classes[i] = known, classes
+
+    def draw(self, own, random):
+        """Sentences that fit nothing in an image, at most `per_image`, as `str`.
+
+        Args:
+            own: indices of records of the image, one or more.
+            random: NumPy `Generator`.
+        """
+        sentences = []
+        for _ in range(TRIES * self.per_image):
+            if len(sentences) == self.per_image:
+                break
+            one = random.choice(own)
+            exchanged = self.exchanged(self.records[one], random) if random.random() < 0.5 else None
+            other = self.records[random.integers(len(self.records))]
+            sentence = exchanged or other.expression
+            classes = frozenset() if exchanged else other.categories
+            if not classes & self.classes[one] and self.is_new(sentence, one):
+                sentences.append(sentence)
+        return sentences
+
+    def exchanged(self, record, random):
+        """The sentence of a record with one word exchanged, or `None` if it has no such word."""
+        words = record.expression.split()
+        places = [n for n, word in enumerate(words) if word in self.exchanges]
+        if not places or not record.targets:
+            return None
+        place = random.choice(places)
+        others = [word for word in self.exchanges[words[place]] if word != words[place]]
+        if not others:
+            return None
+        return " ".join([*words[:place], str(random.choice(others)), *words[place + 1 :]])
+
+    def is_new(self, sentence, own):
+        """Whether a word of a sentence occurs in none that fits something in the image."""
+        words = {canonical(word) for word in sentence.split()} - FILLING
+        return bool(words - self.words[own])
+
+
+def canonical(word):
+    """The word that stands for those that say the same."""
+    return next((min(group) for group in ALIKE if word in group), word)
+

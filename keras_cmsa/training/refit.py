@@ -1,0 +1,118 @@
+"""After a training: from which `exists` on a sentence has a target, learnt on held-out sentences.
+
+A model that went on with photos whose sentences all have a target forgets to say "nothing". Its
+last layer and its threshold are therefore fitted again on sentences that it has not learnt from,
+some of which fit nothing. It takes seconds, since the rest of the model is asked once.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from keras_cmsa.models.existence import FEATURE, SCORE
+from keras_cmsa.models.inputs_and_outputs import split_at_maps
+from keras_cmsa.presets.files import MODEL, read_config
+from keras_cmsa.presets.preset import load_preset, save_model, write_config
+from keras_cmsa.training.features import FeatureBatches
+
+ACCEPTED = 0.95  # of the held-out sentences with a target, the share that the threshold accepts
+FOLDS = 5
+RIDGE = 1.0  # holds the fitted layer near the trained one, where there are few sentences
+THRESHOLDS = np.linspace(0, 1, 21)  # of the curve
+
+
+def refit(run_dir, batches):
+    """Fits the last layer of `exists` and its threshold, and writes both into the preset of a run.
+
+    The threshold is the largest one that accepts `ACCEPTED` of the sentences with a target. It and
+    the curve come from answers to sentences that a layer was not fitted on, by `FOLDS` folds; the
+    layer that is kept is fitted on all. Without sentences of both kinds the layer stays as it is,
+    and the threshold is 0.5.
+
+    Args:
+        run_dir: folder of the run, with the best round as a preset.
+        batches: `RecordBatches` of the held-out records, with `Negatives`.
+    """
+    run_dir = Path(run_dir)
+    model, _, config = load_preset(run_dir)
+    features, exists = held_out_features(model, batches)
+    layer, threshold, answers = model.get_layer(SCORE), 0.5, None
+    if 0 < exists.sum() < len(exists):
+        trained = np.concatenate([np.ravel(x) for x in layer.get_weights()])
+        answers = folded_answers(features, exists, trained)
+        threshold = threshold_of(answers[exists])
+        *kernel, bias = fitted(features, exists, trained)
+        layer.set_weights([np.array(kernel)[:, None], np.array([bias])])
+        save_model(model, run_dir / MODEL)
+    config = read_config(run_dir)
+    config["existence"] = facts_of(threshold, answers, exists)
+    write_config(run_dir, config)
+
+
+def held_out_features(model, batches):
+    """The input of the last layer for every sentence of some batches.
+
+    Returns:
+        `(n, D)` float64, and `(n,)` bool, whether the sentence has a target.
+    """
+    part = keras.Model(model.input, {"feature": model.get_layer(FEATURE).output})
+    if isinstance(batches, FeatureBatches):
+        _, part = split_at_maps(part)
+    features, exists = [], []
+    for number in range(len(batches)):
+        inputs, labels, weights = batches[number]
+        rows = np.asarray(part.predict_on_batch(inputs)["feature"], "float64")
+        kept = weights["exists"].ravel() > 0
+        features.append(rows[kept])
+        exists.append(labels["exists"].ravel()[kept] > 0)
+    return np.concatenate(features), np.concatenate(exists)
+
+
+def fitted(features, exists, trained):
+    """The weights and the bias `(D + 1,)` of a logistic regression, held near trained ones.
+
+    Both kinds of sentences weigh the same in sum, however many there are.
+    """
+    signs = np.where(exists, 1.0, -1.0)
+    shares = np.where(exists, 0.5 / exists.sum(), 0.5 / (~exists).sum()) * len(exists)
+    inputs = np.pad(features, [(0, 0), (0, 1)], constant_values=1.0)
+
+    def loss(weights):
+        margins, moved = signs * (inputs @ weights), weights - trained
+        value = shares @ np.logaddexp(0, -margins) + RIDGE / 2 * moved @ moved
+        slopes = -shares * signs * expit(-margins)
+        return value, inputs.T @ slopes + RIDGE * moved
+
+    return minimize(loss, trained, jac=True, method="L-BFGS-B").x
+
+
+def folded_answers(features, exists, trained):
+    """`exists` `(n,)` of each sentence by a layer that was fitted on the other folds."""
+    answers, folds = np.empty(len(exists)), np.arange(len(exists)) % FOLDS
+    for fold in range(FOLDS):
+        inside, outside = folds == fold, folds != fold
+        weights = trained
+        if 0 < exists[outside].sum() < outside.sum():
+            weights = fitted(features[outside], exists[outside], trained)
+        answers[inside] = expit(features[inside] @ weights[:-1] + weights[-1])
+    return answers
+
+
+def threshold_of(present):
+    """The largest threshold that accepts `ACCEPTED` of the answers to sentences with a target."""
+    return float(np.quantile(present, 1 - ACCEPTED, method="lower"))
+
+
+def facts_of(threshold, answers, exists):
+    """What `config.json` says: the threshold, and the curve of what other thresholds would do."""
+    count = {"absent": int((~exists).sum()), "present": int(exists.sum())}
+    facts = {"threshold": threshold, "sentences": count, "curve": []}
+    if answers is not None:
+        facts["curve"] = [
+            [round(float(t), 4), float((answers[~exists] < t).mean()), float((answers[exists] >= t).mean())]
+            for t in sorted([*THRESHOLDS, threshold])
+        ]  # fmt: skip
+    return facts
