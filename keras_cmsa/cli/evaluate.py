@@ -21,7 +21,7 @@ def evaluate(
     dataset: Dataset = "refcoco",
     split_owner: SplitOwner = "unc",
     split: tuple[str, ...] = (),
-    profile: Literal["strict", "tf_phrasecut"] = "strict",
+    profile: Literal["strict", "tf_phrasecut", "gres"] = "strict",
     crf: Literal["network", "original"] | None = None,
     limit: int | None = None,
     failures: int = 8,
@@ -41,7 +41,8 @@ def evaluate(
         Splits to score, given once each; all but train if none is given.
     profile
         The rule from logits to masks; docs/evaluation.md. strict for your own comparisons,
-        tf_phrasecut for the tables of CMSA, RMI and RRN.
+        tf_phrasecut for the tables of CMSA, RMI and RRN, gres where sentences may fit nothing or
+        several things.
     crf
         Score a second time after DenseCRF, at the network's size (as the authors) or the original.
     limit

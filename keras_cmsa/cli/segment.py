@@ -1,6 +1,7 @@
 """`keras-cmsa segment`: the thing that a sentence refers to, cut out of a photo."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -52,8 +53,8 @@ def segment(
     outside
         Take images that lie outside of the table's folder: absolute paths and those with a "..".
     json
-        Print the result as JSON, a line for each expression: score, box, COCO's run lengths, words
-        and their attention.
+        Print the result as JSON, a line for each expression: score, whether anything fits, box,
+        COCO's run lengths, words and their attention.
     """
     check_request(image, expressions, csv, outside, mask, json)
     name_model(model)
@@ -77,13 +78,15 @@ def segment(
     from keras_cmsa.explain.drawing import overlay
     from keras_cmsa.inference.predictor import Predictor
 
-    predictions = Predictor.from_preset(model)(pixels, list(expressions))
+    predictor = Predictor.from_preset(model)
+    predictions = predictor(pixels, list(expressions))
     for prediction, picture, mask_file in zip(predictions, pictures, masks):
+        excluding = [] if prediction.exists else why_not(predictor, pixels, prediction)
         if picture:
             write_png(picture, overlay(pixels, prediction.mask))
         if mask_file:
             write_png(mask_file, prediction.mask)
-        print(as_json(prediction) if json else as_line(prediction))
+        print((as_json if json else as_line)(prediction, excluding))
 
 
 def numbered(path, number):
@@ -108,12 +111,26 @@ def default_folder(table):
     return table.with_suffix("") if table.suffix else table.with_name(f"{table.name}_results")
 
 
-def as_json(prediction):
+def why_not(predictor, pixels, prediction):
+    """The words of a sentence that fits nothing without which something would."""
+    from keras_cmsa.explain.word_importance import excluding_words, explain_words
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the prediction has warned already
+        (words,) = predictor.read([prediction.expression])
+    _, importance = explain_words(predictor, pixels, words)
+    return excluding_words(importance, predictor.threshold)
+
+
+def as_json(prediction, excluding):
     words = prediction.word_attention
     result = {
         "expression": prediction.expression,
         "words": prediction.tokens,
         "score": round(prediction.score, 4),
+        "exists": prediction.exists,
+        "existence": None if prediction.existence is None else round(prediction.existence, 4),
+        "would_fit_without": excluding,
         "box": prediction.box,
         "area": int(prediction.mask.sum()),
         "segmentation": prediction.run_lengths,
@@ -122,7 +139,10 @@ def as_json(prediction):
     return json.dumps(result)
 
 
-def as_line(prediction):
+def as_line(prediction, excluding):
+    if not prediction.exists:
+        line = f"“{prediction.expression}”: nothing in this photo fits"
+        return f"{line}; without “{excluding[0]}” something would" if excluding else line
     if prediction.box is None:
         return f"“{prediction.expression}”: nothing found"
     vocabulary = prediction.preprocessor.vocabulary

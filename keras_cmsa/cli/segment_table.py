@@ -18,7 +18,9 @@ from keras_cmsa.utils.files import remove_left, replaced, write_png
 from keras_cmsa.utils.locks import locked
 from keras_cmsa.utils.messages import in_words
 
-COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
+COLUMNS = (
+    "row", "image", "expression", "mask", "score", "exists", "box", "area", "segmentation", "error",
+)  # fmt: skip
 RESULTS, MADE_BY = "results.csv", "made_by.json"
 
 
@@ -144,6 +146,7 @@ def segment_rows(predictor, path, rows, folder):
             **row,
             "mask": mask,
             "score": f"{prediction.score:.4f}",
+            "exists": str(prediction.exists).lower(),
             "box": " ".join(map(str, prediction.box or ())),
             "area": int(prediction.mask.sum()),
             "segmentation": json.dumps(prediction.run_lengths),

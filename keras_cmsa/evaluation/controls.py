@@ -61,14 +61,20 @@ class Controls:
         self.pending = deque()  # control and record of each sentence about the images to come
 
     def sentences(self, records, words):
-        """Word ids `(k, N)` of the controls that apply to the K records of an image."""
+        """Word ids `(k, N)` of the controls that apply to the K records of an image.
+
+        None apply to a record without a target.
+        """
         ids = {
             SHUFFLED: shuffled(words, self.vocabulary, self.shuffling),
             OTHER: others(words, records, self.choice),
             SILENT: np.zeros_like(words),
         }
         places = [
-            (name, k) for name, rows in ids.items() for k in np.flatnonzero((rows != words).any(1))
+            (name, k)
+            for name, rows in ids.items()
+            for k in np.flatnonzero((rows != words).any(1))
+            if records[k].targets
         ]
         self.pending.append(places)
         return np.array([ids[name][k] for name, k in places], "int32")
@@ -76,7 +82,7 @@ class Controls:
     def take(self, photo, answers):
         """Scores the answers to the sentences, and the answers that need none."""
         for (name, k), answer in zip(self.pending.popleft(), answers):
-            self.add(name, photo, k, answer["mask"])
+            self.add(name, photo, k, answer["mask"], answer)
         objects = {r.ref_id: mask for r, mask in zip(photo.records, photo.masks)}.values()
         if len(objects) < 2:
             return
@@ -85,9 +91,9 @@ class Controls:
             for k in range(len(photo.records)):
                 self.add(name, photo, k, mask)
 
-    def add(self, name, photo, k, mask):
+    def add(self, name, photo, k, mask, answer=None):
         self.scores[name].plain.append(photo.scores[k])
-        self.scores[name].control.append(photo.score(k, mask))
+        self.scores[name].control.append(photo.score(k, mask, answer))
 
     def summary(self, profile="strict"):
         """The numbers of each control, as they are written to JSON.

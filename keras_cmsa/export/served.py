@@ -82,15 +82,14 @@ class ServedModel(tf.Module):
         """The signature `segment_many`."""
         outputs, tokens, sizes, valid = self.read_and_run(image_bytes, expressions)
         logits = outputs["logits"][..., 0]
-        fits, further = valid, {}
+        exists = valid
         if "exists" in outputs:
-            fits = valid & (outputs["exists"] >= self.threshold)
-            further = {"exists": fits, "existence": outputs["exists"]}
+            exists = valid & (outputs["exists"] >= self.threshold)
         # These logits give an invalid sentence an empty mask.
         logits = tf.where(valid[..., None, None], logits, -np.inf)
         shape = tf.shape(valid)
         masks, scores, boxes = find_masks(
-            tf.reshape(tf.where(fits[..., None, None], logits, -np.inf), (-1, self.size, self.size)),
+            tf.reshape(tf.where(exists[..., None, None], logits, -np.inf), (-1, self.size, self.size)),
             tf.repeat(sizes, shape[1], axis=0),
             self.resizing,
             self.options.profile,
@@ -101,9 +100,11 @@ class ServedModel(tf.Module):
             "score": tf.reshape(scores, shape),
             "box": tf.reshape(boxes, (shape[0], shape[1], 4)),
             "words": tokens,
+            "exists": exists,
             "valid": valid,
-            **further,
         }
+        if "exists" in outputs:
+            answer["existence"] = outputs["exists"]
         if "word_attention" in outputs:
             answer["word_attention"] = outputs["word_attention"]
         return answer

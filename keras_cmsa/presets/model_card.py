@@ -66,6 +66,7 @@ def as_markdown(config):
     lines += ["| | |", "|---|---|"]
     lines += [f"| {name} | {fact} |" for name, fact in facts.items()]
     lines += ["", *metrics_lines(config["metrics"]), "", *counts_lines(config["data"])]
+    lines += existence_lines(config.get("existence"))
     lines += ["## Use", "", "```python", *how_to_use(config).splitlines(), "```", ""]
     lines += ["## Leakage", "", LEAKAGE, "", "## Licence", "", config["licence"], ""]
     return "\n".join(lines)
@@ -91,6 +92,30 @@ def metrics_lines(metrics):
     for split, numbers in splits.items():
         lines.append(f"| {split} | {' | '.join(f'{numbers[c]:.4g}' for c in columns)} |")
     return lines
+
+
+def existence_lines(existence):
+    """The curve of thresholds of a model that says whether anything fits."""
+    if not existence:
+        return []
+    counts = existence["sentences"]
+    lines = ["## Whether anything fits", ""]
+    lines += [
+        f"Something fits from {existence['threshold']:.3f} on. What other thresholds would do on "
+        f"{counts['present']} held-out sentences that fit something and {counts['absent']} that do not:",
+        "",
+        "| threshold | refused of those that fit nothing | accepted of the others |",
+        "|---:|---|---|",
+    ]
+    for threshold, refused, accepted in existence["curve"]:
+        mark = " (chosen)" if threshold == round(existence["threshold"], 4) else ""
+        lines.append(f"| {threshold:.2f}{mark} | {bar(refused)} | {bar(accepted)} |")
+    return [*lines, ""]
+
+
+def bar(share):
+    """A share as a bar and as a number."""
+    return f"`{'█' * round(20 * share):<20}` {100 * share:.0f} %"
 
 
 def counts_lines(data):

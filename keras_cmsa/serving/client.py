@@ -16,7 +16,7 @@ from keras_cmsa.preprocessing.reading import read_image, to_pixels
 from keras_cmsa.utils.extras import require
 
 # The outputs of an answer. The probabilities are left out: they would be most of its bytes.
-OUTPUTS = ("mask_png_bytes", "score", "box", "words", "valid")
+OUTPUTS = ("mask_png_bytes", "score", "box", "words", "exists", "valid")
 
 
 class ServerError(RuntimeError):
@@ -34,6 +34,7 @@ class Answer:
     Attributes:
         valid: False if the image could not be read or the expression has no word or too many. The
             mask is then empty, and has the network's size if the size of the image is unknown.
+        exists: whether anything in the image fits; if not, the mask is empty.
         mask: `(H, W)` bool.
         score: mean probability over the mask, in 0.5..1; 0 if the mask is empty.
         box: `(4,)` float32, left, top, right and bottom of the mask as shares of width and height.
@@ -42,6 +43,7 @@ class Answer:
     """
 
     valid: bool
+    exists: bool
     mask: np.ndarray
     score: float
     box: np.ndarray
@@ -325,6 +327,7 @@ def to_answer(row):
     attention = row.get("word_attention")
     return Answer(
         valid=bool(row["valid"]),
+        exists=bool(row["exists"]),
         mask=read_image(row["mask_png_bytes"])[..., 0] > 0,
         score=float(row["score"]),
         box=np.reshape(row["box"], 4).astype("float32"),
