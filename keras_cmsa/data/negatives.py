@@ -73,25 +73,28 @@ class Negatives:
             if len(sentences) == self.per_image:
                 break
             one = random.choice(own)
-            exchanged = self.exchanged(self.records[one], random) if random.random() < 0.5 else None
-            other = self.records[random.integers(len(self.records))]
-            sentence = exchanged or other.expression
-            classes = frozenset() if exchanged else other.categories
-            if not classes & self.classes[one] and self.is_new(sentence, one):
+            make = self.with_a_word_exchanged if random.random() < 0.5 else self.of_another_image
+            if sentence := make(one, random):
                 sentences.append(sentence)
         return sentences
 
-    def exchanged(self, record, random):
-        """The sentence of a record with one word exchanged, or `None` if it has no such word."""
-        words = record.expression.split()
+    def of_another_image(self, own, random):
+        """A random sentence, if it fits nothing in the image of the record `own`; else `None`."""
+        other = self.records[random.integers(len(self.records))]
+        if other.categories & self.classes[own] or not self.is_new(other.expression, own):
+            return None
+        return other.expression
+
+    def with_a_word_exchanged(self, own, random):
+        """The sentence of a record with a word exchanged, if it fits nothing then; else `None`."""
+        words = self.records[own].expression.split()
         places = [n for n, word in enumerate(words) if word in self.exchanges]
-        if not places or not record.targets:
+        if not places or not self.records[own].targets:
             return None
         place = random.choice(places)
-        others = [word for word in self.exchanges[words[place]] if word != words[place]]
-        if not others:
-            return None
-        return " ".join([*words[:place], str(random.choice(others)), *words[place + 1 :]])
+        new = str(random.choice(self.exchanges[words[place]]))
+        sentence = " ".join([*words[:place], new, *words[place + 1 :]])
+        return sentence if self.is_new(sentence, own) else None
 
     def is_new(self, sentence, own):
         """Whether a word of a sentence occurs in none that fits something in the image."""

@@ -14,7 +14,14 @@ from keras_cmsa.data.pipeline import RecordBatches, fastest
 from keras_cmsa.data.record import count
 from keras_cmsa.models.existence import EXISTS, has_existence
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
-from keras_cmsa.presets.files import LICENCE, MODEL, UNKNOWN, VOCABULARY, read_config
+from keras_cmsa.presets.files import (
+    LICENCE,
+    MODEL,
+    UNKNOWN,
+    VOCABULARY,
+    read_config,
+    threshold_in,
+)
 from keras_cmsa.presets.preset import make_config, write_config
 from keras_cmsa.training.callbacks import PROGRESS, Checkpoint, History, StopOnNaN, tensorboard
 from keras_cmsa.training.distribution import is_lead, process_part
@@ -138,7 +145,7 @@ def train_here(preset, training, validation, settings, resume, verbose):
             write_config(run_dir, config)
         fit(model, batches, settings, checkpoint, first_round, verbose)
     if has_existence(model) and is_lead() and "existence" not in read_config(run_dir):
-        refit(run_dir, batches[1])
+        refit(run_dir, batches[1], threshold_in(preset.config))
     return run_dir
 
 

@@ -24,22 +24,22 @@ RIDGE = 1.0  # holds the fitted layer near the trained one, where there are few 
 THRESHOLDS = np.linspace(0, 1, 21)  # of the curve
 
 
-def refit(run_dir, batches):
+def refit(run_dir, batches, threshold=0.5):
     """Fits the last layer of `exists` and its threshold, and writes both into the preset of a run.
 
     The threshold is the largest one that accepts `ACCEPTED` of the sentences with a target. It and
     the curve come from answers to sentences that a layer was not fitted on, by `FOLDS` folds; the
-    layer that is kept is fitted on all. Without sentences of both kinds the layer stays as it is,
-    and the threshold is 0.5.
+    layer that is kept is fitted on all. Without sentences of both kinds all stays as it is.
 
     Args:
         run_dir: folder of the run, with the best round as a preset.
         batches: `RecordBatches` of the held-out records, with `Negatives`.
+        threshold: that of the model which training went on from, if it did.
     """
     run_dir = Path(run_dir)
     model, _, config = load_preset(run_dir)
     features, exists = held_out_features(model, batches)
-    layer, threshold, answers = model.get_layer(SCORE), 0.5, None
+    layer, answers = model.get_layer(SCORE), None
     if 0 < exists.sum() < len(exists):
         trained = np.concatenate([np.ravel(x) for x in layer.get_weights()])
         answers = folded_answers(features, exists, trained)

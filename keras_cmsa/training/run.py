@@ -116,6 +116,7 @@ def train_system(settings, data, resume=False, verbose="auto"):
         model, preprocessor, before = load_to_train(settings)
         facts["starting_weights"] = describe_start(settings.start_from, before)
         facts["licence"] = settings.licence or before["licence"]
+        facts |= {"existence": before["existence"]} if "existence" in before else {}
     compile_model(model, settings)
     preset = Preset(model, preprocessor, facts)
     train_here(preset, training, validation, settings, resume, verbose)
