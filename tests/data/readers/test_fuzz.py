@@ -32,8 +32,12 @@ IMAGE = {"file_name": NAME, "height": 8, "width": 12}
 RUNS = {"size": [8, 12], "counts": [16, 4, 76]}
 INSTANCES = {
     "images": [{"id": 9, **IMAGE}],
-    "annotations": [{"id": 70, "image_id": 9, "segmentation": [SQUARE, RUNS]}],
+    "annotations": [
+        {"id": 70, "image_id": 9, "category_id": 1, "segmentation": [SQUARE, RUNS]},
+        {"id": 71, "image_id": 9, "category_id": 1, "segmentation": RUNS},
+    ],
 }
+GREF = {**REF, "ann_id": [71, 70]}
 ALIGNED = {
     "images": {"9": {"image_id": 9, **IMAGE}},
     "annotations": {
@@ -49,6 +53,12 @@ def write_refer(root, refs=REF, instances=INSTANCES):
     (root / "ref_shapes.json").write_text("{}")  # no published counts
     (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps([refs], 2))
     (root / "refcoco/instances.json").write_text(json.dumps(instances))
+
+
+def write_grefcoco(root, refs=GREF, instances=INSTANCES):
+    (root / "grefcoco").mkdir(exist_ok=True)
+    (root / "grefcoco/grefs(unc).json").write_text(json.dumps([refs]))
+    (root / "grefcoco/instances.json").write_text(json.dumps(instances))
 
 
 def write_jsonl(root, row):
@@ -78,6 +88,12 @@ def write_refexp(root, content):
 KINDS = {
     "refs": (REF, write_refer, (".", "refcoco")),
     "instances": (INSTANCES, lambda root, of: write_refer(root, instances=of), (".", "refcoco")),
+    "grefs": (GREF, write_grefcoco, (".", "grefcoco")),
+    "instances of several": (
+        INSTANCES,
+        lambda root, of: write_grefcoco(root, instances=of),
+        (".", "grefcoco"),
+    ),
     "refexp": (ALIGNED, write_refexp, (".", "refexp")),
     "referit": (
         {"query_train": {"7_1": ["sky", "cup"]}, "imsize": {"7.jpg": [12, 8]}},
