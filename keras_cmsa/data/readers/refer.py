@@ -13,7 +13,8 @@ https://github.com/henghuiding/gRefCOCO
 
 import re
 import reprlib
-from functools import partial
+from collections import defaultdict
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from keras_cmsa.data.readers.entries import (
     read_json,
     select_splits,
     warn_each,
+    whole,
 )
 from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
 from keras_cmsa.data.record import Record
@@ -135,9 +137,11 @@ def read_refer(
     refs_path = _annotation_file(root, dataset, refs_name(dataset, split_owner))
     refs = read_refs(refs_path)
     instances = instances or read_instances(root, dataset)
+    # Refs of the same classes share the set of their names.
+    context = {"instances": instances, "root": root, "dataset": dataset, "names": cache(frozenset)}
     records = read_entries(
         [(f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)],
-        partial(_records_of, instances=instances, root=root, dataset=dataset, objects={}),
+        partial(_records_of, objects={}, **context),
         on_bad,
     )
     records = select_splits(splits, records, refs_path)
@@ -150,11 +154,21 @@ def read_refer(
 
 
 class Instances(NamedTuple):
-    """The content of `instances.json`: `{id: entry}` for images and for annotations."""
+    """The content of `instances.json`.
+
+    Attributes:
+        path: the file.
+        images: `{id: entry}`.
+        annotations: `{id: entry}`.
+        categories: `{id: name}`; empty if the file names no classes.
+        image_categories: `{image id: names of the classes of its annotations}`.
+    """
 
     path: Path
     images: dict
     annotations: dict
+    categories: dict
+    image_categories: dict
 
 
 def refs_name(dataset, split_owner):
@@ -199,12 +213,32 @@ def read_instances(root, dataset):
     """
     path = _annotation_file(Path(root), dataset, "instances.json")
     content = read_json(path)
-    return Instances(
-        path, entries_by_id(content, "images", path), entries_by_id(content, "annotations", path)
-    )
+    images, annotations = (entries_by_id(content, key, path) for key in ("images", "annotations"))
+    entries = entries_by_id(content, "categories", path) if "categories" in content else {}
+    categories = {
+        category_id: field(entry, "name", str, f"{path}, category {category_id}")
+        for category_id, entry in entries.items()
+    }
+    of_images = defaultdict(set)
+    for annotation in annotations.values():
+        of_images[_id(annotation, "image_id")] |= _class_names([annotation], categories)
+    image_categories = {image_id: frozenset(names) for image_id, names in of_images.items()}
+    return Instances(path, images, annotations, categories, image_categories)
 
 
-def _records_of(located_ref, limit, instances, root, dataset, objects):
+def _id(annotation, key):
+    """An id in an annotation; None if there is none."""
+    value = whole(annotation.get(key))
+    return value if type(value) in (int, str) else None
+
+
+def _class_names(annotations, categories):
+    """The names of the classes of annotations, as far as they have one: a set."""
+    ids = {_id(annotation, "category_id") for annotation in annotations}
+    return {categories[category_id] for category_id in ids if category_id in categories}
+
+
+def _records_of(located_ref, limit, instances, root, dataset, objects, names):
     """One record per sentence of a ref, at most `limit`; `located_ref` is `(where, ref)`."""
     where, ref = located_ref
     ref_id = field(ref, "ref_id", int, where)
@@ -223,6 +257,8 @@ def _records_of(located_ref, limit, instances, root, dataset, objects):
     shared = {
         "segmentation": _union([annotation["segmentation"] for annotation in annotations]),
         "targets": len(ids),
+        "categories": names(tuple(sorted(_class_names(annotations, instances.categories)))),
+        "image_categories": instances.image_categories.get(image_id, frozenset()),
     }
     sentences = checked_sentences(field(ref, "sentences", list, where), limit, where)
     return [

@@ -36,6 +36,7 @@ INSTANCES = {
         {"id": 70, "image_id": 9, "category_id": 1, "segmentation": [SQUARE, RUNS]},
         {"id": 71, "image_id": 9, "category_id": 1, "segmentation": RUNS},
     ],
+    "categories": [{"id": 1, "name": "cup"}],
 }
 GREF = {**REF, "ann_id": [71, 70]}
 ALIGNED = {

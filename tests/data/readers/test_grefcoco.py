@@ -1,5 +1,6 @@
 """gRefCOCO: refs of no object, of one and of several, against masks drawn by hand."""
 
+import copy
 import json
 
 import numpy as np
@@ -24,6 +25,7 @@ INSTANCES = {
         {"id": 3, "image_id": 9, "category_id": 6, "segmentation": [[8, 4, 11, 4, 11, 7, 8, 7]]},
         {"id": 4, "image_id": 9, "category_id": 7, "segmentation": []},
     ],
+    "categories": [{"id": 5, "name": "dog"}, {"id": 6, "name": "cat"}, {"id": 7, "name": "cow"}],
 }
 
 
@@ -69,6 +71,35 @@ def test_masks_are_the_union_of_the_objects(root):
         np.testing.assert_array_equal(records[number].mask(), mask)
     assert records[0].segmentation is None
     assert check_records(list(records.values())) == (list(records.values()), [])
+
+
+def test_classes_of_the_objects_and_of_the_image(root):
+    records = read(root)
+    classes = {number: record.categories for number, record in records.items()}
+    assert classes == {0: set(), 1: {"dog"}, 2: {"dog"}, 3: {"dog", "cat"}}
+    assert classes[1] is classes[2]
+    assert {id(record.image_categories) for record in records.values()} == {
+        id(records[0].image_categories)
+    }
+    assert records[0].image_categories == {"dog", "cat", "cow"}
+
+
+def test_classes_without_a_name_are_left_out(root):
+    instances = copy.deepcopy(INSTANCES)
+    for annotation, category_id in zip(instances["annotations"], (0, None, 6.0, [5])):
+        annotation["category_id"] = category_id
+    records = read(write(root, instances=instances))
+    assert records[2].categories == set()
+    assert records[3].categories == records[3].image_categories == {"cat"}
+    del instances["categories"]
+    record = read(write(root, instances=instances))[3]
+    assert record.categories == record.image_categories == set()
+
+
+def test_a_category_without_a_name_is_named(root):
+    write(root, instances={**INSTANCES, "categories": [{"id": 5}]})
+    with pytest.raises(ValueError, match=r"instances\.json, category 5: wanted 'name' of type str"):
+        read(root)
 
 
 def test_held_out_images_are_found_in_json_too(root):
