@@ -24,6 +24,7 @@ COLLECTIONS = {
     **IMAGES,
     "refexp": IMAGES["refcocog"],
     "referit": IMAGES["refclef"],
+    "phrasecut": "Visual Genome",
 }
 
 

@@ -46,6 +46,18 @@ ALIGNED = {
     },
     "refexps": {"1": {"refexp_id": 1, "raw": "cup", "tokens": ["cup"]}},
 }
+PHRASES = {
+    "refer_val": [
+        {
+            "task_id": "7__1",
+            "image_id": 7,
+            "phrase": "cup",
+            "Polygons": [[[[2, 2], [6, 2], [6, 6], [2, 6]]], [[[8, 1], [9, 1], [9, 3]]]],
+        }
+    ],
+    "image_data_split": [{"image_id": 7, "height": 8, "width": 12, "split": "val"}],
+    "skip": [{"task_id": "7__2", "phrase": "sky"}, {"image_id": 7, "phrase": "dog"}],
+}
 ROW = {"image": "7.jpg", "expression": "cup", "mask": [SQUARE], "split": "train"}
 
 
@@ -85,6 +97,12 @@ def write_refexp(root, content):
     path.write_text(json.dumps(content))
 
 
+def write_phrasecut(root, content):
+    for name in ("refer_val", "image_data_split", "skip"):
+        of = content.get(name) if type(content) is dict else content
+        (root / f"{name}.json").write_text(json.dumps(of))
+
+
 # kind: (whole content, how to write it, what to read)
 KINDS = {
     "refs": (REF, write_refer, (".", "refcoco")),
@@ -101,6 +119,7 @@ KINDS = {
         write_referit,
         (".", "referit"),
     ),
+    "phrasecut": (PHRASES, write_phrasecut, (".", "phrasecut")),
     "jsonl": (ROW, write_jsonl, ("t.jsonl", "")),
     "csv": (ROW, write_csv, ("t.csv", "")),
 }
