@@ -23,14 +23,14 @@ DataDir = Annotated[
     Path,
     Parameter(
         help="REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or "
-        "the folder of a release of Google Refexp or ReferIt, or a table of your own (.csv, .jsonl)."
+        "the folder of Google Refexp, ReferIt or PhraseCut, or a table of your own (.csv, .jsonl)."
     ),
 ]
 Dataset = Annotated[
     str,
     Parameter(
-        help="refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit. A table "
-        "needs none."
+        help="refcoco, refcoco+, refcocog, refclef or grefcoco in REFER's layout; refexp; referit; "
+        "phrasecut. A table needs none."
     ),
 ]
 SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]

@@ -1,7 +1,7 @@
 """Finds and removes training images that other data sets hold out for validation or testing.
 
-RefCOCO, RefCOCO+, RefCOCOg and Google Refexp use the same images of COCO, each with its own splits,
-and Google's splits share images with each other. REFER's refclef and the ReferIt release use the
+RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO and Google Refexp use the same images of COCO, each with its
+own splits, and Google's splits share images with each other. REFER's refclef and the ReferIt release use the
 same images too. A model that is trained on one data set and tested on another may have seen its
 test images in training. So may the model that its starting weights come from.
 """
@@ -12,8 +12,7 @@ from pathlib import Path
 
 from keras_cmsa.data.readers.entries import read_json
 from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
-from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
-from keras_cmsa.data.readers.refer import IMAGES
+from keras_cmsa.data.readers.refer import IMAGES, read_refs, refs_name
 from keras_cmsa.data.readers.referit import QUERY, REGION
 from keras_cmsa.data.readers.table import is_table
 
@@ -21,7 +20,12 @@ from keras_cmsa.data.readers.table import is_table
 TRAINED_ON = ("train", "trainval")
 
 # {data set: where its images lie}; data sets of the same images have the same value.
-COLLECTIONS = {**IMAGES, "refexp": IMAGES["refcocog"], "referit": IMAGES["refclef"]}
+COLLECTIONS = {
+    **IMAGES,
+    "refexp": IMAGES["refcocog"],
+    "referit": IMAGES["refclef"],
+    "phrasecut": "Visual Genome",
+}
 
 
 def held_out_images(root, dataset, split_owner, records, train_on="train"):
@@ -117,9 +121,9 @@ def _annotation_files(root):
 
     A name is `"<dataset>/<split owner>"`, or `"<dataset>"` of a release without split owners.
     """
-    for path in sorted(root.glob("*/refs(*).p")):
-        if path.parent.name in IMAGES:
-            yield f"{path.parent.name}/{path.stem[5:-1]}", path
+    for dataset in IMAGES:
+        for path in sorted(root.glob(f"{dataset}/{refs_name(dataset, '*')}")):
+            yield f"{dataset}/{path.stem.partition('(')[2][:-1]}", path
     for split in SPLITS:
         for path in sorted(root.glob(f"{FILE_NAME.format(split)}*.json")):
             yield "refexp", path
@@ -143,8 +147,7 @@ def _splits_and_images(name, path):
         for entry in annotations.values() if type(annotations) is dict else annotations:
             yield split, _image_id(entry)
     else:
-        refs = read_plain_pickle(path)
-        for ref in refs if type(refs) is list else ():
+        for ref in read_refs(path):
             if type(ref) is dict and type(ref.get("split")) is str:
                 yield ref["split"], _image_id(ref)
 

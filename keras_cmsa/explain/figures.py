@@ -79,9 +79,14 @@ def paper_figure(images, explanations, truths=None):
 def result(explanation, truth):
     """The title of a mask: its IoU, or its score where there is no ground truth."""
     if truth is not None:
-        return f"found, IoU {overlap(explanation.mask, truth):.2f}"
+        return scored(explanation.mask, overlap(explanation.mask, truth))
     prediction = explanation.prediction
     return f"found, score {prediction.score:.2f}" if prediction.box else "nothing found"
+
+
+def scored(mask, iou):
+    """The title of a mask with its IoU."""
+    return f"{'found' if mask.any() else 'nothing found'}, IoU {iou:.2f}"
 
 
 def failures_figure(predictor, scores, rule=None, count=8):
@@ -104,7 +109,7 @@ def failures_figure(predictor, scores, rule=None, count=8):
         image, truth = read_pixels(score.record)
         mask = predictor(image, score.record.expression).mask_by(rule, image)
         show(photo, image, quoted(score.record.expression))
-        show_mask(answer, image, mask, f"found, IoU {score.iou:.2f}", truth.astype(bool))
+        show_mask(answer, image, mask, scored(mask, score.iou), truth.astype(bool))
     add_legend(figure, truth=True)
     return figure
 

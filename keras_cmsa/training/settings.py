@@ -44,7 +44,9 @@ class Settings:
         "RefShapes is drawn into data/.",
     )
     dataset: str = setting(
-        "refcoco", "refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit."
+        "refcoco",
+        "refcoco, refcoco+, refcocog, refclef or grefcoco in REFER's layout; refexp; referit; "
+        "phrasecut.",
     )
     split_owner: str = setting("unc", "Owner of the splits: unc, google, umd or berkeley.")
     train_on: str = setting("train", "Split to train on.")

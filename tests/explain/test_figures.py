@@ -97,6 +97,12 @@ RULES = [
 ]
 
 
+def test_the_title_of_an_empty_mask():
+    from keras_cmsa.explain.figures import scored
+
+    assert scored(np.zeros((2, 3), bool), 1.0) == "nothing found, IoU 1.00"
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.profile}-{r.refine and r.size}")
 def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule):
     """The worst first; the orange in each picture has the IoU that stands above it."""

@@ -32,14 +32,31 @@ IMAGE = {"file_name": NAME, "height": 8, "width": 12}
 RUNS = {"size": [8, 12], "counts": [16, 4, 76]}
 INSTANCES = {
     "images": [{"id": 9, **IMAGE}],
-    "annotations": [{"id": 70, "image_id": 9, "segmentation": [SQUARE, RUNS]}],
+    "annotations": [
+        {"id": 70, "image_id": 9, "category_id": 1, "segmentation": [SQUARE, RUNS]},
+        {"id": 71, "image_id": 9, "category_id": 1, "segmentation": RUNS},
+    ],
+    "categories": [{"id": 1, "name": "cup"}],
 }
+GREF = {**REF, "ann_id": [71, 70]}
 ALIGNED = {
     "images": {"9": {"image_id": 9, **IMAGE}},
     "annotations": {
         "70": {"annotation_id": 70, "image_id": 9, "segmentation": [SQUARE], "refexp_ids": [1]}
     },
     "refexps": {"1": {"refexp_id": 1, "raw": "cup", "tokens": ["cup"]}},
+}
+PHRASES = {
+    "refer_val": [
+        {
+            "task_id": "7__1",
+            "image_id": 7,
+            "phrase": "cup",
+            "Polygons": [[[[2, 2], [6, 2], [6, 6], [2, 6]]], [[[8, 1], [9, 1], [9, 3]]]],
+        }
+    ],
+    "image_data_split": [{"image_id": 7, "height": 8, "width": 12, "split": "val"}],
+    "skip": [{"task_id": "7__2", "phrase": "sky"}, {"image_id": 7, "phrase": "dog"}],
 }
 ROW = {"image": "7.jpg", "expression": "cup", "mask": [SQUARE], "split": "train"}
 
@@ -49,6 +66,12 @@ def write_refer(root, refs=REF, instances=INSTANCES):
     (root / "ref_shapes.json").write_text("{}")  # no published counts
     (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps([refs], 2))
     (root / "refcoco/instances.json").write_text(json.dumps(instances))
+
+
+def write_grefcoco(root, refs=GREF, instances=INSTANCES):
+    (root / "grefcoco").mkdir(exist_ok=True)
+    (root / "grefcoco/grefs(unc).json").write_text(json.dumps([refs]))
+    (root / "grefcoco/instances.json").write_text(json.dumps(instances))
 
 
 def write_jsonl(root, row):
@@ -74,16 +97,29 @@ def write_refexp(root, content):
     path.write_text(json.dumps(content))
 
 
+def write_phrasecut(root, content):
+    for name in ("refer_val", "image_data_split", "skip"):
+        of = content.get(name) if type(content) is dict else content
+        (root / f"{name}.json").write_text(json.dumps(of))
+
+
 # kind: (whole content, how to write it, what to read)
 KINDS = {
     "refs": (REF, write_refer, (".", "refcoco")),
     "instances": (INSTANCES, lambda root, of: write_refer(root, instances=of), (".", "refcoco")),
+    "grefs": (GREF, write_grefcoco, (".", "grefcoco")),
+    "instances of several": (
+        INSTANCES,
+        lambda root, of: write_grefcoco(root, instances=of),
+        (".", "grefcoco"),
+    ),
     "refexp": (ALIGNED, write_refexp, (".", "refexp")),
     "referit": (
         {"query_train": {"7_1": ["sky", "cup"]}, "imsize": {"7.jpg": [12, 8]}},
         write_referit,
         (".", "referit"),
     ),
+    "phrasecut": (PHRASES, write_phrasecut, (".", "phrasecut")),
     "jsonl": (ROW, write_jsonl, ("t.jsonl", "")),
     "csv": (ROW, write_csv, ("t.csv", "")),
 }
