@@ -40,7 +40,7 @@ class Sample(NamedTuple):
     refs: list
 
 
-def draw_sample(rng, split, image_id, file_name, size):
+def draw_sample(rng, split, image_id, file_name, size, colours=COLOURS):
     """Draws an image and its refs.
 
     Args:
@@ -49,11 +49,12 @@ def draw_sample(rng, split, image_id, file_name, size):
         image_id: integer id of the image.
         file_name: name of the image file.
         size: side of the image in pixels.
+        colours: names of the things' colours.
 
     Returns:
         `Sample`.
     """
-    scene, sentences_of = _draw_scene_with_sentences(rng, split, size)
+    scene, sentences_of = _draw_scene_with_sentences(rng, split, size, colours)
     masks = [whole_mask(thing, size) for thing in scene.things]
     annotations = _annotate(scene, masks, image_id)
     refs = [
@@ -63,14 +64,14 @@ def draw_sample(rng, split, image_id, file_name, size):
     return Sample(_encode(paint(rng, scene, masks)), annotations, refs)
 
 
-def _draw_scene_with_sentences(rng, split, size):
+def _draw_scene_with_sentences(rng, split, size, colours):
     """Draws plans and scenes until a scene allows its plan: `(scene, {target: sentences})`."""
     family = TARGET_FAMILY.get(split, SHAPES)
     while True:
         plan = draw_plan(rng)
         for _ in range(PLAN_TRIES):
             flanked = "order" in plan.kinds and rng.random() < FLANKED
-            scene = draw_scene(rng, family, size, flanked)
+            scene = draw_scene(rng, family, size, flanked, colours)
             if scene is None:
                 continue
             targets = [n for n, thing in enumerate(scene.things) if thing.shape in family]

@@ -23,6 +23,7 @@ from keras_cmsa.data.ref_shapes.layout import (
     checked_settings,
 )
 from keras_cmsa.data.ref_shapes.samples import CATEGORIES, draw_sample
+from keras_cmsa.data.ref_shapes.things import COLOURS
 from keras_cmsa.utils.files import new_folder
 
 MANIFEST = "ref_shapes.json"
@@ -37,7 +38,9 @@ class Job(NamedTuple):
     index: int
 
 
-def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progress=True):
+def write_ref_shapes(
+    root, scenes=None, size=240, seed=0, processes=None, progress=True, colours=None
+):
     """Writes synthetic scenes with expressions that are unambiguous by construction.
 
     The same settings give the same bytes, for any number of processes. `root` is either complete or
@@ -54,6 +57,8 @@ def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progre
         seed: integer, 0 or more.
         processes: number of processes. None means one per core, and fewer for few scenes.
         progress: whether to show a progress bar.
+        colours: names of the colours that things may have, 4 or more of `things.COLOURS`. None
+            means all.
 
     Returns:
         `root` as a `Path`.
@@ -62,7 +67,7 @@ def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progre
         ValueError: if an argument is out of range.
         FileExistsError: if `root` holds other data.
     """
-    settings = checked_settings(scenes, size, seed)
+    settings = checked_settings(scenes, size, seed, colours)
     root = Path(root).absolute()
     if _is_complete(root, settings):
         return root
@@ -131,7 +136,8 @@ def _draw(folder, settings, job):
     # The 0 is a part of the seed: without it a seed would give other scenes.
     rng = np.random.default_rng([settings["seed"], 0, SPLITS.index(job.split), job.index])
     file_name = IMAGE_NAME.format(job.image_id)
-    sample = draw_sample(rng, job.split, job.image_id, file_name, settings["size"])
+    colours = settings.get("colours", COLOURS)
+    sample = draw_sample(rng, job.split, job.image_id, file_name, settings["size"], colours)
     (folder / IMAGE_FOLDER / file_name).write_bytes(sample.jpeg)
     return job, json.dumps(sample.annotations), json.dumps(sample.refs)
 
