@@ -16,6 +16,8 @@ PARTS = {
     "huggingface-hub": "hub",
 }
 
+MEASURES = {"overall_iou": "overall IoU", "ciou": "cIoU", "n_acc": "N-acc", "t_acc": "T-acc"}
+
 
 def info(model: str | None = None, *, json: bool = False):
     """Say which versions are installed, on what Keras computes, and what a model is.
@@ -73,10 +75,13 @@ def describe(source):
         "precision": precision(config),
         "attention": ", ".join(predictor.levels) or "none",
     }
+    if "existence" in config:
+        facts["something fits from"] = round(predictor.threshold, 4)
     metrics = config["metrics"]
     for split, numbers in metrics.get("splits", {}).items():
-        if "overall_iou" in numbers:
-            facts[f"overall IoU on {split}"] = round(numbers["overall_iou"], 4)
+        for measure, name in MEASURES.items():
+            if measure in numbers:
+                facts[f"{name} on {split}"] = round(numbers[measure], 4)
     if metrics:
         facts["profile"] = metrics["profile"]
     return facts

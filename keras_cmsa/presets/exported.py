@@ -79,7 +79,7 @@ def load_onnx(path, config):
 
 def is_export(model):
     """Whether a model is one of these, whose weights another library keeps."""
-    return not model.weights
+    return any(isinstance(layer, Network) for layer in model.layers)
 
 
 def check_backend(path):
