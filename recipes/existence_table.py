@@ -74,7 +74,9 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
                 "unc", small=True, **given, seed=seed, run_dir=str(run_dir / row / f"seed_{seed}")
             )
             predictor = trained(settings, limit=200 if row in (TUNED, FORGETFUL) else None)
-            line = numbers_of(predictor, val) | {"planted word named": named(predictor, val, planted)}
+            line = numbers_of(predictor, val) | {
+                "planted word named": named(predictor, val, planted)
+            }
             write(run_dir / RUNS, [*read(run_dir / RUNS), line_of(row, seed, line)])
     print(as_markdown(read(run_dir / RUNS)))
 

@@ -14,7 +14,19 @@ EXCHANGES = (
     ("front", "back"),
     ("first", "second", "third", "fourth"),
     ("big", "small"),
-    ("red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "black", "white", "gray"),
+    (
+        "red",
+        "green",
+        "blue",
+        "yellow",
+        "orange",
+        "purple",
+        "pink",
+        "brown",
+        "black",
+        "white",
+        "gray",
+    ),
 )
 # Words that say the same, or one of which includes the other: none of them is new beside another.
 ALIKE = (
@@ -105,4 +117,3 @@ class Negatives:
 def canonical(word):
     """The word that stands for those that say the same."""
     return next((min(group) for group in ALIKE if word in group), word)
-

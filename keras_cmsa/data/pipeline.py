@@ -152,7 +152,10 @@ class RecordBatches(keras.utils.PyDataset):
         rows, flips = self.rows(number), self.flips(number)
         words = np.where(flips[:, None, None], self.mirrored_words[rows], self.words[rows])
         if self.word_dropout:
-            continues, random = self.preprocessor.vocabulary.continues, self.random(WORD_DROPOUT, number)
+            continues, random = (
+                self.preprocessor.vocabulary.continues,
+                self.random(WORD_DROPOUT, number),
+            )
             words = drop_words(words, continues, self.word_dropout, random)
         if self.negatives:
             words = np.concatenate([words, self.negative_words(number)], axis=1)

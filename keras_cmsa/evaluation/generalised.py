@@ -49,9 +49,7 @@ def summarize(scores, threshold=None):
         [s.refused if threshold is None else s.existence < threshold for s in scores], bool
     )
     both = np.where(refused, 0, [score.intersection for score in scores])
-    either = np.where(
-        refused, [score.true for score in scores], [score.union for score in scores]
-    )
+    either = np.where(refused, [score.true for score in scores], [score.union for score in scores])
     ious = np.where(has_target, both / np.maximum(either, 1), refused)
     union = either.sum()
     return {

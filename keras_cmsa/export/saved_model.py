@@ -139,9 +139,7 @@ def write_graph(network, preprocessor, folder, options, threshold=0.5):
     words = folder / VOCABULARY
     preprocessor.vocabulary.save(words)
     word_ids = TWINS[preprocessor.vocabulary.tokenizer](preprocessor.vocabulary, words)
-    served, signatures = served_model(
-        network, word_ids, preprocessor.resizing, options, threshold
-    )
+    served, signatures = served_model(network, word_ids, preprocessor.resizing, options, threshold)
     try:
         tf.saved_model.save(served, str(folder), signatures)
     except tf.errors.OpError as error:  # of a full disk, for instance: "<its file>; <reason>"

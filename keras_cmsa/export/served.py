@@ -89,7 +89,9 @@ class ServedModel(tf.Module):
         logits = tf.where(valid[..., None, None], logits, -np.inf)
         shape = tf.shape(valid)
         masks, scores, boxes = find_masks(
-            tf.reshape(tf.where(exists[..., None, None], logits, -np.inf), (-1, self.size, self.size)),
+            tf.reshape(
+                tf.where(exists[..., None, None], logits, -np.inf), (-1, self.size, self.size)
+            ),
             tf.repeat(sizes, shape[1], axis=0),
             self.resizing,
             self.options.profile,

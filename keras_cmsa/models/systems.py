@@ -76,6 +76,8 @@ def build_system(name, vocabulary_size, **sizes):
     build = SYSTEMS[name]
     taken = inspect.signature(build).parameters
     if "existence" not in taken and sizes.pop("existence", False):
-        raise ValueError(f"`existence` is an output of build_cmsa and cmsa_refined. Received: {name}")
+        raise ValueError(
+            f"`existence` is an output of build_cmsa and cmsa_refined. Received: {name}"
+        )
     sizes = {k: v for k, v in sizes.items() if k in taken or k not in SHARED_SIZES}
     return build(vocabulary_size, name=name, **sizes)
