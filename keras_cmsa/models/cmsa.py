@@ -115,10 +115,11 @@ def build_cmsa(
         attended.append(as_rows(level_map))
     fused = FUSIONS.get(fusion, fusion)(attended)  # (B K, H, W, F)
     score = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="score")
-    outputs = mask_logits(score(fused), inputs)
+    scores = score(fused)
+    outputs = mask_logits(scores, inputs)
     if existence:
         rows = as_rows(word_vectors), as_rows(is_word)
-        outputs = with_existence(outputs, fused, *rows, inputs)
+        outputs = with_existence(outputs, fused, scores, *rows, inputs)
     model = Cmsa(inputs, outputs, arguments)
     model.image_encoder, model.word_encoder = backbone, word_encoder
     model.attention_layers, model.score = attention_layers, score
