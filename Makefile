@@ -39,6 +39,9 @@ exit $$failed
 endef
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# A test runs a compiled step a few times: XLA would optimise it for longer than that takes.
+test test-long test-table test-jax test-lowest: export XLA_FLAGS ?= \
+  --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 .PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-cpus lint format docs clean
 
