@@ -25,7 +25,7 @@ LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_l
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
-EXPORTS := tests/export tests/inference tests/cli tests/serving
+EXPORTS := tests/export tests/inference tests/cli tests/serving tests/presets/test_exported.py
 MODEL := -m "keras and not slow and not table"
 
 # Tests in three runs, since processes grow with their tests: one run would need 10 GB, with the long
