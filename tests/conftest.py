@@ -33,6 +33,16 @@ def seeded():
     return keras
 
 
+@pytest.fixture
+def untraced(monkeypatch):
+    """Runs models without a graph on TensorFlow, which traces one for longer than a few runs take."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        eagerly = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(keras.Model, "run_eagerly", eagerly)
+
+
 @pytest.fixture(scope="session")
 def hub():
     """The models of KerasHub, of which `towers` makes tiny ones."""
