@@ -95,6 +95,20 @@ def exported(predictor, tmp_path_factory):
     return export_saved_model(predictor, folder)
 
 
+@pytest.fixture
+def tensors_alone(monkeypatch):
+    """Exports with the one signature that is compared: to trace the others takes most of the time."""
+    from keras_cmsa.export import served
+
+    build = served.served_model
+
+    def with_tensors(*arguments):
+        module, signatures = build(*arguments)
+        return module, {"tensors": signatures["tensors"]}
+
+    monkeypatch.setattr(served, "served_model", with_tensors)
+
+
 @pytest.fixture(scope="session")
 def stretched(tmp_path_factory):
     """A model with `resizing="stretch"`: the folders of its preset and of the version that
