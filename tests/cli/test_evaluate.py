@@ -6,7 +6,10 @@ import pytest
 import tiny
 from command import refused, run
 
-pytestmark = pytest.mark.filterwarnings("ignore:counts differ")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:counts differ"),
+    pytest.mark.usefixtures("untraced"),
+]
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def named(pattern):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore:.*counts differ from the published")
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page, run_examples):

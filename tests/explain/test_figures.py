@@ -11,6 +11,8 @@ from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.explain.drawing import overlay, probability_overlay
 from keras_cmsa.inference.masks import MaskRule
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
 
 

@@ -126,6 +126,7 @@ def test_a_split_that_is_not_there_names_the_others(root, name):
 # --- a model that training goes on from
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_training_goes_on_from_a_preset(root, preset, tmp_path):
     """Its words, sizes and weights come with it; the card names it."""
