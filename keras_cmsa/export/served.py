@@ -38,10 +38,14 @@ def served_model(model, word_ids, resizing, options, threshold=0.5):
         tf.TensorSpec((None, size, size, 3), tf.float32, name="image"),
         tf.TensorSpec((None, None, max_words), tf.int32, name="words"),
     ]
+    # What several signatures share is one function of the graph, traced and stored once.
+    served.run = tf.function(served.run, input_signature=tensors)
+    served.read_and_run = tf.function(served.read_and_run, input_signature=many)
+    served.answer_many = tf.function(served.answer_many, input_signature=many)
     signatures = {
         "serving_default": tf.function(served.answer, input_signature=files),
-        "segment_many": tf.function(served.answer_many, input_signature=many),
-        "tensors": tf.function(served.run, input_signature=tensors),
+        "segment_many": served.answer_many,
+        "tensors": served.run,
     }
     if "position_attention" in model.output:
         signatures["heatmap"] = tf.function(served.heatmap, input_signature=files)
