@@ -7,12 +7,14 @@ sentences all have a target.
 from keras_cmsa.data.record import by_image
 
 # Words of which one makes another sentence of the same kind.
-EXCHANGES = (
+PLACES = (
     ("left", "right"),
     ("top", "bottom"),
     ("upper", "lower"),
     ("front", "back"),
     ("first", "second", "third", "fourth"),
+)
+EXCHANGES = (
     ("big", "small"),
     (
         "red",
@@ -40,7 +42,7 @@ ALIKE = (
 # Words that tell nothing of a thing.
 FILLING = set(
     "a an the of in on at to with and or by is are it its his their this that which who one thing "
-    "from for near side most far very not no only up out".split()
+    "from for near side most far very not no only up out middle center centre".split()
 )
 TRIES = 8  # for a sentence before an image goes without
 
@@ -51,7 +53,8 @@ class Negatives:
     A candidate is the sentence of another image, or one of the image's own with one word exchanged:
     a place, an ordinal, a size, a colour or a class. It is taken if a word of it occurs in no
     sentence that fits something in the image, and if none of its classes is there, where the data
-    have classes. A thing that is there and that nobody mentioned can still make it fit.
+    have classes. A thing that is there and that nobody mentioned can still make it fit:
+    who says "left cup" hints at another on the right. So places count only where classes are known.
 
     Args:
         records: list of `Record`.
@@ -62,7 +65,10 @@ class Negatives:
         self.records, self.per_image = records, per_image
         names = {name for record in records for name in record.categories}
         heads = sorted({canonical(name.split()[-1]) for name in names})
-        groups = [*EXCHANGES, heads]
+        groups = [*EXCHANGES, *(PLACES if names else ()), heads]
+        self.telling_nothing = (
+            FILLING if names else FILLING | {w for group in PLACES for w in group}
+        )
         self.exchanges = {word: group for group in groups for word in group}
         self.words, self.classes = {}, {}
         for rows in by_image(records):
@@ -110,7 +116,7 @@ class Negatives:
 
     def is_new(self, sentence, own):
         """Whether a word of a sentence occurs in none that fits something in the image."""
-        words = {canonical(word) for word in sentence.split()} - FILLING
+        words = {canonical(word) for word in sentence.split()} - self.telling_nothing
         return bool(words - self.words[own])
 
 

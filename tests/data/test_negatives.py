@@ -36,7 +36,11 @@ def test_a_sentence_of_another_image_brings_a_word_that_this_one_has_not():
 def test_one_word_of_its_own_is_exchanged():
     here = records("red cup on the left", "small dog")
     sentences = drawn(Negatives(here, 1), [0, 1])
-    assert "red cup on the right" in sentences and "big dog" in sentences
+    assert "blue cup on the left" in sentences and "big dog" in sentences
+    # Another cup may be there, which nobody has mentioned.
+    assert "red cup on the right" not in sentences
+    known = [replace(record, categories=frozenset({"cup"})) for record in here]
+    assert "red cup on the right" in drawn(Negatives(known, 1), [0, 1])
     for sentence in sentences:
         words = sentence.split()
         own = next(r.expression.split() for r in here if len(r.expression.split()) == len(words))
