@@ -1,7 +1,7 @@
 """Whether a model knows what is not there: docs/none_and_many.md.
 
-    keras-cmsa synthesize data/any --targets any
-    keras-cmsa synthesize data/new_colours --colours ... --scenes ...
+    keras-cmsa synthesize data/any --targets any --colours red yellow green blue
+    keras-cmsa synthesize data/new_colours --colours orange purple red green
     python recipes/existence_table.py shapes data/any --new-colours data/new_colours --seeds 3
     python recipes/existence_table.py photos data/photos --eyes lite0.keras --seeds 3
 
@@ -17,7 +17,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from photo_table import OWN, as_markdown, write_tables
+from photo_table import BOXES, as_markdown, write_tables
 from run_table import RUNS, is_done, read, write
 
 from keras_cmsa.cli import command_line
@@ -59,9 +59,12 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
         "learning_rate": 5e-4,
     }  # fmt: skip
     start = str(run_dir / EXISTS / "seed_{seed}")
+    again = {
+        "pretrain_steps": 0, "backbone_weights": f"{start}/backbone.keras", "freeze_backbone": True,
+    }  # fmt: skip
     rows = {
         EXISTS: common | {"existence": True},
-        ALONE: common,
+        ALONE: {k: v for k, v in common.items() if not k.startswith("pretrain")} | again,
         TUNED: tuning | {"start_from": start},
         FORGETFUL: tuning | {"start_from": start, "negatives": 0},
     }
@@ -69,7 +72,7 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
         for row, given in rows.items():
             if is_done(run_dir, row, seed):
                 continue
-            given = {k: v.format(seed=seed) if k == "start_from" else v for k, v in given.items()}
+            given = {k: v.format(seed=seed) if isinstance(v, str) else v for k, v in given.items()}
             settings = recipe_settings(
                 "unc", small=True, **given, seed=seed, run_dir=str(run_dir / row / f"seed_{seed}")
             )
@@ -104,8 +107,10 @@ def photos(folder: Path, *, eyes: str, seeds: Seeds = 1, run_dir: Path = RUN_DIR
             settings = replace(
                 recipe_settings("photos"),
                 image_encoder=eyes,
-                data_dir=str(folder / OWN),
+                data_dir=str(folder / BOXES),
                 features=str(run_dir / "features"),
+                steps=900,
+                steps_per_round=225,
                 existence=existence,
                 seed=seed,
                 run_dir=str(run_dir / row / f"seed_{seed}"),
