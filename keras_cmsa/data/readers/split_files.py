@@ -11,7 +11,7 @@ import zlib
 
 # {word in a name: split}; where several of a split are there, the last one counts.
 WORDS = {
-    "validation": "val", "valid": "val", "val": "val", "train": "train",
+    "train": "train", "validation": "val", "valid": "val", "val": "val",
     "test": "test", "testA": "testA", "testB": "testB",
 }  # fmt: skip
 WORD = re.compile(rf"(?<![A-Za-z])({'|'.join(sorted(WORDS, reverse=True))})(?![A-Za-z])")
