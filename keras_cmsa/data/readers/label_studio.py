@@ -54,13 +54,13 @@ def read_label_studio(path, splits=None, on_bad="raise", text=None, one_each=Fal
     for split, file in split_files(path).items():
         folder, tasks = file.parent if images is None else Path(images), read_json(file)
         if type(tasks) is not list or not all(
-            type(t) is dict and "annotations" in t for t in tasks
+            type(task) is dict and {"data", "annotations"} <= {*task} for task in tasks
         ):
             raise ValueError(
                 f"{file}: wanted a list of tasks with 'data' and 'annotations'. Export from Label "
                 "Studio as JSON, not JSON-MIN"
             )
-        entries += [(split, folder, f"{file}, task {n}", task) for n, task in enumerate(tasks)]
+        entries += [(split, folder, f"{file}, entry {n}", task) for n, task in enumerate(tasks)]
     further = []
     tasks = read_each(entries, lambda entry: _image(further, *entry), on_bad, "tasks")
     if further:
@@ -113,7 +113,10 @@ def _dicts(holder, key, where):
 def _size(results, path, where):
     """`(height, width)` of the image: that of all regions, or of its file if there is none."""
     sizes = {
-        image_size({side: result.get(f"original_{side}") for side in ("height", "width")}, place)
+        image_size(
+            {side: result.get(f"original_{side}") for side in ("height", "width")},
+            f"{place}, original_height and original_width",
+        )
         for place, result, _ in results
         if "original_height" in result
     }

@@ -64,7 +64,7 @@ def _image(entry):
     content = read_json(path)
     shapes = field(content, "shapes", list, path)
     sides = {side: content.get(f"image{side.title()}") for side in ("height", "width")}
-    size = image_size(sides, f"{path}, image")
+    size = image_size(sides, f"{path}, imageHeight and imageWidth")
     # The files may have moved since, with the images or without.
     name = re.split(r"[\\/]", field(content, "imagePath", str, path))[-1]
     if name.endswith(".json"):

@@ -85,7 +85,7 @@ def test_one_annotation_of_a_task_counts(tmp_path):
         (annotation,) = task(outline("a", OTHER_POLYGON, label))["annotations"]
         made["annotations"].insert(0, {**annotation, **of})
     with pytest.warns(
-        UserWarning, match=r"1 further annotations .* are left out. .*train.json, task 0"
+        UserWarning, match=r"1 further annotations .* are left out. .*train.json, entry 0"
     ):
         records = read(tmp_path, made, task(annotations=[]))
     assert phrases(records) == wanted(("train", "truth", 1, OTHER))
@@ -126,7 +126,9 @@ def without(key):
 BAD = {
     "result 0: wanted 'type' of type str. Received: nothing": task(without("type")),
     "result 0: wanted 'value' of type dict. Received: nothing": task(without("value")),
-    "result 0: wanted 'width' of type int. Received: NoneType": task(without("original_width")),
+    "original_width: wanted 'width' of type int. Received: NoneType": task(
+        without("original_width")
+    ),
     "result 0: wanted 'points' as .* in percent": task(
         region("a", "polygonlabels", {"points": [[1]], "polygonlabels": ["Cup"]})
     ),
@@ -149,13 +151,13 @@ BAD = {
 @pytest.mark.parametrize("message", BAD)
 def test_bad_tasks_are_named_or_left_out(tmp_path, message):
     path = write(tmp_path / "train.json", [BAD[message], task(outline("a", POLYGON, "good"))])
-    with pytest.raises(ValueError, match=rf"train\.json, task 0.*{message}"):
+    with pytest.raises(ValueError, match=rf"train\.json, entry 0.*{message}"):
         read_records(path)
     with pytest.warns(UserWarning, match="1 of 2 tasks are bad and left out"):
         assert phrases(read_records(path, on_bad="skip")) == wanted(("train", "good", 1, BOX))
 
 
-@pytest.mark.parametrize("content", [[{"image": "1.jpg", "id": 1}], [5], [{"result": []}]])
+@pytest.mark.parametrize("content", [[{"image": "1.jpg", "annotations": []}], [{"data": {}}], [5]])
 def test_json_min_and_others_are_named(tmp_path, content):
     path = write(tmp_path / "train.json", content)
     with pytest.raises(ValueError, match=r"train\.json: wanted a list of tasks .* not JSON-MIN"):

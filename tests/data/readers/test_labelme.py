@@ -113,7 +113,10 @@ def test_images_are_found_by_their_names(tmp_path, name):
 BAD = {
     "wanted 'imagePath' of type str. Received: list": labelme(name=["1.jpg"]),
     "wanted 'imagePath' of an image file. Received: 'a.json'": labelme(name="a.json"),
-    "image: wanted 'height' of type int. Received: NoneType": {**labelme(), "imageHeight": None},
+    "imageHeight and imageWidth: wanted 'height' of type int. Received: NoneType": {
+        **labelme(),
+        "imageHeight": None,
+    },
     "shapes entry 0: wanted 'label' of type str. Received: nothing": labelme({}),
     "shapes entry 0: wanted 'points' as .* in pixels": labelme(shape("a", [[1, 2], [3]])),
     "shapes entry 0: wanted 'points' as two corners .* 5 x 4 apart": labelme(
