@@ -29,7 +29,7 @@ from keras_cmsa.utils.names import path_inside
 
 ROBOFLOW = "_annotations.coco.json"
 USUAL = re.compile(
-    r"images\.text_input|annotations\.(caption|description|noun_phrase|attributes\..+)", re.DOTALL
+    r"images\.text_input|annotations\.(caption|description|attributes\..+)", re.DOTALL
 )
 
 
