@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
+from keras_cmsa.cli.options import DataDir, Dataset, Model, OwnData, SplitOwner
 from keras_cmsa.utils.files import check_folder, replaced
 from keras_cmsa.utils.messages import check_at_least
 from keras_cmsa.utils.silence import import_keras
@@ -20,6 +20,7 @@ def evaluate(
     model: Model,
     dataset: Dataset = "refcoco",
     split_owner: SplitOwner = "unc",
+    own: OwnData = OwnData(),  # noqa: B008
     split: tuple[str, ...] = (),
     profile: Literal["strict", "tf_phrasecut", "gres"] = "strict",
     crf: Literal["network", "original"] | None = None,
@@ -66,7 +67,7 @@ def evaluate(
     from keras_cmsa.evaluation.scores import metrics_of, write_scores
     from keras_cmsa.inference.predictor import Predictor
 
-    records = read_records(data_dir, dataset, split_owner)
+    records = read_records(data_dir, dataset, split_owner, **vars(own))
     splits = list(split) or [name for name in records if name != "train"]
     if missing := set(splits) - set(records):
         raise ValueError(f"{data_dir} has the splits {sorted(records)}, not {sorted(missing)}")

@@ -14,7 +14,7 @@ from keras_cmsa.data.readers.entries import read_json
 from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
 from keras_cmsa.data.readers.refer import IMAGES, read_refs, refs_name
 from keras_cmsa.data.readers.referit import QUERY, REGION
-from keras_cmsa.data.readers.table import is_table
+from keras_cmsa.data.sources import RELEASES, form_of
 
 # Splits to train on: no data set holds them out.
 TRAINED_ON = ("train", "trainval")
@@ -35,8 +35,8 @@ def held_out_images(root, dataset, split_owner, records, train_on="train"):
     named as they are. Warns about files that cannot be read.
 
     Args:
-        root: the folder of one data set or several, or the file of a table. A table of your own has
-            no images but its own.
+        root: the folder of one data set or several, or data of your own, which have no images but
+            their own.
         dataset: as in `read_records`. Data sets of other images are skipped.
         split_owner: as in `read_records`.
         records: `{split: [Record, ...]}`, all splits of the data set.
@@ -44,19 +44,19 @@ def held_out_images(root, dataset, split_owner, records, train_on="train"):
 
     Returns:
         `{"<dataset>/<split owner>/<split>": {image id, ...}}` for all splits but `train_on`, train
-        and trainval. A release without split owners has the key `"<dataset>/<split>"`, a table
-        `"<name of the file>/<split>"`.
+        and trainval. A release without split owners has the key `"<dataset>/<split>"`, data of your
+        own `"<name of the file or folder>/<split>"`.
     """
     root = Path(root)
-    own, others = (f"{dataset}/{split_owner}" if dataset in IMAGES else dataset), []
-    if is_table(root):
+    own, others = (dataset if dataset in RELEASES else f"{dataset}/{split_owner}"), []
+    if form_of(root):
         own = root.stem
     else:
         others = _annotation_files(root)
     images = {f"{own}/{split}": ids_of(found) for split, found in records.items()}
     images.pop(f"{own}/{train_on}", None)
     for name, path in others:
-        if name == own or COLLECTIONS[name.partition("/")[0]] is not COLLECTIONS[dataset]:
+        if name == own or COLLECTIONS[name.partition("/")[0]] is not COLLECTIONS.get(dataset):
             continue
         print(f"Reading {path} for images that it holds out", file=sys.stderr)
         try:

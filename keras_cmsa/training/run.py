@@ -11,11 +11,11 @@ from keras_cmsa.convert.checkpoints import is_checkpoint
 from keras_cmsa.convert.deeplab import load_deeplab
 from keras_cmsa.data.leakage import held_out_images, remove_held_out
 from keras_cmsa.data.objects import objects_of
-from keras_cmsa.data.readers.refer import IMAGES, Instances, read_instances
+from keras_cmsa.data.readers.refer import Instances, read_instances
 from keras_cmsa.data.record import Record, images_of
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import DATASET, SPLIT_OWNER
-from keras_cmsa.data.sources import read_records
+from keras_cmsa.data.sources import RELEASES, form_of, read_records
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.report import print_metrics
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
@@ -194,11 +194,12 @@ def read_data(settings):
     else:
         root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
         # Only REFER's layout has splits of several owners.
-        whose = f"{dataset} ({split_owner})" if dataset in IMAGES else dataset
-        name = root.name if root.is_file() else whose
+        whose = dataset if dataset in RELEASES else f"{dataset} ({split_owner})"
+        name = root.name if form_of(root) else whose
     print(f"Reading {name} in {root}", file=sys.stderr)
     instances = read_instances(root, dataset) if settings.pretrain_steps else None
-    records = read_records(root, dataset, split_owner, instances=instances)
+    own = {"text": settings.text, "one_each": settings.one_each, "images": settings.images}
+    records = read_records(root, dataset, split_owner, instances=instances, **own)
     if dataset == "referit" and settings.train_on == "trainval":  # joined from two splits
         records |= read_records(root, dataset, splits=["trainval"])
     for argument in ("train_on", "validate_on"):

@@ -13,7 +13,7 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.
-PLACES = ("data_dir", "run_dir", "features")
+PLACES = ("data_dir", "images", "run_dir", "features")
 # A model that training goes on from has its own.
 OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
@@ -40,15 +40,30 @@ class Settings:
     data_dir: str | None = setting(
         None,
         "REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or another "
-        "source of recipes/README.md, such as a table of your own (.csv, .jsonl). Without it "
-        "RefShapes is drawn into data/.",
+        "source of recipes/README.md, such as a table of your own (.csv, .jsonl) or what a label "
+        "tool writes (docs/own_data.md). Without it RefShapes is drawn into data/.",
     )
     dataset: str = setting(
         "refcoco",
-        "refcoco, refcoco+, refcocog, refclef or grefcoco in REFER's layout; refexp; referit; "
-        "phrasecut.",
+        "refcoco, refcoco+, refcocog, refclef, grefcoco or another folder in REFER's layout; "
+        "refexp; referit; phrasecut.",
     )
-    split_owner: str = setting("unc", "Owner of the splits: unc, google, umd or berkeley.")
+    split_owner: str = setting(
+        "unc", "Owner of the splits: unc, google, umd or berkeley; what stands in refs(OWNER).p."
+    )
+    images: str | None = setting(
+        None,
+        "Folder of the images, where they are not beside the file of a label tool; and for a folder "
+        "in REFER's layout with another name.",
+    )
+    text: str | None = setting(
+        None,
+        "Field of a label tool's file that has the phrases, such as annotations.caption, "
+        "annotations.attributes.NAME or categories.name. Found if there is one.",
+    )
+    one_each: bool = setting(
+        False, "With a label tool's file: leave out phrases that several objects of an image have."
+    )
     train_on: str = setting("train", "Split to train on.")
     validate_on: str = setting(
         "val",
@@ -297,8 +312,7 @@ def choices_of(kind):
 
 def check_given(settings, given):
     """Raises a `ValueError` that names a setting that was given and would be ignored."""
-    from keras_cmsa.data.readers.refer import IMAGES
-    from keras_cmsa.data.readers.table import is_table
+    from keras_cmsa.data.sources import RELEASES, form_of
     from keras_cmsa.models.systems import SYSTEMS  # imports Keras, which `--help` does without
 
     if settings.system not in SYSTEMS:
@@ -307,8 +321,8 @@ def check_given(settings, given):
         )
     built = inspect.signature(SYSTEMS[settings.system]).parameters
     attends = "attention_dim" in built and settings.system != "cmsa_w_none"
-    of_table = settings.data_dir is not None and is_table(settings.data_dir)
-    has_owners = settings.dataset in IMAGES and not of_table
+    is_own = settings.data_dir is not None and form_of(settings.data_dir) is not None
+    has_owners = settings.dataset not in RELEASES and not is_own
     has_tower = settings.image_encoder is not None and "`image_encoder` takes its place"
     words = settings.word_encoder or settings.word_vectors
     has_words = words is not None and f"the words are those of {words}"
@@ -322,9 +336,13 @@ def check_given(settings, given):
         "tokenizer": has_words,
         "word_dim": settings.system != "cmsa_refined" and has_words,
         "dataset": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
-        or (of_table and "a table is one data set"),
+        or (is_own and "the data are one data set"),
         "split_owner": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
         or (not has_owners and "the splits of these data have no owner"),
+        **dict.fromkeys(
+            ("images", "text", "one_each"),
+            settings.data_dir is None and "RefShapes have theirs: give `data_dir`",
+        ),
         "pieces": has_words or (settings.tokenizer == "words" and "it needs `tokenizer` wordpiece"),
         "min_count": has_words
         or (settings.tokenizer == "wordpiece" and "it needs `tokenizer` words"),

@@ -1,5 +1,7 @@
-"""Reads the REFER layout: RefCOCO (UNC), RefCOCO+ (UNC+), RefCOCOg (G-Ref), RefClef (ReferIt) and
-gRefCOCO, whose refs are of no object, of one or of several.
+"""Reads the REFER layout: RefCOCO (UNC), RefCOCO+ (UNC+), RefCOCOg (G-Ref), RefClef (ReferIt),
+gRefCOCO, whose refs are of no object, of one or of several, and others with their own images:
+RRSIS-D (`rrsisd`), Ref-ZOM (`ref-zom`, with refs of several objects or of none), R-RefCOCO
+(`rrefcoco`, with sentences that fit nothing).
 
     <root>/refcoco/refs(unc).p        pickled list of refs: an object and its sentences
     <root>/grefcoco/grefs(unc).json   the same list in JSON, with a list of annotations in each ref
@@ -42,7 +44,7 @@ class _Images(NamedTuple):
     """Where the images of a data set lie.
 
     Attributes:
-        folder: their folder, relative to the root.
+        folder: their folder, relative to the root or absolute.
         name: pattern of their file names. No matching name leads out of the folder.
         name_of_id: file name with a place for the image id, for entries without a name.
         source: where to get the images, for warnings.
@@ -68,6 +70,8 @@ SAIAPR = _Images(
     "{}.jpg",
     "the SAIAPR TC-12 collection",
 )
+
+NESTED = re.compile(r"(\w[\w. -]*/)*\w[\w. -]*")  # in folders, and none of them leads out
 
 GREFCOCO = "grefcoco"
 IMAGES = {"refcoco": COCO, "refcoco+": COCO, "refcocog": COCO, "refclef": SAIAPR, GREFCOCO: COCO}
@@ -106,7 +110,13 @@ PUBLISHED_COUNTS = {
 
 
 def read_refer(
-    root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise", instances=None
+    root,
+    dataset="refcoco",
+    split_owner="unc",
+    splits=None,
+    on_bad="raise",
+    instances=None,
+    images=None,
 ):
     """Reads a data set in the REFER layout.
 
@@ -116,12 +126,15 @@ def read_refer(
 
     Args:
         root: the folder with `<dataset>/` and `images/`.
-        dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"`, `"refclef"` or `"grefcoco"`.
-        split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...
+        dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"`, `"refclef"`, `"grefcoco"` or the name of
+            any other folder in this layout.
+        split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...; what stands in the
+            brackets of the refs' file.
         splits: names of the splits to read; None reads all.
         on_bad: `"raise"` stops at the first bad ref; `"skip"` leaves bad refs out and warns;
             a list takes a line about each instead.
         instances: `Instances` of the data set if they are read already.
+        images: folder of the images; a data set of any other name needs it.
 
     Returns:
         `{split: [Record, ...]}`: one record per sentence, in the order of the file.
@@ -131,26 +144,36 @@ def read_refer(
         ValueError: if an annotation file is damaged or holds more than plain data, if a wanted
             split is not in it or, with `"raise"`, if a ref is bad.
     """
-    if dataset not in IMAGES:
-        raise ValueError(f"dataset must be one of {', '.join(IMAGES)}. Received: {dataset!r}")
     root = Path(root)
     refs_path = _annotation_file(root, dataset, refs_name(dataset, split_owner))
     refs = read_refs(refs_path)
     instances = instances or read_instances(root, dataset)
+    images = _images_of(dataset, images)
     # Refs of the same classes share the set of their names.
-    context = {"instances": instances, "root": root, "dataset": dataset, "names": cache(frozenset)}
+    context = {"instances": instances, "images": images, "names": cache(frozenset)}
     records = read_entries(
         [(f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)],
-        partial(_records_of, objects={}, **context),
+        partial(_records_of, root=root, dataset=dataset, objects={}, **context),
         on_bad,
     )
     records = select_splits(splits, records, refs_path)
     published = _published_counts(root, dataset, split_owner)
     warn_each(
         describe_unpublished_counts(records, published, splits),
-        describe_missing_images(records, root / IMAGES[dataset].folder, IMAGES[dataset].source),
+        describe_missing_images(records, root / images.folder, images.source),
     )
     return records
+
+
+def _images_of(dataset, images):
+    """The `_Images` of a data set, in the folder `images` if that is not None."""
+    if dataset not in IMAGES and images is None:
+        raise ValueError(
+            f"wanted the folder of the images of {dataset} as `images`. Received: none; known are "
+            f"those of {', '.join(IMAGES)}"
+        )
+    known = IMAGES.get(dataset) or _Images("", NESTED, "{}.jpg", dataset)
+    return known if images is None else known._replace(folder=Path(images).absolute())
 
 
 class Instances(NamedTuple):
@@ -238,7 +261,7 @@ def _class_names(annotations, categories):
     return {categories[category_id] for category_id in ids if category_id in categories}
 
 
-def _records_of(located_ref, limit, instances, root, dataset, objects, names):
+def _records_of(located_ref, limit, instances, images, root, dataset, objects, names):
     """One record per sentence of a ref, at most `limit`; `located_ref` is `(where, ref)`."""
     where, ref = located_ref
     ref_id = field(ref, "ref_id", int, where)
@@ -249,17 +272,17 @@ def _records_of(located_ref, limit, instances, root, dataset, objects, names):
         raise ValueError(f"{where}: image {image_id} is not in {instances.path}")
     image = instances.images[image_id]
     height, width = image_size(image, f"{where}, image {image_id}")
-    path = image_path(image, image_id, root, IMAGES[dataset], f"{where}, image {image_id}")
+    path = image_path(image, image_id, root, images, f"{where}, image {image_id}")
     ids = _annotation_ids(ref, dataset, where)
     annotations = [_annotation(ann_id, image_id, instances, where) for ann_id in ids]
     check_one_object(objects, image_id, ref_id, ids, where)
-    # One of each for all sentences of the ref.
-    shared = {
+    # One of each for all sentences of the ref that fit it.
+    targets = {
         "segmentation": _union([annotation["segmentation"] for annotation in annotations]),
         "targets": len(ids),
         "categories": names(tuple(sorted(_class_names(annotations, instances.categories)))),
-        "image_categories": instances.image_categories.get(image_id, frozenset()),
     }
+    nothing = {"segmentation": None, "targets": 0, "categories": frozenset()}
     sentences = checked_sentences(field(ref, "sentences", list, where), limit, where)
     return [
         Record(
@@ -274,7 +297,9 @@ def _records_of(located_ref, limit, instances, root, dataset, objects, names):
             width=width,
             kind=field(sentence, "kind", str, where) if "kind" in sentence else "",
             as_stored=True,
-            **shared,
+            image_categories=instances.image_categories.get(image_id, frozenset()),
+            # R-RefCOCO has sentences that fit nothing beside those that fit the object.
+            **(nothing if sentence.get("exist") in (False, 0) else targets),
         )
         for sentence in sentences
     ]
@@ -293,7 +318,10 @@ def image_path(image, image_id, root, images, where):
 
 def _annotation_ids(ref, dataset, where):
     """The ids of the annotations of a ref's objects, none if it refers to nothing: a tuple."""
-    if dataset != GREFCOCO:
+    several = dataset == GREFCOCO or (dataset not in IMAGES and type(ref.get("ann_id")) is list)
+    if ref.get("source") == "zero":  # Ref-ZOM, whose ids then tell nothing
+        return ()
+    if not several:
         return (field(ref, "ann_id", int | str, where),)
     ids = tuple(
         field({"ann_id": ann_id}, "ann_id", int | str, where)
