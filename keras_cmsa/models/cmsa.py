@@ -119,7 +119,7 @@ def build_cmsa(
     outputs = mask_logits(scores, inputs)
     if existence:
         rows = as_rows(word_vectors), as_rows(is_word)
-        outputs = with_existence(outputs, maps[-1], fused, scores, *rows, inputs)
+        outputs = with_existence(outputs, fused, scores, *rows, inputs)
     model = Cmsa(inputs, outputs, arguments)
     model.image_encoder, model.word_encoder = backbone, word_encoder
     model.attention_layers, model.score = attention_layers, score

@@ -116,7 +116,7 @@ def build_cmsa_refined(
     score = layers.Conv2D(1, 3, padding="same", name="score")(x)
     outputs = mask_logits(score, inputs)
     if existence:
-        outputs = with_existence(outputs, maps[-1], fused, score, words, is_word, inputs)
+        outputs = with_existence(outputs, fused, score, words, is_word, inputs)
     return Model(inputs, outputs, name=name)
 
 

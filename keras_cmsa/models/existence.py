@@ -3,19 +3,17 @@
 from keras import layers, ops
 
 from keras_cmsa.layers.existence_feature import ExistenceFeature
-from keras_cmsa.layers.sentence_axis import FromRows, RepeatPerSentence
+from keras_cmsa.layers.sentence_axis import FromRows
 
 EXISTS = "exists"  # the output's name
 FEATURE, SCORE = "existence_feature", "existence_score"  # the names of its layers
-DIM = 64  # channels of a map of its own, and length of its vector
 
 
-def with_existence(logits, visual, fused, score, words, is_word, inputs):
+def with_existence(logits, fused, score, words, is_word, inputs):
     """The outputs of a model that says whether anything fits.
 
     Args:
         logits: `(B, K, S, S, 1)`.
-        visual: `(B, H, W, C)`, the deepest map of the backbone.
         fused: `(B K, H, W, F)`, the map before the mask.
         score: `(B K, h, w, 1)`, the scores of which the mask is made; h is a multiple of H.
         words: `(B K, N, C)`, the vectors of words.
@@ -29,14 +27,8 @@ def with_existence(logits, visual, fused, score, words, is_word, inputs):
     by = score.shape[1] // fused.shape[1]
     if by > 1:
         score = layers.MaxPooling2D(by, name="existence_peaks")(score)
-    # A map of its own, since what finds the place of a thing need not know whether it is there; and
-    # few photos teach one or the other if both change the same map.
-    seen = layers.LayerNormalization(name="existence_norm")(
-        layers.Dense(DIM, name="existence_reduced")(visual)
-    )
-    seen = RepeatPerSentence(name="existence_map")(seen, inputs["words"])
-    maps = ops.concatenate([seen, *map(ops.stop_gradient, (fused, score))], axis=-1)
-    feature = ExistenceFeature(DIM, name=FEATURE)(maps, words, is_word)  # (B K, D)
+    fused = ops.concatenate([fused, score], axis=-1)
+    feature = ExistenceFeature(name=FEATURE)(fused, words, is_word)  # (B K, D)
     score = layers.Dense(1, activation="sigmoid", dtype="float32", name=SCORE)(feature)
     exists = FromRows(dtype="float32", name=EXISTS)(score[:, 0], inputs["words"])
     return {"logits": logits, EXISTS: exists}
