@@ -85,7 +85,14 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
 
 
 @app.command
-def photos(folder: Path, *, eyes: str, seeds: Seeds = 1, run_dir: Path = RUN_DIR / "photos"):
+def photos(
+    folder: Path,
+    *,
+    eyes: str,
+    weight: float = 1.0,
+    seeds: Seeds = 1,
+    run_dir: Path = RUN_DIR / "photos",
+):
     """Train on photos, and ask about each also the sentences of others.
 
     Parameters
@@ -94,6 +101,8 @@ def photos(folder: Path, *, eyes: str, seeds: Seeds = 1, run_dir: Path = RUN_DIR
         Has refcoco_photos and with_masks, as in `photo_table.py`.
     eyes
         An image encoder, as there.
+    weight
+        The setting existence_weight.
     """
     import_keras()
     from keras_cmsa.data.readers.refer import read_refer
@@ -109,6 +118,8 @@ def photos(folder: Path, *, eyes: str, seeds: Seeds = 1, run_dir: Path = RUN_DIR
                 image_encoder=eyes,
                 data_dir=str(folder / BOXES),
                 features=str(run_dir / "features"),
+                negatives=3,
+                existence_weight=weight,
                 steps=900,
                 steps_per_round=225,
                 existence=existence,
