@@ -72,8 +72,8 @@ def read_parquet(root, splits=None, on_bad="raise", images=None):
 
 def _rows(path):
     """Yields the rows of a file as dicts, a few at a time in memory."""
-    parquet = require("pyarrow.parquet", "beam", "a data set in parquet")
-    arrow = require("pyarrow", "beam", "a data set in parquet")
+    parquet = require("pyarrow.parquet", "parquet", "a data set in parquet")
+    arrow = require("pyarrow", "parquet", "a data set in parquet")
     path.stat()  # Arrow's error of a missing file is another
     try:
         with parquet.ParquetFile(path) as file:
