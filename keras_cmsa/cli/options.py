@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -31,6 +31,14 @@ Dataset = Annotated[
     Parameter(
         help="refcoco, refcoco+, refcocog, refclef or grefcoco in REFER's layout; refexp; referit; "
         "phrasecut. A table needs none."
+    ),
+]
+Format = Annotated[
+    Literal["coco", "label-studio"] | None,
+    Parameter(
+        help="Write the masks with their expressions for another tool too: coco, COCO JSON with "
+        "caption and score; label-studio, tasks with predictions to import there "
+        "(docs/label_tools.md)."
     ),
 ]
 SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]
