@@ -48,7 +48,7 @@ class Interface(NamedTuple):
     phrase: str | None = "phrase"
     label: str = "object"
     image_key: str = "image"
-    text_key: str | None = "text"
+    text_key: str = "text"
 
 
 def write_coco(path, answers, model):
