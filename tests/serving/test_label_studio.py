@@ -117,6 +117,13 @@ def test_tasks_without_a_phrase_get_nothing_and_each_task_an_answer(client):
     assert client.post("/predict", json=predict_request()).json() == {"results": []}
 
 
+def test_a_request_that_label_studio_sent(client, samples):
+    """A point was clicked and no phrase typed: there is nothing to ask, and no image is fetched."""
+    path = samples / "formats/label_studio/sbatchelder__predict_request_keypoint.json"
+    (answer,) = client.post("/predict", json=json.loads(path.read_bytes())).json()["results"]
+    assert answer == {"model_version": "cmsa-1", "score": 0.0, "result": []}
+
+
 def test_twenty_phrases_are_one_pass_over_the_image(client, predictor, monkeypatch):
     passes, network = [], predictor.image_model
     run = network.predict_on_batch
