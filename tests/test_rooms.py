@@ -25,7 +25,7 @@ FLOORS = {
     "export": "SavedModel, ONNX, LiteRT; `keras_cmsa/export/graph/` has preprocessing and masks as "
     "TensorFlow operations",
     "recipes": "the paper's trainings, a page of numbers each",
-    "serving": "the client of a server, the page to try a model on, batches on Apache Beam",
+    "serving": "the client of a server, the page to try a model on, label tools, batches on Apache Beam",
     "cli": "`keras-cmsa`: a module for each command; the only room that knows flags",
 }
 ORDER = list(FLOORS)

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -40,6 +40,14 @@ Dataset = Annotated[
     Parameter(
         help="refcoco, refcoco+, refcocog, refclef, grefcoco or another folder in REFER's layout; "
         "refexp; referit; phrasecut. Data of your own need none."
+    ),
+]
+Format = Annotated[
+    Literal["coco", "label-studio"] | None,
+    Parameter(
+        help="Write the masks with their expressions for another tool too: coco, COCO JSON with "
+        "caption and score; label-studio, tasks with predictions to import there "
+        "(docs/label_tools.md)."
     ),
 ]
 SplitOwner = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from keras_cmsa.cli.options import Model, name_model
+from keras_cmsa.cli.options import Format, Model, name_model
 from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.utils.files import check_file, check_folder, write_png
 from keras_cmsa.utils.silence import import_keras
@@ -22,6 +22,7 @@ def segment(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     mask: Path | None = None,
     csv: Path | None = None,
+    format: Format = None,
     outside: Annotated[bool, Parameter(negative=())] = False,
     json: bool = False,
 ):
@@ -33,7 +34,7 @@ def segment(
 
     A table needs the columns image (paths relative to the table) and expression. Its results go
     into a folder: a mask per row and results.csv, which names the rows that failed and why. Started
-    again after a stop, it resumes where it was.
+    again after a stop, it resumes where it was. --format adds coco.json or label_studio.json.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def segment(
         Print the result as JSON, a line for each expression: score, whether anything fits, box,
         COCO's run lengths, words and their attention.
     """
-    check_request(image, expressions, csv, outside, mask, json)
+    check_request(image, expressions, csv, format, outside, mask, json)
     name_model(model)
     if csv:
         output = output or default_folder(csv)
@@ -64,7 +65,7 @@ def segment(
         import_keras()
         from keras_cmsa.cli.segment_table import segment_table
 
-        segment_table(csv, output, model, outside)
+        segment_table(csv, output, model, outside, format)
         return
     if output and output == mask:
         raise ValueError(f"wanted two files for picture and mask. Received: {mask} twice")
@@ -96,12 +97,14 @@ def numbered(path, number):
     return [path.with_stem(f"{path.stem}_{n}") for n in range(1, number + 1)]
 
 
-def check_request(image, expressions, csv, outside, mask, json):
+def check_request(image, expressions, csv, format, outside, mask, json):
     """Raises a `ValueError` unless one photo or one table is asked for, each with its own flags."""
     if (csv is None) == (image is None) or (image is None) == bool(expressions):
         raise ValueError('wanted IMAGE and "EXPRESSION" ..., or --csv TABLE; see segment --help')
     if csv and (mask or json):
         raise ValueError("--mask and --json are for one photo: the results of --csv have both")
+    if format and not csv:
+        raise ValueError("--format is for the results of a table: give it with --csv")
     if outside and not csv:
         raise ValueError("--outside is for the paths of a table: give it with --csv")
 

@@ -59,6 +59,14 @@ def digest_of(model):
         return path, hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def name_of(model):
+    """What other tools call a model, such as `"cmsa-1f3a9c0d"`: other weights have another name.
+
+    Args, raises: as `digest_of`.
+    """
+    return f"cmsa-{digest_of(model)[1][:8]}"
+
+
 def load_preprocessor(source):
     """Loads the preprocessor of a trained model alone, for a network that runs outside of Keras.
 

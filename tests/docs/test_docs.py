@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ("getting_started.md", "using.md", "own_data.md", "evaluation.md", "extending.md")
+PAGES = (
+    "getting_started.md", "using.md", "own_data.md", "label_tools.md", "evaluation.md", "extending.md",
+)  # fmt: skip
 READERS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
