@@ -374,7 +374,7 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
             webhook_request(PHOTO, "", region(ONE.T, "box")),
             "31 x 47 (height x width). Received: 47",
         ),
-        (webhook_request(PHOTO, "", damaged), "wanted whole brush run lengths"),
+        (webhook_request(PHOTO, "", damaged), "code to the end"),
         (webhook_request(PHOTO, "box", polygon), "regions of a brush. Received: 'polygonlabels'"),
         (webhook_request("/data/upload/../x", "", region(ONE, "box")), "wanted a path inside"),
         (webhook_request(PHOTO, "", region(ONE, "box"), id="x"), "wanted 'id' of type int"),
