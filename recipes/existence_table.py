@@ -169,9 +169,9 @@ def of_other_images(records):
     negatives, random = Negatives(records, 1), np.random.default_rng(0)
     absent = []
     for number, record in enumerate(records):
-        while not (sentence := negatives.of_another_image(number, random)):
-            pass
-        absent.append(replace(record, expression=sentence, raw=sentence, targets=0))
+        sentences = (negatives.of_another_image(number, random) for _ in range(100))
+        if sentence := next(filter(None, sentences), None):
+            absent.append(replace(record, expression=sentence, raw=sentence, targets=0))
     return absent
 
 

@@ -76,7 +76,7 @@ def describe(source):
         "attention": ", ".join(predictor.levels) or "none",
     }
     if "existence" in config:
-        facts["something fits from"] = round(predictor.threshold, 4)
+        facts["threshold of exists"] = round(predictor.threshold, 4)
     metrics = config["metrics"]
     for split, numbers in metrics.get("splits", {}).items():
         for measure, name in MEASURES.items():

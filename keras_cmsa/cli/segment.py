@@ -145,14 +145,18 @@ def as_json(prediction, excluding):
 def as_line(prediction, excluding):
     if not prediction.exists:
         line = f"“{prediction.expression}”: nothing in this photo fits"
-        return f"{line}; without “{excluding[0]}” something would" if excluding else line
+        line += f"; without “{excluding[0]}” something would" if excluding else ""
+        return with_unknown_words(line, prediction)
     if prediction.box is None:
         return f"“{prediction.expression}”: nothing found"
-    vocabulary = prediction.preprocessor.vocabulary
-    unknown = prediction.tokens.count(vocabulary.unknown)
     share = f"{100 * prediction.mask.mean():.1f} %"
     line = (
         f"“{prediction.expression}”: {prediction.mask.sum():,} pixels ({share} of the image), "
         f"score {prediction.score:.2f}, box {' '.join(map(str, prediction.box))}"
     )
+    return with_unknown_words(line, prediction)
+
+
+def with_unknown_words(line, prediction):
+    unknown = prediction.tokens.count(prediction.preprocessor.vocabulary.unknown)
     return f"{line}; {unknown} of {len(prediction.tokens)} words unknown" if unknown else line

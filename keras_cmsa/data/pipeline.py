@@ -156,7 +156,9 @@ class RecordBatches(keras.utils.PyDataset):
                 self.preprocessor.vocabulary.continues,
                 self.random(WORD_DROPOUT, number),
             )
-            words = drop_words(words, continues, self.word_dropout, random)
+            fewer = drop_words(words, continues, self.word_dropout, random)
+            # What fits nothing may fit something with a word less.
+            words = np.where(self.has_target[rows][..., None], fewer, words)
         if self.negatives:
             words = np.concatenate([words, self.negative_words(number)], axis=1)
         return words
@@ -174,10 +176,19 @@ class RecordBatches(keras.utils.PyDataset):
             sentences = self.negatives.draw(row[row < len(self.records)], random)
             if flip:  # one that cannot be mirrored tells left from right in letters, say
                 sentences = [mirror_expression(x, x) or x for x in sentences]
-            if sentences:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # `encode` has already warned
-                    words[b, : len(sentences)] = vocabulary.encode(sentences)
+            if not sentences:
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # `encode` has already warned
+                ids = vocabulary.encode(sentences)
+            of_image = self.order.image_of == self.order.image_of[row[0]]
+            fitting = (self.mirrored_words if flip else self.words)[:-1][
+                of_image & self.has_target[:-1]
+            ]
+            # To the model a word that it does not know is any word, and what is cut off is not there.
+            known = (ids != vocabulary.unknown_id).all(axis=1)
+            known &= ~(ids[:, None] == fitting).all(axis=2).any(axis=1)
+            words[b, : known.sum()] = ids[known]
         return words
 
     def rows(self, number):

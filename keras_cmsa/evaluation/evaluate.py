@@ -66,9 +66,8 @@ class Photo:
             mask: what is scored.
             answer: that of the model which the mask was made of, if it was.
         """
-        existence = (answer or {}).get("exists")
-        existence = None if existence is None else float(existence)
-        refused = refuses(mask, existence, self.predictor.threshold)
+        existence = float(answer["exists"]) if answer and "exists" in answer else None
+        refused = answer is not None and refuses(mask, existence, self.predictor.threshold)
         return score_mask(
             self.records[k], mask, self.masks[k], existence=existence, refused=refused
         )

@@ -1,7 +1,9 @@
 """Numbers of generalised referring segmentation, where a sentence may fit nothing or several things.
 
 As the evaluation of Liu et al., "GRES: Generalized Referring Expression Segmentation", CVPR 2023,
-defines them: https://github.com/henghuiding/ReLA
+defines them: https://github.com/henghuiding/ReLA. The mask of a refused sentence is empty here, as the
+answer's is, so that the union of a target that is refused is its own area; ReLA's code keeps the
+pixels of the mask in it.
 """
 
 import numpy as np
@@ -18,7 +20,7 @@ def refuses(mask, existence, threshold):
     Args:
         mask: `(H, W)` bool.
         existence: in 0..1, or `None` for a model that does not say.
-        threshold: from which `existence` on something fits.
+        threshold: the least `existence` that means a target.
     """
     if existence is None:
         return bool(np.count_nonzero(mask) < FEWEST_PIXELS)
@@ -35,8 +37,7 @@ def summarize(scores, threshold=None):
     Returns:
         Dict of, all in 0..1,
 
-        - `giou`: mean IoU. A sentence without a target counts 1 if it is refused, else 0; one with
-          a target counts 0 if it is refused
+        - `giou`: mean of `iou_of`
         - `ciou`: sum of intersections over sum of unions
         - `n_acc`, `t_acc`: of the sentences without a target the share that is refused, of the
           others the share that is not; 1 where there are none
@@ -48,10 +49,9 @@ def summarize(scores, threshold=None):
     refused = np.array(
         [s.refused if threshold is None else s.existence < threshold for s in scores], bool
     )
+    ious = np.array([iou_of(*pair) for pair in zip(scores, refused)])
     both = np.where(refused, 0, [score.intersection for score in scores])
-    either = np.where(refused, [score.true for score in scores], [score.union for score in scores])
-    ious = np.where(has_target, both / np.maximum(either, 1), refused)
-    union = either.sum()
+    union = np.where(refused, [s.true for s in scores], [s.union for s in scores]).sum()
     return {
         "giou": float(ious.mean()),
         "ciou": float(both.sum() / union) if union else 1.0,
@@ -61,6 +61,13 @@ def summarize(scores, threshold=None):
         "without_target": int((~has_target).sum()),
         "samples": len(scores),
     }
+
+
+def iou_of(score, refused):
+    """The IoU of a `Score`, whose mask is empty if it is `refused`; that of nothing is 1 or 0."""
+    if not score.record.targets:
+        return float(refused)
+    return 0.0 if refused else score.iou
 
 
 def share(values):

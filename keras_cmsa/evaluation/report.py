@@ -37,7 +37,7 @@ def print_controls(controls):
     Args:
         controls: `{split: numbers}`, as `Controls.summary` gives them.
     """
-    table = Table(title="Controls: overall IoU without the sentence's help")
+    table = Table(title="Controls: overall IoU, or cIoU, without the sentence's help")
     for name, justify in (
         ("split", "left"), ("control", "left"), ("count", "right"), ("as it is", "right"),
         ("under it", "right"), ("difference", "right"),

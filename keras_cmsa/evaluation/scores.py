@@ -11,7 +11,9 @@ from keras_cmsa.inference.masks import PROFILES
 from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
 
-COLUMNS = ("image", "ref_id", "sentence_id", "expression", "kind", "targets", "iou", "existence")
+COLUMNS = (
+    "image", "ref_id", "sentence_id", "expression", "kind", "targets", "iou", "existence", "refused",
+)  # fmt: skip
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -39,6 +41,10 @@ class Score:
     def iou(self):
         """1 where both masks are empty: there was nothing to find and nothing was found."""
         return self.intersection / self.union if self.union else 1.0
+
+    def iou_by(self, profile):
+        """The IoU that a profile counts: in a generalised one that of a refused answer is another."""
+        return generalised.iou_of(self, self.refused) if PROFILES[profile].generalised else self.iou
 
 
 def overlap(one, other):
@@ -142,5 +148,5 @@ def write_scores(folder, scores):
 def row_of(score):
     r = score.record
     existence = "" if score.existence is None else f"{score.existence:.6f}"
-    numbers = r.targets, f"{score.iou:.6f}", existence
+    numbers = r.targets, f"{score.iou:.6f}", existence, str(score.refused).lower()
     return [r.image_path.name, r.ref_id, r.sentence_id, r.expression, r.kind, *numbers]

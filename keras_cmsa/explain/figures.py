@@ -101,7 +101,7 @@ def failures_figure(predictor, scores, rule=None, count=8):
         count: expressions at most.
     """
     rule = rule or MaskRule()
-    worst = sorted(scores, key=lambda score: (score.iou, -score.union))[:count]
+    worst = sorted(scores, key=lambda score: (score.iou_by(rule.profile), -score.union))[:count]
     figure = grid(-(-len(worst) // 2), 4, (1, 1, 1, 1))
     for axis in figure.axes:
         axis.set_axis_off()
@@ -109,7 +109,8 @@ def failures_figure(predictor, scores, rule=None, count=8):
         image, truth = read_pixels(score.record)
         mask = predictor(image, score.record.expression).mask_by(rule, image)
         show(photo, image, quoted(score.record.expression))
-        show_mask(answer, image, mask, scored(mask, score.iou), truth.astype(bool))
+        title = scored(mask, score.iou_by(rule.profile))
+        show_mask(answer, image, mask, title, truth.astype(bool))
     add_legend(figure, truth=True)
     return figure
 

@@ -68,8 +68,8 @@ def export_saved_model(preset, folder, version=1, options=None):
     - `word_attention` `(B, L, N)` float32, if the model has it
     - `exists` `(B,)` bool, whether anything fits; where nothing does the mask is empty and the score
       0. True for a valid row of a model that does not say
-    - `existence` `(B,)` float32 in 0..1, if the model says it: how sure it is that something fits,
-      which `exists` from the preset's threshold on
+    - `existence` `(B,)` float32 in 0..1, if the model says it: how sure it is that something fits;
+      `exists` is whether it reaches the preset's threshold
     - `valid` `(B,)` bool, False for a row whose image cannot be read, or whose expression has no
       word or more than `5 N`. The score and the probabilities of such a row are 0 and its mask is
       empty, `(S, S)` if the size of the image is unknown; other rows are not affected

@@ -22,7 +22,7 @@ def served_model(model, word_ids, resizing, options, threshold=0.5):
         word_ids: a `WordIds` of `keras_cmsa.export.graph.text`.
         resizing: how images fill the square.
         options: `ExportOptions`.
-        threshold: from which `exists` of the network on a sentence has a target.
+        threshold: the least `exists` of the network that means a target.
 
     Returns:
         `ServedModel`, and a dict of its signatures by name.

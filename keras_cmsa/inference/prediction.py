@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.inference.masks import MaskRule, probabilities
+from keras_cmsa.inference.masks import PROFILES, probabilities
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 
@@ -26,7 +26,7 @@ class Prediction:
         preprocessor: the model's `Preprocessor`.
         existence: how sure the model is that anything in the image fits, in 0..1. `None` for a
             model that does not say.
-        threshold: from which `existence` on something does.
+        threshold: the least `existence` that means so.
     """
 
     expression: str
@@ -55,8 +55,16 @@ class Prediction:
         return (self.probabilities >= 0.5) & self.exists
 
     def mask_by(self, rule, image):
-        """The mask `(H, W)` bool by a `MaskRule`, which may look at the image `(H, W, 3)` uint8."""
-        return self.mask if rule == MaskRule() else rule(image, self.logits, self.preprocessor)
+        """The mask `(H, W)` bool by a `MaskRule`, as it is scored; `None`: the answer's own, `mask`.
+
+        Args:
+            rule: `MaskRule`. That nothing `exists` counts where its profile is generalised.
+            image: `(H, W, 3)` uint8, at which the rule may look.
+        """
+        if rule is None:
+            return self.mask
+        mask = rule(image, self.logits, self.preprocessor)
+        return mask & self.exists if PROFILES[rule.profile].generalised else mask
 
     @cached_property
     def score(self):

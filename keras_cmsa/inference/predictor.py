@@ -86,7 +86,7 @@ class Predictor:
 
     @property
     def threshold(self):
-        """From which `exists` on a sentence has a target; training finds it on held-out sentences."""
+        """The least `exists` that means a target; training finds it on held-out sentences."""
         return threshold_in(self.config)
 
     @classmethod

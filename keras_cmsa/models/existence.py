@@ -21,8 +21,8 @@ def with_existence(logits, fused, score, words, is_word, inputs):
         inputs: the model's inputs.
 
     Returns:
-        `{"logits": logits, "exists": (B, K) float32 in 0..1}`. Training makes it a probability that
-        something fits; which one is enough is decided after it, see `keras_cmsa.training.refit`.
+        `{"logits": logits, "exists": (B, K) float32 in 0..1}`, the probability that something fits.
+        `keras_cmsa.training.refit` finds the threshold that decides.
     """
     by = score.shape[1] // fused.shape[1]
     if by > 1:

@@ -42,6 +42,9 @@ def check_config(config, path):
             check_types(metrics, METRICS, "metrics")
             if len({tuple(numbers) for numbers in metrics["splits"].values()}) != 1:
                 raise ValueError("wanted the same numbers of each split of 'metrics'")
+        curve = config.get("existence", {}).get("curve", [])
+        if any(len(line) != 3 for line in curve):
+            raise ValueError("wanted three numbers in each line of 'existence.curve'")
         check_printable(config)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

@@ -121,7 +121,7 @@ def read_config(folder):
 
 
 def threshold_in(config):
-    """From which `exists` on a sentence has a target, by the `config.json` of a model."""
+    """The least `exists` that means a target, by the `config.json` of a model."""
     return config.get("existence", {}).get("threshold", 0.5)
 
 

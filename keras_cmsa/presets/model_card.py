@@ -98,24 +98,27 @@ def existence_lines(existence):
     """The curve of thresholds of a model that says whether anything fits."""
     if not existence:
         return []
-    counts = existence["sentences"]
-    lines = ["## Whether anything fits", ""]
+    counts, chosen = existence["sentences"], existence["threshold"]
+    lines = ["## Whether anything fits", "", f"The threshold is {chosen:.4f}."]
+    if not existence["curve"]:
+        return [*lines, ""]
     lines += [
-        f"Something fits from {existence['threshold']:.3f} on. What other thresholds would do on "
-        f"{counts['present']} held-out sentences that fit something and {counts['absent']} that do not:",
+        f"What others would do on {counts['present']} held-out sentences that fit something and "
+        f"{counts['absent']} that do not:",
         "",
         "| threshold | refused of those that fit nothing | accepted of the others |",
         "|---:|---|---|",
     ]
-    for threshold, refused, accepted in existence["curve"]:
-        mark = " (chosen)" if threshold == round(existence["threshold"], 4) else ""
-        lines.append(f"| {threshold:.2f}{mark} | {bar(refused)} | {bar(accepted)} |")
+    lines += [
+        f"| {threshold:.4g} | {bar(refused)} | {bar(accepted)} |"
+        for threshold, refused, accepted in existence["curve"]
+    ]
     return [*lines, ""]
 
 
 def bar(share):
     """A share as a bar and as a number."""
-    return f"`{'█' * round(20 * share):<20}` {100 * share:.0f} %"
+    return f"`{'█' * round(20 * min(max(share, 0), 1)):<20}` {100 * share:.0f} %"
 
 
 def counts_lines(data):

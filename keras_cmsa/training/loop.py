@@ -145,7 +145,9 @@ def train_here(preset, training, validation, settings, resume, verbose):
             write_config(run_dir, config)
         fit(model, batches, settings, checkpoint, first_round, verbose)
     if has_existence(model) and is_lead() and "existence" not in read_config(run_dir):
-        refit(run_dir, batches[1], threshold_in(preset.config))
+        held_out = batches[1]
+        held_out.part = None  # this process asks about all of them
+        refit(run_dir, held_out, threshold_in(preset.config))
     return run_dir
 
 

@@ -1,4 +1,4 @@
-"""After a training: from which `exists` on a sentence has a target, learnt on held-out sentences.
+"""After a training: the least `exists` that means a target, learnt on held-out sentences.
 
 A model that went on with photos whose sentences all have a target forgets to say "nothing". Its
 last layer and its threshold are therefore fitted again on sentences that it has not learnt from,
@@ -16,6 +16,7 @@ from keras_cmsa.models.existence import FEATURE, SCORE
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
 from keras_cmsa.presets.files import MODEL, read_config
 from keras_cmsa.presets.preset import load_preset, save_model, write_config
+from keras_cmsa.training.distribution import without_distribution
 from keras_cmsa.training.features import FeatureBatches
 
 ACCEPTED = 0.95  # of the held-out sentences with a target, the share that the threshold accepts
@@ -24,25 +25,26 @@ RIDGE = 1.0  # holds the fitted layer near the trained one, where there are few 
 THRESHOLDS = np.linspace(0, 1, 21)  # of the curve
 
 
+@without_distribution()
 def refit(run_dir, batches, threshold=0.5):
     """Fits the last layer of `exists` and its threshold, and writes both into the preset of a run.
 
-    The threshold is the largest one that accepts `ACCEPTED` of the sentences with a target. It and
-    the curve come from answers to sentences that a layer was not fitted on, by `FOLDS` folds; the
-    layer that is kept is fitted on all. Without sentences of both kinds all stays as it is.
+    The threshold accepts `ACCEPTED` of the sentences with a target, or a few more. It and the curve
+    come from answers about images that a layer was not fitted on, by `FOLDS` folds; the layer that
+    is kept is fitted on all. Without sentences of both kinds all stays as it is.
 
     Args:
         run_dir: folder of the run, with the best round as a preset.
-        batches: `RecordBatches` of the held-out records, with `Negatives`.
+        batches: `RecordBatches` of all held-out records, with `Negatives`.
         threshold: that of the model which training went on from, if it did.
     """
     run_dir = Path(run_dir)
     model, _, config = load_preset(run_dir)
-    features, exists = held_out_features(model, batches)
+    features, exists, rows = held_out_features(model, batches)
     layer, answers = model.get_layer(SCORE), None
     if 0 < exists.sum() < len(exists):
         trained = np.concatenate([np.ravel(x) for x in layer.get_weights()])
-        answers = folded_answers(features, exists, trained)
+        answers = folded_answers(features, exists, rows, trained)
         threshold = threshold_of(answers[exists])
         *kernel, bias = fitted(features, exists, trained)
         layer.set_weights([np.array(kernel)[:, None], np.array([bias])])
@@ -56,19 +58,20 @@ def held_out_features(model, batches):
     """The input of the last layer for every sentence of some batches.
 
     Returns:
-        `(n, D)` float64, and `(n,)` bool, whether the sentence has a target.
+        `(n, D)` float64; `(n,)` bool, whether the sentence has a target; `(n,)` integers, the row
+        of the batches that it stands in, which is of one image.
     """
     part = keras.Model(model.input, {"feature": model.get_layer(FEATURE).output})
     if isinstance(batches, FeatureBatches):
         _, part = split_at_maps(part)
-    features, exists = [], []
+    features, exists, rows = [], [], []
     for number in range(len(batches)):
         inputs, labels, weights = batches[number]
-        rows = np.asarray(part.predict_on_batch(inputs)["feature"], "float64")
-        kept = weights["exists"].ravel() > 0
-        features.append(rows[kept])
-        exists.append(labels["exists"].ravel()[kept] > 0)
-    return np.concatenate(features), np.concatenate(exists)
+        kept = weights["exists"] > 0
+        features.append(part.predict_on_batch(inputs)["feature"][kept.ravel()])
+        exists.append(labels["exists"][kept] > 0)
+        rows.append(number * batches.batch_size + np.nonzero(kept)[0])
+    return np.concatenate(features).astype("float64"), np.concatenate(exists), np.concatenate(rows)
 
 
 def fitted(features, exists, trained):
@@ -89,9 +92,10 @@ def fitted(features, exists, trained):
     return minimize(loss, trained, jac=True, method="L-BFGS-B").x
 
 
-def folded_answers(features, exists, trained):
-    """`exists` `(n,)` of each sentence by a layer that was fitted on the other folds."""
-    answers, folds = np.empty(len(exists)), np.arange(len(exists)) % FOLDS
+def folded_answers(features, exists, rows, trained):
+    """`exists` `(n,)` of each sentence by a layer that was fitted on other folds of the rows."""
+    shuffled = np.random.default_rng(0).permutation(rows.max() + 1)
+    answers, folds = np.empty(len(exists)), shuffled[rows] % FOLDS
     for fold in range(FOLDS):
         inside, outside = folds == fold, folds != fold
         weights = trained
@@ -102,8 +106,8 @@ def folded_answers(features, exists, trained):
 
 
 def threshold_of(present):
-    """The largest threshold that accepts `ACCEPTED` of the answers to sentences with a target."""
-    return float(np.quantile(present, 1 - ACCEPTED, method="lower"))
+    """The largest answer to a sentence with a target that accepts `ACCEPTED` of these answers."""
+    return float(np.sort(present)[int((1 - ACCEPTED) * len(present) + 1e-9)])
 
 
 def facts_of(threshold, answers, exists):

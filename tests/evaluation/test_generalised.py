@@ -85,3 +85,12 @@ def test_a_model_without_exists_refuses_by_a_small_mask():
     mask.ravel()[:50] = True
     assert not refuses(mask, None, 0.5)
     assert refuses(mask, 0.3, 0.31) and not refuses(mask, 0.31, 0.31)
+
+
+def test_a_ref_may_have_a_sentence_that_fits_nothing(tmp_path):
+    from keras_cmsa.data.samples import read_image_and_masks
+
+    there = tiny.records(tmp_path, 1)[0]
+    nothing = replace(there, targets=0, segmentation=None)
+    _, masks = read_image_and_masks([there, nothing, there])
+    assert masks[0].any() and not masks[1].any() and masks[2] is masks[0]
