@@ -89,7 +89,6 @@ def photos(
     folder: Path,
     *,
     eyes: str,
-    weight: float = 1.0,
     seeds: Seeds = 1,
     run_dir: Path = RUN_DIR / "photos",
 ):
@@ -101,8 +100,6 @@ def photos(
         Has refcoco_photos and with_masks, as in `photo_table.py`.
     eyes
         An image encoder, as there.
-    weight
-        The setting existence_weight.
     """
     import_keras()
     from keras_cmsa.data.readers.refer import read_refer
@@ -118,8 +115,6 @@ def photos(
                 image_encoder=eyes,
                 data_dir=str(folder / BOXES),
                 features=str(run_dir / "features"),
-                negatives=3,
-                existence_weight=weight,
                 steps=900,
                 steps_per_round=225,
                 existence=existence,

@@ -27,7 +27,6 @@ from keras_cmsa.models.backbones import (
     small_resnet,
     vgg16,
 )
-from keras_cmsa.models.existence import has_existence
 from keras_cmsa.models.image_encoder import image_encoder
 from keras_cmsa.models.systems import build_system
 from keras_cmsa.models.word_encoder import static_vectors, word_encoder
@@ -50,7 +49,6 @@ from keras_cmsa.training.loop import (
     train_here,
 )
 from keras_cmsa.training.pretraining import pretrain
-from keras_cmsa.training.settings import Settings
 
 BACKBONE = "backbone.keras"
 REF_SHAPES = Path("data/ref_shapes")  # drawn unless they are there
@@ -153,12 +151,6 @@ def load_to_train(settings):
         raise ValueError(
             f"{settings.start_from} cannot be trained: wanted a preset, as training leaves it. "
             "Received: a model without trainable weights, as an exported version is"
-        )
-    given = settings.negatives, settings.existence_weight
-    if not has_existence(preset.model) and given != (Settings.negatives, Settings.existence_weight):
-        raise ValueError(
-            "`negatives` and `existence_weight` are of a model that says whether anything fits. "
-            f"Received: {settings.start_from}, which does not"
         )
     if settings.freeze_backbone:
         preset.model.get_layer("backbone").trainable = False
