@@ -25,8 +25,8 @@ def info(model: str | None = None, *, json: bool = False):
     Parameters
     ----------
     model
-        A trained model: the folder of a preset, a version or an ONNX folder that export wrote,
-        hf://user/name or kaggle://user/model/keras/variation.
+        A trained model: the folder of a preset, a version, an ONNX or a LiteRT folder that export
+        wrote, hf://user/name or kaggle://user/model/keras/variation.
     json
         Print as JSON.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
-from keras_cmsa.presets.files import ONNX, VOCABULARY
+from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY
 from keras_cmsa.presets.model_card import EXPORTED_AS
 from keras_cmsa.presets.preset import write_config
 from keras_cmsa.utils.extras import require
@@ -18,7 +18,7 @@ from keras_cmsa.utils.silence import silenced
 # The libraries that an export needs, the file with the network, and the name of the form.
 FORMS = {
     "onnx": (("onnx", "tf2onnx", "onnxruntime"), ONNX, "ONNX"),
-    "litert": (("ai_edge_litert",), "model.tflite", "LiteRT"),
+    "litert": (("ai_edge_litert",), LITERT, "LiteRT"),
 }
 
 

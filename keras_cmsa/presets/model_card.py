@@ -19,7 +19,7 @@ logits = session.run(["logits"], inputs)[0]  # Predictor.from_preset("FOLDER") d
     "LiteRT": """from ai_edge_litert.interpreter import Interpreter
 
 run = Interpreter("FOLDER/model.tflite").get_signature_runner()
-logits = run(**inputs)["logits"]
+logits = run(**inputs)["logits"]  # Predictor.from_preset("FOLDER") does all of this
 """,
 }
 PREDICTOR = """from keras_cmsa import Predictor

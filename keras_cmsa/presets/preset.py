@@ -21,13 +21,14 @@ import keras
 from keras_cmsa._version import __version__
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.presets.exported import load_onnx, load_saved_model
+from keras_cmsa.presets.exported import load_litert, load_onnx, load_saved_model
 from keras_cmsa.presets.files import (
     CARD,
     CONFIG,
     FORMAT,
     GRAPH,
     LICENCE,
+    LITERT,
     MODEL,
     ONNX,
     UNKNOWN,
@@ -64,9 +65,9 @@ def load_preset(source):
     An exported SavedModel is the exception: its graph is a program, so load only those you trust.
 
     Args:
-        source: the folder of a preset; or one that `export_saved_model` or `export_onnx` wrote;
-            or `"hf://user/name"` or `"kaggle://user/model/keras/variation"`, which are downloaded
-            once (`pip install "keras-cmsa[hub]"`).
+        source: the folder of a preset; or one that an export wrote; or `"hf://user/name"` or
+            `"kaggle://user/model/keras/variation"`, which are downloaded once
+            (`pip install "keras-cmsa[hub]"`).
 
     Returns:
         `Preset`.
@@ -84,6 +85,8 @@ def load_preset(source):
         model = load_saved_model(folder, config)
     elif file.name == ONNX:
         model = load_onnx(folder, config)
+    elif file.name == LITERT:
+        model = load_litert(folder, config)
     else:
         model = load_model(file)
     check_preprocessor(model, preprocessor)
