@@ -11,6 +11,7 @@ from keras_cmsa.export.network import check_exportable, config_of_export, networ
 from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY
 from keras_cmsa.presets.model_card import EXPORTED_AS
 from keras_cmsa.presets.preset import write_config
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
 from keras_cmsa.utils.silence import silenced
@@ -80,6 +81,7 @@ def export(preset, folder, form):
         example.check(run(partial / file, example.inputs), folder)
         preset.preprocessor.vocabulary.save(partial / VOCABULARY)
         write_config(partial, config_of_export(preset, {EXPORTED_AS: name}))
+        write_reference(partial, preset)
     return folder
 
 

@@ -8,7 +8,8 @@ tags:
 - keras-cmsa
 ---
 """
-EXPORTED_AS = "Exported as"  # a fact of an export
+# Facts of an export
+EXPORTED_AS, MASKS_BY, STORED_AS = "Exported as", "Masks by the profile", "Weights stored as"
 # Code that runs an exported network, by format.
 RUNNERS = {
     "ONNX": """import onnxruntime

@@ -4,6 +4,7 @@
              model.keras        the network
              vocabulary.txt     the words, tied to config.json by a checksum
              README.md          the model card
+             reference.npz      what the network answers about a picture
 
 A run folder is a preset with the records of its training beside it.
 """
@@ -38,6 +39,7 @@ from keras_cmsa.presets.files import (
     read_preprocessor,
 )
 from keras_cmsa.presets.model_card import as_markdown
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.presets.safe_loading import load_model
 from keras_cmsa.utils.files import new_file, replaced
 
@@ -112,6 +114,7 @@ def save_preset(folder, preset):
     # Drop the facts of an export: they do not hold for a preset.
     facts = {name: value for name, value in preset.config.items() if name != "export"}
     write_config(folder, make_config(model.name, preprocessor, **facts))
+    write_reference(folder, preset)
 
 
 def save_model(model, path):

@@ -69,7 +69,7 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
     from keras_cmsa.presets.files import read_config
 
     assert [p.name for p in written.parent.iterdir()] == ["tiny"]
-    names = {"README.md", "config.json", "vocabulary.txt", FILES[form]}
+    names = {"README.md", "config.json", "reference.npz", "vocabulary.txt", FILES[form]}
     assert {p.name for p in written.iterdir()} == names
     assert load_preprocessor(written).get_config() == predictor.preprocessor.get_config()
     ours, presets = (read_config(folder) for folder in (written, preset))
