@@ -3,6 +3,7 @@
 import json as json_module
 from importlib import metadata
 
+from keras_cmsa.presets.model_card import STORED_AS
 from keras_cmsa.utils.silence import import_keras
 
 # Name of a distribution -> the extra of ours that brings it; "" where no extra does.
@@ -25,8 +26,8 @@ def info(model: str | None = None, *, json: bool = False):
     Parameters
     ----------
     model
-        A trained model: the folder of a preset, a version or an ONNX folder that export wrote,
-        hf://user/name or kaggle://user/model/keras/variation.
+        A trained model: the folder of a preset, a version, an ONNX or a LiteRT folder that export
+        wrote, hf://user/name or kaggle://user/model/keras/variation.
     json
         Print as JSON.
     """
@@ -89,6 +90,6 @@ def describe(source):
 
 def precision(config):
     """What the weights are stored as, and what is computed in."""
-    stored = config.get("export", {}).get("Weights stored as", "float32")
+    stored = config.get("export", {}).get(STORED_AS, "float32")
     computed = config["training"].get("mixed_precision")
     return f"{stored}, computed in {computed}" if computed else stored

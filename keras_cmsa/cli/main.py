@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "Serve a page where one drops a photo and types sentences.",
     "serve-label-studio": "Serve a model to Label Studio, and collect its annotations to train on.",
     "export": "Write a model for TensorFlow Serving, ONNX or LiteRT.",
+    "verify": "Check that a model, here or on a server, answers as when it was saved.",
     "download": "Fetch the public files: data sets, images, trained weights.",
     "convert": "Write the weights that CMSA's authors published as a preset.",
     "upload": "Upload a preset to Hugging Face's hub.",

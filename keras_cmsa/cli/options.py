@@ -22,9 +22,9 @@ Model = Annotated[
         env_var="KERAS_CMSA_MODEL",
         help="A trained model: the folder of a preset, as training leaves it, whose model.keras is "
         "checked and runs no code; hf://user/name or kaggle://user/model/keras/variation, which are "
-        f"presets too; {PHOTOS}, which comes with the package; or a version or an ONNX folder that "
-        "export wrote (loading a version runs its graph, so take only those you trust; export takes "
-        "none).",
+        f"presets too; {PHOTOS}, which comes with the package; or a version, an ONNX or a LiteRT "
+        "folder that export wrote (loading a version runs its graph, so take only those you trust; "
+        "export takes none).",
     ),
 ]
 DataDir = Annotated[

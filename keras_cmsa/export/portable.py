@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
-from keras_cmsa.presets.files import ONNX, VOCABULARY
+from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY
 from keras_cmsa.presets.model_card import EXPORTED_AS
 from keras_cmsa.presets.preset import write_config
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
 from keras_cmsa.utils.silence import silenced
@@ -18,7 +19,7 @@ from keras_cmsa.utils.silence import silenced
 # The libraries that an export needs, the file with the network, and the name of the form.
 FORMS = {
     "onnx": (("onnx", "tf2onnx", "onnxruntime"), ONNX, "ONNX"),
-    "litert": (("ai_edge_litert",), "model.tflite", "LiteRT"),
+    "litert": (("ai_edge_litert",), LITERT, "LiteRT"),
 }
 
 
@@ -80,6 +81,7 @@ def export(preset, folder, form):
         example.check(run(partial / file, example.inputs), folder)
         preset.preprocessor.vocabulary.save(partial / VOCABULARY)
         write_config(partial, config_of_export(preset, {EXPORTED_AS: name}))
+        write_reference(partial, preset)
     return folder
 
 

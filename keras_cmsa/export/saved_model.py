@@ -12,12 +12,13 @@ from keras_cmsa.export.network import (
     network_for_export,
 )
 from keras_cmsa.export.warmup import check_warmup, write_warmup
-from keras_cmsa.inference.masks import check_profile
+from keras_cmsa.inference.masks import PROFILES, check_profile
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
 from keras_cmsa.presets.exported import load_saved_model
 from keras_cmsa.presets.files import VOCABULARY, threshold_in
-from keras_cmsa.presets.model_card import EXPORTED_AS
+from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS
 from keras_cmsa.presets.preset import write_config
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.files import new_folder
 
 LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export
@@ -120,6 +121,7 @@ def export_saved_model(preset, folder, version=1, options=None):
     with new_folder(path) as partial:
         write_graph(network, preset.preprocessor, partial, options, threshold_in(config))
         write_config(partial, config)
+        write_reference(partial, preset, PROFILES[options.profile].to_mask)
         written = load_saved_model(partial, config)
         example.check(written.predict_on_batch(example.inputs), path, options.dtype)
         if options.warmup:
@@ -154,7 +156,7 @@ def export_facts(path, options):
         EXPORTED_AS: "SavedModel",
         "Name for a server": path.parent.name,
         "Version": int(path.name),
-        "Masks by the profile": options.profile,
-        "Weights stored as": options.dtype,
+        MASKS_BY: options.profile,
+        STORED_AS: options.dtype,
         LARGEST_IMAGE: options.max_pixels,
     }

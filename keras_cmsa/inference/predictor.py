@@ -9,13 +9,15 @@ import keras
 import numpy as np
 
 from keras_cmsa.inference.prediction import Prediction
+from keras_cmsa.inference.verification import check_reference
 from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor, split_at_maps
 from keras_cmsa.preprocessing.reading import to_pixels
 from keras_cmsa.presets.exported import is_export
-from keras_cmsa.presets.files import threshold_in
+from keras_cmsa.presets.files import opened, threshold_in
 from keras_cmsa.presets.preset import load_preset, save_preset
+from keras_cmsa.presets.reference import read_reference
 
 # Expressions about one image that go through the model together.
 EXPRESSIONS_AT_ONCE = 16
@@ -90,19 +92,25 @@ class Predictor:
         return threshold_in(self.config)
 
     @classmethod
-    def from_preset(cls, source, batch_size=8):
+    def from_preset(cls, source, batch_size=8, verify=False):
         """Loads a trained model.
 
         Args:
-            source: a preset, as `load_preset` takes it: a folder, an export to
-                SavedModel or ONNX, `"hf://user/name"` or `"kaggle://user/model/keras/variation"`.
+            source: a preset, as `load_preset` takes it: a folder, an export,
+                `"hf://user/name"` or `"kaggle://user/model/keras/variation"`.
             batch_size: see the class.
+            verify: also ask it about the picture of its reference.
 
         Raises:
-            FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
+            FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`, or as
+                `read_reference`.
+            OtherAnswers: if it answers otherwise than its reference says; names the likely cause.
         """
         preset = load_preset(source)
-        return cls(preset.model, preset.preprocessor, batch_size, preset.config)
+        predictor = cls(preset.model, preset.preprocessor, batch_size, preset.config)
+        if verify:
+            check_reference(predictor, read_reference(opened(source)[0]))
+        return predictor
 
     def save_to_preset(self, folder):
         """Writes the model as a preset, see `save_preset`."""

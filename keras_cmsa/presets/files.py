@@ -16,7 +16,7 @@ LICENCE = (
     "The code is under Apache-2.0. Weights may be bound by the licences of the images and "
     "expressions they were trained on and of the weights they started from."
 )
-GRAPH, ONNX = "saved_model.pb", "model.onnx"  # of exports
+GRAPH, ONNX, LITERT = "saved_model.pb", "model.onnx", "model.tflite"  # of exports
 FINGERPRINT = "fingerprint.pb"  # of graph and weights; TensorFlow writes it beside the graph
 
 
@@ -31,12 +31,11 @@ def network_file(folder):
     Raises:
         FileNotFoundError: if there is none.
     """
-    for name in (MODEL, GRAPH, ONNX):
+    for name in (MODEL, GRAPH, ONNX, LITERT):
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(
-        f"{folder} has no network that a predictor runs: wanted {MODEL}, {GRAPH} or {ONNX}. An export "
-        f"to LiteRT is run as its {CARD} says"
+        f"{folder} has no network that a predictor runs: wanted {MODEL}, {GRAPH}, {ONNX} or {LITERT}"
     )
 
 

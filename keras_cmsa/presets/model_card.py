@@ -8,7 +8,8 @@ tags:
 - keras-cmsa
 ---
 """
-EXPORTED_AS = "Exported as"  # a fact of an export
+# Facts of an export
+EXPORTED_AS, MASKS_BY, STORED_AS = "Exported as", "Masks by the profile", "Weights stored as"
 # Code that runs an exported network, by format.
 RUNNERS = {
     "ONNX": """import onnxruntime
@@ -19,7 +20,7 @@ logits = session.run(["logits"], inputs)[0]  # Predictor.from_preset("FOLDER") d
     "LiteRT": """from ai_edge_litert.interpreter import Interpreter
 
 run = Interpreter("FOLDER/model.tflite").get_signature_runner()
-logits = run(**inputs)["logits"]
+logits = run(**inputs)["logits"]  # Predictor.from_preset("FOLDER") does all of this
 """,
 }
 PREDICTOR = """from keras_cmsa import Predictor

@@ -37,6 +37,7 @@ from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.presets.files import CONFIG, read_config
 from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.presets.preset import Preset, load_preset, save_model, write_config
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.training.callbacks import Checkpoint
 from keras_cmsa.training.devices import ONE
@@ -315,6 +316,7 @@ def report(run_dir, records):
     """
     run_dir = Path(run_dir)
     predictor = Predictor.from_preset(run_dir)
+    write_reference(run_dir, predictor)
     has_one = all(record.targets == 1 for split in records.values() for record in split)
     profile = PROFILE if has_one else GENERALISED
     scores = {

@@ -58,6 +58,7 @@ def test_the_layout(exported, predictor):
         "variables/variables.data-00000-of-00001",
         "config.json",
         "README.md",
+        "reference.npz",
         "assets.extra/tf_serving_warmup_requests",
     }
     words = (exported / "assets/vocabulary.txt").read_text(encoding="utf-8")
