@@ -25,7 +25,7 @@ LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_l
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
-EXPORTS := tests/export tests/inference tests/cli tests/serving
+EXPORTS := tests/export tests/inference tests/cli tests/serving tests/presets/test_exported.py
 MODEL := -m "keras and not slow and not table"
 
 # Tests in three runs, since processes grow with their tests: one run would need 10 GB, with the long
@@ -39,6 +39,9 @@ exit $$failed
 endef
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# A test runs a compiled step a few times: XLA would optimise it for longer than that takes.
+test test-long test-table test-jax test-lowest: export XLA_FLAGS ?= \
+  --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
 .PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-cpus lint format docs clean
 

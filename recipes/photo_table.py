@@ -100,13 +100,14 @@ def rows_of(photos, folder, eyes, vectors, sentences):
     `{seed}` in a setting stands for that of the run.
     """
     pretrained = {"image_encoder": eyes, "data_dir": str(photos / OWN)}
+    boxes = {"data_dir": str(photos / BOXES), "steps": 900, "steps_per_round": 225}
     rows = {
         "learnt words": pretrained,
         "CMSA with word order": pretrained | {"system": "cmsa_ordered"},
         "no attention": pretrained | {"system": "cmsa_w_none"},
         "random eyes": {"data_dir": str(photos / OWN)} | RANDOM_EYES,
-        "learnt words, boxes too": pretrained
-        | {"data_dir": str(photos / BOXES), "steps": 900, "steps_per_round": 225},
+        "learnt words, boxes too": pretrained | boxes,
+        "CMSA with word order, boxes too": pretrained | boxes | {"system": "cmsa_ordered"},
         "described masks too": pretrained
         | {"data_dir": str(photos / DESCRIBED), "steps": 1200, "steps_per_round": 300},
         "described masks too, then own": {

@@ -68,7 +68,7 @@ class Case(NamedTuple):
 
     def mask(self, profile):
         """The mask of the logits, and where it is sure, no tie: two `(H, W)` bool."""
-        if profile == "strict":
+        if profile in ("strict", "gres"):
             found = self.probabilities()
             return found >= 0.5, np.abs(found - 0.5) > TIE
         at_network = (self.logits() >= 1e-9).astype("float64")

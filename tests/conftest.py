@@ -33,6 +33,16 @@ def seeded():
     return keras
 
 
+@pytest.fixture
+def untraced(monkeypatch):
+    """Runs models without a graph on TensorFlow, which traces one for longer than a few runs take."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        eagerly = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(keras.Model, "run_eagerly", eagerly)
+
+
 @pytest.fixture(scope="session")
 def hub():
     """The models of KerasHub, of which `towers` makes tiny ones."""
@@ -83,6 +93,20 @@ def exported(predictor, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("saved_models") / "cmsa"
     return export_saved_model(predictor, folder)
+
+
+@pytest.fixture
+def tensors_alone(monkeypatch):
+    """Exports with the one signature that is compared: to trace the others takes most of the time."""
+    from keras_cmsa.export import served
+
+    build = served.served_model
+
+    def with_tensors(*arguments):
+        module, signatures = build(*arguments)
+        return module, {"tensors": signatures["tensors"]}
+
+    monkeypatch.setattr(served, "served_model", with_tensors)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The architecture: imports run downwards from room to room, and no modules import in a circle."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -24,7 +25,7 @@ FLOORS = {
     "export": "SavedModel, ONNX, LiteRT; `keras_cmsa/export/graph/` has preprocessing and masks as "
     "TensorFlow operations",
     "recipes": "the paper's trainings, a page of numbers each",
-    "serving": "the client of a server, the page to try a model on, batches on Apache Beam",
+    "serving": "the client of a server, the page to try a model on, label tools, batches on Apache Beam",
     "cli": "`keras-cmsa`: a module for each command; the only room that knows flags",
 }
 ORDER = list(FLOORS)
@@ -44,6 +45,7 @@ def module_name(path):
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
 def imports(path):
     """Dotted names that a file imports, wherever in it the import stands."""
     names = set()
@@ -58,6 +60,7 @@ def imports(path):
     return names
 
 
+@functools.cache
 def arrows():
     """Pairs of a module and one that it imports, both of the package's rooms."""
     known = modules()

@@ -21,11 +21,12 @@ def settings(run_dir, **changed):
     return Settings(**{**sizes, **pace, "run_dir": str(run_dir), **changed})
 
 
-def compiled_model(**changed):
+def compiled_model(existence=False, **changed):
     import keras
 
     keras.utils.set_random_seed(7)
-    model = tiny.model(attention="word")  # the quickest to compile that has every kind of weight
+    # The quickest to compile that has every kind of weight.
+    model = tiny.model(attention="word", existence=existence)
     loop.compile_model(model, settings("", **changed))
     return model
 

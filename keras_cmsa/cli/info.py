@@ -3,6 +3,7 @@
 import json as json_module
 from importlib import metadata
 
+from keras_cmsa.presets.model_card import STORED_AS
 from keras_cmsa.utils.silence import import_keras
 
 # Name of a distribution -> the extra of ours that brings it; "" where no extra does.
@@ -16,6 +17,8 @@ PARTS = {
     "huggingface-hub": "hub",
 }
 
+MEASURES = {"overall_iou": "overall IoU", "ciou": "cIoU", "n_acc": "N-acc", "t_acc": "T-acc"}
+
 
 def info(model: str | None = None, *, json: bool = False):
     """Say which versions are installed, on what Keras computes, and what a model is.
@@ -23,8 +26,8 @@ def info(model: str | None = None, *, json: bool = False):
     Parameters
     ----------
     model
-        A trained model: the folder of a preset, a version or an ONNX folder that export wrote,
-        hf://user/name or kaggle://user/model/keras/variation.
+        A trained model: the folder of a preset, a version, an ONNX or a LiteRT folder that export
+        wrote, hf://user/name or kaggle://user/model/keras/variation.
     json
         Print as JSON.
     """
@@ -73,10 +76,13 @@ def describe(source):
         "precision": precision(config),
         "attention": ", ".join(predictor.levels) or "none",
     }
+    if "existence" in config:
+        facts["threshold of exists"] = round(predictor.threshold, 4)
     metrics = config["metrics"]
     for split, numbers in metrics.get("splits", {}).items():
-        if "overall_iou" in numbers:
-            facts[f"overall IoU on {split}"] = round(numbers["overall_iou"], 4)
+        for measure, name in MEASURES.items():
+            if measure in numbers:
+                facts[f"{name} on {split}"] = round(numbers[measure], 4)
     if metrics:
         facts["profile"] = metrics["profile"]
     return facts
@@ -84,6 +90,6 @@ def describe(source):
 
 def precision(config):
     """What the weights are stored as, and what is computed in."""
-    stored = config.get("export", {}).get("Weights stored as", "float32")
+    stored = config.get("export", {}).get(STORED_AS, "float32")
     computed = config["training"].get("mixed_precision")
     return f"{stored}, computed in {computed}" if computed else stored

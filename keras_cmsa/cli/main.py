@@ -17,7 +17,9 @@ COMMANDS = {
     "evaluate": "Score a model on the splits of a data set.",
     "explain": "Draw what a model made of expressions on an image.",
     "demo": "Serve a page where one drops a photo and types sentences.",
+    "serve-label-studio": "Serve a model to Label Studio, and collect its annotations to train on.",
     "export": "Write a model for TensorFlow Serving, ONNX or LiteRT.",
+    "verify": "Check that a model, here or on a server, answers as when it was saved.",
     "download": "Fetch the public files: data sets, images, trained weights.",
     "convert": "Write the weights that CMSA's authors published as a preset.",
     "upload": "Upload a preset to Hugging Face's hub.",
@@ -27,7 +29,8 @@ COMMANDS = {
     "synthesize": "Draw RefShapes, scenes with unambiguous expressions.",
 }
 for _name, _help in COMMANDS.items():
-    app.command(f"keras_cmsa.cli.{_name}:{_name}", help=_help)
+    _module = _name.replace("-", "_")
+    app.command(f"keras_cmsa.cli.{_module}:{_module}", help=_help)
 app.command("keras_cmsa.cli.train:app", name="train", help="Train a model by one of the recipes.")
 
 

@@ -1,12 +1,20 @@
 """Options that several commands share, each described once."""
 
 import sys
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from keras_cmsa.presets.hub import PHOTOS
+from keras_cmsa.training.settings import Settings
+
+
+def _help_of(setting):
+    (text,) = (e.metadata["help"] for e in fields(Settings) if e.name == setting)
+    return Parameter(help=text)
+
 
 Model = Annotated[
     str,
@@ -14,26 +22,50 @@ Model = Annotated[
         env_var="KERAS_CMSA_MODEL",
         help="A trained model: the folder of a preset, as training leaves it, whose model.keras is "
         "checked and runs no code; hf://user/name or kaggle://user/model/keras/variation, which are "
-        f"presets too; {PHOTOS}, which comes with the package; or a version or an ONNX folder that "
-        "export wrote (loading a version runs its graph, so take only those you trust; export takes "
-        "none).",
+        f"presets too; {PHOTOS}, which comes with the package; or a version, an ONNX or a LiteRT "
+        "folder that export wrote (loading a version runs its graph, so take only those you trust; "
+        "export takes none).",
     ),
 ]
 DataDir = Annotated[
     Path,
     Parameter(
-        help="REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or "
-        "the folder of a release of Google Refexp or ReferIt, or a table of your own (.csv, .jsonl)."
+        help="REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or the folder of "
+        "Google Refexp, ReferIt or PhraseCut, a table of your own (.csv, .jsonl), or what a label "
+        "tool writes (docs/own_data.md): JSON of COCO, Label Studio or LabelMe, .parquet, or a folder."
     ),
 ]
 Dataset = Annotated[
     str,
     Parameter(
-        help="refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit. A table "
-        "needs none."
+        help="refcoco, refcoco+, refcocog, refclef, grefcoco or another folder in REFER's layout; "
+        "refexp; referit; phrasecut. Data of your own need none."
     ),
 ]
-SplitOwner = Annotated[str, Parameter(help="Owner of the splits: unc, google, umd or berkeley.")]
+Format = Annotated[
+    Literal["coco", "label-studio"] | None,
+    Parameter(
+        help="Write the masks with their expressions for another tool too: coco, COCO JSON with "
+        "caption and score; label-studio, tasks with predictions to import there "
+        "(docs/label_tools.md)."
+    ),
+]
+SplitOwner = Annotated[
+    str,
+    Parameter(
+        help="Owner of the splits: unc, google, umd or berkeley; what stands in refs(OWNER).p."
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class OwnData:
+    """What `read_records` has to know of a label tool's file, with the words of the training flags."""
+
+    text: Annotated[str | None, _help_of("text")] = None
+    one_each: Annotated[bool, _help_of("one_each")] = False
+    images: Annotated[Path | None, _help_of("images")] = None
 
 
 def name_model(model):

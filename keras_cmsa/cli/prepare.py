@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_cmsa.cli.options import DataDir, Dataset, SplitOwner
+from keras_cmsa.cli.options import DataDir, Dataset, OwnData, SplitOwner
 from keras_cmsa.utils.files import check_file
 
 
@@ -11,6 +11,7 @@ def prepare(
     *,
     dataset: Dataset = "refcoco",
     split_owner: SplitOwner = "unc",
+    own: OwnData = OwnData(),  # noqa: B008
     problems: Path | None = None,
 ):
     """Open every image and mask of a data set, and say what is wrong with which.
@@ -30,7 +31,7 @@ def prepare(
     from keras_cmsa.data.sources import read_records
 
     left_out = []
-    records = read_records(data_dir, dataset, split_owner, on_bad=left_out)
+    records = read_records(data_dir, dataset, split_owner, on_bad=left_out, **vars(own))
     if "train" in records:
         held_out = held_out_images(data_dir, dataset, split_owner, records)
         remove_held_out(records["train"], held_out, names=[])

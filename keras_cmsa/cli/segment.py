@@ -1,12 +1,13 @@
 """`keras-cmsa segment`: the thing that a sentence refers to, cut out of a photo."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from keras_cmsa.cli.options import Model, name_model
+from keras_cmsa.cli.options import Format, Model, name_model
 from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.utils.files import check_file, check_folder, write_png
 from keras_cmsa.utils.silence import import_keras
@@ -21,6 +22,7 @@ def segment(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     mask: Path | None = None,
     csv: Path | None = None,
+    format: Format = None,
     outside: Annotated[bool, Parameter(negative=())] = False,
     json: bool = False,
 ):
@@ -32,7 +34,7 @@ def segment(
 
     A table needs the columns image (paths relative to the table) and expression. Its results go
     into a folder: a mask per row and results.csv, which names the rows that failed and why. Started
-    again after a stop, it resumes where it was.
+    again after a stop, it resumes where it was. --format adds coco.json or label_studio.json.
 
     Parameters
     ----------
@@ -52,10 +54,10 @@ def segment(
     outside
         Take images that lie outside of the table's folder: absolute paths and those with a "..".
     json
-        Print the result as JSON, a line for each expression: score, box, COCO's run lengths, words
-        and their attention.
+        Print the result as JSON, a line for each expression: score, whether anything fits, box,
+        COCO's run lengths, words and their attention.
     """
-    check_request(image, expressions, csv, outside, mask, json)
+    check_request(image, expressions, csv, format, outside, mask, json)
     name_model(model)
     if csv:
         output = output or default_folder(csv)
@@ -63,7 +65,7 @@ def segment(
         import_keras()
         from keras_cmsa.cli.segment_table import segment_table
 
-        segment_table(csv, output, model, outside)
+        segment_table(csv, output, model, outside, format)
         return
     if output and output == mask:
         raise ValueError(f"wanted two files for picture and mask. Received: {mask} twice")
@@ -77,13 +79,15 @@ def segment(
     from keras_cmsa.explain.drawing import overlay
     from keras_cmsa.inference.predictor import Predictor
 
-    predictions = Predictor.from_preset(model)(pixels, list(expressions))
+    predictor = Predictor.from_preset(model)
+    predictions = predictor(pixels, list(expressions))
     for prediction, picture, mask_file in zip(predictions, pictures, masks):
+        excluding = [] if prediction.exists else why_not(predictor, pixels, prediction)
         if picture:
             write_png(picture, overlay(pixels, prediction.mask))
         if mask_file:
             write_png(mask_file, prediction.mask)
-        print(as_json(prediction) if json else as_line(prediction))
+        print((as_json if json else as_line)(prediction, excluding))
 
 
 def numbered(path, number):
@@ -93,12 +97,14 @@ def numbered(path, number):
     return [path.with_stem(f"{path.stem}_{n}") for n in range(1, number + 1)]
 
 
-def check_request(image, expressions, csv, outside, mask, json):
+def check_request(image, expressions, csv, format, outside, mask, json):
     """Raises a `ValueError` unless one photo or one table is asked for, each with its own flags."""
     if (csv is None) == (image is None) or (image is None) == bool(expressions):
         raise ValueError('wanted IMAGE and "EXPRESSION" ..., or --csv TABLE; see segment --help')
     if csv and (mask or json):
         raise ValueError("--mask and --json are for one photo: the results of --csv have both")
+    if format and not csv:
+        raise ValueError("--format is for the results of a table: give it with --csv")
     if outside and not csv:
         raise ValueError("--outside is for the paths of a table: give it with --csv")
 
@@ -108,12 +114,26 @@ def default_folder(table):
     return table.with_suffix("") if table.suffix else table.with_name(f"{table.name}_results")
 
 
-def as_json(prediction):
+def why_not(predictor, pixels, prediction):
+    """The words of a sentence that fits nothing without which something would."""
+    from keras_cmsa.explain.word_importance import excluding_words, explain_words
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the prediction has warned already
+        (words,) = predictor.read([prediction.expression])
+    _, importance = explain_words(predictor, pixels, words)
+    return excluding_words(importance, predictor.threshold)
+
+
+def as_json(prediction, excluding):
     words = prediction.word_attention
     result = {
         "expression": prediction.expression,
         "words": prediction.tokens,
         "score": round(prediction.score, 4),
+        "exists": prediction.exists,
+        "existence": None if prediction.existence is None else round(prediction.existence, 4),
+        "would_fit_without": excluding,
         "box": prediction.box,
         "area": int(prediction.mask.sum()),
         "segmentation": prediction.run_lengths,
@@ -122,14 +142,21 @@ def as_json(prediction):
     return json.dumps(result)
 
 
-def as_line(prediction):
+def as_line(prediction, excluding):
+    if not prediction.exists:
+        line = f"“{prediction.expression}”: nothing in this photo fits"
+        line += f"; without “{excluding[0]}” something would" if excluding else ""
+        return with_unknown_words(line, prediction)
     if prediction.box is None:
         return f"“{prediction.expression}”: nothing found"
-    vocabulary = prediction.preprocessor.vocabulary
-    unknown = prediction.tokens.count(vocabulary.unknown)
     share = f"{100 * prediction.mask.mean():.1f} %"
     line = (
         f"“{prediction.expression}”: {prediction.mask.sum():,} pixels ({share} of the image), "
         f"score {prediction.score:.2f}, box {' '.join(map(str, prediction.box))}"
     )
+    return with_unknown_words(line, prediction)
+
+
+def with_unknown_words(line, prediction):
+    unknown = prediction.tokens.count(prediction.preprocessor.vocabulary.unknown)
     return f"{line}; {unknown} of {len(prediction.tokens)} words unknown" if unknown else line

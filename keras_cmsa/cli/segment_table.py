@@ -10,19 +10,22 @@ from rich.progress import Progress
 
 from keras_cmsa.cli.command_line import with_flags
 from keras_cmsa.data.readers.pairs import by_image, path_of, read_pairs
+from keras_cmsa.data.writers import FORMATS, Answer
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
-from keras_cmsa.presets.files import digest_of, opened
+from keras_cmsa.presets.files import digest_of, name_of, opened
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import remove_left, replaced, write_png
 from keras_cmsa.utils.locks import locked
 from keras_cmsa.utils.messages import in_words
 
-COLUMNS = ("row", "image", "expression", "mask", "score", "box", "area", "segmentation", "error")
+COLUMNS = (
+    "row", "image", "expression", "mask", "score", "exists", "box", "area", "segmentation", "error",
+)  # fmt: skip
 RESULTS, MADE_BY = "results.csv", "made_by.json"
 
 
-def segment_table(table, folder, model, outside=False):
+def segment_table(table, folder, model, outside=False, format=None):
     """Segments every row of a table; what a stop left in the folder is kept.
 
     Args:
@@ -30,6 +33,7 @@ def segment_table(table, folder, model, outside=False):
         folder: for the masks `<row>.png` and `results.csv`; row 1 is the first under the head.
         model: see `Predictor.from_preset`.
         outside: take images outside of the table's folder too.
+        format: a key of `FORMATS` to write the masks in too; `None`: in none.
 
     Raises:
         FileNotFoundError, ValueError: if the table or the model is not what it should be, the
@@ -42,11 +46,16 @@ def segment_table(table, folder, model, outside=False):
     with locked(folder / ".lock", f"another run writes results into {folder}"):
         remove_left(folder)
         check_model(folder, *made_by)
-        segment_missing(rows, table, folder, model, outside)
+        results = segment_missing(rows, table, folder, model, outside)
+        if format:
+            name, write = FORMATS[format]
+            answers = [answer_of(folder, result) for result in results if not result["error"]]
+            write(folder / name, answers, name_of(model))
+            print(f"In the format {format}: {folder / name}")
 
 
 def segment_missing(rows, table, folder, model, outside):
-    """`segment_table` in a folder that is this process' own."""
+    """`segment_table` in a folder that is this process' own; returns the results of all rows."""
     done = read_done(folder, rows)
     todo = [row for row in rows if row["row"] not in done]
     if done:
@@ -67,8 +76,9 @@ def segment_missing(rows, table, folder, model, outside):
                     file.flush()
                     done[result["row"]] = result
                     progress.advance(task)
-    write_results(folder, [done[row["row"]] for row in rows])
-    bad = [result for result in done.values() if result["error"]]
+    results = [done[row["row"]] for row in rows]
+    write_results(folder, results)
+    bad = [result for result in results if result["error"]]
     print(f"{len(rows) - len(bad)} of {len(rows)} rows segmented: {folder / RESULTS}")
     for result in bad[:10]:
         print(f"row {result['row']}: {result['error']}", file=sys.stderr)
@@ -76,6 +86,7 @@ def segment_missing(rows, table, folder, model, outside):
         print(f"... and {len(bad) - 10} more, in {RESULTS}", file=sys.stderr)
     if len(bad) == len(rows):
         raise ValueError(f"no row of {table} could be segmented")
+    return results
 
 
 def check_model(folder, path, digest):
@@ -144,11 +155,30 @@ def segment_rows(predictor, path, rows, folder):
             **row,
             "mask": mask,
             "score": f"{prediction.score:.4f}",
+            "exists": str(prediction.exists).lower(),
             "box": " ".join(map(str, prediction.box or ())),
             "area": int(prediction.mask.sum()),
             "segmentation": json.dumps(prediction.run_lengths),
             "error": "",
         }
+
+
+def answer_of(folder, result):
+    """The `Answer` of a row of `results.csv`, which may have been edited."""
+    try:
+        runs, score = json.loads(result["segmentation"]), float(result["score"])
+        height, width = map(int, runs["size"])
+        answer = Answer(
+            result["image"].strip(), result["expression"], runs | {"size": [height, width]}, score
+        )
+        if score:
+            answer.mask()
+        return answer
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(
+            f"{folder / RESULTS}, row {result['row']}: wanted a score and COCO's run lengths. "
+            f"Received: {error}. Remove the file and start again"
+        ) from None
 
 
 def failed(row, error):

@@ -36,8 +36,8 @@ def check_records(records, progress=False):
     """Finds the records that would fail in training or evaluation.
 
     A record is good if its image can be decoded and has the size that the annotations declare, its
-    mask is well formed and covers a pixel, and its expression has a word. Each image is opened
-    once. A mask is drawn once for consecutive sentences of the same ref.
+    mask is well formed and covers a pixel (unless it has no target), and its expression has a word.
+    Each image is opened once. A mask is drawn once for consecutive sentences of the same ref.
 
     Warns of good records that are odd: masks that cover the whole image or have parts without area,
     and images that are read as stored in spite of their EXIF orientation.
@@ -102,7 +102,7 @@ def write_problems(path, problems):
 
 
 def _mask_key(record):
-    return record.image_path, record.height, record.width, id(record.segmentation)
+    return record.image_path, record.height, record.width, record.targets, id(record.segmentation)
 
 
 def _image_shape(path, stored_size):
@@ -127,6 +127,8 @@ def _image_fault(record, shape_of):
 
 def _mask(record):
     """`(mask, "")`, or `(None, fault)`."""
+    if not record.targets:
+        return record.mask(), ""
     try:
         name = f"ref {record.ref_id}"
         return rasterize(record.segmentation, record.height, record.width, name), ""
@@ -140,7 +142,7 @@ def _remarks(record, mask):
     parts = record.segmentation if isinstance(record.segmentation, (list, tuple)) else ()
     if mask.all():
         yield WHOLE, mask_name
-    if mask.sum() < 4:
+    if record.targets and mask.sum() < 4:
         yield SMALL, mask_name
     if isinstance(record.segmentation, MaskFile):
         yield from _file_remarks(record.segmentation)

@@ -1,7 +1,7 @@
 """Finds and removes training images that other data sets hold out for validation or testing.
 
-RefCOCO, RefCOCO+, RefCOCOg and Google Refexp use the same images of COCO, each with its own splits,
-and Google's splits share images with each other. REFER's refclef and the ReferIt release use the
+RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO and Google Refexp use the same images of COCO, each with its
+own splits, and Google's splits share images with each other. REFER's refclef and the ReferIt release use the
 same images too. A model that is trained on one data set and tested on another may have seen its
 test images in training. So may the model that its starting weights come from.
 """
@@ -12,16 +12,20 @@ from pathlib import Path
 
 from keras_cmsa.data.readers.entries import read_json
 from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
-from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
-from keras_cmsa.data.readers.refer import IMAGES
+from keras_cmsa.data.readers.refer import IMAGES, read_refs, refs_name
 from keras_cmsa.data.readers.referit import QUERY, REGION
-from keras_cmsa.data.readers.table import is_table
+from keras_cmsa.data.sources import RELEASES, form_of
 
 # Splits to train on: no data set holds them out.
 TRAINED_ON = ("train", "trainval")
 
 # {data set: where its images lie}; data sets of the same images have the same value.
-COLLECTIONS = {**IMAGES, "refexp": IMAGES["refcocog"], "referit": IMAGES["refclef"]}
+COLLECTIONS = {
+    **IMAGES,
+    "refexp": IMAGES["refcocog"],
+    "referit": IMAGES["refclef"],
+    "phrasecut": "Visual Genome",
+}
 
 
 def held_out_images(root, dataset, split_owner, records, train_on="train"):
@@ -31,8 +35,8 @@ def held_out_images(root, dataset, split_owner, records, train_on="train"):
     named as they are. Warns about files that cannot be read.
 
     Args:
-        root: the folder of one data set or several, or the file of a table. A table of your own has
-            no images but its own.
+        root: the folder of one data set or several, or data of your own, which have no images but
+            their own.
         dataset: as in `read_records`. Data sets of other images are skipped.
         split_owner: as in `read_records`.
         records: `{split: [Record, ...]}`, all splits of the data set.
@@ -40,19 +44,19 @@ def held_out_images(root, dataset, split_owner, records, train_on="train"):
 
     Returns:
         `{"<dataset>/<split owner>/<split>": {image id, ...}}` for all splits but `train_on`, train
-        and trainval. A release without split owners has the key `"<dataset>/<split>"`, a table
-        `"<name of the file>/<split>"`.
+        and trainval. A release without split owners has the key `"<dataset>/<split>"`, data of your
+        own `"<name of the file or folder>/<split>"`.
     """
     root = Path(root)
-    own, others = (f"{dataset}/{split_owner}" if dataset in IMAGES else dataset), []
-    if is_table(root):
+    own, others = (dataset if dataset in RELEASES else f"{dataset}/{split_owner}"), []
+    if form_of(root):
         own = root.stem
     else:
         others = _annotation_files(root)
     images = {f"{own}/{split}": ids_of(found) for split, found in records.items()}
     images.pop(f"{own}/{train_on}", None)
     for name, path in others:
-        if name == own or COLLECTIONS[name.partition("/")[0]] is not COLLECTIONS[dataset]:
+        if name == own or COLLECTIONS[name.partition("/")[0]] is not COLLECTIONS.get(dataset):
             continue
         print(f"Reading {path} for images that it holds out", file=sys.stderr)
         try:
@@ -117,9 +121,9 @@ def _annotation_files(root):
 
     A name is `"<dataset>/<split owner>"`, or `"<dataset>"` of a release without split owners.
     """
-    for path in sorted(root.glob("*/refs(*).p")):
-        if path.parent.name in IMAGES:
-            yield f"{path.parent.name}/{path.stem[5:-1]}", path
+    for dataset in IMAGES:
+        for path in sorted(root.glob(f"{dataset}/{refs_name(dataset, '*')}")):
+            yield f"{dataset}/{path.stem.partition('(')[2][:-1]}", path
     for split in SPLITS:
         for path in sorted(root.glob(f"{FILE_NAME.format(split)}*.json")):
             yield "refexp", path
@@ -143,8 +147,7 @@ def _splits_and_images(name, path):
         for entry in annotations.values() if type(annotations) is dict else annotations:
             yield split, _image_id(entry)
     else:
-        refs = read_plain_pickle(path)
-        for ref in refs if type(refs) is list else ():
+        for ref in read_refs(path):
             if type(ref) is dict and type(ref.get("split")) is str:
                 yield ref["split"], _image_id(ref)
 

@@ -54,11 +54,7 @@ def rasterize(segmentation, height, width, name):
     Raises:
         ValueError: `"<fault>: <name>..."` if the segmentation is malformed or covers no pixel.
     """
-    if not (height >= 1 and width >= 1 and height * width <= MAX_PIXELS):
-        raise ValueError(
-            f"bad image size: {name}: wanted an image of 1 to {MAX_PIXELS:,} pixels. "
-            f"Received: {height} x {width} (height x width)"
-        )
+    check_size(height, width, name)
     if isinstance(segmentation, MaskFile):
         return _checked_mask(_read_mask(segmentation, height, width, name), name)
     parts = [segmentation] if isinstance(segmentation, dict) else segmentation
@@ -77,6 +73,15 @@ def rasterize(segmentation, height, width, name):
     if polygons:
         mask |= _draw_polygons(polygons, height, width, name)
     return _checked_mask(mask, name)
+
+
+def check_size(height, width, name):
+    """Raises a `ValueError` if an image has no pixel or too many to draw masks of."""
+    if not (height >= 1 and width >= 1 and height * width <= MAX_PIXELS):
+        raise ValueError(
+            f"bad image size: {name}: wanted an image of 1 to {MAX_PIXELS:,} pixels. "
+            f"Received: {height} x {width} (height x width)"
+        )
 
 
 def _checked_mask(mask, name):

@@ -6,10 +6,15 @@ A batch has a row per image with K expressions about it:
     masks (B, K, S, S, 1) float32 of 0 and 1,
     weights (B, K) float32, 0 where a row has no further expression and 1 elsewhere
 
+For a model that says whether anything fits, sentences that fit nothing stand behind the expressions,
+and masks and weights are dicts of `logits` and `exists`; `exists` are `(B, K)` of 0 and 1. A
+sentence without a target then has no weight for the mask.
+
 Its content depends only on its number, so a killed run resumes with the batch where it stopped.
 `tf_pipeline` gives the same batches in the same order with tf.data.
 """
 
+import functools
 import importlib.util
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +27,8 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.record import images_of
 from keras_cmsa.data.samples import read_row
 
-# Tells the random numbers of word dropout from others of the same seed.
-WORD_DROPOUT = 1
+# Tell the random numbers of a purpose from others of the same seed.
+WORD_DROPOUT, NEGATIVES = 1, 2
 # Batches that are prepared before they are needed, when they are read in order, and by how many.
 BATCHES_AHEAD, THREADS = 8, 2
 
@@ -44,6 +49,8 @@ class RecordBatches(keras.utils.PyDataset):
         augmentation: `Augmentation`, or None to leave the samples unchanged.
         word_dropout: probability with which each word of an expression is left out, at random. One
             word at least stays.
+        negatives: `Negatives` of the records, for a model that says whether anything fits; `None`
+            for another.
         part: `(index, number)`: give part `index` of each batch, whose rows `number` processes share
             equally. The last batch of a pass is then filled up with rows of weight 0. `None` gives
             whole batches.
@@ -64,6 +71,7 @@ class RecordBatches(keras.utils.PyDataset):
         first_batch=0,
         augmentation=None,
         word_dropout=0.0,
+        negatives=None,
         part=None,
     ):
         # Keras' own threads stay off: `model.fit` restarts them at batch 0 in every epoch, and
@@ -83,6 +91,11 @@ class RecordBatches(keras.utils.PyDataset):
         self.first_batch = first_batch
         self.augmentation = augmentation
         self.word_dropout = word_dropout
+        self.negatives = negatives
+        self.per_row = self.order.per_row + (negatives.per_image if negatives else 0)
+        self.has_target = np.array([*(bool(record.targets) for record in records), False])
+        # Cached because words and weights of a batch both need them.
+        self.negative_words = functools.lru_cache(maxsize=2 * BATCHES_AHEAD)(self.draw_negatives)
         self.part = part
         self.mirrored_words, self.can_flip = self.words, np.zeros(len(records) + 1, bool)
         if augmentation:
@@ -106,13 +119,14 @@ class RecordBatches(keras.utils.PyDataset):
         """Reads the rows of a batch, or of this process' part of it, and makes the batch."""
         rows = self.shared(self.rows(number), filler=len(self.records))
         flips, words = self.shared(self.flips(number)), self.shared(self.words_of(number))
+        exists, weights = map(self.shared, self.targets(number))
         images, masks = (np.stack(arrays) for arrays in zip(*map(self.read_row, rows)))
         for pixels in (images, masks):
             pixels[flips] = pixels[flips, :, ::-1]
         if self.augmentation:
             images, masks = map(np.asarray, self.augmentation(images, masks))
-        masks = np.moveaxis(masks, -1, 1)[..., None]
-        return {"image": images, "words": words}, masks, self.weights(rows)
+        masks = self.with_negatives(np.moveaxis(masks, -1, 1)[..., None])
+        return {"image": images, "words": words}, *self.labels(masks, exists, weights)
 
     def shared(self, of_batch, filler=0):
         """This process' part of an array over the rows of a batch, which `filler` fills up."""
@@ -137,11 +151,45 @@ class RecordBatches(keras.utils.PyDataset):
         """The word ids of a batch: `(B, K, N)` int32."""
         rows, flips = self.rows(number), self.flips(number)
         words = np.where(flips[:, None, None], self.mirrored_words[rows], self.words[rows])
-        if not self.word_dropout:
-            return words
-        seed = [self.order.seed or 0, WORD_DROPOUT, self.first_batch + number]
-        continues = self.preprocessor.vocabulary.continues
-        return drop_words(words, continues, self.word_dropout, np.random.default_rng(seed))
+        if self.word_dropout:
+            continues, random = (
+                self.preprocessor.vocabulary.continues,
+                self.random(WORD_DROPOUT, number),
+            )
+            fewer = drop_words(words, continues, self.word_dropout, random)
+            # What fits nothing may fit something with a word less.
+            words = np.where(self.has_target[rows][..., None], fewer, words)
+        if self.negatives:
+            words = np.concatenate([words, self.negative_words(number)], axis=1)
+        return words
+
+    def random(self, purpose, number):
+        """The random numbers of a batch for a purpose."""
+        return np.random.default_rng([self.order.seed or 0, purpose, self.first_batch + number])
+
+    def draw_negatives(self, number):
+        """The word ids of sentences that fit nothing: `(B, M, N)` int32, 0 where there is none."""
+        rows, random = self.rows(number), self.random(NEGATIVES, number)
+        vocabulary = self.preprocessor.vocabulary
+        words = np.zeros((len(rows), self.negatives.per_image, vocabulary.max_words), "int32")
+        for b, (row, flip) in enumerate(zip(rows, self.flips(number))):
+            sentences = self.negatives.draw(row[row < len(self.records)], random)
+            if flip:  # one that cannot be mirrored tells left from right in letters, say
+                sentences = [mirror_expression(x, x) or x for x in sentences]
+            if not sentences:
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # `encode` has already warned
+                ids = vocabulary.encode(sentences)
+            of_image = self.order.image_of == self.order.image_of[row[0]]
+            fitting = (self.mirrored_words if flip else self.words)[:-1][
+                of_image & self.has_target[:-1]
+            ]
+            # To the model a word that it does not know is any word, and what is cut off is not there.
+            known = (ids != vocabulary.unknown_id).all(axis=1)
+            known &= ~(ids[:, None] == fitting).all(axis=2).any(axis=1)
+            words[b, : known.sum()] = ids[known]
+        return words
 
     def rows(self, number):
         """The rows of a batch: `(B, K)` indices of records, or their number at no record."""
@@ -152,9 +200,29 @@ class RecordBatches(keras.utils.PyDataset):
         """The records of a row, which are about one image."""
         return [self.records[i] for i in row if i < len(self.records)]
 
-    def weights(self, rows):
-        """The weight of each sample of some rows in loss and measures."""
-        return (rows < len(self.records)).astype("float32")
+    def targets(self, number):
+        """What a batch has: `(exists, weights)`, both `(B, K)` float32.
+
+        `exists` is 1 where a sentence has a target; `weights` are 0 where a row has no sentence.
+        """
+        rows = self.rows(number)
+        exists, weights = self.has_target[rows], rows < len(self.records)
+        if self.negatives:
+            drawn = self.negative_words(number).any(axis=-1)
+            exists = np.concatenate([exists, np.zeros_like(drawn)], axis=1)
+            weights = np.concatenate([weights, drawn], axis=1)
+        return exists.astype("float32"), weights.astype("float32")
+
+    def with_negatives(self, masks):
+        """Masks `(B, K, ...)` with empty ones behind them, those of the negatives."""
+        more = self.negatives.per_image if self.negatives else 0
+        return np.pad(masks, [(0, 0), (0, more), *[(0, 0)] * (masks.ndim - 2)])
+
+    def labels(self, masks, exists, weights):
+        """Labels and weights for `model.fit`, of arrays or tensors `(B, K, ...)`."""
+        if not self.negatives:
+            return masks, weights
+        return {"logits": masks, "exists": exists}, {"logits": weights * exists, "exists": weights}
 
     def flips(self, number):
         """Which rows of a batch are mirrored: `(B,)` boolean, false without augmentation.

@@ -32,16 +32,21 @@ def read_pixels(record):
 def read_image_and_masks(records):
     """`read_pixels` for records of one image: it, and a list of their masks.
 
-    The mask of an object is drawn once, however many of the records are sentences about it.
+    The mask of a target is drawn once, however many of the records are sentences about it.
     """
     image, masks = records[0].image(), {}
     for record in records:
-        if record.ref_id in masks:
+        if target_of(record) in masks:
             continue
-        mask = masks[record.ref_id] = record.mask()
+        mask = masks[target_of(record)] = record.mask()
         if image.shape[:2] != mask.shape:
             raise ValueError(
                 f"{record.describe()}: wanted an image of the annotation's size {mask.shape} "
                 f"(height, width). Received: {image.shape[:2]}. Is this the image of the data set?"
             )
-    return image, [masks[record.ref_id] for record in records]
+    return image, [masks[target_of(record)] for record in records]
+
+
+def target_of(record):
+    """What tells the targets in an image apart: a ref may also have sentences that fit nothing."""
+    return record.ref_id, record.targets > 0

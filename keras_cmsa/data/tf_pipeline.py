@@ -21,20 +21,28 @@ def tf_dataset(batches):
         `tf.data.Dataset` of batches.
     """
     per_row, longest = batches.order.per_row, batches.words.shape[-1]
+    sentences = batches.per_row
     size = batches.preprocessor.image_size
     signature = (
         tf.TensorSpec((per_row,), tf.int64),
         tf.TensorSpec((), tf.bool),
-        tf.TensorSpec((per_row, longest), tf.int32),
+        tf.TensorSpec((sentences, longest), tf.int32),
+        tf.TensorSpec((sentences,), tf.float32),
+        tf.TensorSpec((sentences,), tf.float32),
     )
 
     def rows():
-        """Yields the indices of a row's records, whether they are mirrored, and their words."""
+        """Yields the indices of a row's records, whether they are mirrored, words and targets."""
         for number in range(len(batches)):
-            yield from zip(batches.rows(number), batches.flips(number), batches.words_of(number))
+            yield from zip(
+                batches.rows(number),
+                batches.flips(number),
+                batches.words_of(number),
+                *batches.targets(number),
+            )
 
-    def read(row, flip, words):
-        """The inputs of a row, its masks `(S, S, K)` and its weights, in the graph."""
+    def read(row, flip, words, exists, weights):
+        """The inputs of a row, its masks `(S, S, K)`, `exists` and weights, in the graph."""
         dtypes = [tf.uint8, tf.uint8, tf.int32]
         read_files = partial(read_at_original_size, batches)
         image, masks, placement = tf.numpy_function(read_files, [row], dtypes)
@@ -42,15 +50,16 @@ def tf_dataset(batches):
         masks = to_square(tf.ensure_shape(masks, (None, None, per_row)), placement, size)
         if batches.augmentation:
             image, masks = (flipped_where(flip, pixels) for pixels in (image, masks))
-        weights = tf.cast(row < len(batches.records), tf.float32)
-        return {"image": image, "words": words}, tf.cast(masks >= 0.5, tf.float32), weights
+        masks = tf.cast(masks >= 0.5, tf.float32)
+        return {"image": image, "words": words}, masks, exists, weights
 
-    def finish(inputs, masks, weights):
+    def finish(inputs, masks, exists, weights):
         images = inputs["image"]
         if batches.augmentation:
             images, masks = batches.augmentation(images, masks)
         masks = tf.transpose(masks, (0, 3, 1, 2))[..., None]  # (B, K, S, S, 1)
-        return {**inputs, "image": images}, masks, weights
+        masks = tf.pad(masks, [[0, 0], [0, sentences - per_row], [0, 0], [0, 0], [0, 0]])
+        return {**inputs, "image": images}, *batches.labels(masks, exists, weights)
 
     dataset = tf.data.Dataset.from_generator(rows, output_signature=signature)
     dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

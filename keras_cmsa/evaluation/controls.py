@@ -61,14 +61,20 @@ class Controls:
         self.pending = deque()  # control and record of each sentence about the images to come
 
     def sentences(self, records, words):
-        """Word ids `(k, N)` of the controls that apply to the K records of an image."""
+        """Word ids `(k, N)` of the controls that apply to the K records of an image.
+
+        None apply to a record without a target.
+        """
         ids = {
             SHUFFLED: shuffled(words, self.vocabulary, self.shuffling),
             OTHER: others(words, records, self.choice),
             SILENT: np.zeros_like(words),
         }
         places = [
-            (name, k) for name, rows in ids.items() for k in np.flatnonzero((rows != words).any(1))
+            (name, k)
+            for name, rows in ids.items()
+            for k in np.flatnonzero((rows != words).any(1))
+            if records[k].targets
         ]
         self.pending.append(places)
         return np.array([ids[name][k] for name, k in places], "int32")
@@ -76,18 +82,20 @@ class Controls:
     def take(self, photo, answers):
         """Scores the answers to the sentences, and the answers that need none."""
         for (name, k), answer in zip(self.pending.popleft(), answers):
-            self.add(name, photo, k, answer["mask"])
-        objects = {r.ref_id: mask for r, mask in zip(photo.records, photo.masks)}.values()
+            self.add(name, photo, k, answer["mask"], answer)
+        targets = ((r, mask) for r, mask in zip(photo.records, photo.masks) if r.targets)
+        objects = {r.ref_id: mask for r, mask in targets}.values()
         if len(objects) < 2:
             return
         fixed = {LARGEST: max(objects, key=np.sum), CENTRE: min(objects, key=off_centre)}
         for name, mask in fixed.items():
-            for k in range(len(photo.records)):
-                self.add(name, photo, k, mask)
+            for k, record in enumerate(photo.records):
+                if record.targets:
+                    self.add(name, photo, k, mask)
 
-    def add(self, name, photo, k, mask):
+    def add(self, name, photo, k, mask, answer=None):
         self.scores[name].plain.append(photo.scores[k])
-        self.scores[name].control.append(photo.score(k, mask))
+        self.scores[name].control.append(photo.score(k, mask, answer))
 
     def summary(self, profile="strict"):
         """The numbers of each control, as they are written to JSON.
@@ -137,14 +145,14 @@ def others(words, records, random):
     """
     result = words.copy()
     for k, record in enumerate(records):
-        refs = [j for j, other in enumerate(records) if other.ref_id != record.ref_id]
+        refs = [j for j, r in enumerate(records) if r.targets and r.ref_id != record.ref_id]
         if refs:
             result[k] = words[random.choice(refs)]
     return result
 
 
 def off_centre(mask):
-    """The distance of a mask's centre from the image's, in image sides."""
+    """The distance of the centre of a mask, which covers a pixel, from the image's, in sides."""
     shares = (mask.sum(axis=axis) / mask.sum() for axis in (1, 0))  # of rows, of columns
     centre = [(np.arange(len(share)) + 0.5) @ share / len(share) for share in shares]
     return np.hypot(*np.subtract(centre, 0.5))

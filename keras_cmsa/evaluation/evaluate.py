@@ -14,6 +14,7 @@ from rich.progress import track
 
 from keras_cmsa.data.record import Record, by_image
 from keras_cmsa.data.samples import read_image_and_masks
+from keras_cmsa.evaluation.generalised import refuses
 from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import check_profile, to_mask
 from keras_cmsa.inference.predictor import Predictor
@@ -55,11 +56,21 @@ class Photo:
     @cached_property
     def scores(self):
         """List of K `Score`."""
-        return [self.score(k, answer["mask"]) for k, answer in enumerate(self.answers)]
+        return [self.score(k, answer["mask"], answer) for k, answer in enumerate(self.answers)]
 
-    def score(self, k, mask):
-        """The `Score` of a mask `(H, W)`, bool or of 0 and 1, for the k-th record."""
-        return score_mask(self.records[k], mask, self.masks[k])
+    def score(self, k, mask, answer=None):
+        """The `Score` of a mask `(H, W)`, bool or of 0 and 1, for the k-th record.
+
+        Args:
+            k: place of the record.
+            mask: what is scored.
+            answer: that of the model which the mask was made of, if it was.
+        """
+        existence = float(answer["exists"]) if answer and "exists" in answer else None
+        refused = answer is not None and refuses(mask, existence, self.predictor.threshold)
+        return score_mask(
+            self.records[k], mask, self.masks[k], existence=existence, refused=refused
+        )
 
     def mask(self, logits):
         """The mask `(H, W)` bool of logits `(S, S, 1)`."""

@@ -67,7 +67,7 @@ class Refined:
     def collect(self):
         photo, future = self.pending.popleft()
         for k, mask in enumerate(future.result()):
-            self.by_row[photo.rows[k]] = photo.score(k, mask)
+            self.by_row[photo.rows[k]] = photo.score(k, mask, photo.answers[k])
 
 
 def masks_by(rule, pixels, logits, preprocessor):

@@ -5,7 +5,10 @@ from rich.markup import escape
 from rich.table import Table
 
 # Names short enough for a terminal of 80 columns.
-SHORT = {"overall_iou": "overall", "mean_iou": "mean", "samples": "count"}
+SHORT = {
+    "overall_iou": "overall", "mean_iou": "mean", "samples": "count", "giou": "gIoU",
+    "ciou": "cIoU", "n_acc": "N-acc", "t_acc": "T-acc", "without_target": "none",
+}  # fmt: skip
 
 
 def print_metrics(metrics, where):
@@ -34,7 +37,7 @@ def print_controls(controls):
     Args:
         controls: `{split: numbers}`, as `Controls.summary` gives them.
     """
-    table = Table(title="Controls: overall IoU without the sentence's help")
+    table = Table(title="Controls: overall IoU, or cIoU, without the sentence's help")
     for name, justify in (
         ("split", "left"), ("control", "left"), ("count", "right"), ("as it is", "right"),
         ("under it", "right"), ("difference", "right"),
@@ -42,7 +45,8 @@ def print_controls(controls):
         table.add_column(name, justify=justify)
     for split, numbers_by_control in controls.items():
         for name, numbers in numbers_by_control.items():
-            plain, control = (numbers[which]["overall_iou"] for which in ("plain", "control"))
+            measure = "overall_iou" if "overall_iou" in numbers["plain"] else "ciou"
+            plain, control = (numbers[which][measure] for which in ("plain", "control"))
             cells = f"{plain:.3f}", f"{control:.3f}", f"{control - plain:+.3f}"
             table.add_row(split, name, f"{numbers['plain']['samples']:,}", *cells)
     Console().print(table)

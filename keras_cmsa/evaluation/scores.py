@@ -6,26 +6,45 @@ from pathlib import Path
 import numpy as np
 
 from keras_cmsa.data.record import Record
+from keras_cmsa.evaluation import generalised
 from keras_cmsa.inference.masks import PROFILES
 from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
 
-COLUMNS = ("image", "ref_id", "sentence_id", "expression", "kind", "iou")
+COLUMNS = (
+    "image", "ref_id", "sentence_id", "expression", "kind", "targets", "iou", "existence", "refused",
+)  # fmt: skip
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
 class Score:
-    """One expression's result, in pixels of the original image."""
+    """One expression's result, in pixels of the original image.
+
+    Attributes:
+        record: its `Record`.
+        intersection: pixels of both masks, the model's and the true one.
+        union: pixels of either.
+        true: pixels of the true one.
+        existence: how sure the model is that anything fits, in 0..1; `None` if it does not say.
+        refused: whether the model says that nothing fits. The mask is scored as if it did not.
+    """
 
     record: Record
     intersection: int
     union: int
+    true: int = 0
+    existence: float | None = None
+    refused: bool = False
 
     @property
     def iou(self):
         """1 where both masks are empty: there was nothing to find and nothing was found."""
         return self.intersection / self.union if self.union else 1.0
+
+    def iou_by(self, profile):
+        """The IoU that a profile counts: in a generalised one that of a refused answer is another."""
+        return generalised.iou_of(self, self.refused) if PROFILES[profile].generalised else self.iou
 
 
 def overlap(one, other):
@@ -34,17 +53,18 @@ def overlap(one, other):
     return float(np.minimum(one, other).sum()) / union if union else 1.0
 
 
-def score_mask(record, mask, truth=None):
+def score_mask(record, mask, truth=None, **existence):
     """The `Score` of a mask of one record, at the size of the original image.
 
     Args:
         record: `Record`.
         mask: `(H, W)` bool.
         truth: `(H, W)` uint8 of 0 and 1, the record's mask; `None`: it is drawn.
+        **existence: `existence` and `refused` of the score.
     """
     truth = record.mask() if truth is None else truth
-    both, either = np.count_nonzero(truth & mask), np.count_nonzero(truth | mask)
-    return Score(record, int(both), int(either))
+    counts = (np.count_nonzero(pixels) for pixels in (truth & mask, truth | mask, truth))
+    return Score(record, *map(int, counts), **existence)
 
 
 def summarize(scores, profile="strict"):
@@ -56,8 +76,11 @@ def summarize(scores, profile="strict"):
 
     Returns:
         Dict of `overall_iou` (sum of intersections over sum of unions), `mean_iou`, `prec@0.5` to
-        `prec@0.9` (shares in 0..1) and `samples`.
+        `prec@0.9` (shares in 0..1) and `samples`; of a generalised profile those of
+        `keras_cmsa.evaluation.generalised.summarize`.
     """
+    if PROFILES[profile].generalised:
+        return generalised.summarize(scores)
     ious = np.array([score.iou for score in scores])
     union = sum(score.union for score in scores)
     summary = {
@@ -71,12 +94,18 @@ def summarize(scores, profile="strict"):
 
 
 def summarize_by_kind(scores, profile="strict"):
-    """`summarize` for each kind of expression, where the data set records kinds."""
-    kinds = sorted({score.record.kind for score in scores} - {""})
-    return {
-        kind: summarize([score for score in scores if score.record.kind == kind], profile)
-        for kind in kinds
-    }
+    """`summarize` for each kind of expression, where the data set records kinds.
+
+    In a generalised profile the number of targets is a kind too: none, one, several.
+    """
+    groups = {}
+    for score in scores:
+        kinds = [score.record.kind] if score.record.kind else []
+        if PROFILES[profile].generalised:
+            kinds.append(generalised.TARGETS[min(score.record.targets, 2)])
+        for kind in kinds:
+            groups.setdefault(kind, []).append(score)
+    return {kind: summarize(groups[kind], profile) for kind in sorted(groups)}
 
 
 def metrics_of(scores, profile, weights):
@@ -89,14 +118,19 @@ def metrics_of(scores, profile, weights):
 
     Returns:
         `{profile, weights, splits, kinds}`, the last two from split to the numbers of `summarize`
-        and `summarize_by_kind`.
+        and `summarize_by_kind`; of a generalised profile also `curves`, from split to `curve` of
+        `keras_cmsa.evaluation.generalised`, if the model says whether anything fits.
     """
-    return {
+    metrics = {
         "profile": profile,
         "weights": weights,
         "splits": {split: summarize(x, profile) for split, x in scores.items()},
         "kinds": {split: summarize_by_kind(x, profile) for split, x in scores.items()},
     }
+    known = all(score.existence is not None for split in scores.values() for score in split)
+    if PROFILES[profile].generalised and known:
+        metrics["curves"] = {split: generalised.curve(x) for split, x in scores.items()}
+    return metrics
 
 
 def write_scores(folder, scores):
@@ -113,5 +147,6 @@ def write_scores(folder, scores):
 
 def row_of(score):
     r = score.record
-    iou = f"{score.iou:.6f}"
-    return [r.image_path.name, r.ref_id, r.sentence_id, r.expression, r.kind, iou]
+    existence = "" if score.existence is None else f"{score.existence:.6f}"
+    numbers = r.targets, f"{score.iou:.6f}", existence, str(score.refused).lower()
+    return [r.image_path.name, r.ref_id, r.sentence_id, r.expression, r.kind, *numbers]

@@ -56,7 +56,7 @@ class Explainer:
         predictor: its `Predictor`.
         single_level: `Predictor` of a model of Res5 alone (CMSA-W of Table 3) for the mask from the
             last level. `None`: the score layer on the last level's part of the fused map.
-        rule: `MaskRule` of the masks; `None`: strict.
+        rule: `MaskRule` of the masks; `None`: the answer's own.
 
     Raises:
         ValueError: if `single_level` is given and the model has no levels.
@@ -64,7 +64,7 @@ class Explainer:
 
     def __init__(self, predictor, single_level=None, rule=None):
         self.single_level = single_level
-        self.rule = rule or MaskRule()
+        self.rule = rule
         self.looks_inside = single_level is not None or can_look_inside(predictor.model)
         self.predictor, self.levels = predictor, predictor.levels
         if self.looks_inside:
@@ -93,7 +93,7 @@ class Explainer:
         channel = strongest_channel(outputs["fused"].astype("float32"))
         return Inside(
             self.levels,
-            self.rule(pixels, logits, preprocessor),
+            (self.rule or MaskRule())(pixels, logits, preprocessor),
             by,
             as_heat(prediction.preprocessor.undo(channel, pixels.shape[:2])),
         )

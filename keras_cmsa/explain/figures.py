@@ -79,9 +79,14 @@ def paper_figure(images, explanations, truths=None):
 def result(explanation, truth):
     """The title of a mask: its IoU, or its score where there is no ground truth."""
     if truth is not None:
-        return f"found, IoU {overlap(explanation.mask, truth):.2f}"
+        return scored(explanation.mask, overlap(explanation.mask, truth))
     prediction = explanation.prediction
     return f"found, score {prediction.score:.2f}" if prediction.box else "nothing found"
+
+
+def scored(mask, iou):
+    """The title of a mask with its IoU."""
+    return f"{'found' if mask.any() else 'nothing found'}, IoU {iou:.2f}"
 
 
 def failures_figure(predictor, scores, rule=None, count=8):
@@ -96,7 +101,7 @@ def failures_figure(predictor, scores, rule=None, count=8):
         count: expressions at most.
     """
     rule = rule or MaskRule()
-    worst = sorted(scores, key=lambda score: (score.iou, -score.union))[:count]
+    worst = sorted(scores, key=lambda score: (score.iou_by(rule.profile), -score.union))[:count]
     figure = grid(-(-len(worst) // 2), 4, (1, 1, 1, 1))
     for axis in figure.axes:
         axis.set_axis_off()
@@ -104,7 +109,8 @@ def failures_figure(predictor, scores, rule=None, count=8):
         image, truth = read_pixels(score.record)
         mask = predictor(image, score.record.expression).mask_by(rule, image)
         show(photo, image, quoted(score.record.expression))
-        show_mask(answer, image, mask, f"found, IoU {score.iou:.2f}", truth.astype(bool))
+        title = scored(mask, score.iou_by(rule.profile))
+        show_mask(answer, image, mask, title, truth.astype(bool))
     add_legend(figure, truth=True)
     return figure
 

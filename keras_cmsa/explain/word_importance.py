@@ -18,11 +18,14 @@ class WordImportance(NamedTuple):
             one, with and without the word: 0 where nothing changes, 1 where nothing stays. It is
             the IoU of the two answers without a threshold.
         iou: IoU of the two masks by the rule of the profile `strict`; 1 where both are empty.
+        existence: how sure the model is that something fits without the word, in 0..1; `None` if it
+            does not say.
     """
 
     word: str
     change: float
     iou: float
+    existence: float | None = None
 
 
 def explain_words(predictor, pixels, words):
@@ -53,13 +56,32 @@ def explain_words(predictor, pixels, words):
     likely = [probabilities(x["logits"][..., 0], size, preprocessor) for x in outputs]
     importance = [
         WordImportance(
-            "".join(words.tokens[place].removeprefix(JOINER) for place in word),
+            text_of(words, word),
             1 - overlap(likely[0], likely[i]),
             overlap(likely[0] >= 0.5, likely[i] >= 0.5),
+            float(outputs[i]["exists"]) if "exists" in outputs[i] else None,
         )
         for i, word in enumerate(places, 1)
     ]
     return outputs[0], importance
+
+
+def excluding_words(importance, threshold):
+    """The words of a sentence that fits nothing without which something would, the surest first.
+
+    Args:
+        importance: list of `WordImportance`. A sentence of one word has no such word.
+        threshold: from which `existence` on something fits.
+    """
+    if len(importance) < 2:
+        return []
+    surest_first = sorted(importance, key=lambda word: -word.existence)
+    return [word.word for word in surest_first if word.existence >= threshold]
+
+
+def text_of(words, places):
+    """A word of `Words`, which stands at some places; it has several if it is cut into pieces."""
+    return "".join(words.tokens[place].removeprefix(JOINER) for place in places)
 
 
 def without(ids, places):

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 
-from keras_cmsa.models.cmsa import attention_levels, has_all_outputs, with_all_outputs
+from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.presets.exported import is_export
 from keras_cmsa.presets.preset import make_config
 
 # The largest difference of an output, as a share of its largest value, by the coarsest dtype that
@@ -26,7 +27,7 @@ def check_exportable(preset):
             f"models trained on other backends too. Received: {keras.backend.backend()!r}"
         )
     check_preprocessor(preset.model, preset.preprocessor)
-    if has_all_outputs(preset.model):
+    if is_export(preset.model):
         raise ValueError(
             "The model comes from an export: copy its folder, or export the preset that it was "
             f"made from. Received: {preset.model.name!r}"

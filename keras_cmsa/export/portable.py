@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
-from keras_cmsa.presets.files import ONNX, VOCABULARY
+from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY
 from keras_cmsa.presets.model_card import EXPORTED_AS
 from keras_cmsa.presets.preset import write_config
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
 from keras_cmsa.utils.silence import silenced
@@ -18,7 +19,7 @@ from keras_cmsa.utils.silence import silenced
 # The libraries that an export needs, the file with the network, and the name of the form.
 FORMS = {
     "onnx": (("onnx", "tf2onnx", "onnxruntime"), ONNX, "ONNX"),
-    "litert": (("ai_edge_litert",), "model.tflite", "LiteRT"),
+    "litert": (("ai_edge_litert",), LITERT, "LiteRT"),
 }
 
 
@@ -29,8 +30,9 @@ def export_onnx(preset, folder):
     card. `load_preprocessor` loads the preprocessor from it.
 
     Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
-    and `words` `(B, K, N)` int32, 0 at padding; B and K are free. Outputs: `logits` `(B, K, S, S, 1)` and, if the model
-    has them, `word_attention` and `position_attention` as in `with_attention`.
+    and `words` `(B, K, N)` int32, 0 at padding; B and K are free. Outputs: `logits`
+    `(B, K, S, S, 1)` and, if the model has them, `exists` `(B, K)` in 0..1, `word_attention` and
+    `position_attention` as in `with_attention`. The threshold of `exists` stands in `config.json`.
 
     The file is run before it is kept, and its outputs are compared with those of the model.
 
@@ -79,6 +81,7 @@ def export(preset, folder, form):
         example.check(run(partial / file, example.inputs), folder)
         preset.preprocessor.vocabulary.save(partial / VOCABULARY)
         write_config(partial, config_of_export(preset, {EXPORTED_AS: name}))
+        write_reference(partial, preset)
     return folder
 
 

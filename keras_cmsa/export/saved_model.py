@@ -12,12 +12,13 @@ from keras_cmsa.export.network import (
     network_for_export,
 )
 from keras_cmsa.export.warmup import check_warmup, write_warmup
-from keras_cmsa.inference.masks import check_profile
+from keras_cmsa.inference.masks import PROFILES, check_profile
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
 from keras_cmsa.presets.exported import load_saved_model
-from keras_cmsa.presets.files import VOCABULARY
-from keras_cmsa.presets.model_card import EXPORTED_AS
+from keras_cmsa.presets.files import VOCABULARY, threshold_in
+from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS
 from keras_cmsa.presets.preset import write_config
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.files import new_folder
 
 LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export
@@ -66,6 +67,10 @@ def export_saved_model(preset, folder, version=1, options=None):
     - `box` `(B, 4)` float32: left, top, right, bottom, as shares of width and height
     - `words` `(B, N)` string, the words that the model reads, empty at padding
     - `word_attention` `(B, L, N)` float32, if the model has it
+    - `exists` `(B,)` bool, whether anything fits; where nothing does the mask is empty and the score
+      0. True for a valid row of a model that does not say
+    - `existence` `(B,)` float32 in 0..1, if the model says it: how sure it is that something fits;
+      `exists` is whether it reaches the preset's threshold
     - `valid` `(B,)` bool, False for a row whose image cannot be read, or whose expression has no
       word or more than `5 N`. The score and the probabilities of such a row are 0 and its mask is
       empty, `(S, S)` if the size of the image is unknown; other rows are not affected
@@ -75,7 +80,8 @@ def export_saved_model(preset, folder, version=1, options=None):
     fills up a row. K is at most 256, and an image has at most `16 max_pixels / K` pixels.
 
     `tensors`: the model's inputs `image` `(B, S, S, 3)` float32 and `words` `(B, K, N)` int32 to
-    `logits` `(B, K, S, S, 1)`, `word_attention` and `position_attention`.
+    `logits` `(B, K, S, S, 1)`, `exists` `(B, K)` in 0..1, `word_attention` and `position_attention`,
+    those that it has.
 
     `heatmap`, if the model has position attention: the inputs of `serving_default` to
     `position_attention` `(B, L, S / 8, S / 8)` float32 and `valid`.
@@ -113,8 +119,9 @@ def export_saved_model(preset, folder, version=1, options=None):
     config = config_of_export(preset, export_facts(path, options))
     # A server takes folders with a number as versions and ignores one whose name begins with a dot.
     with new_folder(path) as partial:
-        write_graph(network, preset.preprocessor, partial, options)
+        write_graph(network, preset.preprocessor, partial, options, threshold_in(config))
         write_config(partial, config)
+        write_reference(partial, preset, PROFILES[options.profile].to_mask)
         written = load_saved_model(partial, config)
         example.check(written.predict_on_batch(example.inputs), path, options.dtype)
         if options.warmup:
@@ -122,7 +129,7 @@ def export_saved_model(preset, folder, version=1, options=None):
     return path
 
 
-def write_graph(network, preprocessor, folder, options):
+def write_graph(network, preprocessor, folder, options, threshold=0.5):
     """Writes the SavedModel of a network with all its outputs into an existing folder."""
     import tensorflow as tf
 
@@ -134,7 +141,7 @@ def write_graph(network, preprocessor, folder, options):
     words = folder / VOCABULARY
     preprocessor.vocabulary.save(words)
     word_ids = TWINS[preprocessor.vocabulary.tokenizer](preprocessor.vocabulary, words)
-    served, signatures = served_model(network, word_ids, preprocessor.resizing, options)
+    served, signatures = served_model(network, word_ids, preprocessor.resizing, options, threshold)
     try:
         tf.saved_model.save(served, str(folder), signatures)
     except tf.errors.OpError as error:  # of a full disk, for instance: "<its file>; <reason>"
@@ -149,7 +156,7 @@ def export_facts(path, options):
         EXPORTED_AS: "SavedModel",
         "Name for a server": path.parent.name,
         "Version": int(path.name),
-        "Masks by the profile": options.profile,
-        "Weights stored as": options.dtype,
+        MASKS_BY: options.profile,
+        STORED_AS: options.dtype,
         LARGEST_IMAGE: options.max_pixels,
     }

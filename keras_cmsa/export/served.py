@@ -14,7 +14,7 @@ MAX_EXPRESSIONS = 256
 MAX_LARGEST_MASKS = 16
 
 
-def served_model(model, word_ids, resizing, options):
+def served_model(model, word_ids, resizing, options, threshold=0.5):
     """Builds the module and the signatures that `tf.saved_model.save` takes.
 
     Args:
@@ -22,11 +22,12 @@ def served_model(model, word_ids, resizing, options):
         word_ids: a `WordIds` of `keras_cmsa.export.graph.text`.
         resizing: how images fill the square.
         options: `ExportOptions`.
+        threshold: the least `exists` of the network that means a target.
 
     Returns:
         `ServedModel`, and a dict of its signatures by name.
     """
-    served = ServedModel(model, word_ids, resizing, options)
+    served = ServedModel(model, word_ids, resizing, options, threshold)
     size, max_words = served.size, word_ids.max_words
     files = [tf.TensorSpec((None,), tf.string, name=name) for name in ("image_bytes", "expression")]
     many = [
@@ -37,10 +38,14 @@ def served_model(model, word_ids, resizing, options):
         tf.TensorSpec((None, size, size, 3), tf.float32, name="image"),
         tf.TensorSpec((None, None, max_words), tf.int32, name="words"),
     ]
+    # What several signatures share is one function of the graph, traced and stored once.
+    served.run = tf.function(served.run, input_signature=tensors)
+    served.read_and_run = tf.function(served.read_and_run, input_signature=many)
+    served.answer_many = tf.function(served.answer_many, input_signature=many)
     signatures = {
         "serving_default": tf.function(served.answer, input_signature=files),
-        "segment_many": tf.function(served.answer_many, input_signature=many),
-        "tensors": tf.function(served.run, input_signature=tensors),
+        "segment_many": served.answer_many,
+        "tensors": served.run,
     }
     if "position_attention" in model.output:
         signatures["heatmap"] = tf.function(served.heatmap, input_signature=files)
@@ -50,10 +55,11 @@ def served_model(model, word_ids, resizing, options):
 class ServedModel(tf.Module):
     """The weights, the vocabulary and a method per signature; arguments as in `served_model`."""
 
-    def __init__(self, model, word_ids, resizing, options):
+    def __init__(self, model, word_ids, resizing, options, threshold):
         super().__init__(name="keras_cmsa")
         self.network = Network(model)
         self.options = options
+        self.threshold = threshold
         self.size = model.input["image"].shape[1]
         self.resizing = resizing
         self.word_ids = word_ids
@@ -80,11 +86,16 @@ class ServedModel(tf.Module):
         """The signature `segment_many`."""
         outputs, tokens, sizes, valid = self.read_and_run(image_bytes, expressions)
         logits = outputs["logits"][..., 0]
+        exists = valid
+        if "exists" in outputs:
+            exists = valid & (outputs["exists"] >= self.threshold)
         # These logits give an invalid sentence an empty mask.
         logits = tf.where(valid[..., None, None], logits, -np.inf)
         shape = tf.shape(valid)
         masks, scores, boxes = find_masks(
-            tf.reshape(logits, (-1, self.size, self.size)),
+            tf.reshape(
+                tf.where(exists[..., None, None], logits, -np.inf), (-1, self.size, self.size)
+            ),
             tf.repeat(sizes, shape[1], axis=0),
             self.resizing,
             self.options.profile,
@@ -95,8 +106,11 @@ class ServedModel(tf.Module):
             "score": tf.reshape(scores, shape),
             "box": tf.reshape(boxes, (shape[0], shape[1], 4)),
             "words": tokens,
+            "exists": exists,
             "valid": valid,
         }
+        if "exists" in outputs:
+            answer["existence"] = outputs["exists"]
         if "word_attention" in outputs:
             answer["word_attention"] = outputs["word_attention"]
         return answer

@@ -23,10 +23,13 @@ class Profile:
         to_mask: function of logits `(S, S)`, the original `(H, W)` and a `Preprocessor` to the mask
             `(H, W)` bool.
         strict: prec@X counts IoU > X; `False` counts IoU >= X.
+        generalised: whether sentences may fit nothing or several things, which other numbers
+            measure; see `keras_cmsa.evaluation.generalised`.
     """
 
     to_mask: Callable
     strict: bool
+    generalised: bool = False
 
 
 def to_mask(logits, original_size, preprocessor, profile="strict"):
@@ -88,6 +91,7 @@ def tf_phrasecut_mask(logits, original_size, preprocessor):
 PROFILES = {
     "strict": Profile(strict_mask, strict=True),
     "tf_phrasecut": Profile(tf_phrasecut_mask, strict=False),
+    "gres": Profile(strict_mask, strict=False, generalised=True),
 }
 
 

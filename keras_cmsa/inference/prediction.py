@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.inference.masks import MaskRule, probabilities
+from keras_cmsa.inference.masks import PROFILES, probabilities
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 
@@ -24,6 +24,9 @@ class Prediction:
         position_attention: `(L, S / 8, S / 8)` float32, the attention of each level to each place
             of the square; each sums to one. `None` as above.
         preprocessor: the model's `Preprocessor`.
+        existence: how sure the model is that anything in the image fits, in 0..1. `None` for a
+            model that does not say.
+        threshold: the least `existence` that means so.
     """
 
     expression: str
@@ -33,6 +36,13 @@ class Prediction:
     word_attention: np.ndarray | None
     position_attention: np.ndarray | None
     preprocessor: Preprocessor
+    existence: float | None = None
+    threshold: float = 0.5
+
+    @property
+    def exists(self):
+        """Whether anything in the image fits; true for a model that does not say."""
+        return self.existence is None or self.existence >= self.threshold
 
     @cached_property
     def probabilities(self):
@@ -41,12 +51,20 @@ class Prediction:
 
     @cached_property
     def mask(self):
-        """`(H, W)` bool; probability 0.5 and more, the rule of the profile `strict`."""
-        return self.probabilities >= 0.5
+        """`(H, W)` bool; probability 0.5 and more, as in `strict`; empty where nothing `exists`."""
+        return (self.probabilities >= 0.5) & self.exists
 
     def mask_by(self, rule, image):
-        """The mask `(H, W)` bool by a `MaskRule`, which may look at the image `(H, W, 3)` uint8."""
-        return self.mask if rule == MaskRule() else rule(image, self.logits, self.preprocessor)
+        """The mask `(H, W)` bool by a `MaskRule`, as it is scored; `None`: the answer's own, `mask`.
+
+        Args:
+            rule: `MaskRule`. That nothing `exists` counts where its profile is generalised.
+            image: `(H, W, 3)` uint8, at which the rule may look.
+        """
+        if rule is None:
+            return self.mask
+        mask = rule(image, self.logits, self.preprocessor)
+        return mask & self.exists if PROFILES[rule.profile].generalised else mask
 
     @cached_property
     def score(self):

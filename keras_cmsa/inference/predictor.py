@@ -9,11 +9,15 @@ import keras
 import numpy as np
 
 from keras_cmsa.inference.prediction import Prediction
-from keras_cmsa.models.cmsa import attention_levels, has_all_outputs, with_all_outputs
+from keras_cmsa.inference.verification import check_reference
+from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor, split_at_maps
 from keras_cmsa.preprocessing.reading import to_pixels
+from keras_cmsa.presets.exported import is_export
+from keras_cmsa.presets.files import opened, threshold_in
 from keras_cmsa.presets.preset import load_preset, save_preset
+from keras_cmsa.presets.reference import read_reference
 
 # Expressions about one image that go through the model together.
 EXPRESSIONS_AT_ONCE = 16
@@ -58,7 +62,7 @@ class Predictor:
     @cached_property
     def network(self):
         """The folded model with all its outputs; made when it is first asked for."""
-        if has_all_outputs(self.model):
+        if is_export(self.model):
             return self.model
         return fold_for_inference(with_all_outputs(self.model))
 
@@ -82,20 +86,31 @@ class Predictor:
         # An exported version has the attention of its model, but none of its layers.
         return attention_levels(self.model) or self.config.get("attention_levels", [])
 
+    @property
+    def threshold(self):
+        """The least `exists` that means a target; training finds it on held-out sentences."""
+        return threshold_in(self.config)
+
     @classmethod
-    def from_preset(cls, source, batch_size=8):
+    def from_preset(cls, source, batch_size=8, verify=False):
         """Loads a trained model.
 
         Args:
-            source: a preset, as `load_preset` takes it: a folder, an export to
-                SavedModel or ONNX, `"hf://user/name"` or `"kaggle://user/model/keras/variation"`.
+            source: a preset, as `load_preset` takes it: a folder, an export,
+                `"hf://user/name"` or `"kaggle://user/model/keras/variation"`.
             batch_size: see the class.
+            verify: also ask it about the picture of its reference.
 
         Raises:
-            FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`.
+            FileNotFoundError, ModuleNotFoundError, OSError, ValueError: as `load_preset`, or as
+                `read_reference`.
+            OtherAnswers: if it answers otherwise than its reference says; names the likely cause.
         """
         preset = load_preset(source)
-        return cls(preset.model, preset.preprocessor, batch_size, preset.config)
+        predictor = cls(preset.model, preset.preprocessor, batch_size, preset.config)
+        if verify:
+            check_reference(predictor, read_reference(opened(source)[0]))
+        return predictor
 
     def save_to_preset(self, folder):
         """Writes the model as a preset, see `save_preset`."""
@@ -159,8 +174,8 @@ class Predictor:
             words: `(K, N)` int32 word ids, such as those of `read`.
 
         Returns:
-            List of K dicts with `logits` `(S, S, 1)` and, where the system has them,
-            `word_attention` `(L, N)` and `position_attention` `(L, S / 8, S / 8)`.
+            List of K dicts with `logits` `(S, S, 1)` and, where the model has them, `exists` in
+            0..1, `word_attention` `(L, N)` and `position_attention` `(L, S / 8, S / 8)`.
         """
         return self.decode(self.maps([pixels]), [words])[0]
 
@@ -184,6 +199,8 @@ class Predictor:
             word_attention,
             outputs.get("position_attention"),
             self.preprocessor,
+            float(outputs["exists"]) if "exists" in outputs else None,
+            self.threshold,
         )
 
     def _predict_batch(self, batch):

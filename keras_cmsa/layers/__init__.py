@@ -11,6 +11,7 @@ from keras_cmsa.layers.channel_gated_fusion import ChannelGatedFusion
 from keras_cmsa.layers.conv_lstm import ConvLSTM
 from keras_cmsa.layers.corner_upsampling import CornerUpsampling2D
 from keras_cmsa.layers.cross_modal_self_attention import CrossModalSelfAttention
+from keras_cmsa.layers.existence_feature import ExistenceFeature
 from keras_cmsa.layers.folded_attention import FoldedAttention
 from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
 from keras_cmsa.layers.multimodal_feature import MultimodalFeature
@@ -29,6 +30,7 @@ __all__ = [
     "ConvLSTM",
     "CornerUpsampling2D",
     "CrossModalSelfAttention",
+    "ExistenceFeature",
     "FoldedAttention",
     "FromRows",
     "GatedMultiLevelFusion",

@@ -8,6 +8,7 @@ from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.sentence_axis import FromRows, as_rows
 from keras_cmsa.layers.word_positions import WordPositions
 from keras_cmsa.models.backbones import dilated_resnet101
+from keras_cmsa.models.existence import with_existence
 from keras_cmsa.models.fusions import FUSIONS
 from keras_cmsa.models.inputs_and_outputs import (
     check_one_side,
@@ -35,6 +36,7 @@ def build_cmsa(
     levels=LEVELS,
     fusion="gated_multi_level",
     word_encoder=None,
+    existence=False,
     name="cmsa",
 ):
     """The cross-modal self-attention network, in the paper's sizes by default.
@@ -61,13 +63,15 @@ def build_cmsa(
         word_encoder: layer from ids `(..., N)` to vectors `(..., N, C)`, as those of
             `keras_cmsa.models.word_encoder`; C then takes the place of `word_dim`. `None`: a table
             that is learnt.
+        existence: also say whether anything in the image fits the sentence. The paper does not.
         name: name of the model.
 
     Returns:
         `Cmsa`, a functional `keras.Model`. Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255 and
         `words` `(B, K, N)` int32, 0 at padding, K sentences about each image. Output: logits
-        `(B, K, S, S, 1)` float32; their sigmoid is the probability of Eq. 6. A sentence gets what
-        it gets alone, and K may differ from call to call.
+        `(B, K, S, S, 1)` float32; their sigmoid is the probability of Eq. 6. With `existence` it is
+        a dict of these `logits` and `exists` `(B, K)` float32 in 0..1, see `with_existence`. A
+        sentence gets what it gets alone, and K may differ from call to call.
 
     Raises:
         ValueError: if a size is not possible, the backbone does not fit `image_size` or there is no
@@ -111,7 +115,12 @@ def build_cmsa(
         attended.append(as_rows(level_map))
     fused = FUSIONS.get(fusion, fusion)(attended)  # (B K, H, W, F)
     score = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="score")
-    model = Cmsa(inputs, mask_logits(score(fused), inputs), arguments)
+    scores = score(fused)
+    outputs = mask_logits(scores, inputs)
+    if existence:
+        rows = as_rows(word_vectors), as_rows(is_word)
+        outputs = with_existence(outputs, fused, scores, *rows, inputs)
+    model = Cmsa(inputs, outputs, arguments)
     model.image_encoder, model.word_encoder = backbone, word_encoder
     model.attention_layers, model.score = attention_layers, score
     model.fusion = fused._keras_history.operation
@@ -186,8 +195,9 @@ def with_attention(model):
 
     Returns:
         `keras.Model` with outputs `{"logits": (B, K, S, S, 1), "word_attention": (B, K, L, N),
-        "position_attention": (B, K, L, H, W)}` for the L attention layers in the model's order. The
-        word attention is the matrix of Fig. 4; `CrossModalSelfAttention` defines both.
+        "position_attention": (B, K, L, H, W)}` for the L attention layers in the model's order, and
+        `exists` where the model has it. The word attention is the matrix of Fig. 4;
+        `CrossModalSelfAttention` defines both.
 
     Raises:
         ValueError: if the model is another system.
@@ -199,7 +209,7 @@ def with_attention(model):
         )
     attention = [layer.output for layer in model.attention_layers]
     outputs = {
-        "logits": model.output,
+        **named_outputs(model),
         "word_attention": ops.stack([by_word for _, by_word, _ in attention], axis=2),
         "position_attention": ops.stack([by_position for *_, by_position in attention], axis=2),
     }
@@ -207,14 +217,12 @@ def with_attention(model):
 
 
 def with_all_outputs(model):
-    """`with_attention(model)`, or the outputs `{"logits": ...}` of another system."""
-    if has_all_outputs(model):
-        return model
+    """`with_attention(model)`, or another system with its outputs in a dict."""
     if isinstance(model, Cmsa):
         return with_attention(model)
-    return keras.Model(model.input, {"logits": model.output}, name=model.name)
+    return keras.Model(model.input, named_outputs(model), name=model.name)
 
 
-def has_all_outputs(model):
-    """Whether a model gives a dict, as exports and what `with_all_outputs` returns do."""
-    return isinstance(model.output, dict)
+def named_outputs(model):
+    """The outputs of a model by name; logits alone have none of their own."""
+    return model.output if isinstance(model.output, dict) else {"logits": model.output}

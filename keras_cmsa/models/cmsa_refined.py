@@ -12,6 +12,7 @@ from keras_cmsa.layers.word_positions import WordPositions
 from keras_cmsa.models.backbones import dilated_resnet101
 from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.cmsa import LEVELS
+from keras_cmsa.models.existence import with_existence
 from keras_cmsa.models.inputs_and_outputs import check_one_side, image_and_words, mask_logits
 
 
@@ -27,6 +28,7 @@ def build_cmsa_refined(
     decoder_dim=16,
     rounds=2,
     word_encoder=None,
+    existence=False,
     name="cmsa_refined",
 ):
     """A system of our own around the paper's attention, which stays exact.
@@ -52,10 +54,11 @@ def build_cmsa_refined(
         rounds: how often pairs attend, the first time included.
         word_encoder: layer from ids `(..., N)` to vectors `(..., N, C)`, as
             `keras_cmsa.models.word_encoder` gives; `None`: a table that is learnt.
+        existence: as in `build_cmsa`.
         name: name of the model.
 
     Returns:
-        Functional `keras.Model` with the inputs and the output of `build_cmsa`. 3,066,410
+        Functional `keras.Model` with the inputs and the outputs of `build_cmsa`. 3,066,410
         parameters beside `dilated_resnet101` with 10,000 words.
 
     Raises:
@@ -111,7 +114,10 @@ def build_cmsa_refined(
         )(x)
         x = layers.Add(name=f"refined_{number}")([x, refined])
     score = layers.Conv2D(1, 3, padding="same", name="score")(x)
-    return Model(inputs, mask_logits(score, inputs), name=name)
+    outputs = mask_logits(score, inputs)
+    if existence:
+        outputs = with_existence(outputs, fused, score, words, is_word, inputs)
+    return Model(inputs, outputs, name=name)
 
 
 def conditioned(fused, sentence, number):

@@ -65,7 +65,8 @@ def build_system(name, vocabulary_size, **sizes):
 
     Returns:
         `keras.Model` with the given name. Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255 and
-        `words` `(B, K, N)` int32, 0 at padding. Output: logits `(B, K, S, S, 1)` float32.
+        `words` `(B, K, N)` int32, 0 at padding. Output: logits `(B, K, S, S, 1)` float32, or with
+        `existence` those of `build_cmsa`.
 
     Raises:
         ValueError: if there is no such system or a size is not possible.
@@ -74,5 +75,9 @@ def build_system(name, vocabulary_size, **sizes):
         raise ValueError(f"name must be one of {sorted(SYSTEMS)}. Received: name={name!r}")
     build = SYSTEMS[name]
     taken = inspect.signature(build).parameters
+    if "existence" not in taken and sizes.pop("existence", False):
+        raise ValueError(
+            f"`existence` is an output of build_cmsa and cmsa_refined. Received: {name}"
+        )
     sizes = {k: v for k, v in sizes.items() if k in taken or k not in SHARED_SIZES}
     return build(vocabulary_size, name=name, **sizes)

@@ -1,6 +1,6 @@
 """What a `config.json`, which may be a stranger's, holds: types, and no control characters."""
 
-from keras_cmsa.presets.model_card import EXPORTED_AS
+from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS
 from keras_cmsa.utils.messages import printable
 
 EACH = "*"  # stands for every other name
@@ -14,9 +14,14 @@ CONFIG_TYPES = {
     "starting_weights?": str,
     "training?": {},
     "licence?": str,
-    "export?": {f"{EXPORTED_AS}?": str},
+    "export?": {f"{fact}?": str for fact in (EXPORTED_AS, MASKS_BY, STORED_AS)},
     "parameters?": int,
     "attention_levels?": [str],
+    "existence?": {
+        "threshold": (int, float),
+        "sentences": {"absent": int, "present": int},
+        "curve": [[(int, float)]],
+    },
 }
 METRICS = {"profile": str, "splits": {EACH: {EACH: (int, float)}}}
 
@@ -37,6 +42,9 @@ def check_config(config, path):
             check_types(metrics, METRICS, "metrics")
             if len({tuple(numbers) for numbers in metrics["splits"].values()}) != 1:
                 raise ValueError("wanted the same numbers of each split of 'metrics'")
+        curve = config.get("existence", {}).get("curve", [])
+        if any(len(line) != 3 for line in curve):
+            raise ValueError("wanted three numbers in each line of 'existence.curve'")
         check_printable(config)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

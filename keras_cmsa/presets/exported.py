@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from keras_cmsa.presets.files import ONNX
+from keras_cmsa.presets.files import LITERT, ONNX
 from keras_cmsa.presets.safe_loading import loading
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
@@ -58,8 +58,6 @@ def load_onnx(path, config):
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: wanted the file that an export writes")
     onnxruntime = require("onnxruntime", "onnx", f"{path}")
-    import tensorflow as tf
-
     with loading(path):
         # The other providers compile the network for minutes, or ask a service.
         providers = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -68,13 +66,46 @@ def load_onnx(path, config):
         shapes = {output.name: output.shape for output in session.get_outputs()}
 
     def run(image, words):
-        def compute(image, words):
-            return session.run([*shapes], {"image": image, "words": words})
+        return dict(zip(shapes, session.run([*shapes], {"image": image, "words": words})))
 
+    return as_model(on_arrays(run, shapes), config)
+
+
+def load_litert(path, config):
+    """A folder that `export_litert` wrote, as a Keras model that LiteRT computes.
+
+    Args, returns, raises: as in `load_onnx`; the library is ai-edge-litert.
+    """
+    path = Path(path) / LITERT
+    check_backend(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there: wanted the file that an export writes")
+    interpreters = require("ai_edge_litert.interpreter", "litert", f"{path}")
+
+    with loading(path):
+        run = interpreters.Interpreter(str(path)).get_signature_runner()
+        shapes = {name: x["shape"] for name, x in run.get_output_details().items()}
+    return as_model(on_arrays(lambda image, words: run(image=image, words=words), shapes), config)
+
+
+def on_arrays(function, shapes):
+    """The `Network` of a function of NumPy arrays `image` and `words` to a dict of them."""
+    import tensorflow as tf
+
+    def compute(image, words):
+        outputs = function(image, words)
+        return [outputs[name] for name in shapes]
+
+    def run(image, words):
         outputs = tf.numpy_function(compute, [image, words], [tf.float32] * len(shapes))
         return dict(zip(shapes, outputs))
 
-    return as_model(Network(run, shapes), config)
+    return Network(run, shapes)
+
+
+def is_export(model):
+    """Whether a model is one of these, whose weights another library keeps."""
+    return any(isinstance(layer, Network) for layer in model.layers)
 
 
 def check_backend(path):

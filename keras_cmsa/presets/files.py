@@ -16,7 +16,7 @@ LICENCE = (
     "The code is under Apache-2.0. Weights may be bound by the licences of the images and "
     "expressions they were trained on and of the weights they started from."
 )
-GRAPH, ONNX = "saved_model.pb", "model.onnx"  # of exports
+GRAPH, ONNX, LITERT = "saved_model.pb", "model.onnx", "model.tflite"  # of exports
 FINGERPRINT = "fingerprint.pb"  # of graph and weights; TensorFlow writes it beside the graph
 
 
@@ -31,12 +31,11 @@ def network_file(folder):
     Raises:
         FileNotFoundError: if there is none.
     """
-    for name in (MODEL, GRAPH, ONNX):
+    for name in (MODEL, GRAPH, ONNX, LITERT):
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(
-        f"{folder} has no network that a predictor runs: wanted {MODEL}, {GRAPH} or {ONNX}. An export "
-        f"to LiteRT is run as its {CARD} says"
+        f"{folder} has no network that a predictor runs: wanted {MODEL}, {GRAPH}, {ONNX} or {LITERT}"
     )
 
 
@@ -57,6 +56,14 @@ def digest_of(model):
         path = path.with_name(FINGERPRINT)
     with open(path, "rb") as file:
         return path, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def name_of(model):
+    """What other tools call a model, such as `"cmsa-1f3a9c0d"`: other weights have another name.
+
+    Args, raises: as `digest_of`.
+    """
+    return f"cmsa-{digest_of(model)[1][:8]}"
 
 
 def load_preprocessor(source):
@@ -110,6 +117,11 @@ def read_config(folder):
         raise ValueError(f"{path} is not the {CONFIG} of a preset in format {FORMAT}")
     check_config(config, path)
     return {"starting_weights": UNKNOWN, "training": {}, "licence": LICENCE, **config}
+
+
+def threshold_in(config):
+    """The least `exists` that means a target, by the `config.json` of a model."""
+    return config.get("existence", {}).get("threshold", 0.5)
 
 
 def read_preprocessor(folder, config):

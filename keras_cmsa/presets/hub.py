@@ -12,7 +12,8 @@ from pathlib import Path, PurePath
 from keras_cmsa.utils.extras import require
 
 LOADED = ("config.json", "model.keras", "vocabulary.txt")
-FILES = (*LOADED, "README.md")
+REFERENCE = "reference.npz"  # which a training has only at its end
+FILES = (*LOADED, "README.md", REFERENCE)
 PHOTOS = "cmsa_photos"  # the preset that comes with the package
 SCHEMES = ("hf://", "kaggle://")
 
@@ -97,10 +98,13 @@ def upload(folder, address):
     if scheme != "hf":
         raise ValueError(f"wanted hf://user/name: uploads go there alone. Received: {address!r}")
     missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
+    if set(missing) - {REFERENCE}:
         raise FileNotFoundError(f"{folder} is no preset: {', '.join(missing)} not there")
     hub = require("huggingface_hub", "hub", "An upload to Hugging Face")
-    contents = dict.fromkeys(FILES, None) | {"config.json": without_folders(folder / "config.json")}
+    present = [name for name in FILES if name not in missing]
+    contents = dict.fromkeys(present, None) | {
+        "config.json": without_folders(folder / "config.json")
+    }
     files = [hub.CommitOperationAdd(n, content or folder / n) for n, content in contents.items()]
     try:
         api = hub.HfApi()

@@ -8,7 +8,8 @@ tags:
 - keras-cmsa
 ---
 """
-EXPORTED_AS = "Exported as"  # a fact of an export
+# Facts of an export
+EXPORTED_AS, MASKS_BY, STORED_AS = "Exported as", "Masks by the profile", "Weights stored as"
 # Code that runs an exported network, by format.
 RUNNERS = {
     "ONNX": """import onnxruntime
@@ -19,7 +20,7 @@ logits = session.run(["logits"], inputs)[0]  # Predictor.from_preset("FOLDER") d
     "LiteRT": """from ai_edge_litert.interpreter import Interpreter
 
 run = Interpreter("FOLDER/model.tflite").get_signature_runner()
-logits = run(**inputs)["logits"]
+logits = run(**inputs)["logits"]  # Predictor.from_preset("FOLDER") does all of this
 """,
 }
 PREDICTOR = """from keras_cmsa import Predictor
@@ -66,6 +67,7 @@ def as_markdown(config):
     lines += ["| | |", "|---|---|"]
     lines += [f"| {name} | {fact} |" for name, fact in facts.items()]
     lines += ["", *metrics_lines(config["metrics"]), "", *counts_lines(config["data"])]
+    lines += existence_lines(config.get("existence"))
     lines += ["## Use", "", "```python", *how_to_use(config).splitlines(), "```", ""]
     lines += ["## Leakage", "", LEAKAGE, "", "## Licence", "", config["licence"], ""]
     return "\n".join(lines)
@@ -91,6 +93,33 @@ def metrics_lines(metrics):
     for split, numbers in splits.items():
         lines.append(f"| {split} | {' | '.join(f'{numbers[c]:.4g}' for c in columns)} |")
     return lines
+
+
+def existence_lines(existence):
+    """The curve of thresholds of a model that says whether anything fits."""
+    if not existence:
+        return []
+    counts, chosen = existence["sentences"], existence["threshold"]
+    lines = ["## Whether anything fits", "", f"The threshold is {chosen:.4f}."]
+    if not existence["curve"]:
+        return [*lines, ""]
+    lines += [
+        f"What others would do on {counts['present']} held-out sentences that fit something and "
+        f"{counts['absent']} that do not:",
+        "",
+        "| threshold | refused of those that fit nothing | accepted of the others |",
+        "|---:|---|---|",
+    ]
+    lines += [
+        f"| {threshold:.4g} | {bar(refused)} | {bar(accepted)} |"
+        for threshold, refused, accepted in existence["curve"]
+    ]
+    return [*lines, ""]
+
+
+def bar(share):
+    """A share as a bar and as a number."""
+    return f"`{'█' * round(20 * min(max(share, 0), 1)):<20}` {100 * share:.0f} %"
 
 
 def counts_lines(data):

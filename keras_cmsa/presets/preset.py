@@ -4,6 +4,7 @@
              model.keras        the network
              vocabulary.txt     the words, tied to config.json by a checksum
              README.md          the model card
+             reference.npz      what the network answers about a picture
 
 A run folder is a preset with the records of its training beside it.
 """
@@ -21,13 +22,14 @@ import keras
 from keras_cmsa._version import __version__
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.presets.exported import load_onnx, load_saved_model
+from keras_cmsa.presets.exported import load_litert, load_onnx, load_saved_model
 from keras_cmsa.presets.files import (
     CARD,
     CONFIG,
     FORMAT,
     GRAPH,
     LICENCE,
+    LITERT,
     MODEL,
     ONNX,
     UNKNOWN,
@@ -37,6 +39,7 @@ from keras_cmsa.presets.files import (
     read_preprocessor,
 )
 from keras_cmsa.presets.model_card import as_markdown
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.presets.safe_loading import load_model
 from keras_cmsa.utils.files import new_file, replaced
 
@@ -64,9 +67,9 @@ def load_preset(source):
     An exported SavedModel is the exception: its graph is a program, so load only those you trust.
 
     Args:
-        source: the folder of a preset; or one that `export_saved_model` or `export_onnx` wrote;
-            or `"hf://user/name"` or `"kaggle://user/model/keras/variation"`, which are downloaded
-            once (`pip install "keras-cmsa[hub]"`).
+        source: the folder of a preset; or one that an export wrote; or `"hf://user/name"` or
+            `"kaggle://user/model/keras/variation"`, which are downloaded once
+            (`pip install "keras-cmsa[hub]"`).
 
     Returns:
         `Preset`.
@@ -84,6 +87,8 @@ def load_preset(source):
         model = load_saved_model(folder, config)
     elif file.name == ONNX:
         model = load_onnx(folder, config)
+    elif file.name == LITERT:
+        model = load_litert(folder, config)
     else:
         model = load_model(file)
     check_preprocessor(model, preprocessor)
@@ -109,6 +114,7 @@ def save_preset(folder, preset):
     # Drop the facts of an export: they do not hold for a preset.
     facts = {name: value for name, value in preset.config.items() if name != "export"}
     write_config(folder, make_config(model.name, preprocessor, **facts))
+    write_reference(folder, preset)
 
 
 def save_model(model, path):

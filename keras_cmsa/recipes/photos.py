@@ -35,4 +35,7 @@ NUMBERS = {
     "end_learning_rate": 1e-5,
     "weight_decay": 1e-3,
     "dice_weight": 1.0,
+    # With --existence: few photos teach it only by many negatives, and at a price; docs/none_and_many.md
+    "negatives": 3,
+    "existence_weight": 1.0,
 }

@@ -42,6 +42,7 @@ SCHEMA = pyarrow.schema(
         "row": pyarrow.int64(),
         **dict.fromkeys(ASKED, pyarrow.string()),
         "score": pyarrow.float32(),
+        "exists": pyarrow.bool_(),
         "box": pyarrow.list_(pyarrow.int32()),
         "area": pyarrow.int64(),
         "segmentation": pyarrow.string(),
@@ -154,6 +155,7 @@ def answers_of(predictor, pixels, rows):
         {
             **row,
             "score": prediction.score,
+            "exists": prediction.exists,
             "box": prediction.box,
             "area": int(prediction.mask.sum()),
             "segmentation": json.dumps(prediction.run_lengths),

@@ -16,7 +16,7 @@ from keras_cmsa.preprocessing.reading import read_image, to_pixels
 from keras_cmsa.utils.extras import require
 
 # The outputs of an answer. The probabilities are left out: they would be most of its bytes.
-OUTPUTS = ("mask_png_bytes", "score", "box", "words", "valid")
+OUTPUTS = ("mask_png_bytes", "score", "box", "words", "exists", "valid")
 
 
 class ServerError(RuntimeError):
@@ -34,6 +34,7 @@ class Answer:
     Attributes:
         valid: False if the image could not be read or the expression has no word or too many. The
             mask is then empty, and has the network's size if the size of the image is unknown.
+        exists: whether anything in the image fits; if not, the mask is empty.
         mask: `(H, W)` bool.
         score: mean probability over the mask, in 0.5..1; 0 if the mask is empty.
         box: `(4,)` float32, left, top, right and bottom of the mask as shares of width and height.
@@ -42,6 +43,7 @@ class Answer:
     """
 
     valid: bool
+    exists: bool
     mask: np.ndarray
     score: float
     box: np.ndarray
@@ -117,16 +119,49 @@ class Client:
             inputs["expressions"], signature = [list(expression)], "segment_many"
         else:
             inputs["expression"] = list(expression)
-        reply = self.retrying(self.protocol.predict, signature, inputs)
+        return self._ask(
+            signature,
+            inputs,
+            lambda columns: to_answers(first(columns) if many else columns, len(expression)),
+        )
+
+    def outputs(self, image, expressions):
+        """The answers about one image with the probabilities, which `Answer` leaves out.
+
+        Args:
+            image: as in `segment`, but no list.
+            expressions: list of K `str`.
+
+        Returns:
+            Probabilities `(K, S, S)` float32; `existence` `(K,)` float32, `None` of a model without;
+            masks `(K, H, W)` bool.
+
+        Raises:
+            ServerError: as `segment`.
+        """
+
+        def read(columns):
+            columns = first(columns)
+            masks = np.stack([answer.mask for answer in to_answers(columns, len(expressions))])
+            existence = columns.get("existence")
+            return (
+                np.asarray(columns["probabilities"], "float32"),
+                None if existence is None else np.asarray(existence, "float32"),
+                masks,
+            )
+
+        inputs = {"image_bytes": [image_file(image)], "expressions": [list(expressions)]}
+        return self._ask("segment_many", inputs, read, whole=True)
+
+    def _ask(self, signature, inputs, read, whole=False):
+        """What `read` makes of the outputs of a request, which are all there are if `whole`."""
+        reply = self.retrying(self.protocol.predict, signature, inputs, whole)
         try:
-            columns = self.protocol.columns(reply)
-            if many:
-                columns = {name: x[0] for name, x in columns.items()}
-            return to_answers(columns, len(expression))
+            return read(self.protocol.columns(reply))
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ServerError(
                 f"{self.protocol.url}: wanted the outputs {', '.join(OUTPUTS)} of a model that "
-                f"keras-cmsa exported, for {len(expression)} rows. Received: {str(reply)[:200]!r}"
+                f"keras-cmsa exported, for each expression. Received: {str(reply)[:200]!r}"
             ) from error
 
     def close(self):
@@ -156,8 +191,8 @@ class Http:
             "timeout": None,  # httpx has one for each read; `post` has one for all of them
         }
 
-    def predict(self, signature, inputs):
-        """The text of the reply."""
+    def predict(self, signature, inputs, whole=False):
+        """The text of the reply, which is always whole."""
         images = [{"b64": base64.b64encode(x).decode("ascii")} for x in inputs["image_bytes"]]
         inputs = {**inputs, "image_bytes": images}
         reply = self.post({"signature_name": signature, "inputs": inputs})
@@ -222,8 +257,8 @@ class Grpc:
         self.model, self.version, self.timeout = model, version, timeout
         self.has_attention = True
 
-    def predict(self, signature, inputs):
-        """The reply, a message."""
+    def predict(self, signature, inputs, whole=False):
+        """The reply, a message; with the probabilities if `whole`."""
         import tensorflow as tf
 
         message = self.request()
@@ -233,9 +268,8 @@ class Grpc:
             message.model_spec.version.value = self.version
         for name, values in inputs.items():
             message.inputs[name].CopyFrom(tf.make_tensor_proto(values))
-        message.output_filter.extend(OUTPUTS)
-        if self.has_attention:
-            message.output_filter.append("word_attention")
+        if not whole:
+            message.output_filter.extend([*OUTPUTS, *["word_attention"] * self.has_attention])
         code = self.grpc.StatusCode
         try:
             return self.stub.Predict(message, timeout=self.timeout)
@@ -308,6 +342,11 @@ def image_file(image):
     return file.getvalue()
 
 
+def first(columns):
+    """The outputs of the first image of `segment_many`."""
+    return {name: x[0] for name, x in columns.items()}
+
+
 def to_answers(columns, count):
     """The list of `Answer` for a dict of outputs.
 
@@ -325,6 +364,7 @@ def to_answer(row):
     attention = row.get("word_attention")
     return Answer(
         valid=bool(row["valid"]),
+        exists=bool(row["exists"]),
         mask=read_image(row["mask_png_bytes"])[..., 0] > 0,
         score=float(row["score"]),
         box=np.reshape(row["box"], 4).astype("float32"),

@@ -25,6 +25,7 @@ from keras_cmsa.explain.drawing import (
     probability_overlay,
 )
 from keras_cmsa.explain.explanations import Explainer
+from keras_cmsa.explain.word_importance import excluding_words
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.messages import in_words
@@ -162,6 +163,10 @@ def render_answer(photo, explanation):
     prediction = explanation.prediction
     sentence = html.escape(prediction.expression)
     found = f"score {prediction.score:.2f}" if prediction.box else "nothing found"
+    if not prediction.exists:
+        found = "nothing in this photo fits"
+        if words := excluding_words(explanation.words, prediction.threshold):
+            found += f"; without “{html.escape(words[0])}” something would"
     probabilities = probability_overlay(photo, prediction.probabilities)
     parts = [
         f"<h3>{sentence}</h3>",

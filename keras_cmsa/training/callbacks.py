@@ -160,11 +160,13 @@ def tensorboard(folder, batches, examples=6):
     inputs, masks, _ = batches[0]
     # The first expression about each image.
     inputs = {"image": inputs["image"][:examples], "words": inputs["words"][:examples, :1]}
-    masks = masks[:examples, 0]
+    masks = (masks["logits"] if isinstance(masks, dict) else masks)[:examples, 0]
     writer = tf.summary.create_file_writer(str(Path(folder) / "examples"))
 
     def write_masks(epoch, logs=None):
-        logits = np.asarray(board.model.predict_on_batch(inputs))[:, 0]
+        outputs = board.model.predict_on_batch(inputs)
+        logits = outputs["logits"] if isinstance(outputs, dict) else outputs
+        logits = np.asarray(logits)[:, 0]
         # Image, ground truth and prediction side by side.
         rows = [
             inputs["image"] / 255,

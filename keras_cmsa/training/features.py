@@ -21,6 +21,7 @@ import numpy as np
 from rich.progress import track
 
 from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.data.samples import target_of
 from keras_cmsa.utils.files import replaced
 
 # Of a layer's configuration, what another building of the same layer may give another value.
@@ -171,7 +172,8 @@ class FeatureBatches(RecordBatches):
         maps = tuple(np.stack(level).astype("float32") for level in zip(*maps))
         masks = np.stack([self.read_masks(row) for row in rows])  # (B, K, S, S, 1)
         masks[flips] = masks[flips][:, :, :, ::-1]
-        return {"maps": maps, "words": self.words_of(number)}, masks, self.weights(rows)
+        labels = self.labels(self.with_negatives(masks), *self.targets(number))
+        return {"maps": maps, "words": self.words_of(number)}, *labels
 
     def read_masks(self, row):
         """The masks `(K, S, S, 1)` of a row, 0 where it has no sample."""
@@ -181,7 +183,7 @@ class FeatureBatches(RecordBatches):
 
     def mask(self, record):
         """The mask of a record's object at the network's size, drawn once and kept as bits."""
-        which, side = (record.image_path, record.ref_id), self.preprocessor.image_size
+        which, side = (record.image_path, target_of(record)), self.preprocessor.image_size
         if which not in self.masks:
             self.masks[which] = np.packbits(self.preprocessor.mask(record.mask()) > 0)
         bits = np.unpackbits(self.masks[which], count=side**2)

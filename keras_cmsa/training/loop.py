@@ -6,18 +6,30 @@ import hashlib
 import warnings
 from pathlib import Path
 
+import keras
+
 from keras_cmsa.data.augment import Augmentation
+from keras_cmsa.data.negatives import Negatives
 from keras_cmsa.data.pipeline import RecordBatches, fastest
 from keras_cmsa.data.record import count
+from keras_cmsa.models.existence import EXISTS, has_existence
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
-from keras_cmsa.presets.files import LICENCE, MODEL, UNKNOWN, VOCABULARY, read_config
+from keras_cmsa.presets.files import (
+    LICENCE,
+    MODEL,
+    UNKNOWN,
+    VOCABULARY,
+    read_config,
+    threshold_in,
+)
 from keras_cmsa.presets.preset import make_config, write_config
 from keras_cmsa.training.callbacks import PROGRESS, Checkpoint, History, StopOnNaN, tensorboard
 from keras_cmsa.training.distribution import is_lead, process_part
 from keras_cmsa.training.features import FeatureBatches, ImageFeatures
-from keras_cmsa.training.losses import MaskLoss
+from keras_cmsa.training.losses import ExistenceLoss, MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
 from keras_cmsa.training.optimizers import make_optimizer
+from keras_cmsa.training.refit import refit
 from keras_cmsa.utils.files import remove_left
 from keras_cmsa.utils.locks import locked
 from keras_cmsa.utils.messages import differences
@@ -31,15 +43,20 @@ def compile_model(model, settings, jit_compile="auto"):
 
     Args:
         model: from `image` and `words` to logits.
-        settings: `Settings`, of which `dice_weight` and those of `make_optimizer` count here.
+        settings: `Settings`, of which `dice_weight`, `existence_weight` and those of
+            `make_optimizer` count here.
         jit_compile: as in `keras.Model.compile`.
     """
-    model.compile(
-        make_optimizer(model, settings),
-        loss=MaskLoss(settings.dice_weight),
-        weighted_metrics=[OverallIoU(), MeanSampleIoU(), *map(PrecisionAt, (0.5, 0.7, 0.9))],
-        jit_compile=jit_compile,
-    )
+    loss = MaskLoss(settings.dice_weight)
+    measures = [OverallIoU(), MeanSampleIoU(), *map(PrecisionAt, (0.5, 0.7, 0.9))]
+    parts = {"loss": loss, "weighted_metrics": measures}
+    if has_existence(model):
+        parts = {
+            "loss": {"logits": loss, EXISTS: ExistenceLoss()},
+            "loss_weights": {"logits": 1.0, EXISTS: settings.existence_weight},
+            "weighted_metrics": {"logits": measures, EXISTS: [keras.metrics.AUC(name="auc")]},
+        }
+    model.compile(make_optimizer(model, settings), **parts, jit_compile=jit_compile)
     # Keras would build it within the first step, which TensorFlow would then trace twice.
     model.optimizer.build(model.trainable_variables)
 
@@ -101,7 +118,8 @@ def train_here(preset, training, validation, settings, resume, verbose):
     """`train` in a folder that is this process' own already."""
     model, run_dir = preset.model, Path(settings.run_dir)
     config = config_of_run(preset, training, validation, settings)
-    checkpoint, first_round = Checkpoint(run_dir, whole=model), 0
+    monitor = "val_logits_overall_iou" if has_existence(model) else "val_overall_iou"
+    checkpoint, first_round = Checkpoint(run_dir, monitor, whole=model), 0
     features = None
     if settings.features:
         features = features_of(preset, training, validation, settings)
@@ -119,15 +137,17 @@ def train_here(preset, training, validation, settings, resume, verbose):
     elif resume and is_lead():
         print(f"Nothing to resume in {run_dir}: starting at step 0")
     first_step = first_round * settings.steps_per_round
+    batches = make_batches(preset, training, validation, settings, first_step, features)
     if first_step < settings.steps:
         if is_lead():
             # Before the first step and together, since one means nothing without the other.
             preset.preprocessor.vocabulary.save(run_dir / VOCABULARY)
             write_config(run_dir, config)
-        batches = make_batches(
-            preset.preprocessor, training, validation, settings, first_step, features
-        )
         fit(model, batches, settings, checkpoint, first_round, verbose)
+    if has_existence(model) and is_lead() and "existence" not in read_config(run_dir):
+        held_out = batches[1]
+        held_out.part = None  # this process asks about all of them
+        refit(run_dir, held_out, threshold_in(preset.config))
     return run_dir
 
 
@@ -146,13 +166,18 @@ def features_of(preset, training, validation, settings):
     return features
 
 
-def make_batches(preprocessor, training, validation, settings, first_step, features=None):
+def make_batches(preset, training, validation, settings, first_step, features=None):
     """The `RecordBatches` of the steps that are still to be done, and those of the validation.
 
     They have the maps of the images in their place where `features` are given.
     """
+    preprocessor = preset.preprocessor
     sizes = settings.batch_size, settings.sentences_per_image
     make = functools.partial(FeatureBatches, features=features) if features else RecordBatches
+    negatives, negatives_held_out = (
+        Negatives(records, settings.negatives) if has_existence(preset.model) else None
+        for records in (training, validation)
+    )
     batches = make(
         training,
         preprocessor,
@@ -162,9 +187,11 @@ def make_batches(preprocessor, training, validation, settings, first_step, featu
         first_batch=first_step,
         augmentation=Augmentation(seed=settings.seed) if settings.augment else None,
         word_dropout=settings.word_dropout,
+        negatives=negatives,
         part=process_part(),
     )
-    return batches, make(validation, preprocessor, *sizes, part=process_part())
+    held_out = {"negatives": negatives_held_out, "part": process_part()}
+    return batches, make(validation, preprocessor, *sizes, **held_out)
 
 
 def fit(model, batches, settings, checkpoint, first_round, verbose):
@@ -226,7 +253,7 @@ def config_of_run(preset, training, validation, settings):
         "data": data,
         "starting_weights": UNKNOWN,
         "licence": settings.licence or LICENCE,
-        **preset.config,
+        **{name: fact for name, fact in preset.config.items() if name != "existence"},
         "training": settings.to_config(),
         # A frozen backbone has no optimizer state to resume.
         "trainable_weights": len(preset.model.trainable_weights),

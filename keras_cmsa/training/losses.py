@@ -1,4 +1,4 @@
-"""The loss: Eq. 7, with an optional Dice term for training on little data."""
+"""The losses: Eq. 7, with an optional Dice term for little data; and that of `exists`."""
 
 import keras
 from keras import ops
@@ -46,3 +46,20 @@ class MaskLoss(keras.losses.Loss):
 
     def get_config(self):
         return {**super().get_config(), "dice_weight": self.dice_weight}
+
+
+@keras.saving.register_keras_serializable(package="keras_cmsa")
+class ExistenceLoss(keras.losses.Loss):
+    """Binary cross-entropy of whether anything fits, a value for each sentence.
+
+    Call arguments:
+        y_true: `(B, K)` of 0 and 1.
+        y_pred: `(B, K)` in 0..1.
+        sample_weight: `(B, K)`, 0 at no sentence.
+    """
+
+    def __init__(self, name="existence_loss", **kwargs):
+        super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
+
+    def call(self, y_true, y_pred):
+        return ops.binary_crossentropy(y_true, y_pred)

@@ -11,11 +11,11 @@ from keras_cmsa.convert.checkpoints import is_checkpoint
 from keras_cmsa.convert.deeplab import load_deeplab
 from keras_cmsa.data.leakage import held_out_images, remove_held_out
 from keras_cmsa.data.objects import objects_of
-from keras_cmsa.data.readers.refer import IMAGES, Instances, read_instances
+from keras_cmsa.data.readers.refer import Instances, read_instances
 from keras_cmsa.data.record import Record, images_of
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.layout import DATASET, SPLIT_OWNER
-from keras_cmsa.data.sources import read_records
+from keras_cmsa.data.sources import RELEASES, form_of, read_records
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.report import print_metrics
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
@@ -37,6 +37,7 @@ from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.presets.files import CONFIG, read_config
 from keras_cmsa.presets.hub import PHOTOS
 from keras_cmsa.presets.preset import Preset, load_preset, save_model, write_config
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.training.callbacks import Checkpoint
 from keras_cmsa.training.devices import ONE
@@ -52,7 +53,7 @@ from keras_cmsa.training.pretraining import pretrain
 
 BACKBONE = "backbone.keras"
 REF_SHAPES = Path("data/ref_shapes")  # drawn unless they are there
-PROFILE = "strict"
+PROFILE, GENERALISED = "strict", "gres"  # the second where a sentence has no or several targets
 HELD_OUT = ("val", "testA", "testB", "testC", "test")
 PUBLISHED = {
     "dilated_resnet101": dilated_resnet101,
@@ -116,6 +117,7 @@ def train_system(settings, data, resume=False, verbose="auto"):
         model, preprocessor, before = load_to_train(settings)
         facts["starting_weights"] = describe_start(settings.start_from, before)
         facts["licence"] = settings.licence or before["licence"]
+        facts |= {"existence": before["existence"]} if "existence" in before else {}
     compile_model(model, settings)
     preset = Preset(model, preprocessor, facts)
     train_here(preset, training, validation, settings, resume, verbose)
@@ -133,6 +135,7 @@ def new_model(settings, data, training):
         word_dim=settings.word_dim,
         attention_dim=settings.attention_dim,
         fusion_dim=settings.fusion_dim,
+        existence=settings.existence,
         **words,
     )
     return model, Preprocessor(vocabulary, settings.image_size, settings.resizing)
@@ -192,11 +195,12 @@ def read_data(settings):
     else:
         root, dataset, split_owner = Path(settings.data_dir), settings.dataset, settings.split_owner
         # Only REFER's layout has splits of several owners.
-        whose = f"{dataset} ({split_owner})" if dataset in IMAGES else dataset
-        name = root.name if root.is_file() else whose
+        whose = dataset if dataset in RELEASES else f"{dataset} ({split_owner})"
+        name = root.name if form_of(root) else whose
     print(f"Reading {name} in {root}", file=sys.stderr)
     instances = read_instances(root, dataset) if settings.pretrain_steps else None
-    records = read_records(root, dataset, split_owner, instances=instances)
+    own = {"text": settings.text, "one_each": settings.one_each, "images": settings.images}
+    records = read_records(root, dataset, split_owner, instances=instances, **own)
     if dataset == "referit" and settings.train_on == "trainval":  # joined from two splits
         records |= read_records(root, dataset, splits=["trainval"])
     for argument in ("train_on", "validate_on"):
@@ -312,12 +316,15 @@ def report(run_dir, records):
     """
     run_dir = Path(run_dir)
     predictor = Predictor.from_preset(run_dir)
+    write_reference(run_dir, predictor)
+    has_one = all(record.targets == 1 for split in records.values() for record in split)
+    profile = PROFILE if has_one else GENERALISED
     scores = {
-        split: evaluate(predictor, split_records, profile=PROFILE, title=f"evaluating {split}")
+        split: evaluate(predictor, split_records, profile=profile, title=f"evaluating {split}")
         for split, split_records in records.items()
     }
     config = read_config(run_dir)
-    config["metrics"] = metrics_of(scores, PROFILE, config["starting_weights"])
+    config["metrics"] = metrics_of(scores, profile, config["starting_weights"])
     write_scores(run_dir, scores)
     write_config(run_dir, config)
     for split, found in scores.items():

@@ -13,13 +13,13 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.
-PLACES = ("data_dir", "run_dir", "features")
+PLACES = ("data_dir", "images", "run_dir", "features")
 # A model that training goes on from has its own.
 OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
     "attention_dim", "fusion_dim", "backbone", "backbone_weights", "pretrain_steps",
     "pretrain_batch_size", "pretrain_learning_rate", "mixed_precision", "image_encoder",
-    "word_encoder", "word_vectors",
+    "word_encoder", "word_vectors", "existence",
 )  # fmt: skip
 
 
@@ -40,13 +40,30 @@ class Settings:
     data_dir: str | None = setting(
         None,
         "REFER root: DATASET/refs(OWNER).p, DATASET/instances.json, images/. Or another "
-        "source of recipes/README.md, such as a table of your own (.csv, .jsonl). Without it "
-        "RefShapes is drawn into data/.",
+        "source of recipes/README.md, such as a table of your own (.csv, .jsonl) or what a label "
+        "tool writes (docs/own_data.md). Without it RefShapes is drawn into data/.",
     )
     dataset: str = setting(
-        "refcoco", "refcoco, refcoco+, refcocog or refclef in REFER's layout; refexp; referit."
+        "refcoco",
+        "refcoco, refcoco+, refcocog, refclef, grefcoco or another folder in REFER's layout; "
+        "refexp; referit; phrasecut.",
     )
-    split_owner: str = setting("unc", "Owner of the splits: unc, google, umd or berkeley.")
+    split_owner: str = setting(
+        "unc", "Owner of the splits: unc, google, umd or berkeley; what stands in refs(OWNER).p."
+    )
+    images: str | None = setting(
+        None,
+        "Folder of the images, where they are not beside the file of a label tool; and for a folder "
+        "in REFER's layout with another name.",
+    )
+    text: str | None = setting(
+        None,
+        "Field of a label tool's file that has the phrases, such as annotations.caption, "
+        "annotations.attributes.NAME or categories.name. Found if there is one.",
+    )
+    one_each: bool = setting(
+        False, "With a label tool's file: leave out phrases that several objects of an image have."
+    )
     train_on: str = setting("train", "Split to train on.")
     validate_on: str = setting(
         "val",
@@ -133,6 +150,17 @@ class Settings:
         "A file of word vectors in the text form of GloVe and fastText, in the place of learnt "
         "words. The model then knows words that training never shows.",
     )
+    existence: bool = setting(
+        False,
+        "Also learn whether anything in the image fits the sentence, so that the model can say that "
+        "nothing does: for cmsa, its forms and cmsa_refined. The paper has no such output.",
+    )
+    negatives: int = setting(
+        1,
+        "With existence: sentences that fit nothing, for each image of a batch. They are other images' "
+        "sentences, and its own with a word exchanged. 0 takes those of the data alone.",
+    )
+    existence_weight: float = setting(0.2, "With existence: the weight of its loss. Ours.")
     start_from: str | None = setting(
         None,
         "Go on from a trained model: a preset's folder, or hf://user/name. Its system, sizes, words "
@@ -206,6 +234,7 @@ AT_LEAST_ONE = (
 POSITIVE = ("learning_rate", "power", "epochs", "pretrain_learning_rate")
 AT_LEAST_ZERO = (
     "pretrain_steps", "end_learning_rate", "warmup_steps", "weight_decay", "dice_weight", "seed",
+    "negatives", "existence_weight",
 )  # fmt: skip
 
 
@@ -283,8 +312,7 @@ def choices_of(kind):
 
 def check_given(settings, given):
     """Raises a `ValueError` that names a setting that was given and would be ignored."""
-    from keras_cmsa.data.readers.refer import IMAGES
-    from keras_cmsa.data.readers.table import is_table
+    from keras_cmsa.data.sources import RELEASES, form_of
     from keras_cmsa.models.systems import SYSTEMS  # imports Keras, which `--help` does without
 
     if settings.system not in SYSTEMS:
@@ -293,21 +321,28 @@ def check_given(settings, given):
         )
     built = inspect.signature(SYSTEMS[settings.system]).parameters
     attends = "attention_dim" in built and settings.system != "cmsa_w_none"
-    of_table = settings.data_dir is not None and is_table(settings.data_dir)
-    has_owners = settings.dataset in IMAGES and not of_table
+    is_own = settings.data_dir is not None and form_of(settings.data_dir) is not None
+    has_owners = settings.dataset not in RELEASES and not is_own
     has_tower = settings.image_encoder is not None and "`image_encoder` takes its place"
     words = settings.word_encoder or settings.word_vectors
     has_words = words is not None and f"the words are those of {words}"
     learns_words = "word_encoder" not in built and f"{settings.system} learns its words"
+    needs_existence = not (settings.existence or settings.start_from) and "it needs `existence`"
     ignored = {
+        "existence": "existence" not in built and f"{settings.system} has no such output",
+        **dict.fromkeys(("negatives", "existence_weight"), needs_existence),
         **dict.fromkeys(("backbone", "backbone_weights", "pretrain_steps"), has_tower),
         **dict.fromkeys(("word_encoder", "word_vectors"), learns_words),
         "tokenizer": has_words,
         "word_dim": settings.system != "cmsa_refined" and has_words,
         "dataset": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
-        or (of_table and "a table is one data set"),
+        or (is_own and "the data are one data set"),
         "split_owner": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
         or (not has_owners and "the splits of these data have no owner"),
+        **dict.fromkeys(
+            ("images", "text", "one_each"),
+            settings.data_dir is None and "RefShapes have theirs: give `data_dir`",
+        ),
         "pieces": has_words or (settings.tokenizer == "words" and "it needs `tokenizer` wordpiece"),
         "min_count": has_words
         or (settings.tokenizer == "wordpiece" and "it needs `tokenizer` words"),

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.keras
 @pytest.mark.slow
 @on_tensorflow
 @pytest.mark.filterwarnings("ignore:counts differ")
+@pytest.mark.usefixtures("tensors_alone")
 def test_artefacts_writes_its_measurements(preset, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("ai_edge_litert")

@@ -6,7 +6,10 @@ import pytest
 import tiny
 from command import refused, run
 
-pytestmark = pytest.mark.filterwarnings("ignore:counts differ")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:counts differ"),
+    pytest.mark.usefixtures("untraced"),
+]
 
 
 @pytest.fixture
@@ -73,6 +76,24 @@ def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeyp
         "val": 2,
         "val+crf": 2,
     }
+
+
+def test_masks_in_another_format(models_kept, preset, predictor, root, tmp_path):
+    from keras_cmsa.data.readers.refer import read_refer
+
+    asked = ["evaluate", root, "--model", preset, "-o", tmp_path, "--failures", 0]
+    assert run(*asked, "--split", "val", "--format", "coco") == 0
+    content = json.loads((tmp_path / "val_coco.json").read_bytes())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    written = {(names[x["image_id"]], x["caption"]): x for x in content["annotations"]}
+    records = read_refer(root, "refcoco", "unc")["val"]
+    predictions = [predictor(record.image_path, record.expression) for record in records]
+    assert len(written) == sum(p.mask.any() for p in predictions) > 0
+    for record, prediction in zip(records, predictions):
+        if prediction.mask.any():
+            annotation = written[str(record.image_path.relative_to(root)), record.raw]
+            assert annotation["segmentation"] == prediction.run_lengths
+            assert annotation["score"] == pytest.approx(prediction.score, abs=1e-5)
 
 
 def test_bad_input_is_one_line(capsys, models_kept, preset, root, tmp_path):

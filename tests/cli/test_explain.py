@@ -5,6 +5,8 @@ import pytest
 from command import refused, run
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 EXPRESSIONS = ("red box", "the blue box")
 
 

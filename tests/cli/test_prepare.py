@@ -4,6 +4,18 @@ import re
 
 import pytest
 from command import last_line, read_rows, run
+from label_tools import (
+    NAME,
+    POLYGON,
+    coco,
+    labelme,
+    outline,
+    points,
+    shape,
+    task,
+    text_area,
+    write,
+)
 from one_ref import OneRef
 from PIL import Image
 
@@ -80,3 +92,58 @@ def test_every_ref_that_is_left_out_is_counted_and_named(capsys, tmp_path):
     assert (
         "entry 1, ref 6: annotation 71 is not in" in reasons[0] and "entry 2, ref 7" in reasons[1]
     )
+
+
+ROWS = {  # of the table in docs/own_data.md: a file, what is in it, and the phrase that is found
+    "CVAT": ("annotations/instances_default.json", coco(), "categories.name", "--images"),
+    "Roboflow": ("train/_annotations.coco.json", coco(), "categories.name"),
+    "SA-Co": (
+        "gold.json",
+        coco(images=[{**coco()["images"][0], "text_input": "cups"}]),
+        "images.text_input",
+        "--images",
+    ),
+    "captions": (
+        "instances_train.json",
+        coco(annotations=[{**coco()["annotations"][0], "caption": "the cup"}]),
+        "annotations.caption",
+    ),
+    "Label Studio": (
+        "project.json",
+        [task(outline("a", POLYGON), text_area("a", "the cup"))],
+        "regions.phrase",
+        "--images",
+    ),
+    "LabelMe": (
+        "labelled/7.json",
+        labelme(shape("cup", points(POLYGON), description="the cup")),
+        "shapes.description",
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", ROWS)
+def test_exports_of_label_tools(capsys, tmp_path, tool):
+    name, content, field, *flags = ROWS[tool]
+    path = write(tmp_path / name, content)
+    if flags:
+        (path.parent / NAME).rename(tmp_path / NAME)
+        flags = [*flags, tmp_path]
+    whole = path.parent if tool == "LabelMe" else tmp_path if tool == "Roboflow" else path
+    for arguments in ([], ["--text", field]):
+        assert run("prepare", whole, *flags, *arguments) == 0
+        printed = capsys.readouterr()
+        assert "train: 1 refs, 1 sentences, 1 images\n0 of 1 expressions skipped" in printed.out
+        assert (f"the phrases are {field}" in printed.err) == (not arguments)
+    several = tool in ("CVAT", "Roboflow", "SA-Co")
+    assert run("prepare", whole, *flags, "--one-each") == (2 if several else 0)
+    if several:
+        assert "1 phrases of several objects" in last_line(capsys)
+
+
+def test_a_field_that_is_not_there_is_named_with_its_flag(capsys, tmp_path):
+    path = write(tmp_path / "train.json", coco())
+    assert run("prepare", path, "--text", "annotations.captoin") == 2
+    assert "Give one of these as --text: categories.name" in last_line(capsys)
+    assert run("prepare", tmp_path / "mine.csv", "--images", tmp_path) == 2
+    assert "--images would be ignored" in last_line(capsys)

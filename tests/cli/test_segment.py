@@ -67,8 +67,8 @@ def test_several_expressions_are_asked_in_one_pass(
 def test_nothing_found():
     from keras_cmsa.cli.segment import as_line
 
-    nothing = SimpleNamespace(expression="red box", box=None)
-    assert as_line(nothing) == "“red box”: nothing found"
+    nothing = SimpleNamespace(expression="red box", box=None, exists=True)
+    assert as_line(nothing, []) == "“red box”: nothing found"
 
 
 def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path):

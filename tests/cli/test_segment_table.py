@@ -10,6 +10,7 @@ from command import read_rows, refused, run, write_rows
 from PIL import Image
 
 from keras_cmsa.cli.segment import default_folder
+from keras_cmsa.data.brush import decode_brush
 
 
 def pairs(folder, rows):
@@ -157,6 +158,44 @@ def test_a_folder_is_one_runs_and_what_a_kill_left_goes(capsys, preset, photo_pa
         message = refused(capsys, *command)
         assert f"{out} holds results of another model: give another folder" in message
     assert sorted(path.name for path in out.iterdir()) == [".lock", "made_by.json"]
+
+
+@pytest.mark.parametrize(
+    "format, name", [("coco", "coco.json"), ("label-studio", "label_studio.json")]
+)
+def test_masks_and_phrases_in_another_format(
+    capsys, models_kept, preset, predictor, photo_path, tmp_path, format, name
+):
+    table, out = pairs(tmp_path, ROWS), tmp_path / "out"
+    (tmp_path / "notes.txt").write_text("no image")
+    command = ["segment", "--csv", table, "--model", preset, "-o", out]
+    assert run(*command) == 0
+    assert run(*command, "--format", format) == 0  # also of rows that were done before
+    content = json.loads((out / name).read_bytes())
+    expected = predictor(photo_path, ["red box", "=blue box on left"])
+    assert all(prediction.mask.any() for prediction in expected)
+    if format == "coco":
+        rows = [(x["caption"], x["segmentation"]) for x in content["annotations"]]
+        assert rows == [(p.expression, p.run_lengths) for p in expected]
+    else:
+        regions = content[0]["predictions"][0]["result"]
+        masks = [
+            decode_brush(x["value"]["rle"], 31, 47, "it") for x in regions if "rle" in x["value"]
+        ]
+        np.testing.assert_array_equal(masks, [p.mask for p in expected])
+        assert content[0]["data"]["text"] == "red box\n=blue box on left"
+
+    lines = read_rows(out / "results.csv")
+    for damaged in ("[1]", "{}", "x", '{"size": 3, "counts": ""}', '{"size": [31], "counts": []}'):
+        lines[0]["segmentation"] = damaged
+        write_rows(out / "results.csv", [list(lines[0]), *(list(row.values()) for row in lines)])
+        message = refused(capsys, *command, "--format", format)
+        assert f"{out / 'results.csv'}, row 1: wanted a score and COCO's run lengths" in message
+
+
+def test_a_format_is_for_a_table(capsys, preset, photo_path):
+    asked = ["segment", photo_path, "box", "--model", preset, "--format", "coco"]
+    assert "--format is for the results of a table" in refused(capsys, *asked)
 
 
 @pytest.mark.slow

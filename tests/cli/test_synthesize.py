@@ -28,6 +28,24 @@ def test_the_files_are_the_generators(capsys, tmp_path, options):
     assert "train: " in capsys.readouterr().out
 
 
+def test_any_targets_and_some_colours(tmp_path):
+    from keras_cmsa.data.ref_shapes import write_ref_shapes
+
+    colours = ["red", "green", "blue", "yellow"]
+    options = ("--targets", "any", "--colours", *colours)
+    assert run("synthesize", tmp_path / "shapes", *options) == 0
+    arguments = {"targets": "any", "colours": colours, "processes": 1, "progress": False}
+    wanted = write_ref_shapes(tmp_path / "wanted", SCENES, **arguments)
+    assert files_of(tmp_path / "shapes") == files_of(wanted)
+
+
+def test_too_few_colours_are_refused(capsys, tmp_path):
+    message = refused(capsys, "synthesize", tmp_path / "shapes", "--colours", "red", "pink")
+    assert message.startswith("keras-cmsa: --colours must be 4 or more of red, orange, ")
+    assert message.endswith("Received: red, pink")
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_data_is_left_alone(capsys, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     assert str(tmp_path) in refused(capsys, "synthesize", tmp_path)

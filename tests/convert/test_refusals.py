@@ -93,5 +93,5 @@ def test_the_authors_checkpoint(capsys, tmp_path, checkpoint, vocabulary):
     assert run("convert", checkpoint, *arguments) == 0
     assert "568 variables used" in capsys.readouterr().out
     assert sorted(x.name for x in output.iterdir()) == [
-        "README.md", "config.json", "model.keras", "vocabulary.txt",
+        "README.md", "config.json", "model.keras", "reference.npz", "vocabulary.txt",
     ]  # fmt: skip

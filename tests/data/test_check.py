@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,15 @@ from PIL import Image
 from keras_cmsa.data.check import check_records, problems_table
 from keras_cmsa.data.masks import MaskFile
 from keras_cmsa.data.record import Record
+
+
+def test_a_record_of_nothing_needs_no_mask(one_ref):
+    """Nor is its empty mask odd; one with a target has a segmentation."""
+    (record,) = one_ref.read()["train"]
+    nothing = replace(record, segmentation=None, targets=0)
+    good, ((bad, reason),) = check_records([nothing, replace(record, segmentation=None)])
+    assert good == [nothing] and bad.targets == 1
+    assert reason.startswith("no segmentation: ref 5")
 
 
 def test_check_finds_every_fault(one_ref):

@@ -15,6 +15,14 @@ def test_mask_of_a_record_names_the_record(one_ref):
         record.mask()
 
 
+def test_mask_of_nothing():
+    record = replace(
+        tiny.record("x.png", tiny.box(8, 12, 2, 3, 6, 9)), segmentation=None, targets=0
+    )
+    mask = record.mask()
+    assert mask.shape == (8, 12) and mask.dtype == "uint8" and not mask.any()
+
+
 def test_counts():
     """A record is a sentence: two of one ref, another ref of the same image, another image."""
     mask = tiny.box(8, 12, 2, 3, 6, 9)

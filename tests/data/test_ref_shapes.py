@@ -1,7 +1,6 @@
 """RefShapes: the files are REFER's, and each sentence has one answer, as judged by other code than
 the generator's own, from what stands in the files alone."""
 
-import hashlib
 import json
 import pickle
 import re
@@ -13,25 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+from shape_files import checksums, draw_mask, fitting
 
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.ref_shapes import write_ref_shapes, writer
 from keras_cmsa.data.ref_shapes.expressions import SHARES
 from keras_cmsa.data.ref_shapes.render import RGB
-from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND, SHAPES
+from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND
 
 SCENES = {"train": 170, "val": 20, "testA": 30, "testB": 30}
-
-# What a word says of a thing, in the test's own words.
-MEANS = {word: ("shape", word) for word in SHAPES}
-MEANS |= {"plus": ("shape", "cross")}
-MEANS |= {word: ("colour", word) for word in RGB}
-MEANS |= {word: ("size", "big") for word in ("big", "large")}
-MEANS |= {word: ("size", "small") for word in ("small", "little")}
-MEANS |= {word: ("texture", "plain") for word in ("plain", "solid")}
-MEANS |= {word: ("texture", "striped") for word in ("striped", "stripes")}
-MEANS |= {word: ("texture", "dotted") for word in ("dotted", "spotted", "dots")}
-MEANS |= {word: ("texture", "checkered") for word in ("checkered", "checks")}
 
 
 class Written:
@@ -62,26 +51,6 @@ class Written:
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("ref_shapes") / "data"
     return Written(write_ref_shapes(root, SCENES, processes=1, progress=False))
-
-
-def fitting(words, facts):
-    """The things that the words fit as far as they name a shape, colour, size or texture."""
-    said = [MEANS[word] for word in words.split() if word in MEANS]
-    return [i for i, thing in facts.items() if all(thing[name] == value for name, value in said)]
-
-
-def checksums(root):
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in root.rglob("*")
-        if path.is_file()
-    }
-
-
-def draw_mask(annotation, size):
-    """The segmentation as pycocotools draws it: `(size, size)` bool."""
-    runs = coco_mask.frPyObjects(annotation["segmentation"], size, size)
-    return coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs).astype(bool)
 
 
 # Files

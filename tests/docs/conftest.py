@@ -20,6 +20,7 @@ WORDS = "circle dotted heart man one orange purple shirt square the triangle yel
 @pytest.fixture
 def place(seeded, tmp_path, monkeypatch):
     """A folder as `make demo` leaves the clone, with photos, tables and a data root beside."""
+    import label_tools
     import tiny
 
     from keras_cmsa import Preprocessor, Vocabulary
@@ -54,6 +55,10 @@ def place(seeded, tmp_path, monkeypatch):
             Image.fromarray(mask * 255).save(f"photos/{number}_mask.png")
             split = "train" if number < 4 else "val"
             rows.writerow([f"photos/{number}.png", expression, f"photos/{number}_mask.png", split])
+    label_tools.write(tmp_path / "export/annotations/instances_default.json", label_tools.coco())
+    label_tools.write(tmp_path / "export/images/none.json", {})  # the image
+    cup = label_tools.shape("cup", label_tools.points(label_tools.POLYGON))
+    label_tools.write(tmp_path / "labelled/7.json", label_tools.labelme(cup))
     return tmp_path
 
 

@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ("getting_started.md", "using.md", "own_data.md", "evaluation.md", "extending.md")
+PAGES = (
+    "getting_started.md", "using.md", "own_data.md", "label_tools.md", "evaluation.md", "extending.md",
+)  # fmt: skip
 READERS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
@@ -45,6 +47,7 @@ def named(pattern):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore:.*counts differ from the published")
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page, run_examples):

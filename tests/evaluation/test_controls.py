@@ -89,6 +89,27 @@ def test_the_sentence_of_another_object_is_never_of_the_same():
         assert found[:2].tolist() == [[3], [3]] and found[2, 0] in (1, 2)
 
 
+def test_the_sentence_of_another_object_is_about_something():
+    from keras_cmsa.evaluation.controls import others
+
+    records = [tiny.record("one.png", SIDES["left"], "it", ref) for ref in (1, 2, 3)]
+    records[1] = replace(records[1], segmentation=None, targets=0)
+    words = np.array([[1], [2], [3]], "int32")
+    for seed in range(5):
+        found = others(words, records, np.random.default_rng(seed))
+        assert found[::2].tolist() == [[3], [1]] and found[1, 0] in (1, 3)
+
+
+def test_nothing_is_no_object_of_an_image(obeys_the_first_word, records):
+    """It is neither the largest nor at the centre, and no control is of a sentence that fits nothing."""
+    nothing = replace(records[0], ref_id=9, expression="box", segmentation=None, targets=0)
+    controls = controls_of(obeys_the_first_word, [nothing, *records]).scores
+    for name in ("largest object", "centre object"):
+        assert [s.iou for s in controls[name].control] == [1, 1, 0]
+    controls = controls_of(obeys_the_first_word, [nothing, *records[:2]]).scores
+    assert not controls["largest object"].control and not controls["centre object"].control
+
+
 def test_fixed_answers(obeys_the_first_word, tmp_path):
     """The largest object lies in a corner, the small one in the centre."""
     from keras_cmsa.evaluation.controls import Controls, off_centre

@@ -140,7 +140,9 @@ def test_what_is_asked_beside_gets_photo_and_answers(predictor, tmp_path):
 
 def test_bad_arguments(finds_white, tmp_path):
     record = shown(tmp_path, "one", *2 * [tiny.box(S, S, 4, 4, 8, 8)])
-    with pytest.raises(ValueError, match=r"\['strict', 'tf_phrasecut'\]. Received: 'loose'"):
+    with pytest.raises(
+        ValueError, match=r"\['gres', 'strict', 'tf_phrasecut'\]. Received: 'loose'"
+    ):
         evaluate(finds_white(), [record], profile="loose")
     with pytest.raises(ValueError, match="the split is empty"):
         evaluate(finds_white(), [])

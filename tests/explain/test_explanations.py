@@ -6,6 +6,8 @@ import tiny
 
 from keras_cmsa.inference.masks import MaskRule, to_mask
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
 SIZE = (24, 32)
 

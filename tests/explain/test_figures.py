@@ -11,6 +11,8 @@ from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.explain.drawing import overlay, probability_overlay
 from keras_cmsa.inference.masks import MaskRule
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 SENTENCES = ["red box on the left", "a box that costs $5 to $9"]
 
 
@@ -95,6 +97,12 @@ RULES = [
     MaskRule("tf_phrasecut", refine, "network"),
     MaskRule("strict", refine, "original"),
 ]
+
+
+def test_the_title_of_an_empty_mask():
+    from keras_cmsa.explain.figures import scored
+
+    assert scored(np.zeros((2, 3), bool), 1.0) == "nothing found, IoU 1.00"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.profile}-{r.refine and r.size}")

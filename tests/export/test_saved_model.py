@@ -58,6 +58,7 @@ def test_the_layout(exported, predictor):
         "variables/variables.data-00000-of-00001",
         "config.json",
         "README.md",
+        "reference.npz",
         "assets.extra/tf_serving_warmup_requests",
     }
     words = (exported / "assets/vocabulary.txt").read_text(encoding="utf-8")
@@ -226,7 +227,9 @@ def test_an_artefact_of_word_pieces(tmp_path, photo, serve_version, seeded):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo, policy):
+def test_a_model_of_mixed_precision_is_exported_in_float32(
+    seeded, tensors_alone, tmp_path, photo, policy
+):
     from keras_cmsa import Predictor
     from keras_cmsa.export.network import coarsest_dtype
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
@@ -289,7 +292,9 @@ def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("place", ["fold", "store"])
-def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypatch, place):
+def test_what_computes_something_else_is_not_kept(
+    predictor, tensors_alone, tmp_path, monkeypatch, place
+):
     from keras_cmsa.export import network, served
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
 

@@ -227,9 +227,18 @@ def test_parameters_are_those_stated(seeded, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lstm_cnn", "rmi", "dmn", "kwa", "rrn", "cmsa"])
-def test_paper_size_runs_forward(name):
-    """With its own backbone at its own image size, in a process of its own, within 8 GB."""
+@pytest.mark.parametrize(
+    ("names", "side", "positions"),
+    [
+        (["lstm_cnn"], 512, 16),
+        (["dmn"], 512, 16),
+        (["kwa"], 480, 60),
+        (["rmi", "rrn", "cmsa"], 320, 40),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, list) else str(x),
+)
+def test_paper_size_runs_forward(names, side, positions):
+    """On their own backbone at their own image size, in a process of its own, within 8 GB."""
     import json
     import os
     import subprocess
@@ -239,20 +248,20 @@ def test_paper_size_runs_forward(name):
 
     environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
     done = subprocess.run(
-        [sys.executable, "-c", PAPER_SIZE, name],
+        [sys.executable, "-c", PAPER_SIZE, *names],
         env=environment,
         capture_output=True,
         check=False,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    seen = json.loads(done.stdout)
-    side = {"lstm_cnn": 512, "dmn": 512, "kwa": 480}.get(name, 320)
-    positions = {"lstm_cnn": 16, "dmn": 16, "kwa": 60}.get(name, 40)
-    assert seen["input"] == [None, side, side, 3] and seen["output"] == [1, 1, side, side, 1]
-    assert seen["fusion"][-3:-1] == [positions, positions]
-    assert seen["finite"] and seen["spread"] > 0
-    assert seen["gigabytes"] < 8
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(names)
+    for seen in map(json.loads, lines):
+        assert seen["input"] == [None, side, side, 3] and seen["output"] == [1, 1, side, side, 1]
+        assert seen["fusion"][-3:-1] == [positions, positions]
+        assert seen["finite"] and seen["spread"] > 0
+        assert seen["gigabytes"] < 8
 
 
 PAPER_SIZE = """
@@ -262,25 +271,26 @@ from keras_cmsa.models import backbones
 from keras_cmsa.models.systems import SYSTEMS, build_system
 import inspect
 
-name = sys.argv[1]
+names = sys.argv[1:]
 keras.utils.set_random_seed(0)
-size = inspect.signature(SYSTEMS[name]).parameters["image_size"].default
+sizes = {inspect.signature(SYSTEMS[x]).parameters["image_size"].default for x in names}
+(size,) = sizes
 make = {"lstm_cnn": backbones.vgg16, "dmn": backbones.pyramid_resnet101}
-model = build_system(
-    name, 10_000, backbone=make.get(name, backbones.dilated_resnet101)(size, weights=None)
-)
+backbone = make.get(names[0], backbones.dilated_resnet101)(size, weights=None)
 rng = np.random.default_rng(0)
 image = rng.uniform(0, 255, (1, size, size, 3)).astype("float32")
 words = np.zeros((1, 1, 20), "int32")
 words[0, 0, :7] = rng.integers(2, 10_000, 7)
-logits = keras.ops.convert_to_numpy(model({"image": image, "words": words}, training=False))
-fusion = next(x for x in reversed(model.layers) if x.name.startswith("fusion"))
-print(json.dumps({
-    "input": list(model.input["image"].shape),
-    "output": list(logits.shape),
-    "fusion": list(keras.tree.flatten(fusion.output)[0].shape),
-    "finite": bool(np.isfinite(logits).all()),
-    "spread": float(logits.std()),
-    "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-}))
+for name in names:
+    model = build_system(name, 10_000, backbone=backbone)
+    logits = keras.ops.convert_to_numpy(model({"image": image, "words": words}, training=False))
+    fusion = next(x for x in reversed(model.layers) if x.name.startswith("fusion"))
+    print(json.dumps({
+        "input": list(model.input["image"].shape),
+        "output": list(logits.shape),
+        "fusion": list(keras.tree.flatten(fusion.output)[0].shape),
+        "finite": bool(np.isfinite(logits).all()),
+        "spread": float(logits.std()),
+        "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }))
 """

@@ -9,19 +9,20 @@ import tiny
 pytest.importorskip("tensorflow")
 
 
-ONNX = pytest.param("onnx", marks=pytest.mark.slow)  # some 20 seconds to make one
+# Some 20 seconds to make one.
+ONNX, LITERT = (pytest.param(form, marks=pytest.mark.slow) for form in ("onnx", "litert"))
 
 
-@pytest.fixture(scope="module", params=["saved_model", ONNX])
+@pytest.fixture(scope="module", params=["saved_model", ONNX, LITERT])
 def loaded(request, predictor, exported, tmp_path_factory):
-    from keras_cmsa import Predictor, export_onnx
+    from keras_cmsa import Predictor
+    from keras_cmsa.export.portable import export
 
     if request.param == "saved_model":
         return Predictor.from_preset(exported)
-    pytest.importorskip("onnxruntime")
-    folder = tmp_path_factory.mktemp("onnx") / "cmsa"
-    export_onnx(predictor, folder)
-    return Predictor.from_preset(folder)
+    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}[request.param])
+    folder = tmp_path_factory.mktemp(request.param) / "cmsa"
+    return Predictor.from_preset(export(predictor, folder, request.param))
 
 
 def test_an_export_answers_as_the_predictor(predictor, loaded, photo):
@@ -92,5 +93,7 @@ def test_a_damaged_onnx_file_is_refused_in_one_line(preset, tmp_path):
             load_preset(folder)
         assert "\n" not in str(error.value)
     (folder / "model.onnx").unlink()
-    with pytest.raises(FileNotFoundError, match=r"wanted model\.keras, saved_model\.pb or model"):
+    with pytest.raises(
+        FileNotFoundError, match=r"wanted model\.keras, saved_model\.pb, model\.onnx or"
+    ):
         load_preset(folder)

@@ -10,7 +10,7 @@ import pytest
 
 from keras_cmsa.presets import hub
 
-FILES = ("README.md", "config.json", "model.keras", "vocabulary.txt")
+FILES = ("README.md", "config.json", "model.keras", "reference.npz", "vocabulary.txt")
 GRAPH = {"saved_model.pb": b"evil", "variables/variables.index": b"evil", "sub/model.keras": b"x"}
 
 
@@ -73,7 +73,7 @@ def test_an_upload_sends_the_files_of_a_preset_and_no_path(preset, library, tmp_
     names = {"backbone_weights": "weights.h5", "start_from": "hf://user/other"}
     assert repo == "user/name"
     assert json.loads(sent.pop("config.json")) == config | {"training": names}
-    assert sent.items() < files_of(preset).items() and len(sent) == 3
+    assert sent.items() < files_of(preset).items() and len(sent) == 4
 
 
 def test_an_upload_without_a_login(preset, library):
@@ -134,5 +134,5 @@ def test_what_cannot_be_uploaded(preset, tmp_path):
     with pytest.raises(ValueError, match="wanted hf://user/name"):
         hub.upload(preset, "user/name")
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match=r"model\.keras, vocabulary\.txt, README\.md not"):
+    with pytest.raises(FileNotFoundError, match=r"model\.keras, vocabulary\.txt, README\.md, "):
         hub.upload(tmp_path, "hf://user/name")

@@ -34,6 +34,7 @@ def test_the_folder(preset):
         "README.md",
         "config.json",
         "model.keras",
+        "reference.npz",
         "vocabulary.txt",
     ]
     words = (preset / "vocabulary.txt").read_text("utf-8")
@@ -107,7 +108,7 @@ def test_a_stop_while_saving_leaves_the_preset_before(predictor, preset, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         predictor.save_to_preset(folder)
     assert (folder / "model.keras").read_bytes() == before
-    assert len(list(folder.iterdir())) == 4
+    assert len(list(folder.iterdir())) == 5
 
 
 def test_a_preprocessor_of_another_model_is_not_saved(predictor, tmp_path):

@@ -50,6 +50,7 @@ def read(path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(seeded, compare):
     from keras_cmsa import Predictor
 

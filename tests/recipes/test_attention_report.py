@@ -12,7 +12,7 @@ import tiny
 
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
-pytestmark = pytest.mark.usefixtures("recipes")
+pytestmark = pytest.mark.usefixtures("recipes", "untraced")
 
 
 @pytest.fixture

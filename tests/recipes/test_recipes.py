@@ -100,6 +100,7 @@ def test_unc(counts, samples, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 def test_unc_plus(counts, samples, tmp_path):
     """The sample has no images: plain ones of the declared sizes stand in for them."""
     root = shutil.copytree(samples / "refer_without_images", tmp_path / "refer")
@@ -111,6 +112,7 @@ def test_unc_plus(counts, samples, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside keras-cv
 @pytest.mark.filterwarnings("ignore:.*:UserWarning:keras_cv")
 def test_gref_with_augmentation(counts, samples, capsys):
@@ -120,6 +122,7 @@ def test_gref_with_augmentation(counts, samples, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     ("train_on", "validate_on", "wanted"),
     [("train", "train", {"train": 10, "test": 17}), ("trainval", "test", {"test": 17})],

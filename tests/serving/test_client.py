@@ -202,6 +202,7 @@ def one_answer(**columns):
         "score": [0.0],
         "box": [[0, 0, 0, 0]],
         "words": [["box", ""]],
+        "exists": [True],
         "valid": [True],
     }
     return http(json.dumps({"outputs": {**right, **columns}}).encode())

@@ -1,5 +1,6 @@
 """Several processes on the loopback device train as one does; none of them outlives another."""
 
+import json
 import os
 import re
 import shlex
@@ -13,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from trainee import history
+from trainee import TRAINING, history
 
 from keras_cmsa.training.devices import Devices
 
 STEPS, KILLED = 20, 7
+COUNTS = [3, 1, 2, 4, 1, 2, 3, 2, 1]  # sentences of each image
 SCRIPT = """
 import os, signal, sys, tiny, trainee
 from keras_cmsa.training import callbacks
@@ -32,12 +34,13 @@ def kill(self, batch, logs=None):
         os.kill(os.getpid(), signal.SIGKILL)
 
 callbacks.StopOnNaN.on_train_batch_end = kill
-scenes = tiny.several_of_each(tiny.records(f"{folder}/scenes", 9), [3, 1, 2, 4, 1, 2, 3, 2, 1])
+scenes = tiny.several_of_each(tiny.records(f"{folder}/scenes", 9), COUNTS)
 pace = dict(batch_size=4, steps=STEPS, steps_per_round=1, sentences_per_image=2, word_dropout=0.2)
 several = Devices(None, coordinator, int(number), int(index)) if coordinator else Devices(int(local))
 with join_processes(several, pace["batch_size"]):
-    trainee.train(trainee.compiled_model(**pace), scenes, f"{folder}/run", resume=True, **pace)
-""".replace("STEPS", str(STEPS))
+    model = trainee.compiled_model(existence=True, **pace)
+    trainee.train(model, scenes, f"{folder}/run", resume=True, **pace)
+""".replace("STEPS", str(STEPS)).replace("COUNTS", str(COUNTS))
 
 
 def free_port():
@@ -96,7 +99,7 @@ def run_two(folder):
 
 def assert_same_losses(ours, theirs):
     assert len(ours) == len(theirs) == STEPS
-    for name in ("loss", "overall_iou", "val_overall_iou", "val_mean_iou"):
+    for name in ("loss", "logits_overall_iou", "val_logits_overall_iou", "val_exists_loss"):
         np.testing.assert_allclose(
             [row[name] for row in ours], [row[name] for row in theirs], rtol=0, atol=1e-4
         )
@@ -132,6 +135,9 @@ def test_a_killed_process_ends_the_other_and_another_number_resumes(alone, tmp_p
 
     resume = run_two if killed == 0 else run_alone
     assert_same_losses(resume(tmp_path), alone)
+    # The first process fits the threshold alone, on what all have held out.
+    facts = json.loads((tmp_path / "run/config.json").read_text())["existence"]
+    assert facts["sentences"]["present"] == sum(COUNTS) - TRAINING
 
 
 @pytest.mark.parametrize(

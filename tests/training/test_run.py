@@ -1,6 +1,7 @@
 """A run's parts from its settings: data, preprocessor, backbone, and what it is said to start from."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,10 +12,11 @@ import pytest
 import tiny
 
 from keras_cmsa.data.objects import objects_of
+from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
-from keras_cmsa.presets.preset import Preset, load_preset, save_preset
+from keras_cmsa.presets.preset import Preset, load_preset, save_model, save_preset
 from keras_cmsa.training import run
 from keras_cmsa.training.settings import Settings
 
@@ -126,6 +128,7 @@ def test_a_split_that_is_not_there_names_the_others(root, name):
 # --- a model that training goes on from
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_training_goes_on_from_a_preset(root, preset, tmp_path):
     """Its words, sizes and weights come with it; the card names it."""
@@ -319,3 +322,14 @@ def test_a_folder_is_one_trainings_from_the_first_file_to_the_last(monkeypatch, 
     monkeypatch.setattr(run, "report", lambda *_: second(settings))
     assert run.run_training(settings) == tmp_path / "run"
     assert len(refused) == 3
+
+
+@pytest.mark.usefixtures("untraced")
+def test_the_report_writes_the_reference_of_the_best_round(preset, tmp_path, monkeypatch):
+    folder = shutil.copytree(preset, tmp_path / "run")
+    model = load_preset(folder).model
+    model.get_layer("score").bias.assign_add([0.1])
+    save_model(model, folder / "model.keras")
+    monkeypatch.setattr(run, "write_figures", lambda *_: None)  # which take seconds
+    run.report(folder, {"val": tiny.records(tmp_path, 1)})
+    Predictor.from_preset(folder, verify=True)

@@ -130,12 +130,15 @@ def test_an_unknown_system_or_recipe_is_named():
     [
         ({"dataset": "refcoco"}, "`dataset` .*RefShapes have one: give `data_dir`"),
         ({"split_owner": "umd"}, "`split_owner` .*give `data_dir`"),
-        ({"data_dir": "t.CSV", "dataset": "refcoco"}, "`dataset` .*a table is one data set"),
+        ({"data_dir": "t.CSV", "dataset": "refcoco"}, "`dataset` .*the data are one data set"),
         ({"data_dir": "t.jsonl", "split_owner": "unc"}, "`split_owner` .*have no owner"),
         (
             {"data_dir": "x", "dataset": "refexp", "split_owner": "google"},
             "`split_owner` .*have no owner",
         ),
+        ({"data_dir": "t.json", "split_owner": "unc"}, "`split_owner` .*have no owner"),
+        ({"text": "annotations.caption"}, "`text` .*give `data_dir`"),
+        ({"images": "photos"}, "`images` .*give `data_dir`"),
         ({"pieces": 100}, "`pieces` .*needs `tokenizer` wordpiece"),
         ({"tokenizer": "wordpiece", "min_count": 2}, "`min_count` .*needs `tokenizer` words"),
         ({"pretrain_batch_size": 4}, "`pretrain_batch_size` .*needs `pretrain_steps`"),
@@ -190,7 +193,7 @@ def test_what_config_json_records():
     settings = recipe_settings("unc", data_dir="/x", exclude_images_of=("refcoco+", "all"))
     config = settings.to_config()
     names = {field.name for field in fields(Settings)}
-    assert set(config) == names - {"data_dir", "run_dir", "features"}
+    assert set(config) == names - {"data_dir", "images", "run_dir", "features"}
     assert config["exclude_images_of"] == ["refcoco+", "all"]
     assert all(config[name] == getattr(settings, name) for name in names if name in PAPER)
 

@@ -107,44 +107,65 @@ def entries_by_id(content, key, path):
     }
 
 
-def read_entries(entries, records_of, on_bad, what="refs"):
-    """Turns the entries of a file into records. Warns in one line of those that are left out.
+def read_each(entries, read, on_bad, what):
+    """Reads the entries of a file one by one. Warns in one line of those that are left out.
 
     Args:
-        entries: list of entries that `records_of` takes.
-        records_of: function from `(entry, limit)` to a list of at most `limit` records. It raises
-            `ValueError` if the entry is bad.
+        entries: list of entries that `read` takes.
+        read: function of an entry. It raises `ValueError` if the entry is bad.
         on_bad: the argument of a reader: `"raise"`, `"skip"` or a list, which takes a line for each
             bad entry instead of the warning.
         what: what the entries are, for the warning.
 
     Returns:
-        `{split: [Record, ...]}`.
+        List of what `read` returns for the good entries.
 
     Raises:
         ValueError: if `on_bad` is something else, or an entry is bad and `on_bad` is `"raise"`.
     """
     if on_bad not in ("raise", "skip") and type(on_bad) is not list:
         raise ValueError(f"on_bad must be 'raise', 'skip' or a list. Received: {on_bad!r}")
-    records, limit = {}, MAX_SENTENCES
-    problems = on_bad if type(on_bad) is list else []
+    contents, problems = [], on_bad if type(on_bad) is list else []
     for entry in entries:
         try:
-            new_records = records_of(entry, limit)
+            contents.append(read(entry))
         except ValueError as error:
             if on_bad == "raise":
                 raise ValueError(f"{error}. on_bad='skip' leaves bad entries out") from None
             problems.append(str(error))
-            continue
-        limit -= len(new_records)
-        for record in new_records:
-            records.setdefault(record.split, []).append(record)
     if problems and problems is not on_bad:
         warnings.warn(
             f"{len(problems)} of {len(entries)} {what} are bad and left out. "
             f"The first: {problems[0]}",
-            stacklevel=3,
+            stacklevel=4,
         )
+    return contents
+
+
+def read_entries(entries, records_of, on_bad, what="refs"):
+    """Turns the entries of a file into records, as `read_each` reads them.
+
+    Args:
+        entries, on_bad, what: as in `read_each`.
+        records_of: function from `(entry, limit)` to a list of at most `limit` records. It raises
+            `ValueError` if the entry is bad.
+
+    Returns:
+        `{split: [Record, ...]}`.
+
+    Raises:
+        ValueError: as in `read_each`.
+    """
+    records, limit = {}, MAX_SENTENCES
+
+    def keep(entry):
+        nonlocal limit
+        new_records = records_of(entry, limit)
+        limit -= len(new_records)
+        for record in new_records:
+            records.setdefault(record.split, []).append(record)
+
+    read_each(entries, keep, on_bad, what)
     return records
 
 

@@ -1,16 +1,22 @@
-"""Reads the REFER layout: RefCOCO (UNC), RefCOCO+ (UNC+), RefCOCOg (G-Ref) and RefClef (ReferIt).
+"""Reads the REFER layout: RefCOCO (UNC), RefCOCO+ (UNC+), RefCOCOg (G-Ref), RefClef (ReferIt),
+gRefCOCO, whose refs are of no object, of one or of several, and others with their own images:
+RRSIS-D (`rrsisd`), Ref-ZOM (`ref-zom`, with refs of several objects or of none), R-RefCOCO
+(`rrefcoco`, with sentences that fit nothing).
 
     <root>/refcoco/refs(unc).p        pickled list of refs: an object and its sentences
+    <root>/grefcoco/grefs(unc).json   the same list in JSON, with a list of annotations in each ref
     <root>/refcoco/instances.json     COCO's annotations and images
     <root>/images/mscoco/images/train2014/COCO_train2014_000000000009.jpg
 
 The files may come from strangers: the reader executes nothing in them, and no name in them leads
-out of the image folder. Layout: https://github.com/lichengunc/refer
+out of the image folder. Layout: https://github.com/lichengunc/refer and, for gRefCOCO,
+https://github.com/henghuiding/gRefCOCO
 """
 
 import re
 import reprlib
-from functools import partial
+from collections import defaultdict
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +33,7 @@ from keras_cmsa.data.readers.entries import (
     read_json,
     select_splits,
     warn_each,
+    whole,
 )
 from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
 from keras_cmsa.data.record import Record
@@ -37,7 +44,7 @@ class _Images(NamedTuple):
     """Where the images of a data set lie.
 
     Attributes:
-        folder: their folder, relative to the root.
+        folder: their folder, relative to the root or absolute.
         name: pattern of their file names. No matching name leads out of the folder.
         name_of_id: file name with a place for the image id, for entries without a name.
         source: where to get the images, for warnings.
@@ -64,7 +71,10 @@ SAIAPR = _Images(
     "the SAIAPR TC-12 collection",
 )
 
-IMAGES = {"refcoco": COCO, "refcoco+": COCO, "refcocog": COCO, "refclef": SAIAPR}
+NESTED = re.compile(r"(\w[\w. -]*/)*\w[\w. -]*")  # in folders, and none of them leads out
+
+GREFCOCO = "grefcoco"
+IMAGES = {"refcoco": COCO, "refcoco+": COCO, "refcocog": COCO, "refclef": SAIAPR, GREFCOCO: COCO}
 
 # {(dataset, split owner): {split: (refs, sentences, images)}}, as `count` gives them; None in place
 # of a number that nobody has published. Refs and images: README of TFDS' ref_coco. Sentences:
@@ -100,7 +110,13 @@ PUBLISHED_COUNTS = {
 
 
 def read_refer(
-    root, dataset="refcoco", split_owner="unc", splits=None, on_bad="raise", instances=None
+    root,
+    dataset="refcoco",
+    split_owner="unc",
+    splits=None,
+    on_bad="raise",
+    instances=None,
+    images=None,
 ):
     """Reads a data set in the REFER layout.
 
@@ -110,12 +126,15 @@ def read_refer(
 
     Args:
         root: the folder with `<dataset>/` and `images/`.
-        dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"` or `"refclef"`.
-        split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...
+        dataset: `"refcoco"`, `"refcoco+"`, `"refcocog"`, `"refclef"`, `"grefcoco"` or the name of
+            any other folder in this layout.
+        split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...; what stands in the
+            brackets of the refs' file.
         splits: names of the splits to read; None reads all.
         on_bad: `"raise"` stops at the first bad ref; `"skip"` leaves bad refs out and warns;
             a list takes a line about each instead.
         instances: `Instances` of the data set if they are read already.
+        images: folder of the images; a data set of any other name needs it.
 
     Returns:
         `{split: [Record, ...]}`: one record per sentence, in the order of the file.
@@ -125,32 +144,59 @@ def read_refer(
         ValueError: if an annotation file is damaged or holds more than plain data, if a wanted
             split is not in it or, with `"raise"`, if a ref is bad.
     """
-    if dataset not in IMAGES:
-        raise ValueError(f"dataset must be one of {', '.join(IMAGES)}. Received: {dataset!r}")
     root = Path(root)
-    refs_path = _annotation_file(root, dataset, f"refs({split_owner}).p")
-    refs = _read_refs(refs_path)
+    refs_path = _annotation_file(root, dataset, refs_name(dataset, split_owner))
+    refs = read_refs(refs_path)
     instances = instances or read_instances(root, dataset)
+    images = _images_of(dataset, images)
+    # Refs of the same classes share the set of their names.
+    context = {"instances": instances, "images": images, "names": cache(frozenset)}
     records = read_entries(
         [(f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)],
-        partial(_records_of, instances=instances, root=root, dataset=dataset, objects={}),
+        partial(_records_of, root=root, dataset=dataset, objects={}, **context),
         on_bad,
     )
     records = select_splits(splits, records, refs_path)
     published = _published_counts(root, dataset, split_owner)
     warn_each(
         describe_unpublished_counts(records, published, splits),
-        describe_missing_images(records, root / IMAGES[dataset].folder, IMAGES[dataset].source),
+        describe_missing_images(records, root / images.folder, images.source),
     )
     return records
 
 
+def _images_of(dataset, images):
+    """The `_Images` of a data set, in the folder `images` if that is not None."""
+    if dataset not in IMAGES and images is None:
+        raise ValueError(
+            f"wanted the folder of the images of {dataset} as `images`. Received: none; known are "
+            f"those of {', '.join(IMAGES)}"
+        )
+    known = IMAGES.get(dataset) or _Images("", NESTED, "{}.jpg", dataset)
+    return known if images is None else known._replace(folder=Path(images).absolute())
+
+
 class Instances(NamedTuple):
-    """The content of `instances.json`: `{id: entry}` for images and for annotations."""
+    """The content of `instances.json`.
+
+    Attributes:
+        path: the file.
+        images: `{id: entry}`.
+        annotations: `{id: entry}`.
+        categories: `{id: name}`; empty if the file names no classes.
+        image_categories: `{image id: names of the classes of its annotations}`.
+    """
 
     path: Path
     images: dict
     annotations: dict
+    categories: dict
+    image_categories: dict
+
+
+def refs_name(dataset, split_owner):
+    """The name of the file of a data set's refs."""
+    return f"grefs({split_owner}).json" if dataset == GREFCOCO else f"refs({split_owner}).p"
 
 
 def _annotation_file(root, dataset, name):
@@ -158,15 +204,21 @@ def _annotation_file(root, dataset, name):
     path = root / dataset / name
     if path.is_file():
         return path
-    present = sorted(f"{file.parent.name}/{file.name}" for file in root.glob("*/refs(*).p"))
+    files = (*root.glob("*/refs(*).p"), *root.glob("*/grefs(*).json"))
+    present = sorted(f"{file.parent.name}/{file.name}" for file in files)
     raise FileNotFoundError(
-        f"{path} is missing. Wanted <root>/<dataset>/refs(<split owner>).p with an instances.json "
-        f"beside it. Received: {', '.join(present) or 'none'} in {root}"
+        f"{path} is missing. Wanted <root>/<dataset>/{refs_name(dataset, '<split owner>')} with an "
+        f"instances.json beside it. Received: {', '.join(present) or 'none'} in {root}"
     )
 
 
-def _read_refs(path):
-    refs = read_plain_pickle(path)
+def read_refs(path):
+    """Reads a file of refs: a list.
+
+    Raises:
+        ValueError: if the file is damaged or holds something else.
+    """
+    refs = read_json(path) if path.suffix == ".json" else read_plain_pickle(path)
     if type(refs) is not list or len(refs) > MAX_SENTENCES:
         raise ValueError(
             f"{path}: wanted a list of at most {MAX_SENTENCES:,} refs. Received: "
@@ -184,12 +236,32 @@ def read_instances(root, dataset):
     """
     path = _annotation_file(Path(root), dataset, "instances.json")
     content = read_json(path)
-    return Instances(
-        path, entries_by_id(content, "images", path), entries_by_id(content, "annotations", path)
-    )
+    images, annotations = (entries_by_id(content, key, path) for key in ("images", "annotations"))
+    entries = entries_by_id(content, "categories", path) if "categories" in content else {}
+    categories = {
+        category_id: field(entry, "name", str, f"{path}, category {category_id}")
+        for category_id, entry in entries.items()
+    }
+    of_images = defaultdict(set)
+    for annotation in annotations.values():
+        of_images[_id(annotation, "image_id")] |= _class_names([annotation], categories)
+    image_categories = {image_id: frozenset(names) for image_id, names in of_images.items()}
+    return Instances(path, images, annotations, categories, image_categories)
 
 
-def _records_of(located_ref, limit, instances, root, dataset, objects):
+def _id(annotation, key):
+    """An id in an annotation; None if there is none."""
+    value = whole(annotation.get(key))
+    return value if type(value) in (int, str) else None
+
+
+def _class_names(annotations, categories):
+    """The names of the classes of annotations, as far as they have one: a set."""
+    ids = {_id(annotation, "category_id") for annotation in annotations}
+    return {categories[category_id] for category_id in ids if category_id in categories}
+
+
+def _records_of(located_ref, limit, instances, images, root, dataset, objects, names):
     """One record per sentence of a ref, at most `limit`; `located_ref` is `(where, ref)`."""
     where, ref = located_ref
     ref_id = field(ref, "ref_id", int, where)
@@ -200,9 +272,17 @@ def _records_of(located_ref, limit, instances, root, dataset, objects):
         raise ValueError(f"{where}: image {image_id} is not in {instances.path}")
     image = instances.images[image_id]
     height, width = image_size(image, f"{where}, image {image_id}")
-    path = image_path(image, image_id, root, IMAGES[dataset], f"{where}, image {image_id}")
-    annotation_id, segmentation = _annotation(ref, image_id, instances, where)
-    check_one_object(objects, image_id, ref_id, annotation_id, where)
+    path = image_path(image, image_id, root, images, f"{where}, image {image_id}")
+    ids = _annotation_ids(ref, dataset, where)
+    annotations = [_annotation(ann_id, image_id, instances, where) for ann_id in ids]
+    check_one_object(objects, image_id, ref_id, ids, where)
+    # One of each for all sentences of the ref that fit it.
+    targets = {
+        "segmentation": _union([annotation["segmentation"] for annotation in annotations]),
+        "targets": len(ids),
+        "categories": names(tuple(sorted(_class_names(annotations, instances.categories)))),
+    }
+    nothing = {"segmentation": None, "targets": 0, "categories": frozenset()}
     sentences = checked_sentences(field(ref, "sentences", list, where), limit, where)
     return [
         Record(
@@ -215,9 +295,11 @@ def _records_of(located_ref, limit, instances, root, dataset, objects):
             split=split,
             height=height,
             width=width,
-            segmentation=segmentation,
             kind=field(sentence, "kind", str, where) if "kind" in sentence else "",
             as_stored=True,
+            image_categories=instances.image_categories.get(image_id, frozenset()),
+            # R-RefCOCO has sentences that fit nothing beside those that fit the object.
+            **(nothing if sentence.get("exist") in (False, 0) else targets),
         )
         for sentence in sentences
     ]
@@ -234,9 +316,29 @@ def image_path(image, image_id, root, images, where):
     return root / images.folder / name
 
 
-def _annotation(ref, image_id, instances, where):
-    """`(id, segmentation)` of the ref's object."""
-    ann_id = field(ref, "ann_id", int | str, where)
+def _annotation_ids(ref, dataset, where):
+    """The ids of the annotations of a ref's objects, none if it refers to nothing: a tuple."""
+    several = dataset == GREFCOCO or (dataset not in IMAGES and type(ref.get("ann_id")) is list)
+    if ref.get("source") == "zero":  # Ref-ZOM, whose ids then tell nothing
+        return ()
+    if not several:
+        return (field(ref, "ann_id", int | str, where),)
+    ids = tuple(
+        field({"ann_id": ann_id}, "ann_id", int | str, where)
+        for ann_id in field(ref, "ann_id", list, where)
+    )
+    if ids == (-1,):
+        return ()
+    if not ids or -1 in ids or len(set(ids)) < len(ids):
+        raise ValueError(
+            f"{where}: wanted 'ann_id' as a list of ids, each once, or as [-1] where nothing fits. "
+            f"Received: {reprlib.repr(list(ids))}"
+        )
+    return ids
+
+
+def _annotation(ann_id, image_id, instances, where):
+    """The annotation of an object of the ref's image, which must have a segmentation."""
     if ann_id not in instances.annotations:
         raise ValueError(f"{where}: annotation {ann_id} is not in {instances.path}")
     annotation = instances.annotations[ann_id]
@@ -247,7 +349,14 @@ def _annotation(ref, image_id, instances, where):
         )
     if not annotation.get("segmentation"):
         raise ValueError(f"{where}: annotation {ann_id} has no segmentation")
-    return ann_id, annotation["segmentation"]
+    return annotation
+
+
+def _union(segmentations):
+    """The segmentation of several objects: all of their parts. None if there is no object."""
+    if len(segmentations) < 2:
+        return segmentations[0] if segmentations else None
+    return [part for s in segmentations for part in (s if type(s) is list else [s])]
 
 
 def _published_counts(root, dataset, split_owner):

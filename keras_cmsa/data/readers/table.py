@@ -5,11 +5,12 @@
     photos/1.jpg,cup on the left,"[[10, 12, 40, 12, 40, 50]]",train
     photos/2.jpg,the dog,"{""size"": [480, 640], ""counts"": ""...""}",val
     photos/2.jpg,the cat,masks/2.png#3,val
+    photos/2.jpg,the horse,none,val
 
 A mask is the path of an image (what is neither black nor transparent is inside; `#3` takes the pixels
-with the id 3), COCO's polygons or COCO's run lengths. Paths are relative to the table's folder and
-stay in it. In JSON Lines each line
-is an object with these four keys, and polygons or run lengths are plain JSON instead of text.
+with the id 3), COCO's polygons or COCO's run lengths; or `none`, where nothing in the image fits the
+expression. Paths are relative to the table's folder and stay in it. In JSON Lines each line is an
+object with these four keys, and polygons or run lengths are plain JSON instead of text.
 """
 
 import io
@@ -113,6 +114,7 @@ def _records_of(folder, image_ids, ref_ids, size_of, located_row, limit):
         height, width = size_of(image_path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
+    segmentation = _segmentation(mask, folder, where)
     record = Record(
         image_path=image_path,
         image_id=image_ids[image_path],
@@ -123,15 +125,23 @@ def _records_of(folder, image_ids, ref_ids, size_of, located_row, limit):
         split=split,
         height=height,
         width=width,
-        segmentation=_segmentation(mask, folder, where),
+        segmentation=segmentation,
+        targets=0 if segmentation is None else 1,
     )
     return [record]
 
 
 def _segmentation(mask, folder, where):
-    """The polygons, the run lengths or the path of a mask file in the column `mask`."""
+    """The polygons, the run lengths, the path of a mask file or None, from the column `mask`."""
     if type(mask) is str:
         mask = mask.strip()
+        if mask.lower() == "none":
+            return None
+        if not mask:
+            raise ValueError(
+                f"{where}: wanted a mask: a path, polygons, COCO's run lengths, or none where nothing "
+                "fits the expression. Received: an empty cell"
+            )
         if mask[:1] not in ("[", "{") or os.path.isfile(folder / mask):
             return _mask_file(mask, folder, where)
         try:

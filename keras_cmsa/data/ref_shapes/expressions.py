@@ -26,10 +26,16 @@ TRIES = 60  # tries to find an expression
 
 
 class Sentence(NamedTuple):
-    """A sentence of lower-case words without punctuation, and its kind."""
+    """A sentence of lower-case words without punctuation, and its kind.
+
+    One that nothing fits also has its planted word, and its original: that sentence with another
+    word in the place of the planted one, which fits.
+    """
 
     words: str
     kind: str
+    planted: str = ""
+    original: str = ""
 
 
 class Plan(NamedTuple):

@@ -17,7 +17,7 @@ SIDES = {"left": "across", "right": "across", "top": "upright", "bottom": "uprig
 
 
 def find_attribute(rng, judge):
-    noun = _draw_noun(rng, judge, colour=0.92, texture=0.12, size=0.1)
+    noun = draw_noun(rng, judge, colour=0.92, texture=0.12, size=0.1)
     if rng.random() < 0.85:
         target = judge.noun(noun).the_one()
         return _express(rng, "attribute", noun, target)
@@ -36,8 +36,7 @@ def find_location(rng, judge):
     if not zones:
         return []
     zone = pick(rng, zones)
-    form = SIDES.get(zone, "middle" if zone == "middle" else "corner")
-    return _express(rng, form, noun, judge.only_in_zone(head, zone), side=zone)
+    return _express(rng, form_of_zone(zone), noun, judge.only_in_zone(head, zone), side=zone)
 
 
 def find_ordinal(rng, judge):
@@ -50,7 +49,7 @@ def find_ordinal(rng, judge):
 
 
 def find_relation(rng, judge):
-    anchor = _draw_noun(rng, judge)
+    anchor = draw_noun(rng, judge)
     noun, head = _draw_several(rng, judge)
     if judge.noun(anchor).the_one() is None or not head.surely:
         return []
@@ -63,7 +62,7 @@ def find_relation(rng, judge):
 
 
 def find_order(rng, judge):
-    one, other = _draw_noun(rng, judge), _draw_noun(rng, judge)
+    one, other = draw_noun(rng, judge), draw_noun(rng, judge)
     ones, others = judge.noun(one), judge.noun(other)
     if ones.perhaps & others.perhaps or len(ones.surely | others.surely) < 3:
         return []
@@ -76,10 +75,15 @@ def find_order(rng, judge):
     return _express_relation(rng, (one, other), *pick(rng, found)) if found else []
 
 
+def form_of_zone(zone):
+    """The form of the patterns for a zone."""
+    return SIDES.get(zone, "middle" if zone == "middle" else "corner")
+
+
 PLAIN_FACTOR = 0.4  # people seldom mention that a thing is plain
 
 
-def _draw_noun(rng, judge, shape=0.85, colour=0.6, texture=0.15, size=0.12):
+def draw_noun(rng, judge, shape=0.85, colour=0.6, texture=0.15, size=0.12):
     """Draws a noun that matches some thing, given the probabilities to mention its attributes."""
     thing = pick(rng, judge.things)
     if thing.texture == "plain":
@@ -94,7 +98,7 @@ def _draw_noun(rng, judge, shape=0.85, colour=0.6, texture=0.15, size=0.12):
 
 def _draw_several(rng, judge, shape=0.85):
     """Draws a noun; returns it and its `Matches`, or `NOTHING` unless it matches several things."""
-    noun = _draw_noun(rng, judge, shape)
+    noun = draw_noun(rng, judge, shape)
     matches = judge.noun(noun)
     return noun, matches if len(matches.surely) > 1 else NOTHING
 

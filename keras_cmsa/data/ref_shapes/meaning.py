@@ -103,15 +103,26 @@ class Judge:
             )
         return self._cache[key]
 
+    def zone(self, zone):
+        """The `Matches` of a zone, such as `"left"` or `"top right"`."""
+        if zone not in self._cache:
+            bounds = ZONES[zone]
+            self._cache[zone] = Matches(self._within(bounds, 0.0), self._within(bounds, SLACK))
+        return self._cache[zone]
+
+    def related(self, head, relation, anchor):
+        """The `Matches` of the things of `head` that are in the relation to a thing of `anchor`."""
+        return Matches(
+            frozenset(i for i in head.surely if self._relates(i, relation, anchor.surely, 1)),
+            frozenset(i for i in head.perhaps if self._relates(i, relation, anchor.perhaps, 0)),
+        )
+
     # The next two methods are called thousands of times per scene and mostly return None, so they
     # return as early as possible.
 
     def only_in_zone(self, head, zone):
-        """The only thing of `head` in a zone, such as `"left"` or `"top right"`, or None."""
-        if zone not in self._cache:
-            bounds = ZONES[zone]
-            self._cache[zone] = Matches(self._within(bounds, 0.0), self._within(bounds, SLACK))
-        matches = self._cache[zone]
+        """The only thing of `head` in a zone, or None."""
+        matches = self.zone(zone)
         if len(head.perhaps & matches.perhaps) != 1:
             return None
         return head.both(matches).the_one()
@@ -146,7 +157,7 @@ class Judge:
     def most(self, head, direction):
         """The `Matches` of the leftmost, topmost, ... or of the biggest or smallest of `head`."""
         if len(head.surely) < 2:
-            return NOTHING
+            return Matches(frozenset(), head.perhaps)
         ranked = self._ranked(head.perhaps, direction)
         (first, best), (_, second) = ranked[:2]
         if second - best < (log(SIZE_RATIO) if direction in _SIZES else LEAD):
@@ -156,9 +167,11 @@ class Judge:
 
     def nth(self, head, number, direction):
         """The `Matches` of the thing of `head` at `number`, counted from 0 at the left, top, ..."""
+        if number >= len(head.perhaps):
+            return NOTHING
         ranked = self._ranked(head.perhaps, direction)
         steps = [after[1] - before[1] for before, after in pairwise(ranked)]
-        if head.surely != head.perhaps or number >= len(ranked) or min(steps, default=0.0) < STEP:
+        if head.surely != head.perhaps or min(steps, default=0.0) < STEP:
             return Matches(frozenset(), head.perhaps)
         counted = frozenset([ranked[number][0]])
         return Matches(counted, counted)

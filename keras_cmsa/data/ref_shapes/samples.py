@@ -9,6 +9,7 @@ from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.masks import decompressed
 from keras_cmsa.data.ref_shapes.expressions import draw_plan, find_expressions
+from keras_cmsa.data.ref_shapes.generalised import add_several_and_none
 from keras_cmsa.data.ref_shapes.masks import polygon, visible_masks, whole_mask
 from keras_cmsa.data.ref_shapes.meaning import Judge
 from keras_cmsa.data.ref_shapes.render import paint
@@ -19,6 +20,7 @@ TARGET_FAMILY = {"testA": ROUND, "testB": ANGULAR}
 # Pairs of (category, supercategory), such as ("red star", "star").
 CATEGORIES = [(f"{colour} {shape}", shape) for shape in SHAPES for colour in COLOURS]
 CATEGORY_IDS = {name: number for number, (name, _) in enumerate(CATEGORIES, start=1)}
+NO_TARGET = [-1]  # in the place of gRefCOCO's ids
 JPEG_QUALITY = 93
 # The fraction of the scenes with `order` expressions whose things are placed for an expression such
 # as "left of" and its counterpart. Such pairs are rare in other scenes.
@@ -32,7 +34,8 @@ class Sample(NamedTuple):
     Attributes:
         jpeg: bytes of the image file.
         annotations: list of COCO's annotations of all things.
-        refs: list of REFER's refs; each sentence also has its `kind`.
+        refs: list of REFER's refs, or gRefCOCO's; each sentence also has its `kind`, and an absent
+            one its `planted` word and its `original`.
     """
 
     jpeg: bytes
@@ -40,7 +43,7 @@ class Sample(NamedTuple):
     refs: list
 
 
-def draw_sample(rng, split, image_id, file_name, size):
+def draw_sample(rng, split, image_id, file_name, size, targets="one", colours=COLOURS):
     """Draws an image and its refs.
 
     Args:
@@ -49,32 +52,41 @@ def draw_sample(rng, split, image_id, file_name, size):
         image_id: integer id of the image.
         file_name: name of the image file.
         size: side of the image in pixels.
+        targets: `"one"` for REFER's refs, of one target each; `"any"` for gRefCOCO's, of none, one
+            or several.
+        colours: names of the things' colours.
 
     Returns:
         `Sample`.
     """
-    scene, sentences_of = _draw_scene_with_sentences(rng, split, size)
+    scene, sentences_of = _draw_scene_with_sentences(rng, split, size, targets, colours)
     masks = [whole_mask(thing, size) for thing in scene.things]
     annotations = _annotate(scene, masks, image_id)
     refs = [
-        _ref(annotations[target], number, sentences, split, file_name)
+        _ref(annotations, target, image_id * 10 + number, sentences, split, file_name)
         for number, (target, sentences) in enumerate(sentences_of.items())
     ]
     return Sample(_encode(paint(rng, scene, masks)), annotations, refs)
 
 
-def _draw_scene_with_sentences(rng, split, size):
-    """Draws plans and scenes until a scene allows its plan: `(scene, {target: sentences})`."""
+def _draw_scene_with_sentences(rng, split, size, targets, colours):
+    """Draws plans and scenes until a scene allows its plan: `(scene, {target: sentences})`.
+
+    With `"any"` a target is a tuple of things.
+    """
     family = TARGET_FAMILY.get(split, SHAPES)
     while True:
         plan = draw_plan(rng)
         for _ in range(PLAN_TRIES):
             flanked = "order" in plan.kinds and rng.random() < FLANKED
-            scene = draw_scene(rng, family, size, flanked)
+            scene = draw_scene(rng, family, size, flanked, colours)
             if scene is None:
                 continue
-            targets = [n for n, thing in enumerate(scene.things) if thing.shape in family]
-            sentences_of = find_expressions(rng, Judge(scene), plan, targets)
+            things = [n for n, thing in enumerate(scene.things) if thing.shape in family]
+            judge = Judge(scene)
+            sentences_of = find_expressions(rng, judge, plan, things)
+            if sentences_of and targets == "any":
+                sentences_of = add_several_and_none(rng, judge, sentences_of, things, colours)
             if sentences_of:
                 return scene, sentences_of
 
@@ -106,29 +118,40 @@ def _annotate(scene, masks, image_id):
     return annotations
 
 
-def _ref(annotation, number, sentences, split, file_name):
-    """REFER's ref of one target."""
-    ref_id = annotation["image_id"] * 10 + number
-    records = [
-        {
-            "tokens": words.split(),
-            "raw": words,
-            "sent_id": ref_id * 10 + place,
-            "sent": words,
-            "kind": kind,
-        }
-        for place, (words, kind) in enumerate(sentences)
-    ]
+def _ref(annotations, target, ref_id, sentences, split, file_name):
+    """REFER's ref of a thing, or gRefCOCO's of a tuple of things, with lists of ids."""
+    records = [_record(ref_id * 10 + place, sentence) for place, sentence in enumerate(sentences)]
+    if isinstance(target, tuple):
+        ann_id, category_id = (
+            [annotations[place][name] for place in target] or NO_TARGET
+            for name in ("id", "category_id")
+        )
+    else:
+        ann_id, category_id = annotations[target]["id"], annotations[target]["category_id"]
     return {
         "sent_ids": [record["sent_id"] for record in records],
         "file_name": file_name,
-        "ann_id": annotation["id"],
+        "ann_id": ann_id,
         "ref_id": ref_id,
-        "image_id": annotation["image_id"],
+        "image_id": annotations[0]["image_id"],
         "split": split,
         "sentences": records,
-        "category_id": annotation["category_id"],
+        "category_id": category_id,
     }
+
+
+def _record(sentence_id, sentence):
+    """REFER's record of a sentence."""
+    record = {
+        "tokens": sentence.words.split(),
+        "raw": sentence.words,
+        "sent_id": sentence_id,
+        "sent": sentence.words,
+        "kind": sentence.kind,
+    }
+    if sentence.planted:
+        record |= {"planted": sentence.planted, "original": sentence.original}
+    return record
 
 
 def _encode(pixels):

@@ -12,6 +12,8 @@ from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
 # The number of things of each kind. There are always several of one kind, as in RefCOCO.
 GROUPS = ((2, 1), (2, 1), (2, 1, 1), (2, 2))
 
+MIN_COLOURS = max(map(sum, GROUPS))
+
 SAME_COLOUR = 0.12  # probability that a thing has the colour of another
 APART = 0.03  # least distance between the boxes of two things that do not overlap
 MIN_VISIBLE = 0.62  # least visible fraction of a thing that another hides in part
@@ -33,7 +35,7 @@ class Scene:
     hiding: set = field(default_factory=set)
 
 
-def draw_scene(rng, family, side, flanked):
+def draw_scene(rng, family, side, flanked, colours=COLOURS):
     """Draws a random scene.
 
     Args:
@@ -41,11 +43,12 @@ def draw_scene(rng, family, side, flanked):
         family: shapes of the first two kinds of things.
         side: side of the image in pixels, to measure how much one thing hides of another.
         flanked: whether to put two things of a kind on opposite sides of a thing of another kind.
+        colours: names of the things' colours, `MIN_COLOURS` or more.
 
     Returns:
         `Scene`, or None if there is no room for its things.
     """
-    things = _draw_things(rng, family)
+    things = _draw_things(rng, family, colours)
     overlapping = not flanked and rng.random() < OVERLAPPING
     if flanked:
         placed = _place_flanked(rng, things)
@@ -64,13 +67,13 @@ def draw_scene(rng, family, side, flanked):
     return Scene(placed, {(1, 0)} if overlapping else set())
 
 
-def _draw_things(rng, family):
+def _draw_things(rng, family, colours):
     """Draws things without a place, kind by kind."""
     counts = GROUPS[int(rng.integers(len(GROUPS)))]
     kinds = _shuffled(rng, family)[:2]
     kinds += [kind for kind in _shuffled(rng, SHAPES) if kind not in kinds]
     shapes = [kind for kind, count in zip(kinds, counts) for _ in range(count)]
-    colours = _shuffled(rng, COLOURS)[: len(shapes)]
+    colours = _shuffled(rng, colours)[: len(shapes)]
     for place in range(1, len(colours)):
         if rng.random() < SAME_COLOUR:
             colours[place] = colours[int(rng.integers(place))]

@@ -44,6 +44,12 @@ PATTERNS = {
     "farthest upright": ("{side}most {head}", "{head} closest to the {side}"),
     "nth": ("{nth} {head} from the {side}", "{nth} {head} from {side}"),
     "relation": ("{head} {relation} the {anchor}",),
+    "except": (
+        "everything but the {head}",
+        "everything except the {head}",
+        "all but the {head}",
+        "all except the {head}",
+    ),
 }
 
 
@@ -57,12 +63,14 @@ def word_for(rng, name):
     return pick(rng, SYNONYMS.get(name, (name,)))
 
 
-def phrase_noun(rng, noun):
+def phrase_noun(rng, noun, is_plural=False):
     """Draws a noun phrase without an article, such as "big red circle with stripes"."""
     size, colour, texture = (
         word_for(rng, word) if word else "" for word in (noun.size, noun.colour, noun.texture)
     )
     shape = word_for(rng, noun.shape)
+    if is_plural:
+        shape += "es" if shape.endswith("s") else "s"
     if texture.startswith("with"):
         words = [size, colour, shape, texture]
     elif rng.random() < 0.3:
@@ -79,3 +87,11 @@ def draw_pattern(rng, form):
     if chance < 0.05:
         return pattern.replace("the {anchor}", "{anchor}")
     return f"the {pattern}" if "{head}" in pattern and chance < 0.9 else pattern
+
+
+def draw_plural_pattern(rng, form, number=None):
+    """Draws one of the patterns for a form, and its words in front; `number` is "two", ..."""
+    pattern = pick(rng, PATTERNS[form])
+    if number:
+        return pick(rng, ("", "the ")) + f"{number} {pattern}"
+    return pick(rng, ("", "the ", "the ", "all ", "all the ")) + pattern

@@ -1,4 +1,4 @@
-"""Writes RefShapes to disk in REFER's layout, so that the reader of RefCOCO can read it."""
+"""Writes RefShapes to disk in REFER's layout: as RefCOCO, or as gRefCOCO with any targets."""
 
 import json
 import multiprocessing
@@ -15,7 +15,7 @@ from rich.progress import track
 
 from keras_cmsa.data.readers.entries import read_json
 from keras_cmsa.data.ref_shapes.layout import (
-    DATASET,
+    DATASETS,
     IMAGE_FOLDER,
     IMAGE_NAME,
     SPLIT_OWNER,
@@ -23,6 +23,7 @@ from keras_cmsa.data.ref_shapes.layout import (
     checked_settings,
 )
 from keras_cmsa.data.ref_shapes.samples import CATEGORIES, draw_sample
+from keras_cmsa.data.ref_shapes.things import COLOURS
 from keras_cmsa.utils.files import new_folder
 
 MANIFEST = "ref_shapes.json"
@@ -37,7 +38,16 @@ class Job(NamedTuple):
     index: int
 
 
-def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progress=True):
+def write_ref_shapes(
+    root,
+    scenes=None,
+    size=240,
+    seed=0,
+    processes=None,
+    progress=True,
+    targets="one",
+    colours=None,
+):
     """Writes synthetic scenes with expressions that are unambiguous by construction.
 
     The same settings give the same bytes, for any number of processes. `root` is either complete or
@@ -47,13 +57,19 @@ def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progre
     the spawned processes import the script.
 
     Args:
-        root: folder to write, a REFER root with the data set refcoco and UNC's splits.
+        root: folder to write, a REFER root with the data set refcoco, or grefcoco for any targets,
+            and UNC's splits.
         scenes: number of images per split, such as `{"train": 2000, "val": 200}`. None means those
             of `layout.SCENES`.
         size: side of the images in pixels.
         seed: integer, 0 or more.
         processes: number of processes. None means one per core, and fewer for few scenes.
         progress: whether to show a progress bar.
+        targets: `"one"`: each sentence refers to one thing. `"any"`: half of them do, a quarter
+            refer to several and a quarter to none, in the form of gRefCOCO
+            (https://arxiv.org/abs/2306.00968).
+        colours: names of the colours that things may have, 4 or more of `things.COLOURS`. None
+            means all.
 
     Returns:
         `root` as a `Path`.
@@ -62,7 +78,7 @@ def write_ref_shapes(root, scenes=None, size=240, seed=0, processes=None, progre
         ValueError: if an argument is out of range.
         FileExistsError: if `root` holds other data.
     """
-    settings = checked_settings(scenes, size, seed)
+    settings = checked_settings(scenes, size, seed, targets, colours)
     root = Path(root).absolute()
     if _is_complete(root, settings):
         return root
@@ -131,14 +147,23 @@ def _draw(folder, settings, job):
     # The 0 is a part of the seed: without it a seed would give other scenes.
     rng = np.random.default_rng([settings["seed"], 0, SPLITS.index(job.split), job.index])
     file_name = IMAGE_NAME.format(job.image_id)
-    sample = draw_sample(rng, job.split, job.image_id, file_name, settings["size"])
+    sample = draw_sample(
+        rng,
+        job.split,
+        job.image_id,
+        file_name,
+        settings["size"],
+        settings.get("targets", "one"),
+        settings.get("colours", COLOURS),
+    )
     (folder / IMAGE_FOLDER / file_name).write_bytes(sample.jpeg)
     return job, json.dumps(sample.annotations), json.dumps(sample.refs)
 
 
 def _write(folder, settings, drawn):
     """Writes all files but the images, which are written while `drawn` is iterated."""
-    dataset = folder / DATASET
+    targets = settings.get("targets", "one")
+    dataset = folder / DATASETS[targets]
     dataset.mkdir()
     (folder / IMAGE_FOLDER).mkdir(parents=True)
     images, refs = [], []
@@ -153,7 +178,10 @@ def _write(folder, settings, drawn):
         info = {"description": "RefShapes"}
         rest = {"images": images, "categories": _CATEGORY_ENTRIES, "info": info}
         file.write("\n],\n" + json.dumps(rest)[1:])
-    (dataset / f"refs({SPLIT_OWNER}).p").write_bytes(pickle.dumps(refs, protocol=4))
+    if targets == "any":
+        (dataset / f"grefs({SPLIT_OWNER}).json").write_text(json.dumps(refs))
+    else:
+        (dataset / f"refs({SPLIT_OWNER}).p").write_bytes(pickle.dumps(refs, protocol=4))
     manifest = {"settings": settings, "counts": _count(refs)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
 

@@ -22,10 +22,12 @@ SOURCES = {
     ("refcoco+", "unc"): "unc_plus",
     ("refcocog", "google"): "gref_google",
     ("refcocog", "umd"): "gref_umd",
+    ("grefcoco", "unc"): "grefcoco",
     ("refexp", ""): "refexp",
     ("refclef", "unc"): "refclef_unc",
     ("refclef", "berkeley"): "refclef_berkeley",
     ("referit", ""): "referit",
+    ("phrasecut", ""): "phrasecut",
 }
 REF_SHAPES = "ref_shapes"
 
@@ -72,6 +74,7 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         }
         ref = {
             "ref_id": tfds.features.Scalar(np.int64),
+            "targets": tfds.features.Scalar(np.int32),
             "mask": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
             "sentences": tfds.features.Sequence(sentence),
         }
@@ -120,7 +123,8 @@ def make_example(records):
         group = list(group)
         names = ("sentence_id", "raw", "expression", "kind")
         sentences = [{name: getattr(record, name) for name in names} for record in group]
-        refs.append({"ref_id": ref_id, "mask": png(group[0].mask()), "sentences": sentences})
+        target = {"targets": group[0].targets, "mask": png(group[0].mask())}
+        refs.append({"ref_id": ref_id, **target, "sentences": sentences})
     return {
         "image": stored_image(first.image_path, first.stored_size),
         "image_id": first.image_id,

@@ -23,7 +23,7 @@ def tf_phrasecut_mask(logits, original_size, resizing):
     return covering[top : top + original_size[0], left : left + original_size[1]] > 0
 
 
-MASKS = {"strict": strict_mask, "tf_phrasecut": tf_phrasecut_mask}
+MASKS = {"strict": strict_mask, "tf_phrasecut": tf_phrasecut_mask, "gres": strict_mask}
 
 
 def find_masks(logits, sizes, resizing="pad", profile="strict"):

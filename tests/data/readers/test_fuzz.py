@@ -12,6 +12,7 @@ import pickle
 import tracemalloc
 import warnings
 
+import label_tools
 import numpy as np
 import pytest
 import scipy.io
@@ -32,14 +33,35 @@ IMAGE = {"file_name": NAME, "height": 8, "width": 12}
 RUNS = {"size": [8, 12], "counts": [16, 4, 76]}
 INSTANCES = {
     "images": [{"id": 9, **IMAGE}],
-    "annotations": [{"id": 70, "image_id": 9, "segmentation": [SQUARE, RUNS]}],
+    "annotations": [
+        {"id": 70, "image_id": 9, "category_id": 1, "segmentation": [SQUARE, RUNS]},
+        {"id": 71, "image_id": 9, "category_id": 1, "segmentation": RUNS},
+    ],
+    "categories": [{"id": 1, "name": "cup"}],
 }
+GREF = {**REF, "ann_id": [71, 70]}
+ZOM = [
+    {**GREF, "source": "many", "sentences": [{**REF["sentences"][0], "exist": True}]},
+    {**REF, "ref_id": 6, "source": "zero"},
+]
 ALIGNED = {
     "images": {"9": {"image_id": 9, **IMAGE}},
     "annotations": {
         "70": {"annotation_id": 70, "image_id": 9, "segmentation": [SQUARE], "refexp_ids": [1]}
     },
     "refexps": {"1": {"refexp_id": 1, "raw": "cup", "tokens": ["cup"]}},
+}
+PHRASES = {
+    "refer_val": [
+        {
+            "task_id": "7__1",
+            "image_id": 7,
+            "phrase": "cup",
+            "Polygons": [[[[2, 2], [6, 2], [6, 6], [2, 6]]], [[[8, 1], [9, 1], [9, 3]]]],
+        }
+    ],
+    "image_data_split": [{"image_id": 7, "height": 8, "width": 12, "split": "val"}],
+    "skip": [{"task_id": "7__2", "phrase": "sky"}, {"image_id": 7, "phrase": "dog"}],
 }
 ROW = {"image": "7.jpg", "expression": "cup", "mask": [SQUARE], "split": "train"}
 
@@ -49,6 +71,18 @@ def write_refer(root, refs=REF, instances=INSTANCES):
     (root / "ref_shapes.json").write_text("{}")  # no published counts
     (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps([refs], 2))
     (root / "refcoco/instances.json").write_text(json.dumps(instances))
+
+
+def write_grefcoco(root, refs=GREF, instances=INSTANCES):
+    (root / "grefcoco").mkdir(exist_ok=True)
+    (root / "grefcoco/grefs(unc).json").write_text(json.dumps([refs]))
+    (root / "grefcoco/instances.json").write_text(json.dumps(instances))
+
+
+def write_ref_zom(root, refs):
+    (root / "ref-zom").mkdir(exist_ok=True)
+    (root / "ref-zom/refs(unc).p").write_bytes(pickle.dumps(refs, 2))
+    (root / "ref-zom/instances.json").write_text(json.dumps(INSTANCES))
 
 
 def write_jsonl(root, row):
@@ -74,16 +108,77 @@ def write_refexp(root, content):
     path.write_text(json.dumps(content))
 
 
+def write_phrasecut(root, content):
+    for name in ("refer_val", "image_data_split", "skip"):
+        of = content.get(name) if type(content) is dict else content
+        (root / f"{name}.json").write_text(json.dumps(of))
+
+
+CAPTIONS = label_tools.coco()
+for _annotation, _text in zip(CAPTIONS["annotations"], ["cup", "dog"], strict=True):
+    _annotation |= {"caption": _text, "attributes": {"occluded": False}}
+TASKS = [
+    label_tools.task(
+        label_tools.outline("a", SQUARE), label_tools.brush("b", label_tools.BOX),
+        label_tools.text_area("a", "cup"), label_tools.text_area("b", "dog"), image="7.jpg",
+    )
+]  # fmt: skip
+SHAPES = label_tools.labelme(
+    label_tools.shape("cup", label_tools.points(SQUARE), description="cup", group_id=1),
+    label_tools.mask_shape("dog", np.eye(3), 2, 1, description="dog"),
+)
+REFS_OF_ROWS = [
+    {
+        "ref_id": 5, "image_id": 9, "image_path": "7.jpg", "split": "train",
+        "sentences": [{"raw": "cup"}], "raw_anns": json.dumps({"segmentation": [SQUARE]}),
+        "raw_image_info": json.dumps({"height": 8, "width": 12}),
+    },
+]  # fmt: skip
+SAMPLES = [
+    {
+        "image": {"bytes": label_tools.image_bytes(), "path": None},
+        "samples": [{"sentences": ["cup"], "mask": RUNS}],
+    }
+]
+
+
+def write_json(root, content):
+    (root / "t.json").write_text(json.dumps(content))
+
+
+def write_parquet(root, rows):
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.Table.from_pylist(rows), root / "t.parquet")
+
+
 # kind: (whole content, how to write it, what to read)
 KINDS = {
     "refs": (REF, write_refer, (".", "refcoco")),
     "instances": (INSTANCES, lambda root, of: write_refer(root, instances=of), (".", "refcoco")),
+    "grefs": (GREF, write_grefcoco, (".", "grefcoco")),
+    "instances of several": (
+        INSTANCES,
+        lambda root, of: write_grefcoco(root, instances=of),
+        (".", "grefcoco"),
+    ),
+    "refs of another name": (
+        ZOM,
+        write_ref_zom,
+        (".", "ref-zom", "images/mscoco/images/train2014"),
+    ),
     "refexp": (ALIGNED, write_refexp, (".", "refexp")),
     "referit": (
         {"query_train": {"7_1": ["sky", "cup"]}, "imsize": {"7.jpg": [12, 8]}},
         write_referit,
         (".", "referit"),
     ),
+    "phrasecut": (PHRASES, write_phrasecut, (".", "phrasecut")),
+    "coco": (CAPTIONS, write_json, ("t.json", "")),
+    "label studio": (TASKS, write_json, ("t.json", "")),
+    "labelme": (SHAPES, write_json, ("t.json", "")),
+    "rows with annotations": (REFS_OF_ROWS, write_parquet, ("t.parquet", "")),
+    "rows with images": (SAMPLES, write_parquet, ("t.parquet", "")),
     "jsonl": (ROW, write_jsonl, ("t.jsonl", "")),
     "csv": (ROW, write_csv, ("t.csv", "")),
 }
@@ -155,11 +250,12 @@ def changes_of(value):
     )
 
 
-def read_and_draw(root, name, dataset):
+def read_and_draw(root, name, dataset, images=None):
     """Reads a data set and draws every mask; returns what was wrong with masks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        records = read_records(root / name, dataset)
+        images = images and root / images
+        records = read_records(root / name, dataset, images=images)
     for record in (record for of in records.values() for record in of):
         try:
             mask = record.mask()
@@ -195,9 +291,12 @@ def test_changed_values_are_an_error_or_data(root, kind, data):
     changes = data.draw(changes_of(content))
     try:
         write(root, with_changes(content, changes))
-    except (TypeError, ValueError, UnicodeError):
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RuntimeError):
         return  # no such file can be written
     read_within_bounds(root, *source)
+
+
+WRITTEN = (".p", ".json", ".jsonl", ".csv", ".parquet")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -206,7 +305,7 @@ def test_changed_values_are_an_error_or_data(root, kind, data):
 def test_changed_or_missing_bytes_are_an_error_or_data(root, kind, data):
     content, write, source = KINDS[kind]
     write(root, content)
-    files = {path for path in root.rglob("*.*") if path.suffix in (".p", ".json", ".jsonl", ".csv")}
+    files = {path for path in root.rglob("*.*") if path.suffix in WRITTEN}
     files = sorted(files - {root / "ref_shapes.json"})
     path = data.draw(st.sampled_from(files))
     changed = bytearray(path.read_bytes())
@@ -217,11 +316,11 @@ def test_changed_or_missing_bytes_are_an_error_or_data(root, kind, data):
         assert any(path.name in error for path in files)
 
 
-def read_within_bounds(root, name, dataset):
+def read_within_bounds(root, *source):
     """Reads and draws in bounded memory; returns the text of the error, if any."""
     tracemalloc.start()
     try:
-        read_and_draw(root, name, dataset)
+        read_and_draw(root, *source)
     except (FileNotFoundError, ValueError) as error:
         assert str(error)
         return str(error)

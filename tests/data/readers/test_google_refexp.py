@@ -69,7 +69,7 @@ def test_equals_refers_google_split(real, samples, tmp_path, aligned):
 def test_read_records_finds_it(real, tmp_path):
     write_release(tmp_path, real, aligned=True)
     assert list(read_records(tmp_path, "refexp", splits=["val"])) == ["val"]
-    with pytest.raises(ValueError, match=r"dataset must be one of refcoco, .* Received: 'coco'"):
+    with pytest.raises(FileNotFoundError, match=r"coco/refs\(unc\)\.p is missing"):
         read_records(tmp_path, "coco")
 
 

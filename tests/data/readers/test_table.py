@@ -92,6 +92,18 @@ def test_fields_splits_and_ids(folder, suffix):
         assert list(read_table(folder / f"table.{suffix}", splits)) == splits
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_what_nothing_fits(folder, suffix):
+    """A file called none has a path before its name."""
+    Image.fromarray(MASK).save(folder / "none", "PNG")
+    records = read_table(write(folder, suffix, [row("none"), row(" None"), row("./none")]))["train"]
+    assert [record.targets for record in records] == [0, 0, 1]
+    assert records[0].segmentation is None and len({record.ref_id for record in records}) > 1
+    for record, mask in zip(records, (MASK * 0, MASK * 0, MASK)):
+        np.testing.assert_array_equal(record.mask(), mask)
+    assert check_records(records) == (records, [])
+
+
 @pytest.mark.parametrize("name", ["table.CSV", "table.JSONL"])
 def test_the_ending_may_be_large(folder, name):
     from keras_cmsa.data.readers.table import is_table
@@ -136,7 +148,7 @@ BAD = {
     "absolute path": (row(image="/etc/passwd"), "wanted a path inside .* Received: '/etc/passwd'"),
     "path out": (row(mask="../mask.png"), r"wanted a path inside .* Received: '\.\./mask.png'"),
     "NUL": (row(image="photos/1.jpg\0"), "wanted a path inside"),
-    "no mask": (row(mask=""), "wanted a path inside .* Received: ''"),
+    "no mask": (row(mask=" "), "wanted a mask: .* or none where nothing fits .* an empty cell"),
     "image missing": (row(image="photos/3.jpg"), "which does not exist"),
     "no image": (row(image="table.jsonl"), "is not an image"),
     "folder": (row(image="photos"), "wanted an image file. Received: the folder"),

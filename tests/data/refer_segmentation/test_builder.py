@@ -75,6 +75,7 @@ def same(examples, records):
         np.testing.assert_array_equal(example["image"], decoded)
         refs = example["refs"]
         place = refs["ref_id"].tolist().index(record.ref_id)
+        assert refs["targets"][place] == record.targets
         np.testing.assert_array_equal(refs["mask"][place][..., 0], record.mask())
         sentences = {name: values[place].tolist() for name, values in refs["sentences"].items()}
         one = sentences["sentence_id"].index(record.sentence_id)
@@ -102,6 +103,20 @@ def test_the_real_samples_come_back_as_they_were(samples, tmp_path, name, datase
         same(data[split].as_numpy_iterator(), records[split])
 
 
+def test_a_ref_of_nothing_has_an_empty_mask(root, tmp_path):
+    """And one of two objects their union."""
+    (root / "refcoco").rename(root / "grefcoco")
+    refs = pickle.loads((root / "grefcoco/refs(unc).p").read_bytes())
+    ids = {1: [-1], 900: [1, 900]}
+    refs = [{**ref, "ann_id": ids.get(ref["ref_id"], [ref["ann_id"]])} for ref in refs]
+    (root / "grefcoco/grefs(unc).json").write_text(json.dumps(refs))
+    data, _ = load("grefcoco", root, tmp_path / "tfds")
+    records = read_refer(root, "grefcoco")
+    assert sorted(r.targets for r in records["train"]) == [0, 1, 1, 1, 1, 2, 2]
+    for split in records:
+        same(data[split].as_numpy_iterator(), records[split])
+
+
 def test_bad_records_are_left_out(root, tmp_path):
     """A broken file is no obstacle to the others; its own are not there."""
     records = read_refer(root)["val"]
@@ -120,7 +135,7 @@ def test_an_empty_manual_folder_says_where_the_data_is(tmp_path):
 
 def test_every_source_has_a_config():
     names = [config.name for config in CONFIGS]
-    assert len(set(names)) == len(names) == 10
+    assert len(set(names)) == len(names) == 12
 
 
 def test_images_that_decoders_differ_on_are_stored_upright(tmp_path):

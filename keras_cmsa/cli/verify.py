@@ -1,0 +1,64 @@
+"""`keras-cmsa verify`: whether a model, here or on a server, answers as when it was saved."""
+
+import re
+import sys
+from pathlib import Path
+
+from keras_cmsa.utils.silence import import_keras
+
+ADDRESS = re.compile("((?:https?|grpc)://.+?)/v1/models/([^/]+)(?:/versions/([0-9]+))?/?")
+
+
+def verify(model: str, *, reference: Path | None = None):
+    """Ask a model about the picture of its reference, and say what it answers otherwise.
+
+        keras-cmsa verify runs/demo
+        keras-cmsa verify http://localhost:8501/v1/models/cmsa --reference saved_models/cmsa/1
+
+    Every preset and every export has a reference.npz: a drawn picture, three sentences, and what the
+    model made of them. The exit code is 1 if an answer differs by more than the bound for the dtype
+    of the model's weights.
+
+    Parameters
+    ----------
+    model
+        The folder of a preset or an export, hf://user/name or kaggle://user/model/keras/variation;
+        or a model on a server, http://HOST:8501/v1/models/NAME or grpc://HOST:8500/v1/models/NAME,
+        with /versions/N for another version than the server chooses.
+    reference
+        The preset or the export whose reference counts; needed for a server: what was deployed.
+    """
+    address = ADDRESS.fullmatch(model)
+    if model.startswith(("http:", "https:", "grpc:")):
+        if not address:
+            raise ValueError(
+                "wanted http://HOST:8501/v1/models/NAME or grpc://HOST:8500/v1/models/NAME. "
+                "Received: an address of a server without /v1/models/NAME"
+            )
+        if reference is None:
+            raise ValueError("`reference` is missing: wanted the folder of what was deployed")
+    import_keras()
+    from keras_cmsa.inference import verification
+    from keras_cmsa.inference.predictor import Predictor
+    from keras_cmsa.presets.files import opened
+    from keras_cmsa.presets.reference import read_reference
+    from keras_cmsa.serving.client import Client, ServerError
+
+    folder, config = opened(reference or model)
+    wanted, bounds = read_reference(folder), verification.bounds_of(config)
+    if not address:
+        ask = verification.asking(Predictor.from_preset(model))
+        found = verification.verify(wanted, ask, bounds)
+    else:
+        url, name, version = address.groups()
+        try:
+            with Client(url, name, version and int(version)) as client:
+
+                def ask(file, sentences):
+                    return verification.Answers(None, *client.outputs(file, sentences))
+
+                found = verification.verify(wanted, ask, bounds)
+        except ServerError as error:
+            raise ValueError(str(error)) from error
+    print("\n".join(found.lines))
+    sys.exit(1 if found.cause else 0)

@@ -1,0 +1,128 @@
+"""Reads COCO's JSON with text: SAM 3's SA-Co, Roboflow, CVAT, Datumaro, labelme2coco, VIA.
+
+    {"images": [{"id": 1, "file_name": "1.jpg", "height": 480, "width": 640}],
+     "annotations": [{"id": 5, "image_id": 1, "category_id": 2, "segmentation": [[10, 12, ...]],
+                      "caption": "the red cup", "attributes": {"phrase": "cup on the left"}}],
+     "categories": [{"id": 2, "name": "cup"}]}
+
+The phrase is `images.text_input` (SA-Co: an entry of `images` for each file and phrase, and nothing
+fits a phrase without annotations), a text of the annotations, or the name of the class. A crowd is
+an object as the others are: CVAT writes every brush mask as one. Formats: https://cocodataset.org,
+https://github.com/facebookresearch/sam3 (scripts/eval/gold/README.md)
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from keras_cmsa.data.readers.entries import (
+    entries_by_id,
+    field,
+    image_size,
+    read_each,
+    read_json,
+    whole,
+)
+from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, phrase_records
+from keras_cmsa.data.readers.split_files import split_files
+from keras_cmsa.utils.names import path_inside
+
+ROBOFLOW = "_annotations.coco.json"
+USUAL = re.compile(
+    r"images\.text_input|annotations\.(caption|description|attributes\..+)", re.DOTALL
+)
+
+
+def read_coco(root, splits=None, on_bad="raise", text=None, one_each=False, images=None):
+    """Reads JSON in COCO's form, of one split or with those of the others beside it.
+
+    Args:
+        root: a file, or the folder of an export of Roboflow, with `train/_annotations.coco.json`.
+        splits: names of the splits to read; None reads all.
+        on_bad: `"raise"` stops at the first bad image; `"skip"` leaves bad ones out and warns;
+            a list takes a line about each instead.
+        text: field with the phrases, such as `"annotations.caption"` or
+            `"annotations.attributes.NAME"`; None finds it.
+        one_each: whether to leave out phrases that several objects of an image have.
+        images: folder of the images; that of their file unless given.
+
+    Returns:
+        `{split: [Record, ...]}`: one record per image and phrase, whose mask joins all objects of
+        the image with that phrase.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a file is damaged, no field or more than one has phrases, a split is not
+            there or, with `"raise"`, an image is bad.
+    """
+    root, entries = Path(root), []
+    for split, path in split_files(root).items():
+        path = path / ROBOFLOW if path.is_dir() else path
+        folder = path.parent if images is None else Path(images)
+        entries += [(split, folder, *entry) for entry in _entries(path)]
+    photos = read_each(entries, _image, on_bad, "images")
+    folder = root if images is None and root.is_dir() else folder
+    return phrase_records(
+        photos, root, folder, USUAL, "categories.name", text, one_each, splits, on_bad, True
+    )
+
+
+def _entries(path):
+    """`[(where, image, its annotations, categories), ...]` of a file."""
+    content = read_json(path)
+    if type(content) is not dict or "images" not in content:
+        received = ", ".join(content) if type(content) is dict else type(content).__name__
+        raise ValueError(
+            f"{path}: wanted JSON of COCO ('images', 'annotations'), LabelMe ('shapes') or Label "
+            f"Studio (a list of tasks). Received: {received:.100}"
+        )
+    images, categories = entries_by_id(content, "images", path), {}
+    if "categories" in content:
+        categories = entries_by_id(content, "categories", path)
+    # VIA writes 1 in one place and "1" in another.
+    images = {str(image_id): image for image_id, image in images.items()}
+    categories = {str(category_id): category for category_id, category in categories.items()}
+    annotations = defaultdict(list)
+    for place, annotation in enumerate(field(content, "annotations", list, path)):
+        where = f"{path}, annotations entry {place}"
+        image_id = str(field(annotation, "image_id", int | str, where))
+        if image_id not in images:
+            raise ValueError(
+                f"{where}: wanted 'image_id' of one of the images. Received: {image_id:.100}"
+            )
+        annotations[image_id].append((where, annotation))
+    return [
+        (f"{path}, image {image_id}", image, annotations[image_id], categories)
+        for image_id, image in images.items()
+    ]
+
+
+def _image(entry):
+    split, folder, where, image, annotations, categories = entry
+    objects = []
+    for place, annotation in annotations:
+        category = categories.get(str(whole(annotation.get("category_id"))), {})
+        name = category.get("name", "")
+        objects.append(
+            AnnotatedObject(
+                place,
+                {"annotations": annotation, "categories": category},
+                _parts(annotation, place),
+                name if type(name) is str else "",
+            )
+        )
+    path = path_inside(folder, field(image, "file_name", str, where), where)
+    return AnnotatedImage(where, split, path, image_size(image, where), {"images": image}, objects)
+
+
+def _parts(annotation, where):
+    """The parts of a segmentation; empty where there is only a box."""
+    parts = annotation.get("segmentation") or []
+    if type(parts) is dict:
+        return [parts]
+    if type(parts) is not list:
+        raise ValueError(
+            f"{where}: wanted 'segmentation' as polygons or run lengths. Received: {parts!r:.100}"
+        )
+    # VIA writes a polygon without the list around it.
+    return [parts] if parts and type(parts[0]) in (int, float) else parts

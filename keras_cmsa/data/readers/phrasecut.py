@@ -1,0 +1,149 @@
+"""Reads PhraseCut: phrases about images of Visual Genome, each of one object or several.
+
+    <root>/refer_train.json         [{"task_id", "image_id", "phrase", "Polygons", ...}, ...]
+    <root>/refer_val.json           likewise refer_test.json, and refer_miniv.json, a part of val
+    <root>/image_data_split.json    [{"image_id", "width", "height", "split", ...}, ...]
+    <root>/skip.json                phrases that nothing in their image fits; it need not be there
+    <root>/images/<image id>.jpg
+
+The layout of `skip.json` is not documented. Assumed is a list of dicts with a `phrase` and an
+`image_id` or a `task_id`. Layout of the rest: https://github.com/ChenyunWu/PhraseCutDataset
+"""
+
+import re
+import reprlib
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from keras_cmsa.data.readers.entries import (
+    check_one_object,
+    checked_sentences,
+    describe_missing_images,
+    describe_unpublished_counts,
+    field,
+    image_size,
+    read_entries,
+    read_json,
+    select_splits,
+    warn_each,
+)
+from keras_cmsa.data.record import Record
+from keras_cmsa.preprocessing.words import split_words
+
+REFER, SIZES, SKIPPED = "refer_{}.json", "image_data_split.json", "skip.json"
+TASK = re.compile(r"(\d{1,9})__(\d{1,6})")  # image, phrase; a ref id holds both in one number
+
+# Phrases of each split without `skip.json`. Each is a ref.
+PUBLISHED_COUNTS = {"train": 310816, "val": 20316, "test": 14354, "miniv": 821}
+
+
+def read_phrasecut(root, splits=None, on_bad="raise"):
+    """Reads PhraseCut. The mask of a phrase is the union of all objects that it refers to.
+
+    The phrases of `skip.json` are records without a target, in the split of their image. Warns, in
+    one line each, about phrases that are left out, missing images, and counts that differ from the
+    published ones.
+
+    Args:
+        root: the folder with the JSON files and `images/`.
+        splits: names of the splits to read; None reads those that are there.
+        on_bad: `"raise"` stops at the first bad phrase; `"skip"` leaves bad ones out and warns;
+            a list takes a line about each instead. Bad ones of `skip.json` never stop it.
+
+    Returns:
+        `{split: [Record, ...]}`: one record per phrase. `ref_id` and `sentence_id` are the image's
+        number followed by six digits for the phrase's; in `skip.json` -1, -2, ... in its order.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: if a file is damaged or, with `"raise"`, a phrase is bad.
+    """
+    root = Path(root)
+    paths = _paths(root, splits)
+    images = {field(entry, "image_id", int, where): entry for where, entry in _read(root / SIZES)}
+    tasks = [(split, None, *entry) for split, path in paths.items() for entry in _read(path)]
+    records_of = partial(_records_of, root, images, {})
+    records = read_entries(tasks, records_of, on_bad, "phrases")
+    published = {split: (n, n, None) for split, n in PUBLISHED_COUNTS.items()}
+    counts = describe_unpublished_counts(records, published, paths)
+    if (root / SKIPPED).is_file():
+        skipped = [(None, -n, *entry) for n, entry in enumerate(_read(root / SKIPPED), start=1)]
+        lenient = "skip" if on_bad == "raise" else on_bad
+        absent = read_entries(skipped, records_of, lenient, f"phrases of {SKIPPED}")
+        records = {split: of + absent.get(split, []) for split, of in records.items()}
+    warn_each(counts, describe_missing_images(records, root / "images", "Visual Genome"))
+    return select_splits(splits, records, root)
+
+
+def _paths(root, splits):
+    """`{split: file}`."""
+    paths = {split: root / REFER.format(split) for split in splits or PUBLISHED_COUNTS}
+    there = {split: path for split, path in paths.items() if path.is_file()}
+    if not there or (splits and there != paths) or not (root / SIZES).is_file():
+        present = ", ".join(sorted(path.name for path in root.glob("*.json")))
+        raise FileNotFoundError(
+            f"wanted {SIZES} and {REFER.format('<split>')} in {root} for the splits "
+            f"{', '.join(paths)}. Received: {present or 'none'}"
+        )
+    return there
+
+
+def _read(path):
+    """`[(where, entry), ...]` of a file that holds a list."""
+    entries = read_json(path)
+    if type(entries) is not list:
+        raise ValueError(f"{path}: wanted a list. Received: {type(entries).__name__}")
+    return [(f"{path}, entry {place}", entry) for place, entry in enumerate(entries)]
+
+
+def _records_of(root, images, objects, located_entry, limit):
+    """The record of a phrase, in a list; `located_entry` is `(split, ref id, where, entry)`."""
+    split, ref_id, where, entry = located_entry  # one of the first two is None
+    has_id = type(entry) is not dict or "image_id" in entry
+    image_id = field(entry, "image_id", int, where) if has_id else _task(entry, where)[0]
+    if image_id not in images:
+        raise ValueError(f"{where}: image {image_id} is not in {SIZES}")
+    height, width = image_size(images[image_id], f"{where}, image {image_id}")
+    outlines = _outlines(entry, where) if split else []
+    ref_id = ref_id or int("{}{:06}".format(*_task(entry, where)))
+    check_one_object(objects, image_id, ref_id, outlines, where)
+    (raw,) = checked_sentences([field(entry, "phrase", str, where)], limit, where)
+    record = Record(
+        image_path=root / "images" / f"{image_id}.jpg",
+        image_id=image_id,
+        ref_id=ref_id,
+        sentence_id=ref_id,
+        raw=raw,
+        expression=" ".join(split_words(raw)),
+        split=split or field(images[image_id], "split", str, where),
+        height=height,
+        width=width,
+        segmentation=list(chain(*outlines)) or None,
+        as_stored=True,
+        targets=len(outlines),
+    )
+    return [record]
+
+
+def _task(entry, where):
+    """`(image id, number)` of a phrase."""
+    task = field(entry, "task_id", str, where)
+    if not (ids := TASK.fullmatch(task)):
+        raise ValueError(f"{where}: wanted '<image>__<n>' as 'task_id'. Received: {task!r:.60}")
+    return int(ids[1]), int(ids[2])
+
+
+def _outlines(entry, where):
+    """The polygons of each object of a phrase: `[[[x0, y0, x1, y1, ...], ...], ...]`."""
+    objects = field(entry, "Polygons", list, where)
+    try:
+        outlines = [[[c for x, y in part for c in (x, y)] for part in parts] for parts in objects]
+    except (TypeError, ValueError):
+        outlines = []
+    if not outlines or not all(outlines):
+        raise ValueError(
+            f"{where}: wanted 'Polygons' as a list for each object, of polygons [[x, y], ...]. "
+            f"Received: {reprlib.repr(objects)}"
+        )
+    return outlines

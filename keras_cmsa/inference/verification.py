@@ -1,0 +1,189 @@
+"""Whether a model answers as the reference beside it says, and if not, what is the likely cause."""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from keras_cmsa.inference.masks import MaskRule, sigmoid
+from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.presets.model_card import MASKS_BY, STORED_AS
+from keras_cmsa.presets.reference import in_square
+
+
+class Bounds(NamedTuple):
+    """The largest difference of a probability, and the largest share of pixels in another mask."""
+
+    probability: float
+    pixels: float
+
+
+# By the coarsest dtype that stores a weight or computes. The first has twice what storage rounds.
+BOUNDS = {
+    "float32": Bounds(1e-3, 1e-4),
+    "float16": Bounds(1e-2, 1e-3),
+    "bfloat16": Bounds(5e-2, 1e-2),
+}
+
+
+class Answers(NamedTuple):
+    """What a model answers about the picture of a `Reference`, with its attributes of these names.
+
+    A server does not say the ids: `None`. So is `exists` of a model without.
+    """
+
+    ids: np.ndarray | None
+    probabilities: np.ndarray
+    exists: np.ndarray | None
+    masks: np.ndarray
+
+
+class Difference(NamedTuple):
+    """How many of the `total` values of an output differ by more than a bound, and the largest."""
+
+    count: int
+    total: int
+    largest: float
+    within: bool
+
+
+class OtherAnswers(ValueError):
+    """A model answers otherwise than its reference says."""
+
+
+class Verification(NamedTuple):
+    """Dict of `(file, output)`, such as `("PNG", "masks")`, to `Difference`; and the likely cause.
+
+    The cause is empty if all are within their bounds.
+    """
+
+    differences: dict
+    cause: str
+
+    @property
+    def lines(self):
+        """A line for each output, and one for the cause."""
+        lines = [
+            f"{file} {output}: {x.count:,} of {x.total:,} differ, at most by {x.largest:.2g}"
+            f"{'' if x.within else ': beyond the bound'}"
+            for (file, output), x in self.differences.items()
+        ]
+        return [*lines, f"likely cause: {self.cause}"] if self.cause else lines
+
+
+def check_reference(predictor, reference):
+    """Raises `OtherAnswers`, with the cause, if a predictor answers otherwise than its reference."""
+    found = verify(reference, asking(predictor), bounds_of(predictor.config))
+    if found.cause:
+        raise OtherAnswers(
+            "\n".join(["the model does not answer as its reference says", *found.lines])
+        )
+
+
+def bounds_of(config):
+    """The `Bounds` of a model by its `config.json`."""
+    stored = config.get("export", {}).get(STORED_AS)
+    computed = config.get("training", {}).get("mixed_precision")
+    return max(BOUNDS.get(dtype, BOUNDS["float32"]) for dtype in (stored, computed))
+
+
+def asking(predictor):
+    """The function of an image file and sentences to `Answers` that a `Predictor` gives."""
+    rule = MaskRule(predictor.config.get("export", {}).get(MASKS_BY, "strict"))
+
+    def ask(file, sentences):
+        pixels = read_image(file)
+        found = predictor(pixels, sentences)
+        exists = [prediction.existence for prediction in found]
+        return Answers(
+            np.stack([words.ids for words in predictor.read(sentences)]),
+            np.stack([sigmoid(prediction.logits) for prediction in found]),
+            None if None in exists else np.array(exists),
+            np.stack([x.mask_by(rule, pixels) & x.exists for x in found]),
+        )
+
+    return ask
+
+
+def verify(reference, ask, bounds):
+    """Compares the answers of a model with its reference.
+
+    Args:
+        reference: `Reference`.
+        ask: function of the bytes of an image file and a list of sentences to `Answers`, such as
+            `asking` gives.
+        bounds: `Bounds`.
+
+    Returns:
+        `Verification`.
+
+    Raises:
+        ValueError: if the answers are those of a network or a picture of another size.
+    """
+    files = {"PNG": reference.png, "JPEG": reference.jpeg}
+    found = {
+        (name, output): difference
+        for name, file in files.items()
+        for output, difference in compare(ask(file, reference.sentences), reference, bounds).items()
+    }
+    fails = {key for key, difference in found.items() if not difference.within}
+    return Verification(found, cause_of(fails, reference, ask, bounds) if fails else "")
+
+
+def compare(answers, reference, bounds):
+    """Dict of the names of outputs to their `Difference`."""
+    limits = {
+        "ids": 0,
+        "probabilities": bounds.probability,
+        "exists": bounds.probability,
+        "masks": 0,
+    }
+    found = {}
+    for output, limit in limits.items():
+        ours, wanted = getattr(answers, output), getattr(reference, output)
+        if ours is None or wanted is None:
+            continue
+        if ours.shape != wanted.shape:
+            raise ValueError(
+                f"the reference is of another model: wanted {output} {wanted.shape}. "
+                f"Received: {ours.shape}"
+            )
+        error = np.abs(ours.astype("float64") - wanted)
+        count = int((~(error <= limit)).sum())  # NaN differs too
+        allowed = bounds.pixels * error.size if output == "masks" else 0
+        found[output] = Difference(count, error.size, float(error.max()), count <= allowed)
+    return found
+
+
+def cause_of(fails, reference, ask, bounds):
+    """The likely cause of some differences, a set of `(file, output)`: `str`."""
+    if ("PNG", "ids") in fails:
+        return "the vocabulary: words have other ids, as if it had another order"
+    outputs = {output for file, output in fails if file == "PNG"}
+    if not outputs:
+        return "another decoder of JPEG: the PNG with the same pixels has the right answer"
+    if outputs == {"masks"}:
+        return "a threshold, or the profile of the masks: the probabilities are right"
+    pixels = read_image(reference.png)
+
+    def is_right(pixels, wanted):
+        found = ask(as_png(pixels), reference.sentences).probabilities[: len(wanted)]
+        return bool((np.abs(found - wanted) <= bounds.probability).all())
+
+    if is_right(pixels[..., ::-1], reference.probabilities):
+        return "the channel order: with red and blue exchanged the answer is right"
+    side = reference.square.shape[-1]
+    if "probabilities" in outputs and is_right(in_square(pixels, side), reference.square):
+        return "another resize: a picture that needs none has the right answer"
+    return (
+        "other weights or word ids, such as of another version of the model, or weights that are "
+        "stored in fewer bits than its config.json says"
+    )
+
+
+def as_png(pixels):
+    """The bytes of a PNG of pixels `(H, W, 3)` uint8."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,70 @@
+"""A table of annotations on disk, in the form of docs/own_data.md, with its images and masks."""
+
+import hashlib
+from pathlib import Path
+
+from keras_cmsa.data.readers.table import COLUMNS
+from keras_cmsa.preprocessing.words import split_words
+from keras_cmsa.utils.csv_files import read_rows, write_rows
+from keras_cmsa.utils.files import check_folder, replaced, write_png
+
+TABLE = "table.csv"
+VAL_EVERY = 10  # one image in so many, the second first, is of val
+
+
+class CollectedTable:
+    """A folder with `table.csv`, `images/` and `masks/`.
+
+    The image that comes second and each tenth after it are of the split val, the others of train.
+
+    Args:
+        folder: `Path`, made if it is not there.
+
+    Raises:
+        ValueError: if the folder cannot be written, or holds another table.
+    """
+
+    columns = (*COLUMNS, "annotation")
+
+    def __init__(self, folder):
+        check_folder(folder)
+        self.folder = Path(folder)
+        for name in ("images", "masks"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.rows()
+
+    def rows(self):
+        """The rows as they are on disk: list of dicts of text."""
+        path = self.folder / TABLE
+        return [row for _, row in read_rows(path, self.columns)] if path.exists() else []
+
+    def take(self, annotation, image, masks):
+        """Writes the rows of an annotation in the place of those that it has.
+
+        Args:
+            annotation: its number in the tool.
+            image: open file of the image.
+            masks: `{expression: mask}`; a mask is `(H, W)` bool, or `None` where nothing fits.
+
+        Raises:
+            ValueError: if an expression has no word.
+        """
+        for expression in masks:
+            if not split_words(expression):
+                raise ValueError(f"wanted an expression with a word. Received: {expression!r:.100}")
+        content = image.getvalue()
+        # Images of one content are one image, whatever they are called.
+        name = f"images/{hashlib.sha256(content).hexdigest()[:16]}"
+        rows = self.rows()
+        splits = {row["image"]: row["split"] for row in rows}
+        split = splits.get(name, "val" if len(splits) % VAL_EVERY == 1 else "train")
+        rows = [row for row in rows if row["annotation"] != str(annotation)]
+        with replaced(self.folder / name, "wb") as file:
+            file.write(content)
+        for number, (expression, mask) in enumerate(masks.items(), 1):
+            path = "none" if mask is None else f"masks/{annotation}_{number}.png"
+            if mask is not None:
+                write_png(self.folder / path, mask)
+            rows.append(dict(zip(self.columns, (name, expression, path, split, annotation))))
+        with replaced(self.folder / TABLE) as file:
+            write_rows(file, [self.columns, *([row[c] for c in self.columns] for row in rows)])

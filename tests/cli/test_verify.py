@@ -1,0 +1,73 @@
+"""`keras-cmsa verify`: presets, exports and models on a server."""
+
+import shutil
+
+import numpy as np
+import pytest
+from command import refused, run
+
+
+def test_a_preset(capsys, models_kept, preset):
+    assert run("verify", preset) == 0
+    assert "JPEG probabilities: 0 of 768 differ" in capsys.readouterr().out
+
+
+def changed(folder, to):
+    """A copy of a folder whose reference says that the masks are the opposite."""
+    from keras_cmsa.data.masks import run_lengths
+    from keras_cmsa.presets.reference import read_reference
+
+    shutil.copytree(folder, to)
+    with np.load(to / "reference.npz") as file:
+        arrays = dict(file)
+    arrays["masks"] = np.array([run_lengths(~x)["counts"] for x in read_reference(to).masks])
+    np.savez(to / "reference.npz", **arrays)
+    return to
+
+
+@pytest.fixture(scope="module")
+def server(exported):
+    pytest.importorskip("tensorflow_serving")
+    pytest.importorskip("httpx")
+    from serving_server import Server
+
+    with Server(exported) as running:
+        yield running
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_server(capsys, server, exported, preset, tmp_path, protocol):
+    address = f"{server.urls[protocol]}/v1/models/cmsa"
+    for reference in (exported, preset):
+        assert run("verify", address, "--reference", reference) == 0
+        assert "PNG masks: 0 of 9,216 differ" in capsys.readouterr().out
+    other = changed(preset, tmp_path / "other")
+    assert run("verify", f"{address}/versions/1", "--reference", other) == 1
+    assert "likely cause: a threshold" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_other_exports(capsys, predictor, tmp_path, form):
+    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}[form])
+    from keras_cmsa.export import portable
+
+    folder = portable.export(predictor, tmp_path / form, form)
+    assert run("verify", folder) == 0
+    assert "JPEG masks: 0 of 9,216 differ" in capsys.readouterr().out
+
+
+def test_a_saved_model(capsys, exported):
+    assert run("verify", exported) == 0
+    assert "JPEG masks: 0 of 9,216 differ" in capsys.readouterr().out
+
+
+def test_wrong_input(capsys, preset, tmp_path):
+    server = "http://localhost:8501"
+    assert "without /v1/models/NAME" in refused(capsys, "verify", server)
+    assert "--reference is missing" in refused(capsys, "verify", f"{server}/v1/models/cmsa")
+    shutil.copytree(preset, tmp_path / "bare")
+    (tmp_path / "bare/reference.npz").unlink()
+    assert "reference.npz is not there" in refused(capsys, "verify", tmp_path / "bare")
+    away = "http://127.0.0.1:9/v1/models/cmsa"
+    assert "127.0.0.1:9" in refused(capsys, "verify", away, "--reference", preset)

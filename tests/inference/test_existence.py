@@ -1,0 +1,128 @@
+"""What fits nothing: the predictor's answer, the command's words, and the exports'."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tiny
+from command import run
+from PIL import Image
+
+SENTENCE = "green box on the left"
+
+
+@pytest.fixture(scope="module")
+def shy(tmp_path_factory):
+    """A preset that refuses `SENTENCE` about a photo and not the sentence without some word.
+
+    Returns:
+        The preset, the photo's path, the word and its `existence`.
+    """
+    import keras
+
+    from keras_cmsa import Predictor
+    from keras_cmsa.explain.word_importance import explain_words
+    from keras_cmsa.presets.preset import Preset, save_preset
+
+    folder = tmp_path_factory.mktemp("shy")
+    photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
+    Image.fromarray(photo).save(folder / "photo.png")
+    for seed in range(20):
+        keras.utils.set_random_seed(seed)
+        model = tiny.model(existence=True, word_positions=True)
+        predictor = Predictor(model, tiny.preprocessor())
+        answer, importance = explain_words(predictor, photo, predictor.read([SENTENCE])[0])
+        surest = max(importance, key=lambda word: word.existence)
+        if surest.existence > answer["exists"] + 1e-3:
+            break
+    facts = {
+        "threshold": float(answer["exists"] + surest.existence) / 2,
+        "sentences": {"absent": 1, "present": 1},
+        "curve": [],
+    }
+    save_preset(folder / "preset", Preset(model, tiny.preprocessor(), {"existence": facts}))
+    return folder / "preset", folder / "photo.png", surest.word, float(answer["exists"])
+
+
+def test_nothing_fits(shy):
+    from keras_cmsa import Predictor
+
+    preset, photo, _, existence = shy
+    predictor = Predictor.from_preset(preset)
+    prediction = predictor(photo, SENTENCE)
+    assert prediction.existence == pytest.approx(existence, abs=1e-5)
+    assert not prediction.exists and prediction.threshold == predictor.threshold > existence
+    assert not prediction.mask.any() and prediction.score == 0 and prediction.box is None
+    assert prediction.probabilities.max() > 0
+
+
+def test_a_model_that_does_not_say_finds_what_it_finds(predictor, photo):
+    prediction = predictor(photo, "red box")
+    assert prediction.existence is None and prediction.exists
+
+
+def test_the_line_names_the_word_without_which_something_would(shy, capsys):
+    preset, photo, word, _ = shy
+    assert run("segment", photo, SENTENCE, "--model", preset) == 0
+    assert capsys.readouterr().out == (
+        f"“{SENTENCE}”: nothing in this photo fits; without “{word}” something would\n"
+    )
+    assert run("segment", photo, SENTENCE, "--model", preset, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["exists"] is False and result["area"] == 0
+    assert result["would_fit_without"][0] == word
+
+
+def test_a_table_says_it_too(shy, tmp_path):
+    preset, photo, _, _ = shy
+    table = photo.parent / "pairs.csv"
+    table.write_text(f"image,expression\n{photo.name},{SENTENCE}\n")
+    assert run("segment", "--csv", table, "--model", preset, "-o", tmp_path / "out") == 0
+    with open(tmp_path / "out/results.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["exists"], row["area"], row["error"]) == ("false", "0", "")
+
+
+def test_a_saved_model_decides_as_the_preset(shy, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    from keras_cmsa import ExportOptions, Predictor, export_saved_model
+
+    preset, photo, _, _ = shy
+    predictor = Predictor.from_preset(preset)
+    path = export_saved_model(predictor, tmp_path / "shy", options=ExportOptions(warmup=False))
+    sentences = [SENTENCE, "box", "red box", "left", ""]
+    answers = tf.saved_model.load(str(path)).signatures["segment_many"](
+        image_bytes=tf.constant([photo.read_bytes()]), expressions=tf.constant([sentences])
+    )
+    answers = {name: value.numpy()[0] for name, value in answers.items()}
+    for k, sentence in enumerate(sentences[:-1]):
+        wanted = predictor(photo, sentence)
+        assert answers["existence"][k] == pytest.approx(wanted.existence, abs=1e-5)
+        assert answers["exists"][k] == wanted.exists
+        mask = tf.io.decode_png(answers["mask_png_bytes"][k]).numpy()[..., 0] > 0
+        np.testing.assert_array_equal(mask, wanted.mask)
+        assert answers["score"][k] == pytest.approx(wanted.score, abs=1e-5)
+    assert not answers["exists"][-1] and not answers["valid"][-1]
+    again = Predictor.from_preset(path)
+    assert again.threshold == predictor.threshold
+    assert not again(photo, SENTENCE).exists
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_other_exports_give_exists(shy, tmp_path, form):
+    import keras_cmsa
+    from keras_cmsa.export import portable
+
+    predictor = keras_cmsa.Predictor.from_preset(shy[0])
+    folder = portable.export(predictor, tmp_path / form, form)
+    inputs = {
+        "image": np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype("float32"),
+        "words": np.array([[[1, 4, 0, 0, 0], [2, 3, 4, 0, 0]]], "int32"),
+    }
+    file = {"onnx": "model.onnx", "litert": "model.tflite"}[form]
+    run_file = {"onnx": portable.run_onnx, "litert": portable.run_litert}[form]
+    outputs = run_file(folder / file, inputs)
+    wanted = predictor.model.predict_on_batch(inputs)["exists"]
+    np.testing.assert_allclose(outputs["exists"], wanted, atol=1e-5)
