@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.inference.masks import PROFILES, probabilities
+from keras_cmsa.inference.masks import PROFILES, MaskRule, probabilities
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 
@@ -61,7 +61,7 @@ class Prediction:
             rule: `MaskRule`. That nothing `exists` counts where its profile is generalised.
             image: `(H, W, 3)` uint8, at which the rule may look.
         """
-        if rule is None:
+        if rule is None or (rule == MaskRule() and self.exists):  # undone to the image once
             return self.mask
         mask = rule(image, self.logits, self.preprocessor)
         return mask & self.exists if PROFILES[rule.profile].generalised else mask
