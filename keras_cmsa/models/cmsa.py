@@ -220,6 +220,8 @@ def with_all_outputs(model):
     """`with_attention(model)`, or another system with its outputs in a dict."""
     if isinstance(model, Cmsa):
         return with_attention(model)
+    if isinstance(model.output, dict):
+        return model
     return keras.Model(model.input, named_outputs(model), name=model.name)
 
 

@@ -20,6 +20,7 @@ LAYERS = {
         {"attention_dim": 7, "output_dim": 2, "attention": "pair", "query_chunk": 4},
         [MAP, SENTENCES, MASKS],
     ),
+    "ExistenceFeature": ({"dim": 3}, [MAP, WORDS, MASK]),
     "FoldedAttention": ({"attention_dim": 7, "output_dim": 2}, [MAP, SENTENCES, MASKS]),
     "FromRows": ({}, [(6, 4, 2), SENTENCES]),
     "GatedMultiLevelFusion": ({}, [[MAP, MAP]]),
