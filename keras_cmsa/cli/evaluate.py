@@ -21,7 +21,7 @@ def evaluate(
     model: Model,
     dataset: Dataset = "refcoco",
     split_owner: SplitOwner = "unc",
-    own: OwnData = OwnData(),  # noqa: B008
+    own: OwnData = OwnData(),  # frozen, so it can be shared  # noqa: B008
     split: tuple[str, ...] = (),
     profile: Literal["strict", "tf_phrasecut", "gres"] = "strict",
     crf: Literal["network", "original"] | None = None,

@@ -11,7 +11,7 @@ def prepare(
     *,
     dataset: Dataset = "refcoco",
     split_owner: SplitOwner = "unc",
-    own: OwnData = OwnData(),  # noqa: B008
+    own: OwnData = OwnData(),  # frozen, so it can be shared  # noqa: B008
     problems: Path | None = None,
 ):
     """Open every image and mask of a data set, and say what is wrong with which.

@@ -152,10 +152,8 @@ class RecordBatches(keras.utils.PyDataset):
         rows, flips = self.rows(number), self.flips(number)
         words = np.where(flips[:, None, None], self.mirrored_words[rows], self.words[rows])
         if self.word_dropout:
-            continues, random = (
-                self.preprocessor.vocabulary.continues,
-                self.random(WORD_DROPOUT, number),
-            )
+            continues = self.preprocessor.vocabulary.continues
+            random = self.random(WORD_DROPOUT, number)
             fewer = drop_words(words, continues, self.word_dropout, random)
             # What fits nothing may fit something with a word less.
             words = np.where(self.has_target[rows][..., None], fewer, words)

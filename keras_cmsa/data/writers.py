@@ -98,7 +98,7 @@ def write_label_studio(path, answers, model):
         json.dump(tasks, file)
 
 
-def label_studio_prediction(masks, model, names=Interface()):  # noqa: B008
+def label_studio_prediction(masks, model, names=Interface()):  # a tuple  # noqa: B008
     """A prediction in Label Studio's JSON, a brush region with its phrase for each mask.
 
     Args:

@@ -7,8 +7,8 @@ works at any size, so also on the photo as it is.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
-from keras_cmsa.inference.masks import sigmoid
 from keras_cmsa.utils.extras import require
 
 # Probabilities of exactly 0 and 1 have no logarithm.
@@ -63,7 +63,7 @@ def refine(image, logits, crf=None):
             f"{image.shape}"
         )
     height, width = logits.shape
-    probability = np.clip(sigmoid(logits), SMALLEST, 1 - SMALLEST)
+    probability = np.clip(expit(logits), SMALLEST, 1 - SMALLEST)
     field = densecrf.DenseCRF2D(width, height, 2)
     unary = -np.log(np.stack([1 - probability, probability])).reshape(2, -1)
     field.setUnaryEnergy(np.ascontiguousarray(unary, "float32"))

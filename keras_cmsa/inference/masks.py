@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from keras_cmsa.preprocessing.fitting import resize_bilinear
 
@@ -54,14 +55,9 @@ def to_mask(logits, original_size, preprocessor, profile="strict"):
     return PROFILES[profile].to_mask(logits, original_size, preprocessor)
 
 
-def sigmoid(logits):
-    """Probabilities of logits, without overflow."""
-    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-
-
 def probabilities(logits, original_size, preprocessor):
     """Sigmoid of logits `(S, S)`, undone to the original size: `(H, W)` float32 in 0..1."""
-    return preprocessor.undo(sigmoid(logits), original_size)
+    return preprocessor.undo(expit(logits), original_size)
 
 
 def strict_mask(logits, original_size, preprocessor):

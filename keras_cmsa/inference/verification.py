@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from scipy.special import expit
 
-from keras_cmsa.inference.masks import MaskRule, sigmoid
+from keras_cmsa.inference.masks import MaskRule
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.model_card import MASKS_BY, STORED_AS
 from keras_cmsa.presets.reference import in_square
@@ -98,7 +99,7 @@ def asking(predictor):
         exists = [prediction.existence for prediction in found]
         return Answers(
             np.stack([words.ids for words in predictor.read(sentences)]),
-            np.stack([sigmoid(prediction.logits) for prediction in found]),
+            np.stack([expit(prediction.logits) for prediction in found]),
             None if None in exists else np.array(exists),
             np.stack([x.mask_by(rule, pixels) & x.exists for x in found]),
         )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.special import expit
 
 from keras_cmsa.data.masks import rasterize, run_lengths
 from keras_cmsa.preprocessing.reading import read_image
@@ -167,16 +168,12 @@ def run(preset, pixels, sentences):
     return {**outputs, "logits": outputs["logits"][..., 0]}
 
 
-def probabilities_of(logits):
-    return 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
-
-
 def from_half_on(logits, size, preprocessor):
-    return preprocessor.undo(probabilities_of(logits), size) >= 0.5
+    return preprocessor.undo(expit(logits), size) >= 0.5
 
 
 def as_stored(logits):
-    return (np.round(probabilities_of(logits) * GRID) / GRID).astype("float16")
+    return (np.round(expit(logits) * GRID) / GRID).astype("float16")
 
 
 def as_mask(code, height, width):

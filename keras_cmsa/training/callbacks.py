@@ -6,8 +6,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy.special import expit
 
-from keras_cmsa.inference.masks import sigmoid
 from keras_cmsa.presets.files import MODEL
 from keras_cmsa.presets.preset import save_model
 from keras_cmsa.training.distribution import is_lead, without_distribution
@@ -170,7 +170,7 @@ def tensorboard(folder, batches, examples=6):
         # Image, ground truth and prediction side by side.
         rows = [
             inputs["image"] / 255,
-            *(np.repeat(x, 3, axis=-1) for x in (masks, sigmoid(logits))),
+            *(np.repeat(x, 3, axis=-1) for x in (masks, expit(logits))),
         ]
         with writer.as_default():
             tf.summary.image("validation", np.concatenate(rows, axis=2), epoch, examples)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from keras_cmsa.evaluation.generalised import THRESHOLDS
 from keras_cmsa.models.existence import FEATURE, SCORE
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
 from keras_cmsa.presets.files import MODEL, read_config
@@ -22,7 +23,6 @@ from keras_cmsa.training.features import FeatureBatches
 ACCEPTED = 0.95  # of the held-out sentences with a target, the share that the threshold accepts
 FOLDS = 5
 RIDGE = 1.0  # holds the fitted layer near the trained one, where there are few sentences
-THRESHOLDS = np.linspace(0, 1, 21)  # of the curve
 
 
 @without_distribution()
