@@ -43,7 +43,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 test test-long test-table test-jax test-lowest: export XLA_FLAGS ?= \
   --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-cpus lint format docs clean
+.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-cpus fuzz lint format docs clean
 
 # What `make demo` and the commands after it in README.md need, and what tests need.
 DEMO := tensorflow,demo,serve
@@ -119,6 +119,10 @@ test-lowest: $(LOWEST_VENV)/.installed
 test-cpus: $(VENV)/.installed
 	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest tests/models/test_same_numbers.py
 	TF_ENABLE_ONEDNN_OPTS=0 $(BIN)/python -m pytest tests/models/test_same_numbers.py
+
+# Damaged data files, 10,000 cases by chance of each format: an hour.
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m pytest --numprocesses 2 --hypothesis-profile fuzz -k "error_or" tests/data/readers/test_fuzz.py
 
 lint: $(VENV)/.installed
 	$(RUFF) check $(LINT) $(RULES) .

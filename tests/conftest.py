@@ -3,6 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Cases drawn by chance would fail a change that has nothing to do with them; `make fuzz` draws those.
+settings.register_profile("repeatable", derandomize=True, max_examples=150)
+settings.register_profile("fuzz", max_examples=10_000)
+settings.load_profile("repeatable")
 
 SAMPLES = Path(__file__).parents[1].parent / "shared" / "data"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_cmsa.data.masks import rasterize
+from keras_cmsa.data.masks import check_size, rasterize
 from keras_cmsa.preprocessing.reading import read_image
 
 
@@ -70,9 +70,11 @@ class Record:
         Each part of an object is drawn on its own, as in REFER, and the mask is their union.
 
         Raises:
-            ValueError: if the segmentation of a target is malformed or covers no pixel of the image.
+            ValueError: if the segmentation of a target is malformed or covers no pixel of the image,
+                or the image has no size to draw in.
         """
         if not self.targets:
+            check_size(self.height, self.width, self.describe())
             return np.zeros((self.height, self.width), "uint8")
         return rasterize(self.segmentation, self.height, self.width, self.describe())
 

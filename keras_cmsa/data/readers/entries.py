@@ -5,6 +5,7 @@ import os
 import reprlib
 import warnings
 
+from keras_cmsa.data.masks import check_size
 from keras_cmsa.data.record import count
 
 # Ten times the largest published data set. A small pickle can repeat one sentence a million times.
@@ -170,13 +171,9 @@ def read_entries(entries, records_of, on_bad, what="refs"):
 
 
 def image_size(entry, where):
-    """`(height, width)` of an image in pixels, each at least 1, from its entry."""
+    """`(height, width)` of an image in pixels from its entry: a size that masks can be drawn in."""
     height, width = (field(entry, side, int, where) for side in ("height", "width"))
-    if height < 1 or width < 1:
-        raise ValueError(
-            f"{where}: wanted an image of at least 1 x 1 pixels. Received: {height} x {width} "
-            "(height x width)"
-        )
+    check_size(height, width, where)
     return height, width
 
 

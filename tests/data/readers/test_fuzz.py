@@ -267,7 +267,6 @@ def read_and_draw(root, name, dataset, images=None):
 
 
 FUZZED = settings(
-    max_examples=150,
     deadline=20_000,  # ms; a hang, on however busy a machine
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )

@@ -268,7 +268,7 @@ FAULTS = {
         "annotations", "image_id", 3
     ),
     "annotation 70 has no segmentation": spoil_entry("annotations", "segmentation", []),
-    "image 9: wanted an image of at least 1 x 1 pixels. Received: 0 x 12": spoil_entry(
+    "image 9: wanted an image of 1 to 50,000,000 pixels. Received: 0 x 12": spoil_entry(
         "images", "height", 0
     ),
     "image 9: wanted 'width' of type int. Received: float": spoil_entry("images", "width", 12.5),
