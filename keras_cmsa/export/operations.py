@@ -1,0 +1,1376 @@
+"""The operations that TensorFlow Serving has: what the C library of its TensorFlow has a kernel for.
+
+`make test-serving` compares them with that library.
+"""
+
+SERVER = "2.20"
+GRAPH_VERSION = 2288  # the newest graphs that it reads: `min_consumer` is at most this
+
+# An operation and its attributes a line. The last is of tensorflow-text, which the server links.
+OPERATIONS = """
+Abort error_msg exit_without_error
+Abs T
+AccumulateNV2 N T shape
+AccumulatorApplyGradient dtype
+AccumulatorNumAccumulated
+AccumulatorSetGlobalStep
+AccumulatorTakeGradient dtype
+Acos T
+Acosh T
+Add T
+AddManySparseToTensorsMap T container shared_name
+AddN N T
+AddSparseToTensorsMap T container shared_name
+AddV2 T
+AdjustContrast T
+AdjustContrastv2 T
+AdjustHue T
+AdjustSaturation T
+All keep_dims Tidx
+AllCandidateSampler num_true num_sampled unique seed seed2
+Angle T Tout
+AnonymousHashTable key_dtype value_dtype
+AnonymousIterator output_types output_shapes
+AnonymousIteratorV2 output_types output_shapes
+AnonymousIteratorV3 output_types output_shapes
+AnonymousMemoryCache
+AnonymousMultiDeviceIterator devices output_types output_shapes
+AnonymousMultiDeviceIteratorV3 devices output_types output_shapes
+AnonymousMutableDenseHashTable key_dtype value_dtype value_shape initial_num_buckets max_load_factor
+AnonymousMutableHashTable key_dtype value_dtype
+AnonymousMutableHashTableOfTensors key_dtype value_dtype value_shape
+AnonymousRandomSeedGenerator
+AnonymousSeedGenerator
+Any keep_dims Tidx
+ApplyAdaMax T use_locking
+ApplyAdadelta T use_locking
+ApplyAdagrad T use_locking update_slots
+ApplyAdagradDA T use_locking
+ApplyAdagradV2 T use_locking update_slots
+ApplyAdam T use_locking use_nesterov
+ApplyAddSign T use_locking
+ApplyCenteredRMSProp T use_locking
+ApplyFtrl T use_locking multiply_linear_by_lr
+ApplyFtrlV2 T use_locking multiply_linear_by_lr
+ApplyGradientDescent T use_locking
+ApplyMomentum T use_locking use_nesterov
+ApplyPowerSign T use_locking
+ApplyProximalAdagrad T use_locking
+ApplyProximalGradientDescent T use_locking
+ApplyRMSProp T use_locking
+ApproxTopK k reduction_dimension recall_target is_max_k reduction_input_size_override aggregate_to_topk T
+ApproximateEqual T tolerance
+ArgMax T Tidx output_type
+ArgMin T Tidx output_type
+AsString T precision scientific shortest width fill
+Asin T
+Asinh T
+Assert T summarize
+AssertCardinalityDataset output_types output_shapes
+AssertNextDataset output_types output_shapes
+AssertPrevDataset output_types output_shapes
+Assign T validate_shape use_locking
+AssignAdd T use_locking
+AssignAddVariableOp dtype
+AssignSub T use_locking
+AssignSubVariableOp dtype
+AssignVariableOp dtype validate_shape
+Atan T
+Atan2 T
+Atanh T
+AudioSpectrogram window_size stride magnitude_squared
+AudioSummary sample_rate max_outputs
+AudioSummaryV2 max_outputs
+AutoShardDataset auto_shard_policy output_types output_shapes num_replicas
+AvgPool ksize strides padding data_format T
+AvgPool3D ksize strides padding data_format T
+AvgPool3DGrad ksize strides padding data_format T
+AvgPoolGrad ksize strides padding data_format T
+BandedTriangularSolve lower adjoint T
+Barrier component_types shapes capacity container shared_name
+BarrierClose cancel_pending_enqueues
+BarrierIncompleteSize
+BarrierInsertMany T component_index
+BarrierReadySize
+BarrierTakeMany component_types allow_small_batch wait_for_incomplete timeout_ms
+Batch num_batch_threads max_batch_size max_enqueued_batches batch_timeout_micros allowed_batch_sizes grad_timeout_micros container shared_name batching_queue T
+BatchCholesky T
+BatchCholeskyGrad T
+BatchDataset output_types output_shapes metadata
+BatchDatasetV2 parallel_copy output_types output_shapes metadata
+BatchFFT
+BatchFFT2D
+BatchFFT3D
+BatchFunction f num_batch_threads max_batch_size batch_timeout_micros max_enqueued_batches allowed_batch_sizes container shared_name batching_queue low_priority_max_batch_size low_priority_batch_timeout_micros low_priority_allowed_batch_sizes low_priority_max_enqueued_batches mixed_priority_policy batch_padding_policy Tin Tcaptured Tout enable_large_batch_splitting
+BatchIFFT
+BatchIFFT2D
+BatchIFFT3D
+BatchMatMul T adj_x adj_y grad_x grad_y
+BatchMatMulV2 T adj_x adj_y grad_x grad_y
+BatchMatMulV3 Ta Tb Tout adj_x adj_y grad_x grad_y
+BatchMatrixBandPart T
+BatchMatrixDeterminant T
+BatchMatrixDiag T
+BatchMatrixDiagPart T
+BatchMatrixInverse adjoint T
+BatchMatrixSetDiag T
+BatchMatrixSolve adjoint T
+BatchMatrixSolveLs T fast
+BatchMatrixTriangularSolve lower adjoint T
+BatchNormWithGlobalNormalization T variance_epsilon scale_after_normalization
+BatchNormWithGlobalNormalizationGrad T variance_epsilon scale_after_normalization
+BatchSelfAdjointEig T
+BatchSelfAdjointEigV2 compute_v T
+BatchSvd compute_uv full_matrices T
+BatchToSpace T block_size Tidx
+BatchToSpaceND T Tblock_shape Tcrops
+BesselI0 T
+BesselI0e T
+BesselI1 T
+BesselI1e T
+BesselJ0 T
+BesselJ1 T
+BesselK0 T
+BesselK0e T
+BesselK1 T
+BesselK1e T
+BesselY0 T
+BesselY1 T
+Betainc T
+BiasAdd T data_format
+BiasAddGrad T data_format
+BiasAddV1 T
+Bincount T
+Bitcast T type
+BitwiseAnd T
+BitwiseOr T
+BitwiseXor T
+BlockLSTM forget_bias cell_clip use_peephole T
+BlockLSTMGrad use_peephole T
+BlockLSTMGradV2 use_peephole T
+BlockLSTMV2 cell_clip use_peephole T
+BroadcastArgs T
+BroadcastGradientArgs T
+BroadcastTo T Tidx
+Bucketize T boundaries
+BytesProducedStatsDataset output_types output_shapes
+CSRSparseMatrixComponents type
+CSRSparseMatrixToDense type
+CSRSparseMatrixToSparseTensor type
+CSVDataset output_types output_shapes
+CSVDatasetV2 output_types output_shapes
+CTCBeamSearchDecoder beam_width top_paths merge_repeated T
+CTCGreedyDecoder merge_repeated blank_index T
+CTCLoss preprocess_collapse_repeated ctc_merge_repeated ignore_longer_outputs_than_inputs T
+CTCLossV2 preprocess_collapse_repeated ctc_merge_repeated ignore_longer_outputs_than_inputs
+CacheDataset output_types output_shapes metadata
+CacheDatasetV2 output_types output_shapes metadata
+CalibrationStatisticsSaver Tin ids calibration_methods output_file_path
+Case Tin Tout branches output_shapes
+Cast SrcT DstT Truncate
+Ceil T
+CheckNumerics T message
+CheckNumericsV2 T message
+CheckPinned T
+Cholesky T
+CholeskyGrad T
+ChooseFastestBranchDataset Targuments num_elements_per_branch branches other_arguments_lengths output_types output_shapes
+ChooseFastestDataset N num_experiments output_types output_shapes
+ClipByValue T
+CloseSummaryWriter
+CollectiveAllToAllV2 T communication_hint timeout_seconds is_stateless Nordering_token
+CollectiveAllToAllV3 T timeout_seconds
+CollectiveAssignGroupV2
+CollectiveBcastRecv T group_size group_key instance_key shape communication_hint timeout_seconds
+CollectiveBcastRecvV2 T Tshape communication_hint timeout_seconds
+CollectiveBcastSend T group_size group_key instance_key shape communication_hint timeout_seconds
+CollectiveBcastSendV2 T communication_hint timeout_seconds
+CollectiveGather T group_size group_key instance_key shape communication_hint timeout_seconds
+CollectiveGatherV2 T communication_hint timeout_seconds is_stateless Nordering_token
+CollectiveInitializeCommunicator communication_hint timeout_seconds
+CollectiveReduce T group_size group_key instance_key merge_op final_op subdiv_offsets wait_for communication_hint timeout_seconds
+CollectiveReduceScatterV2 T merge_op final_op communication_hint timeout_seconds is_stateless Nordering_token max_subdivs_per_device
+CollectiveReduceV2 T merge_op final_op communication_hint timeout_seconds is_stateless Nordering_token max_subdivs_per_device
+CollectiveReduceV3 T reduction timeout_seconds
+CombinedNonMaxSuppression pad_per_class clip_boxes
+Complex T Tout
+ComplexAbs T Tout
+CompositeTensorVariantFromComponents metadata Tcomponents
+CompositeTensorVariantToComponents metadata Tcomponents
+CompressElement input_types
+ComputeAccidentalHits num_true seed seed2
+ComputeBatchSize
+Concat N T
+ConcatOffset N shape_type
+ConcatV2 N T Tidx
+ConcatenateDataset output_types output_shapes metadata
+ConditionalAccumulator dtype shape container shared_name reduction_type
+Conj T
+ConjugateTranspose T Tperm
+Const value dtype
+ConsumeMutexLock
+ControlTrigger
+Conv T strides padding explicit_paddings data_format dilations batch_dims groups
+Conv2D T strides use_cudnn_on_gpu padding explicit_paddings data_format dilations
+Conv2DBackpropFilter T strides use_cudnn_on_gpu padding explicit_paddings data_format dilations
+Conv2DBackpropInput T strides use_cudnn_on_gpu padding explicit_paddings data_format dilations
+Conv3D T strides padding data_format dilations
+Conv3DBackpropFilter T strides padding dilations
+Conv3DBackpropFilterV2 T strides padding data_format dilations
+Conv3DBackpropInput T strides padding dilations
+Conv3DBackpropInputV2 T strides padding data_format dilations Tshape
+Copy T tensor_name debug_ops_spec
+CopyHost T tensor_name debug_ops_spec
+Cos T
+Cosh T
+CountUpTo limit T
+CreateSummaryDbWriter
+CreateSummaryFileWriter
+CropAndResize T method extrapolation_value
+CropAndResizeGradBoxes T method
+CropAndResizeGradImage T method
+Cross T
+CudnnRNN T rnn_mode input_mode direction dropout seed seed2 is_training
+CudnnRNNBackprop T rnn_mode input_mode direction dropout seed seed2
+CudnnRNNBackpropV2 T rnn_mode input_mode direction dropout seed seed2
+CudnnRNNBackpropV3 T rnn_mode input_mode direction dropout seed seed2 num_proj time_major
+CudnnRNNCanonicalToParams T num_params rnn_mode input_mode direction dropout seed seed2
+CudnnRNNCanonicalToParamsV2 T num_params_weights num_params_biases rnn_mode input_mode direction dropout seed seed2 num_proj
+CudnnRNNParamsSize T S rnn_mode input_mode direction dropout seed seed2 num_proj
+CudnnRNNParamsToCanonical T num_params rnn_mode input_mode direction dropout seed seed2
+CudnnRNNParamsToCanonicalV2 T num_params_weights num_params_biases rnn_mode input_mode direction dropout seed seed2 num_proj
+CudnnRNNV2 T rnn_mode input_mode direction dropout seed seed2 is_training
+CudnnRNNV3 T rnn_mode input_mode direction dropout seed seed2 num_proj is_training time_major
+Cumprod exclusive reverse T Tidx
+Cumsum exclusive reverse T Tidx
+CumulativeLogsumexp exclusive reverse T Tidx
+CustomAggregator id calibration_method num_bins min_percentile max_percentile
+DataFormatDimMap T src_format dst_format
+DataFormatVecPermute T src_format dst_format
+DataServiceDataset task_refresh_interval_hint_ms output_types output_shapes data_transfer_protocol target_workers cross_trainer_cache_options
+DataServiceDatasetV2 task_refresh_interval_hint_ms output_types output_shapes data_transfer_protocol target_workers cross_trainer_cache_options
+DataServiceDatasetV3 task_refresh_interval_hint_ms output_types output_shapes data_transfer_protocol target_workers uncompress uncompress_fn cross_trainer_cache_options
+DataServiceDatasetV4 task_refresh_interval_hint_ms output_types output_shapes data_transfer_protocol target_workers uncompress uncompress_fn cross_trainer_cache_options
+DatasetCardinality cardinality_options
+DatasetFingerprint
+DatasetFromGraph
+DatasetToGraph stateful_whitelist allow_stateful strip_device_assignment
+DatasetToGraphV2 external_state_policy strip_device_assignment
+DatasetToSingleElement output_types output_shapes metadata
+DatasetToTFRecord
+Dawsn T
+DebugGradientIdentity T
+DebugGradientRefIdentity T
+DebugIdentity T device_name tensor_name debug_urls gated_grpc
+DebugIdentityV2 T tfdbg_context_id op_name output_slot tensor_debug_mode debug_urls circular_buffer_size tfdbg_run_id
+DebugIdentityV3 T device_name tensor_name io_of_node is_input io_index debug_urls gated_grpc
+DebugNanCount T device_name tensor_name debug_urls gated_grpc
+DebugNumericSummary T device_name tensor_name debug_urls lower_bound upper_bound mute_if_healthy gated_grpc
+DebugNumericSummaryV2 output_dtype T tensor_debug_mode tensor_id
+DecodeAndCropJpeg channels ratio fancy_upscaling try_recover_truncated acceptable_fraction dct_method
+DecodeBase64
+DecodeBmp channels
+DecodeCSV OUT_TYPE field_delim use_quote_delim na_value select_cols
+DecodeCompressed compression_type
+DecodeGif
+DecodeImage channels dtype expand_animations
+DecodeJSONExample
+DecodeJpeg channels ratio fancy_upscaling try_recover_truncated acceptable_fraction dct_method
+DecodePaddedRaw out_type little_endian
+DecodePng channels dtype
+DecodeProtoV2 message_type field_names output_types descriptor_source message_format sanitize
+DecodeRaw out_type little_endian
+DecodeWav desired_channels desired_samples
+DecodeWebP channels dtype
+DeepCopy T
+DeleteIterator
+DeleteMemoryCache
+DeleteMultiDeviceIterator N
+DeleteRandomSeedGenerator
+DeleteRpcFutureResource
+DeleteSeedGenerator
+DeleteSessionTensor
+DenseBincount Tidx T binary_output
+DenseCountSparseOutput T minlength maxlength binary_output output_type
+DenseToCSRSparseMatrix T
+DenseToDenseSetOperation set_operation validate_indices T
+DenseToSparseBatchDataset output_types output_shapes
+DenseToSparseSetOperation set_operation validate_indices T
+DepthToSpace T block_size data_format
+DepthwiseConv2dNative T strides padding explicit_paddings data_format dilations
+DepthwiseConv2dNativeBackpropFilter T strides padding explicit_paddings data_format dilations
+DepthwiseConv2dNativeBackpropInput T strides padding explicit_paddings data_format dilations
+Dequantize T mode narrow_range axis dtype
+DeserializeIterator
+DeserializeManySparse dtype
+DeserializeSparse dtype Tserialized
+DestroyResourceOp ignore_lookup_error
+DestroyTemporaryVariable T var_name
+DeviceIndex device_names
+Diag T
+DiagPart T
+Digamma T
+Dilation2D T strides rates padding
+Dilation2DBackpropFilter T strides rates padding
+Dilation2DBackpropInput T strides rates padding
+DirectedInterleaveDataset output_types output_shapes N stop_on_empty_dataset
+DisableCopyOnRead
+DistributedSave metadata
+Div T
+DivNoNan T
+DrawBoundingBoxes T
+DrawBoundingBoxesV2 T
+DummyIterationCounter
+DummyMemoryCache
+DummySeedGenerator
+DumpTensor log_dir_path file_name T enabled func_name node_name
+DynamicPartition num_partitions T
+DynamicStitch N T
+EditDistance normalize T
+Eig compute_v T Tout
+Einsum equation N T
+Elu T
+EluGrad T
+Empty dtype init
+EmptyTensorList element_dtype shape_type
+EmptyTensorMap
+EncodeBase64 pad
+EncodeJpeg format quality progressive optimize_size chroma_downsampling density_unit x_density y_density xmp_metadata
+EncodeJpegVariableQuality
+EncodePng compression T
+EncodeProto field_names message_type descriptor_source Tinput_types
+EncodeWav
+EnsureShape shape T
+Enter T frame_name is_constant parallel_iterations
+Equal T incompatible_shape_error
+Erf T
+Erfc T
+Erfinv T
+EuclideanNorm keep_dims T Tidx
+Exit T
+Exp T
+ExpandDims T Tdim
+ExperimentalAssertNextDataset output_types output_shapes
+ExperimentalAutoShardDataset auto_shard_policy output_types output_shapes
+ExperimentalBytesProducedStatsDataset output_types output_shapes
+ExperimentalCSVDataset output_types output_shapes
+ExperimentalChooseFastestDataset N num_experiments output_types output_shapes
+ExperimentalDatasetCardinality
+ExperimentalDatasetToTFRecord
+ExperimentalDenseToSparseBatchDataset output_types output_shapes
+ExperimentalDirectedInterleaveDataset output_types output_shapes N
+ExperimentalGroupByReducerDataset key_func init_func reduce_func finalize_func Tkey_func_other_arguments Tinit_func_other_arguments Treduce_func_other_arguments Tfinalize_func_other_arguments output_types output_shapes
+ExperimentalGroupByWindowDataset key_func reduce_func window_size_func Tkey_func_other_arguments Treduce_func_other_arguments Twindow_size_func_other_arguments output_types output_shapes
+ExperimentalIgnoreErrorsDataset output_types output_shapes log_warning
+ExperimentalIteratorGetDevice
+ExperimentalLMDBDataset output_types output_shapes
+ExperimentalLatencyStatsDataset output_types output_shapes
+ExperimentalMapAndBatchDataset f Targuments output_types output_shapes preserve_cardinality
+ExperimentalMapDataset f Targuments output_types output_shapes use_inter_op_parallelism preserve_cardinality force_synchronous
+ExperimentalMatchingFilesDataset
+ExperimentalMaxIntraOpParallelismDataset output_types output_shapes
+ExperimentalNonSerializableDataset output_types output_shapes
+ExperimentalParallelInterleaveDataset f Targuments output_types output_shapes
+ExperimentalParseExampleDataset sparse_keys dense_keys sparse_types Tdense dense_shapes output_types output_shapes sloppy
+ExperimentalPrivateThreadPoolDataset output_types output_shapes
+ExperimentalRandomDataset output_types output_shapes
+ExperimentalRebatchDataset output_types output_shapes use_fallback
+ExperimentalScanDataset f Tstate Targuments output_types output_shapes preserve_cardinality
+ExperimentalSetStatsAggregatorDataset output_types output_shapes
+ExperimentalSleepDataset output_types output_shapes
+ExperimentalSlidingWindowDataset output_types output_shapes
+ExperimentalSqlDataset output_types output_shapes
+ExperimentalStatsAggregatorHandle container shared_name
+ExperimentalStatsAggregatorSummary
+ExperimentalTakeWhileDataset predicate Targuments output_types output_shapes
+ExperimentalThreadPoolDataset output_types output_shapes
+ExperimentalThreadPoolHandle num_threads max_intra_op_parallelism display_name container shared_name
+ExperimentalUnbatchDataset output_types output_shapes
+ExperimentalUniqueDataset output_types output_shapes
+Expint T
+Expm1 T
+ExtractGlimpse centered normalized uniform_noise noise
+ExtractGlimpseV2 centered normalized uniform_noise noise
+ExtractImagePatches ksizes strides rates T padding
+ExtractJpegShape output_type
+ExtractVolumePatches ksizes strides T padding
+FFT Tcomplex
+FFT2D Tcomplex
+FFT3D Tcomplex
+FFTND Tcomplex
+FIFOQueue component_types shapes capacity container shared_name
+FIFOQueueV2 component_types shapes capacity container shared_name
+Fact
+FakeParam dtype shape
+FakeQuantWithMinMaxArgs min max num_bits narrow_range
+FakeQuantWithMinMaxArgsGradient min max num_bits narrow_range
+FakeQuantWithMinMaxVars num_bits narrow_range
+FakeQuantWithMinMaxVarsGradient num_bits narrow_range
+FakeQuantWithMinMaxVarsPerChannel num_bits narrow_range
+FakeQuantWithMinMaxVarsPerChannelGradient num_bits narrow_range
+FakeQueue
+FileSystemSetConfiguration
+Fill T index_type
+FilterDataset predicate Targuments output_types output_shapes metadata
+FinalizeDataset has_captured_ref output_types output_shapes
+Fingerprint T
+FixedLengthRecordDataset metadata
+FixedLengthRecordDatasetV2 metadata
+FixedLengthRecordReader header_bytes record_bytes footer_bytes hop_bytes container shared_name
+FixedLengthRecordReaderV2 header_bytes record_bytes footer_bytes hop_bytes container shared_name encoding
+FixedUnigramCandidateSampler num_true num_sampled unique range_max vocab_file distortion num_reserved_ids num_shards shard unigrams seed seed2
+FlatMapDataset f Targuments output_types output_shapes metadata
+Floor T
+FloorDiv T
+FloorMod T
+FlushSummaryWriter
+For T body
+FractionalAvgPool pooling_ratio pseudo_random overlapping deterministic seed seed2 T
+FractionalAvgPoolGrad overlapping T
+FractionalMaxPool pooling_ratio pseudo_random overlapping deterministic seed seed2 T
+FractionalMaxPoolGrad overlapping T
+FresnelCos T
+FresnelSin T
+FusedBatchNorm T epsilon exponential_avg_factor data_format is_training
+FusedBatchNormGrad T epsilon data_format is_training
+FusedBatchNormGradV2 T U epsilon data_format is_training
+FusedBatchNormGradV3 T U epsilon data_format is_training
+FusedBatchNormV2 T U epsilon exponential_avg_factor data_format is_training
+FusedBatchNormV3 T U epsilon exponential_avg_factor data_format is_training
+FusedPadConv2D T mode strides padding
+FusedResizeAndPadConv2D T resize_align_corners mode strides padding
+GRUBlockCell T
+GRUBlockCellGrad T
+Gather validate_indices Tparams Tindices
+GatherNd Tparams Tindices bad_indices_policy
+GatherV2 batch_dims Tparams Tindices Taxis
+GenerateBoundingBoxProposals post_nms_topn
+GenerateVocabRemapping new_vocab_offset num_new_vocab old_vocab_size
+GeneratorDataset init_func next_func finalize_func Tinit_func_args Tnext_func_args Tfinalize_func_args output_types output_shapes metadata
+GetElementAtIndex output_types output_shapes
+GetOptions
+GetSessionHandle T
+GetSessionHandleV2 T
+GetSessionTensor dtype
+GlobalShuffleDataset reshuffle_each_iteration output_types output_shapes metadata
+Greater T
+GreaterEqual T
+GroupByReducerDataset key_func init_func reduce_func finalize_func Tkey_func_other_arguments Tinit_func_other_arguments Treduce_func_other_arguments Tfinalize_func_other_arguments output_types output_shapes
+GroupByWindowDataset key_func reduce_func window_size_func Tkey_func_other_arguments Treduce_func_other_arguments Twindow_size_func_other_arguments output_types output_shapes metadata
+GuaranteeConst T
+HSVToRGB T
+HashTable container shared_name use_node_name_sharing key_dtype value_dtype
+HashTableV2 container shared_name use_node_name_sharing key_dtype value_dtype
+HistogramFixedWidth T dtype
+HistogramSummary T
+HostConst value dtype
+IFFT Tcomplex
+IFFT2D Tcomplex
+IFFT3D Tcomplex
+IFFTND Tcomplex
+IRFFT Treal Tcomplex
+IRFFT2D Treal Tcomplex
+IRFFT3D Treal Tcomplex
+IRFFTND Treal Tcomplex
+Identity T
+IdentityN T
+IdentityReader container shared_name
+IdentityReaderV2 container shared_name
+If Tcond Tin Tout then_branch else_branch output_shapes
+Igamma T
+IgammaGradA T
+Igammac T
+IgnoreErrorsDataset output_types output_shapes log_warning
+Imag T Tout
+ImageProjectiveTransformV2 dtype interpolation fill_mode
+ImageProjectiveTransformV3 dtype interpolation fill_mode
+ImageSummary max_images T bad_color
+ImmutableConst dtype shape memory_region_name
+ImportEvent
+InTopK k T
+InTopKV2 T
+IndexFlatMapDataset map_func index_map_func Tmap_func_args Tindex_map_func_args output_types output_shapes metadata
+InitializeTable Tkey Tval
+InitializeTableFromDataset
+InitializeTableFromTextFile key_index value_index vocab_size delimiter offset
+InitializeTableFromTextFileV2 key_index value_index vocab_size delimiter offset
+InitializeTableV2 Tkey Tval
+InplaceAdd T
+InplaceSub T
+InplaceUpdate T
+InterleaveDataset f Targuments output_types output_shapes metadata
+Inv T
+InvGrad T
+Invert T
+InvertPermutation T
+IsFinite T
+IsInf T
+IsNan T
+IsVariableInitialized dtype
+IsotonicRegression T output_dtype
+Iterator shared_name container output_types output_shapes
+IteratorFromStringHandle output_types output_shapes
+IteratorFromStringHandleV2 output_types output_shapes
+IteratorGetDevice
+IteratorGetModelProto
+IteratorGetNext output_types output_shapes
+IteratorGetNextAsOptional output_types output_shapes
+IteratorGetNextSync output_types output_shapes
+IteratorToStringHandle
+IteratorV2 shared_name container output_types output_shapes
+KMC2ChainInitialization
+KmeansPlusPlusInitialization
+L2Loss T
+LMDBDataset output_types output_shapes
+LMDBReader container shared_name
+LRN depth_radius bias alpha beta T
+LRNGrad depth_radius bias alpha beta T
+LSTMBlockCell forget_bias cell_clip use_peephole T
+LSTMBlockCellGrad use_peephole T
+LatencyStatsDataset output_types output_shapes
+LeakyRelu alpha T
+LeakyReluGrad alpha T
+LearnedUnigramCandidateSampler num_true num_sampled unique range_max seed seed2
+LeftShift T
+LegacyParallelInterleaveDatasetV2 f deterministic Targuments output_types output_shapes metadata
+Less T
+LessEqual T
+Lgamma T
+LinSpace T Tidx
+ListDataset Tinput_types output_types output_shapes metadata
+ListDiff T out_idx
+ListSnapshotChunksDataset output_types output_shapes
+LoadAndRemapMatrix num_rows num_cols max_rows_in_memory
+LoadDataset output_types output_shapes compression reader_func Treader_func_args
+Log T
+Log1p T
+LogMatrixDeterminant T
+LogSoftmax T
+LogUniformCandidateSampler num_true num_sampled unique range_max seed seed2
+LogicalAnd
+LogicalNot
+LogicalOr
+LookupTableExport Tkeys Tvalues
+LookupTableExportV2 Tkeys Tvalues
+LookupTableFind Tin Tout
+LookupTableFindV2 Tin Tout
+LookupTableImport Tin Tout
+LookupTableImportV2 Tin Tout
+LookupTableInsert Tin Tout
+LookupTableInsertV2 Tin Tout
+LookupTableRemoveV2 Tin
+LookupTableSize
+LookupTableSizeV2
+LoopCond
+LowerBound T out_type
+Lu T output_idx_type
+MakeIterator
+MapAndBatchDataset f Targuments output_types output_shapes preserve_cardinality metadata
+MapClear capacity memory_limit dtypes container shared_name
+MapDataset f Targuments output_types output_shapes use_inter_op_parallelism preserve_cardinality force_synchronous metadata
+MapDefun Targuments Tcaptured output_types output_shapes f max_intra_op_parallelism
+MapIncompleteSize capacity memory_limit dtypes container shared_name
+MapPeek capacity memory_limit dtypes container shared_name
+MapSize capacity memory_limit dtypes container shared_name
+MapStage capacity memory_limit dtypes fake_dtypes container shared_name
+MapUnstage capacity memory_limit dtypes container shared_name
+MapUnstageNoKey capacity memory_limit dtypes container shared_name
+MatMul transpose_a transpose_b T grad_a grad_b
+MatchingFiles
+MatchingFilesDataset
+MatrixBandPart T Tindex
+MatrixDeterminant T
+MatrixDiag T
+MatrixDiagPart T
+MatrixDiagPartV2 T
+MatrixDiagPartV3 T align
+MatrixDiagV2 T
+MatrixDiagV3 T align
+MatrixExponential T
+MatrixInverse adjoint T
+MatrixLogarithm T
+MatrixSetDiag T
+MatrixSetDiagV2 T
+MatrixSetDiagV3 T align
+MatrixSolve adjoint T
+MatrixSolveLs T fast
+MatrixSquareRoot T
+MatrixTriangularSolve lower adjoint T
+Max keep_dims T Tidx
+MaxIntraOpParallelismDataset output_types output_shapes
+MaxPool T ksize strides padding explicit_paddings data_format
+MaxPool3D ksize strides padding data_format T
+MaxPool3DGrad ksize strides padding data_format T TInput
+MaxPool3DGradGrad ksize strides padding data_format T
+MaxPoolGrad ksize strides padding explicit_paddings data_format T
+MaxPoolGradGrad ksize strides padding data_format T
+MaxPoolGradGradV2 padding data_format T
+MaxPoolGradGradWithArgmax ksize strides padding include_batch_in_index Targmax T
+MaxPoolGradV2 padding data_format T
+MaxPoolGradWithArgmax ksize strides padding include_batch_in_index Targmax T
+MaxPoolV2 T padding data_format
+MaxPoolWithArgmax ksize strides Targmax padding include_batch_in_index T
+Maximum T
+Mean keep_dims T Tidx
+Merge T N
+MergeSummary N
+MergeV2Checkpoints delete_old_dirs allow_missing_files
+Mfcc upper_frequency_limit lower_frequency_limit filterbank_channel_count dct_coefficient_count
+Min keep_dims T Tidx
+Minimum T
+MirrorPad T Tpaddings mode
+MirrorPadGrad T Tpaddings mode
+Mod T
+ModelDataset algorithm cpu_budget ram_budget output_types output_shapes
+Mul T
+MulNoNan T
+MultiDeviceIterator devices shared_name container output_types output_shapes
+MultiDeviceIteratorFromStringHandle output_types output_shapes
+MultiDeviceIteratorGetNextFromShard output_types output_shapes
+MultiDeviceIteratorInit
+MultiDeviceIteratorToStringHandle
+Multinomial seed seed2 T output_dtype
+MutableDenseHashTable container shared_name use_node_name_sharing key_dtype value_dtype value_shape initial_num_buckets max_load_factor
+MutableDenseHashTableV2 container shared_name use_node_name_sharing key_dtype value_dtype value_shape initial_num_buckets max_load_factor
+MutableHashTable container shared_name use_node_name_sharing key_dtype value_dtype
+MutableHashTableOfTensors container shared_name use_node_name_sharing key_dtype value_dtype value_shape
+MutableHashTableOfTensorsV2 container shared_name use_node_name_sharing key_dtype value_dtype value_shape
+MutableHashTableV2 container shared_name use_node_name_sharing key_dtype value_dtype
+MutexLock
+MutexV2 container shared_name
+NcclAllReduce reduction T num_devices shared_name
+NcclBroadcast T shape
+NcclReduce reduction T num_devices
+Ndtri T
+NearestNeighbors
+Neg T
+NegTrain vocab_count num_negative_samples
+NextAfter T
+NextIteration T
+NoOp
+NonDeterministicInts dtype shape_dtype
+NonMaxSuppression iou_threshold
+NonMaxSuppressionV2 T T_threshold
+NonMaxSuppressionV3 T T_threshold
+NonMaxSuppressionV4 T T_threshold pad_to_max_output_size
+NonMaxSuppressionV5 T pad_to_max_output_size
+NonMaxSuppressionWithOverlaps
+NonSerializableDataset output_types output_shapes
+NotEqual T incompatible_shape_error
+NthElement reverse T
+OneHot axis T TI
+OneShotIterator dataset_factory output_types output_shapes container shared_name
+OnesLike T
+OptimizeDataset output_types output_shapes optimization_configs
+OptimizeDatasetV2 output_types output_shapes optimization_configs
+OptionalFromValue Toutput_types
+OptionalGetValue output_types output_shapes
+OptionalHasValue
+OptionalNone
+OptionsDataset serialized_options output_types output_shapes metadata
+OrderedMapClear capacity memory_limit dtypes container shared_name
+OrderedMapIncompleteSize capacity memory_limit dtypes container shared_name
+OrderedMapPeek capacity memory_limit dtypes container shared_name
+OrderedMapSize capacity memory_limit dtypes container shared_name
+OrderedMapStage capacity memory_limit dtypes fake_dtypes container shared_name
+OrderedMapUnstage capacity memory_limit dtypes container shared_name
+OrderedMapUnstageNoKey capacity memory_limit dtypes container shared_name
+Pack N T axis
+Pad T Tpaddings
+PadV2 T Tpaddings
+PaddedBatchDataset Toutput_types output_shapes N metadata
+PaddedBatchDatasetV2 parallel_copy Toutput_types output_shapes N metadata
+PaddingFIFOQueue component_types shapes capacity container shared_name
+PaddingFIFOQueueV2 component_types shapes capacity container shared_name
+ParallelBatchDataset parallel_copy output_types output_shapes deterministic metadata
+ParallelConcat N T shape
+ParallelDynamicStitch N T
+ParallelFilterDataset predicate deterministic Targuments output_types output_shapes metadata
+ParallelInterleaveDataset f Targuments output_types output_shapes metadata
+ParallelInterleaveDatasetV2 f Targuments output_types output_shapes sloppy metadata
+ParallelInterleaveDatasetV3 f deterministic Targuments output_types output_shapes metadata
+ParallelInterleaveDatasetV4 f deterministic Targuments output_types output_shapes metadata
+ParallelMapDataset f Targuments output_types output_shapes use_inter_op_parallelism sloppy preserve_cardinality metadata
+ParallelMapDatasetV2 f Targuments output_types output_shapes use_inter_op_parallelism deterministic preserve_cardinality use_unbounded_threadpool metadata
+ParameterizedTruncatedNormal seed seed2 dtype T
+ParseExample Nsparse Ndense sparse_types Tdense dense_shapes
+ParseExampleDataset sparse_keys dense_keys sparse_types Tdense dense_shapes output_types output_shapes sloppy ragged_keys ragged_value_types ragged_split_types
+ParseExampleDatasetV2 sparse_keys dense_keys sparse_types Tdense dense_shapes output_types output_shapes deterministic ragged_keys ragged_value_types ragged_split_types
+ParseExampleV2 Tdense num_sparse sparse_types ragged_value_types ragged_split_types dense_shapes
+ParseSequenceExample feature_list_dense_missing_assumed_empty context_sparse_keys context_dense_keys feature_list_sparse_keys feature_list_dense_keys Ncontext_sparse Ncontext_dense Nfeature_list_sparse Nfeature_list_dense context_sparse_types Tcontext_dense feature_list_dense_types context_dense_shapes feature_list_sparse_types feature_list_dense_shapes
+ParseSequenceExampleV2 Ncontext_sparse Tcontext_dense context_sparse_types context_ragged_value_types context_ragged_split_types context_dense_shapes Nfeature_list_sparse Nfeature_list_dense feature_list_dense_types feature_list_sparse_types feature_list_ragged_value_types feature_list_ragged_split_types feature_list_dense_shapes
+ParseSingleExample num_sparse sparse_keys dense_keys sparse_types Tdense dense_shapes
+ParseSingleSequenceExample Ncontext_sparse Ncontext_dense Nfeature_list_sparse Nfeature_list_dense context_sparse_types Tcontext_dense feature_list_dense_types context_dense_shapes feature_list_sparse_types feature_list_dense_shapes
+ParseTensor out_type
+PartitionedCall Tin Tout f config config_proto executor_type
+Placeholder dtype shape
+PlaceholderV2 dtype shape
+PlaceholderWithDefault dtype shape
+Polygamma T
+PopulationCount T
+Pow T
+PrefetchDataset output_types output_shapes slack_period legacy_autotune buffer_size_min metadata
+PreventGradient T message
+Print T U message first_n summarize
+PrintV2 output_stream end
+PriorityQueue component_types shapes capacity container shared_name
+PriorityQueueV2 component_types shapes capacity container shared_name
+PrivateThreadPoolDataset output_types output_shapes
+Prod keep_dims T Tidx
+Qr full_matrices T
+QuantizeAndDequantize signed_input num_bits range_given input_min input_max T
+QuantizeAndDequantizeV2 signed_input num_bits range_given T round_mode narrow_range axis
+QuantizeAndDequantizeV3 signed_input range_given T narrow_range axis
+QuantizeAndDequantizeV4 signed_input num_bits range_given T round_mode narrow_range axis
+QuantizeAndDequantizeV4Grad T axis
+QuantizeDownAndShrinkRange Tinput out_type
+QuantizeV2 T mode round_mode narrow_range axis ensure_minimum_range
+QuantizedAdd T1 T2 Toutput
+QuantizedAvgPool T ksize strides padding
+QuantizedBatchNormWithGlobalNormalization Tinput out_type variance_epsilon scale_after_normalization
+QuantizedBiasAdd T1 T2 out_type
+QuantizedConcat N T
+QuantizedConcatV2 N T Tidx
+QuantizedConv2D Tinput Tfilter out_type strides padding dilations
+QuantizedConv2DAndRelu Tinput Tfilter out_type strides padding dilations padding_list
+QuantizedConv2DAndReluAndRequantize Tinput Tfilter out_type strides padding dilations padding_list
+QuantizedConv2DAndRequantize Tinput Tfilter out_type strides padding dilations padding_list
+QuantizedConv2DPerChannel Tinput Tfilter out_type strides padding dilations
+QuantizedConv2DWithBias Tinput Tfilter out_type strides padding dilations padding_list
+QuantizedConv2DWithBiasAndRelu Tinput Tfilter out_type strides padding dilations padding_list
+QuantizedConv2DWithBiasAndReluAndRequantize Tinput Tfilter Tbias out_type strides padding dilations padding_list
+QuantizedConv2DWithBiasAndRequantize Tinput Tfilter Tbias out_type strides padding dilations padding_list
+QuantizedConv2DWithBiasSignedSumAndReluAndRequantize Tinput Tfilter Tbias Tsummand out_type strides padding dilations padding_list
+QuantizedConv2DWithBiasSumAndRelu Tinput Tfilter out_type strides padding dilations padding_list
+QuantizedConv2DWithBiasSumAndReluAndRequantize Tinput Tfilter Tbias Tsummand out_type strides padding dilations padding_list
+QuantizedDepthwiseConv2D Tinput Tfilter out_type strides padding dilations
+QuantizedDepthwiseConv2DWithBias Tinput Tfilter out_type strides padding dilations
+QuantizedDepthwiseConv2DWithBiasAndRelu Tinput Tfilter out_type strides padding dilations padding_list
+QuantizedDepthwiseConv2DWithBiasAndReluAndRequantize Tinput Tfilter Tbias out_type strides padding dilations padding_list
+QuantizedInstanceNorm T output_range_given given_y_min given_y_max variance_epsilon min_separation
+QuantizedMatMul T1 T2 Toutput transpose_a transpose_b Tactivation
+QuantizedMatMulWithBias T1 T2 Tbias Toutput transpose_a transpose_b input_quant_mode
+QuantizedMatMulWithBiasAndDequantize T1 T2 Tbias Toutput transpose_a transpose_b input_quant_mode
+QuantizedMatMulWithBiasAndRelu T1 T2 Toutput transpose_a transpose_b input_quant_mode
+QuantizedMatMulWithBiasAndReluAndRequantize T1 T2 Tbias Toutput transpose_a transpose_b input_quant_mode
+QuantizedMatMulWithBiasAndRequantize T1 T2 Tbias Toutput transpose_a transpose_b input_quant_mode
+QuantizedMaxPool T ksize strides padding
+QuantizedMul T1 T2 Toutput
+QuantizedRelu Tinput out_type
+QuantizedRelu6 Tinput out_type
+QuantizedReshape T Tshape
+QuantizedResizeBilinear T align_corners half_pixel_centers
+QueueClose cancel_pending_enqueues
+QueueCloseV2 cancel_pending_enqueues
+QueueDequeue component_types timeout_ms
+QueueDequeueMany component_types timeout_ms
+QueueDequeueManyV2 component_types timeout_ms
+QueueDequeueUpTo component_types timeout_ms
+QueueDequeueUpToV2 component_types timeout_ms
+QueueDequeueV2 component_types timeout_ms
+QueueEnqueue Tcomponents timeout_ms
+QueueEnqueueMany Tcomponents timeout_ms
+QueueEnqueueManyV2 Tcomponents timeout_ms
+QueueEnqueueV2 Tcomponents timeout_ms
+QueueIsClosed
+QueueIsClosedV2
+QueueSize
+QueueSizeV2
+RFFT Treal Tcomplex
+RFFT2D Treal Tcomplex
+RFFT3D Treal Tcomplex
+RFFTND Treal Tcomplex
+RGBToHSV T
+RaggedBincount Tidx T binary_output
+RaggedCountSparseOutput T minlength maxlength binary_output output_type
+RaggedCross Nsparse input_order hashed_output num_buckets hash_key ragged_values_types ragged_splits_types sparse_values_types dense_types out_values_type out_row_splits_type
+RaggedFillEmptyRows T
+RaggedFillEmptyRowsGrad T
+RaggedGather Tvalues Tindices Tsplits PARAMS_RAGGED_RANK OUTPUT_RAGGED_RANK
+RaggedRange T Tsplits
+RaggedTensorFromVariant input_ragged_rank output_ragged_rank Tvalues Tsplits
+RaggedTensorToSparse RAGGED_RANK T Tsplits
+RaggedTensorToTensor T Tindex Tshape num_row_partition_tensors row_partition_types
+RaggedTensorToVariant RAGGED_RANK Tvalues Tsplits batched_input
+RaggedTensorToVariantGradient Tvalues Tsplits
+RandomCrop T seed seed2
+RandomDataset output_types output_shapes metadata
+RandomDatasetV2 rerandomize_each_iteration output_types output_shapes metadata
+RandomGamma seed seed2 S T
+RandomGammaGrad T
+RandomIndexShuffle rounds dtype Tseed
+RandomPoisson seed seed2 S dtype
+RandomPoissonV2 seed seed2 S R dtype
+RandomShuffle seed seed2 T
+RandomShuffleQueue component_types shapes capacity min_after_dequeue seed seed2 container shared_name
+RandomShuffleQueueV2 component_types shapes capacity min_after_dequeue seed seed2 container shared_name
+RandomStandardNormal seed seed2 dtype T
+RandomUniform seed seed2 dtype T
+RandomUniformInt seed seed2 Tout T
+Range Tidx
+RangeDataset output_types output_shapes metadata replicate_on_split
+Rank T
+ReadFile
+ReadVariableOp dtype
+ReaderNumRecordsProduced
+ReaderNumRecordsProducedV2
+ReaderNumWorkUnitsCompleted
+ReaderNumWorkUnitsCompletedV2
+ReaderRead
+ReaderReadUpTo
+ReaderReadUpToV2
+ReaderReadV2
+ReaderReset
+ReaderResetV2
+ReaderRestoreState
+ReaderRestoreStateV2
+ReaderSerializeState
+ReaderSerializeStateV2
+Real T Tout
+RealDiv T
+RebatchDataset output_types output_shapes use_fallback
+RebatchDatasetV2 output_types output_shapes
+Reciprocal T
+ReciprocalGrad T
+RecordInput file_pattern file_random_seed file_shuffle_shift_ratio file_buffer_size file_parallelism batch_size compression_type
+Recv tensor_type tensor_name send_device send_device_incarnation recv_device client_terminated
+ReduceDataset f Tstate Targuments output_types output_shapes use_inter_op_parallelism metadata
+ReduceJoin keep_dims separator
+RefEnter T frame_name is_constant parallel_iterations
+RefExit T
+RefIdentity T
+RefMerge T N
+RefNextIteration T
+RefSelect T N
+RefSwitch T
+RegexFullMatch
+RegexReplace replace_global
+RegisterDataset external_state_policy element_spec metadata
+RegisterDatasetV2 external_state_policy element_spec requested_dataset_id metadata
+Relu T
+Relu6 T
+Relu6Grad T
+ReluGrad T
+RemoteCall Tin Tout f
+RepeatDataset output_types output_shapes metadata
+RequantizationRange Tinput
+RequantizationRangePerChannel T clip_value_max
+Requantize Tinput out_type
+RequantizePerChannel T out_type
+Reshape T Tshape
+ResizeArea T align_corners
+ResizeBicubic T align_corners half_pixel_centers
+ResizeBicubicGrad T align_corners half_pixel_centers
+ResizeBilinear T align_corners half_pixel_centers
+ResizeBilinearGrad T align_corners half_pixel_centers
+ResizeNearestNeighbor T align_corners half_pixel_centers
+ResizeNearestNeighborGrad T align_corners half_pixel_centers
+ResourceAccumulatorApplyGradient dtype
+ResourceAccumulatorNumAccumulated
+ResourceAccumulatorSetGlobalStep
+ResourceAccumulatorTakeGradient dtype
+ResourceApplyAdaMax T use_locking
+ResourceApplyAdadelta T use_locking
+ResourceApplyAdagrad T use_locking update_slots
+ResourceApplyAdagradDA T use_locking
+ResourceApplyAdagradV2 T use_locking update_slots
+ResourceApplyAdam T use_locking use_nesterov
+ResourceApplyAdamWithAmsgrad T use_locking
+ResourceApplyAddSign T use_locking
+ResourceApplyCenteredRMSProp T use_locking
+ResourceApplyFtrl T use_locking multiply_linear_by_lr
+ResourceApplyFtrlV2 T use_locking multiply_linear_by_lr
+ResourceApplyGradientDescent T use_locking
+ResourceApplyKerasMomentum T use_locking use_nesterov
+ResourceApplyMomentum T use_locking use_nesterov
+ResourceApplyPowerSign T use_locking
+ResourceApplyProximalAdagrad T use_locking
+ResourceApplyProximalGradientDescent T use_locking
+ResourceApplyRMSProp T use_locking
+ResourceConditionalAccumulator dtype shape container shared_name reduction_type
+ResourceCountUpTo limit T
+ResourceGather batch_dims validate_indices dtype Tindices
+ResourceGatherNd dtype Tindices
+ResourceScatterAdd dtype Tindices
+ResourceScatterDiv dtype Tindices
+ResourceScatterMax dtype Tindices
+ResourceScatterMin dtype Tindices
+ResourceScatterMul dtype Tindices
+ResourceScatterNdAdd T Tindices use_locking bad_indices_policy
+ResourceScatterNdMax T Tindices use_locking bad_indices_policy
+ResourceScatterNdMin T Tindices use_locking bad_indices_policy
+ResourceScatterNdSub T Tindices use_locking bad_indices_policy
+ResourceScatterNdUpdate T Tindices use_locking bad_indices_policy
+ResourceScatterSub dtype Tindices
+ResourceScatterUpdate dtype Tindices
+ResourceSparseApplyAdadelta T Tindices use_locking
+ResourceSparseApplyAdagrad T Tindices use_locking update_slots
+ResourceSparseApplyAdagradDA T Tindices use_locking
+ResourceSparseApplyAdagradV2 T Tindices use_locking update_slots
+ResourceSparseApplyCenteredRMSProp T Tindices use_locking
+ResourceSparseApplyFtrl T Tindices use_locking multiply_linear_by_lr
+ResourceSparseApplyFtrlV2 T Tindices use_locking multiply_linear_by_lr
+ResourceSparseApplyKerasMomentum T Tindices use_locking use_nesterov
+ResourceSparseApplyMomentum T Tindices use_locking use_nesterov
+ResourceSparseApplyProximalAdagrad T Tindices use_locking
+ResourceSparseApplyProximalGradientDescent T Tindices use_locking
+ResourceSparseApplyRMSProp T Tindices use_locking
+ResourceStridedSliceAssign T Index begin_mask end_mask ellipsis_mask new_axis_mask shrink_axis_mask
+Restore dt preferred_shard
+RestoreSlice dt preferred_shard
+RestoreV2 dtypes
+Reverse T
+ReverseSequence seq_dim batch_dim T Tlen
+ReverseV2 Tidx T
+RewriteDataset output_types output_shapes
+RightShift T
+Rint T
+RngReadAndSkip
+RngSkip
+Roll T Tshift Taxis
+Round T
+RpcCall Tin
+RpcCheckStatus
+RpcClient shared_name list_registered_methods
+RpcGetValue Tout
+RpcServer
+RpcServerRegister Tin f input_specs output_specs
+RpcServerStart
+Rsqrt T
+RsqrtGrad T
+SampleDistortedBoundingBox T seed seed2 min_object_covered aspect_ratio_range area_range max_attempts use_image_if_no_bounding_boxes
+SampleDistortedBoundingBoxV2 T seed seed2 aspect_ratio_range area_range max_attempts use_image_if_no_bounding_boxes
+SamplingDataset output_types output_shapes
+Save T
+SaveDataset compression shard_func use_shard_func Tshard_func_args
+SaveDatasetV2 compression shard_func use_shard_func Tshard_func_args output_types output_shapes
+SaveSlices T
+SaveV2 dtypes
+ScalarSummary T
+ScaleAndTranslate T kernel_type antialias
+ScaleAndTranslateGrad T kernel_type antialias
+ScanDataset f Tstate Targuments output_types output_shapes preserve_cardinality use_default_device metadata
+ScatterAdd T Tindices use_locking
+ScatterDiv T Tindices use_locking
+ScatterMax T Tindices use_locking
+ScatterMin T Tindices use_locking
+ScatterMul T Tindices use_locking
+ScatterNd T Tindices bad_indices_policy
+ScatterNdAdd T Tindices use_locking bad_indices_policy
+ScatterNdMax T Tindices use_locking bad_indices_policy
+ScatterNdMin T Tindices use_locking bad_indices_policy
+ScatterNdNonAliasingAdd T Tindices bad_indices_policy
+ScatterNdSub T Tindices use_locking bad_indices_policy
+ScatterNdUpdate T Tindices use_locking bad_indices_policy
+ScatterSub T Tindices use_locking
+ScatterUpdate T Tindices use_locking
+SdcaFprint
+SdcaOptimizer loss_type adaptative num_sparse_features num_sparse_features_with_values num_dense_features l1 l2 num_loss_partitions num_inner_iterations
+SdcaOptimizerV2 loss_type adaptive num_sparse_features num_sparse_features_with_values num_dense_features l1 l2 num_loss_partitions num_inner_iterations
+SdcaShrinkL1 num_features l1 l2
+SegmentMax T Tindices
+SegmentMean T Tindices
+SegmentMin T Tindices
+SegmentProd T Tindices
+SegmentSum T Tindices
+Select T
+SelectV2 T
+SelfAdjointEig T
+SelfAdjointEigV2 compute_v T
+Selu T
+SeluGrad T
+Send T tensor_name send_device send_device_incarnation recv_device client_terminated
+SerializeIterator external_state_policy
+SerializeManySparse T out_type
+SerializeSparse T out_type
+SerializeTensor T
+SetSize validate_indices T
+SetStatsAggregatorDataset output_types output_shapes
+Shape T out_type
+ShapeN N T out_type
+ShardDataset require_non_empty output_types output_shapes metadata
+ShardedFilename
+ShardedFilespec
+ShuffleAndRepeatDataset output_types output_shapes reshuffle_each_iteration metadata
+ShuffleAndRepeatDatasetV2 reshuffle_each_iteration output_types output_shapes metadata
+ShuffleDataset reshuffle_each_iteration output_types output_shapes metadata
+ShuffleDatasetV2 output_types output_shapes metadata
+ShuffleDatasetV3 reshuffle_each_iteration output_types output_shapes metadata
+Sigmoid T
+SigmoidGrad T
+Sign T
+Sin T
+Sinh T
+Size T out_type
+SkipDataset output_types output_shapes metadata
+Skipgram filename batch_size window_size min_count subsample
+SleepDataset output_types output_shapes
+Slice T Index
+SlidingWindowDataset drop_remainder output_types output_shapes
+Snapshot T
+SnapshotChunkDataset output_types output_shapes compression
+SnapshotDataset output_types output_shapes compression reader_path_prefix writer_path_prefix shard_size_bytes pending_snapshot_expiry_seconds num_reader_threads reader_buffer_size num_writer_threads writer_buffer_size shuffle_on_read seed seed2 mode snapshot_name
+SnapshotDatasetReader output_types output_shapes compression version
+SnapshotDatasetV2 output_types output_shapes compression reader_prefix writer_prefix hash_valid hash reader_func shard_func Treader_func_args Tshard_func_args metadata
+SnapshotNestedDatasetReader output_types output_shapes N
+SobolSample dtype
+Softmax T
+SoftmaxCrossEntropyWithLogits T
+Softplus T
+SoftplusGrad T
+Softsign T
+SoftsignGrad T
+SpaceToBatch T Tpaddings block_size
+SpaceToBatchND T Tblock_shape Tpaddings
+SpaceToDepth T block_size data_format
+SparseAccumulatorApplyGradient dtype has_known_shape
+SparseAccumulatorTakeGradient dtype
+SparseAdd T Treal
+SparseAddGrad T
+SparseApplyAdadelta T Tindices use_locking
+SparseApplyAdagrad T Tindices use_locking update_slots
+SparseApplyAdagradDA T Tindices use_locking
+SparseApplyAdagradV2 T Tindices use_locking update_slots
+SparseApplyCenteredRMSProp T Tindices use_locking
+SparseApplyFtrl T Tindices use_locking multiply_linear_by_lr
+SparseApplyFtrlV2 T Tindices use_locking multiply_linear_by_lr
+SparseApplyMomentum T Tindices use_locking use_nesterov
+SparseApplyProximalAdagrad T Tindices use_locking
+SparseApplyProximalGradientDescent T Tindices use_locking
+SparseApplyRMSProp T Tindices use_locking
+SparseBincount Tidx T binary_output
+SparseConcat concat_dim N T
+SparseConditionalAccumulator dtype shape container shared_name reduction_type
+SparseCountSparseOutput T minlength maxlength binary_output output_type
+SparseCross N hashed_output num_buckets hash_key sparse_types dense_types out_type internal_type
+SparseCrossHashed N sparse_types dense_types
+SparseCrossV2 N sparse_types dense_types
+SparseDenseCwiseAdd T
+SparseDenseCwiseDiv T
+SparseDenseCwiseMul T
+SparseFillEmptyRows T
+SparseFillEmptyRowsGrad T
+SparseMatMul transpose_a transpose_b a_is_sparse b_is_sparse Ta Tb
+SparseMatrixAdd T
+SparseMatrixMatMul T transpose_a transpose_b adjoint_a adjoint_b transpose_output conjugate_output
+SparseMatrixMul T
+SparseMatrixNNZ
+SparseMatrixOrderingAMD
+SparseMatrixSoftmax type
+SparseMatrixSoftmaxGrad type
+SparseMatrixSparseCholesky type
+SparseMatrixSparseMatMul type transpose_a transpose_b adjoint_a adjoint_b
+SparseMatrixTranspose conjugate type
+SparseMatrixZeros type
+SparseReduceMax keep_dims T
+SparseReduceMaxSparse keep_dims T
+SparseReduceSum keep_dims T
+SparseReduceSumSparse keep_dims T
+SparseReorder T
+SparseReshape
+SparseSegmentMean T Tidx Tsegmentids sparse_gradient
+SparseSegmentMeanGrad T Tidx Tsegmentids
+SparseSegmentMeanGradV2 T Tidx Tsegmentids
+SparseSegmentMeanWithNumSegments T Tidx Tnumsegments Tsegmentids sparse_gradient
+SparseSegmentSqrtN T Tidx Tsegmentids sparse_gradient
+SparseSegmentSqrtNGrad T Tidx Tsegmentids
+SparseSegmentSqrtNGradV2 T Tidx Tsegmentids
+SparseSegmentSqrtNWithNumSegments T Tidx Tnumsegments Tsegmentids sparse_gradient
+SparseSegmentSum T Tidx Tsegmentids sparse_gradient
+SparseSegmentSumGrad T Tidx Tsegmentids
+SparseSegmentSumGradV2 T Tidx Tsegmentids
+SparseSegmentSumWithNumSegments T Tidx Tnumsegments Tsegmentids sparse_gradient
+SparseSlice T
+SparseSliceGrad T
+SparseSoftmax T
+SparseSoftmaxCrossEntropyWithLogits T Tlabels
+SparseSparseMaximum T
+SparseSparseMinimum T
+SparseSplit num_split T
+SparseTensorDenseAdd T Tindices
+SparseTensorDenseMatMul T Tindices adjoint_a adjoint_b
+SparseTensorSliceDataset Tvalues
+SparseTensorToCSRSparseMatrix T
+SparseToDense validate_indices T Tindices
+SparseToSparseSetOperation set_operation validate_indices T
+Spence T
+Split num_split T
+SplitV num_split T Tlen
+SqlDataset output_types output_shapes
+Sqrt T
+SqrtGrad T
+Square T
+SquaredDifference T
+Squeeze T squeeze_dims
+Stack elem_type stack_name
+StackClose
+StackCloseV2
+StackPop elem_type
+StackPopV2 elem_type
+StackPush T swap_memory
+StackPushV2 T swap_memory
+StackV2 elem_type stack_name
+Stage capacity memory_limit dtypes container shared_name
+StageClear capacity memory_limit dtypes container shared_name
+StagePeek capacity memory_limit dtypes container shared_name
+StageSize capacity memory_limit dtypes container shared_name
+StatefulPartitionedCall Tin Tout f config config_proto executor_type
+StatefulRandomBinomial S T dtype
+StatefulStandardNormal dtype shape_dtype
+StatefulStandardNormalV2 dtype shape_dtype
+StatefulTruncatedNormal dtype shape_dtype
+StatefulUniform dtype shape_dtype
+StatefulUniformFullInt dtype shape_dtype
+StatefulUniformInt dtype shape_dtype
+StatelessCase Tin Tout branches output_shapes
+StatelessIf Tcond Tin Tout then_branch else_branch output_shapes
+StatelessMultinomial T Tseed output_dtype
+StatelessParameterizedTruncatedNormal S Tseed dtype
+StatelessRandomBinomial S Tseed T dtype
+StatelessRandomGammaV2 dtype T Tseed
+StatelessRandomGammaV3 dtype shape_dtype
+StatelessRandomGetAlg
+StatelessRandomGetKeyCounter Tseed
+StatelessRandomGetKeyCounterAlg Tseed
+StatelessRandomNormal dtype T Tseed
+StatelessRandomNormalV2 dtype Tshape
+StatelessRandomPoisson Rtype dtype T Tseed
+StatelessRandomUniform dtype T Tseed
+StatelessRandomUniformFullInt dtype T Tseed
+StatelessRandomUniformFullIntV2 dtype Tshape
+StatelessRandomUniformInt dtype T Tseed
+StatelessRandomUniformIntV2 dtype Tshape
+StatelessRandomUniformV2 dtype Tshape
+StatelessSampleDistortedBoundingBox T Tseed aspect_ratio_range area_range max_attempts use_image_if_no_bounding_boxes
+StatelessShuffle T
+StatelessTruncatedNormal dtype T Tseed
+StatelessTruncatedNormalV2 dtype Tshape
+StatelessWhile T cond body output_shapes parallel_iterations
+StaticRegexFullMatch pattern
+StaticRegexReplace pattern rewrite replace_global
+StatsAggregatorHandle container shared_name
+StatsAggregatorHandleV2 container shared_name
+StatsAggregatorSetSummaryWriter
+StatsAggregatorSummary
+StochasticCastToInt Tin Tout
+StopGradient T
+StridedSlice T Index begin_mask end_mask ellipsis_mask new_axis_mask shrink_axis_mask
+StridedSliceAssign T Index begin_mask end_mask ellipsis_mask new_axis_mask shrink_axis_mask
+StridedSliceGrad T Index begin_mask end_mask ellipsis_mask new_axis_mask shrink_axis_mask
+StringFormat T template placeholder summarize
+StringJoin N separator
+StringLength unit
+StringLower encoding
+StringNGrams separator ngram_widths left_pad right_pad pad_width preserve_short_sequences Tsplits
+StringSplit skip_empty
+StringSplitV2 maxsplit
+StringStrip
+StringToHashBucket num_buckets
+StringToHashBucketFast num_buckets
+StringToHashBucketStrong num_buckets key
+StringToNumber out_type
+StringUpper encoding
+Sub T
+Substr T unit
+Sum keep_dims T Tidx
+SummaryWriter shared_name container
+Svd compute_uv full_matrices T
+Switch T
+SymbolicGradient Tin Tout f
+SyncDevice
+TFRecordDataset metadata
+TFRecordDatasetV2 metadata
+TFRecordReader container shared_name compression_type
+TFRecordReaderV2 container shared_name compression_type
+TakeDataset output_types output_shapes metadata
+TakeManySparseFromTensorsMap dtype container shared_name
+TakeWhileDataset predicate Targuments output_types output_shapes metadata
+Tan T
+Tanh T
+TanhGrad T
+TemporaryVariable shape dtype var_name
+TensorArray dtype dynamic_size clear_after_read tensor_array_name element_shape
+TensorArrayClose
+TensorArrayCloseV2
+TensorArrayCloseV3
+TensorArrayConcat dtype element_shape_except0
+TensorArrayConcatV2 dtype element_shape_except0
+TensorArrayConcatV3 dtype element_shape_except0
+TensorArrayGather dtype element_shape
+TensorArrayGatherV2 dtype element_shape
+TensorArrayGatherV3 dtype element_shape
+TensorArrayGrad source
+TensorArrayGradV2 source
+TensorArrayGradV3 source
+TensorArrayGradWithShape source
+TensorArrayPack dtype element_shape
+TensorArrayRead dtype
+TensorArrayReadV2 dtype
+TensorArrayReadV3 dtype
+TensorArrayScatter T
+TensorArrayScatterV2 T
+TensorArrayScatterV3 T
+TensorArraySize
+TensorArraySizeV2
+TensorArraySizeV3
+TensorArraySplit T
+TensorArraySplitV2 T
+TensorArraySplitV3 T
+TensorArrayUnpack T
+TensorArrayV2 dtype element_shape dynamic_size clear_after_read tensor_array_name
+TensorArrayV3 dtype element_shape dynamic_size clear_after_read identical_element_shapes tensor_array_name
+TensorArrayWrite T
+TensorArrayWriteV2 T
+TensorArrayWriteV3 T
+TensorDataset Toutput_types output_shapes metadata
+TensorListConcat element_dtype element_shape
+TensorListConcatLists element_dtype
+TensorListConcatV2 element_dtype shape_type
+TensorListElementShape shape_type
+TensorListFromTensor element_dtype shape_type
+TensorListGather element_dtype
+TensorListGetItem element_dtype
+TensorListLength
+TensorListPopBack element_dtype
+TensorListPushBack element_dtype
+TensorListPushBackBatch element_dtype
+TensorListReserve element_dtype shape_type
+TensorListResize
+TensorListScatter element_dtype shape_type
+TensorListScatterIntoExistingList element_dtype
+TensorListScatterV2 element_dtype shape_type
+TensorListSetItem element_dtype resize_if_index_out_of_bounds
+TensorListSplit element_dtype shape_type
+TensorListStack element_dtype num_elements
+TensorMapErase key_dtype value_dtype
+TensorMapHasKey key_dtype
+TensorMapInsert key_dtype value_dtype
+TensorMapLookup key_dtype value_dtype
+TensorMapSize
+TensorMapStackKeys key_dtype
+TensorScatterAdd T Tindices bad_indices_policy
+TensorScatterMax T Tindices bad_indices_policy
+TensorScatterMin T Tindices bad_indices_policy
+TensorScatterSub T Tindices bad_indices_policy
+TensorScatterUpdate T Tindices bad_indices_policy
+TensorSliceDataset Toutput_types output_shapes is_files metadata replicate_on_split
+TensorStridedSliceUpdate T Index begin_mask end_mask ellipsis_mask new_axis_mask shrink_axis_mask
+TensorSummary T description labels display_name
+TensorSummaryV2 T
+TextLineDataset metadata
+TextLineReader skip_header_lines container shared_name
+TextLineReaderV2 skip_header_lines container shared_name
+ThreadPoolDataset output_types output_shapes
+ThreadPoolHandle num_threads max_intra_op_parallelism display_name container shared_name
+ThreadUnsafeUnigramCandidateSampler num_true num_sampled unique range_max seed seed2
+Tile T Tmultiples
+TileGrad T
+Timestamp
+ToBool T
+TopK k sorted T
+TopKV2 sorted T Tk index_type
+Transpose T Tperm
+TridiagonalMatMul T
+TridiagonalSolve partial_pivoting perturb_singular T
+TruncateDiv T
+TruncateMod T
+TruncatedNormal seed seed2 dtype T
+Unbatch timeout_micros container shared_name T
+UnbatchDataset output_types output_shapes metadata
+UnbatchGrad container shared_name T
+UncompressElement output_types output_shapes
+UnicodeDecode input_encoding errors replacement_char replace_control_characters Tsplits
+UnicodeDecodeWithOffsets input_encoding errors replacement_char replace_control_characters Tsplits
+UnicodeEncode errors output_encoding replacement_char Tsplits
+UnicodeScript
+UnicodeTranscode input_encoding output_encoding errors replacement_char replace_control_characters
+UniformCandidateSampler num_true num_sampled unique range_max seed seed2
+UniformDequantize Tin Tout quantization_axis quantization_min_val quantization_max_val
+UniformQuantize Tin Tout quantization_axis quantization_min_val quantization_max_val
+UniformQuantizedAdd lhs_quantization_axis lhs_quantization_min_val lhs_quantization_max_val rhs_quantization_axis rhs_quantization_min_val rhs_quantization_max_val output_quantization_axis output_quantization_min_val output_quantization_max_val T
+UniformQuantizedClipByValue T quantization_axis quantization_min_val quantization_max_val
+UniformQuantizedConvolution Tin Tout window_strides padding explicit_padding lhs_dilation rhs_dilation batch_group_count feature_group_count dimension_numbers lhs_quantization_axis lhs_quantization_min_val lhs_quantization_max_val rhs_quantization_axis rhs_quantization_min_val rhs_quantization_max_val output_quantization_axis output_quantization_min_val output_quantization_max_val
+UniformQuantizedConvolutionHybrid Tlhs Trhs Tout window_strides padding explicit_padding lhs_dilation rhs_dilation batch_group_count feature_group_count dimension_numbers rhs_quantization_axis rhs_quantization_min_val rhs_quantization_max_val
+UniformQuantizedDot Tin Tout lhs_quantization_axis lhs_quantization_min_val lhs_quantization_max_val rhs_quantization_axis rhs_quantization_min_val rhs_quantization_max_val output_quantization_axis output_quantization_min_val output_quantization_max_val
+UniformQuantizedDotHybrid Tlhs Trhs Tout rhs_quantization_axis rhs_quantization_min_val rhs_quantization_max_val
+UniformRequantize Tin Tout input_quantization_axis input_quantization_min_val input_quantization_max_val output_quantization_axis output_quantization_min_val output_quantization_max_val
+Unique T out_idx
+UniqueDataset output_types output_shapes metadata
+UniqueV2 T Taxis out_idx
+UniqueWithCounts T out_idx
+UniqueWithCountsV2 T Taxis out_idx
+Unpack num T axis
+UnravelIndex Tidx
+UnsortedSegmentJoin separator Tindices Tnumsegments
+UnsortedSegmentMax T Tindices Tnumsegments
+UnsortedSegmentMin T Tindices Tnumsegments
+UnsortedSegmentProd T Tindices Tnumsegments
+UnsortedSegmentSum T Tindices Tnumsegments
+Unstage capacity memory_limit dtypes container shared_name
+UnwrapDatasetVariant
+UpperBound T out_type
+VarHandleOp container shared_name debug_name dtype shape allowed_devices
+VarIsInitializedOp
+Variable shape dtype container shared_name
+VariableShape out_type
+VariableV2 shape dtype container shared_name
+WeightedFlatMapDataset N M output_types output_shapes metadata
+Where T
+While T cond body output_shapes parallel_iterations
+WholeFileReader container shared_name
+WholeFileReaderV2 container shared_name
+WindowDataset output_types output_shapes metadata
+WindowOp output_types output_shapes Tinputs
+WrapDatasetVariant
+WriteAudioSummary max_outputs
+WriteFile
+WriteGraphSummary
+WriteHistogramSummary T
+WriteImageSummary max_images T
+WriteRawProtoSummary
+WriteScalarSummary T
+WriteSummary T
+Xdivy T
+XlaBroadcastHelper T Tindices
+XlaCallModule version module Sout Tout Tin dim_args_spec platforms function_list has_token_input_output disabled_checks use_shardy_partitioner
+XlaConv T Tindices dimension_numbers precision_config
+XlaConvV2 LhsT RhsT Tindices dimension_numbers precision_config preferred_element_type batch_group_count
+XlaDequantize min_range max_range mode transpose_output
+XlaDot T dimension_numbers precision_config
+XlaDotV2 LhsT RhsT dimension_numbers precision_config preferred_element_type
+XlaDynamicSlice T Tindices
+XlaDynamicUpdateSlice T Tindices
+XlaEinsum equation T
+XlaGather dimension_numbers indices_are_sorted T Tindices
+XlaIf Tcond then_branch else_branch Tin Tout
+XlaKeyValueSort K V
+XlaLaunch Tconstants Targs Nresources Tresults function
+XlaLaunchV2 Targs Tresults constants resources function
+XlaOptimizationBarrier T
+XlaPad T Tindices
+XlaRecv dtype tensor_name shape
+XlaReduce T dimensions_to_reduce reducer
+XlaReducePrecision T exponent_bits mantissa_bits
+XlaReduceWindow T Tindices computation
+XlaReplicaId
+XlaRngBitGenerator dtype Tshape
+XlaScatter update_computation dimension_numbers indices_are_sorted T Tindices
+XlaSelectAndScatter T Tindices select scatter
+XlaSelfAdjointEig lower max_iter epsilon T
+XlaSend T tensor_name
+XlaSharding T sharding unspecified_dims
+XlaSort T
+XlaSpmdShardToFullShape T manual_sharding full_shape dim unspecified_dims
+XlaSvd max_iter epsilon precision_config T
+XlaVariadicReduce N T dimensions_to_reduce reducer
+XlaVariadicReduceV2 T dimensions_to_reduce reducer
+XlaVariadicSort T comparator is_stable
+XlaWhile T cond body
+Xlog1py T
+Xlogy T
+ZerosLike T
+Zeta T
+ZipDataset output_types output_shapes N metadata
+WordpieceTokenizeWithOffsets suffix_indicator max_bytes_per_word max_chars_per_token use_unknown_token unknown_token split_unknown_characters output_row_partition_type
+"""
+ATTRIBUTES = {name: set(rest) for name, *rest in map(str.split, OPERATIONS.split("\n")[1:-1])}
