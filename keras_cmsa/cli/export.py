@@ -45,7 +45,7 @@ def export(
     dtype
         Of the weights as they are stored; computation is in float32.
     form
-        onnx and litert write the model alone, from an image's tensor and word ids to logits
+        onnx and litert need no TensorFlow: from a photo's pixels and word ids to masks
         (OUTPUT/model.onnx, OUTPUT/model.tflite).
     warmup
         Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
