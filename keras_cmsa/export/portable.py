@@ -80,8 +80,7 @@ def export(preset, folder, form):
     for library in libraries:
         require(library, form, f"An export to {form}")
     folder = Path(folder)
-    if os.path.lexists(folder):
-        raise FileExistsError(f"{folder} is there already: choose another name or remove it")
+    check_new(folder)
     from keras_cmsa.export.graph.photo import PhotoGraph  # which imports TensorFlow
 
     # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
@@ -107,6 +106,12 @@ def export(preset, folder, form):
         write_reference(partial, preset)
         check_photo(partial, preset, folder)
     return folder
+
+
+def check_new(folder):
+    """Raises a `FileExistsError` if there is something under the name of a new folder."""
+    if os.path.lexists(folder):
+        raise FileExistsError(f"{folder} is there already: choose another name or remove it")
 
 
 def check_photo(partial, preset, folder):
