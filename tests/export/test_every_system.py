@@ -173,7 +173,7 @@ def like_convnext():
 
 def check_file(model, plain, path, form, words=10):
     """The file of a folded model gives what it gives, which is what the plain model does."""
-    from keras_cmsa.export import portable
+    from keras_cmsa.export import to_litert, to_onnx
     from keras_cmsa.export.network import Example
     from keras_cmsa.utils.silence import silenced
 
@@ -187,6 +187,6 @@ def check_file(model, plain, path, form, words=10):
         with silenced():
             model.export(path, verbose=False)
     else:
-        portable.convert(model, path, form)
-    run = {"savedmodel": run_savedmodel, "onnx": portable.run_onnx, "litert": portable.run_litert}
+        {"onnx": to_onnx.write_network, "litert": to_litert.write}[form](model, path)
+    run = {"savedmodel": run_savedmodel, "onnx": to_onnx.run, "litert": to_litert.run}
     example.check(run[form](path, example.inputs), path)
