@@ -20,7 +20,7 @@ def export(
     profile: Literal["strict", "tf_phrasecut"] = "strict",
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     form: Annotated[
-        Literal["saved_model", "onnx", "litert"], Parameter(name="--format")
+        Literal["saved_model", "onnx", "litert", "fastest"], Parameter(name="--format")
     ] = "saved_model",
     warmup: bool = True,
 ):
@@ -45,8 +45,9 @@ def export(
     dtype
         Of the weights as they are stored; computation is in float32.
     form
-        onnx and litert write the model alone, from an image's tensor and word ids to logits
-        (OUTPUT/model.onnx, OUTPUT/model.tflite).
+        onnx and litert need no TensorFlow: from a photo's pixels and word ids to masks
+        (OUTPUT/model.onnx, OUTPUT/model.tflite). fastest tries both on this machine, prints their
+        milliseconds and those of the model itself, and keeps the fastest.
     warmup
         Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
     """
@@ -63,6 +64,7 @@ def export(
     check_folder(output if form == "saved_model" else output.parent)
     import_keras()
     from keras_cmsa.export import portable
+    from keras_cmsa.export.fastest import PRESET, export_fastest
     from keras_cmsa.export.network import OtherOutputs
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
     from keras_cmsa.presets.preset import load_preset
@@ -76,11 +78,19 @@ def export(
                 next_version(output) if version is None else version,
                 ExportOptions(profile=profile, dtype=dtype, warmup=warmup),
             )
+        elif form == "fastest":
+            times = export_fastest(preset, output)
+            path = None if min(times, key=times.get) == PRESET else output
+            for name, time in times.items():
+                print(f"{name}: {time:.1f} ms for a new image and a sentence, through a predictor")
         else:
             write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
             path = write(preset, output)
     except OtherOutputs as error:
         raise ValueError(str(error)) from error
+    if path is None:
+        print("The model itself is the fastest here: nothing is written")
+        return
     print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")
 
 

@@ -40,16 +40,14 @@ def verify(model: str, *, reference: Path | None = None):
     import_keras()
     from keras_cmsa.inference import verification
     from keras_cmsa.inference.predictor import Predictor
+    from keras_cmsa.presets.exported import load_photo_graph
     from keras_cmsa.presets.files import opened
     from keras_cmsa.presets.reference import read_reference
     from keras_cmsa.serving.client import Client, ServerError
 
     folder, config = opened(reference or model)
     wanted, bounds = read_reference(folder), verification.bounds_of(config)
-    if not address:
-        ask = verification.asking(Predictor.from_preset(model))
-        found = verification.verify(wanted, ask, bounds)
-    else:
+    if address:
         url, name, version = address.groups()
         try:
             with Client(url, name, version and int(version)) as client:
@@ -57,8 +55,15 @@ def verify(model: str, *, reference: Path | None = None):
                 def ask(file, sentences):
                     return verification.Answers(None, *client.outputs(file, sentences))
 
-                found = verification.verify(wanted, ask, bounds)
+                found = [verification.verify(wanted, ask, bounds)]
         except ServerError as error:
             raise ValueError(str(error)) from error
-    print("\n".join(found.lines))
-    sys.exit(1 if found.cause else 0)
+    else:
+        predictor = Predictor.from_preset(model)
+        asks = [verification.asking(predictor)]
+        if run := load_photo_graph(folder):
+            asks.append(verification.asking_graph(run, predictor.preprocessor))
+        found = [verification.verify(wanted, ask, bounds) for ask in asks]
+    for title, answers in zip(("", "\nits graph from pixels to masks:\n"), found):
+        print(title + "\n".join(answers.lines))
+    sys.exit(1 if any(answers.cause for answers in found) else 0)

@@ -1,11 +1,18 @@
 """The gate of an export: the server must have every operation of its graph.
 
 TensorFlow Serving may be older than the TensorFlow that exports. It says only when it is asked that
-it lacks an operation, and it ignores an attribute that it does not know.
+it lacks an operation, and it ignores an attribute that it does not know. `operations.txt` has what it
+knows, an operation and its attributes a line: what the C library of its TensorFlow has a kernel for,
+and the operation of tensorflow-text that it links. `make test-serving` compares them.
 """
 
-from keras_cmsa.export.operations import ATTRIBUTES, GRAPH_VERSION, SERVER
+from functools import cache
+from importlib.resources import files
+
 from keras_cmsa.presets.files import GRAPH
+
+SERVER = "2.20"
+GRAPH_VERSION = 2288  # the newest graphs that it reads: `min_consumer` is at most this
 
 
 def check_operations(folder, path):
@@ -31,16 +38,23 @@ def check_operations(folder, path):
         )
 
 
+@cache
+def known_attributes():
+    """Dict of an operation to the set of its attributes."""
+    lines = files("keras_cmsa.export").joinpath("operations.txt").read_text("utf-8").splitlines()
+    return {name: set(attributes) for name, *attributes in map(str.split, lines)}
+
+
 def unknown_in(graph):
     """Yields what the server lacks for a `GraphDef` and its functions."""
     if graph.versions.min_consumer > GRAPH_VERSION or GRAPH_VERSION in graph.versions.bad_consumers:
         yield f"a graph for version {graph.versions.min_consumer} and later, not {GRAPH_VERSION}"
-    functions = graph.library.function
+    known, functions = known_attributes(), graph.library.function
     own = {function.signature.name for function in functions}  # called as operations are
     for node in [*graph.node, *(node for function in functions for node in function.node_def)]:
-        if node.op not in ATTRIBUTES and node.op not in own:
+        if node.op not in known and node.op not in own:
             yield f"the operation {node.op}"
-        elif node.op in ATTRIBUTES:
-            for name in set(node.attr) - ATTRIBUTES[node.op]:
+        elif node.op in known:
+            for name in set(node.attr) - known[node.op]:
                 if not name.startswith("_"):  # a note of TensorFlow, which readers may ignore
                     yield f"the attribute {name} of the operation {node.op}"

@@ -1,40 +1,48 @@
-"""Export of the network alone, from tensors to tensors, as ONNX or LiteRT."""
+"""Export for engines outside of TensorFlow: ONNX and LiteRT, from pixels and word ids to masks."""
 
-import contextlib
-import gc
 import os
 from pathlib import Path
 
-import numpy as np
-
-from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
-from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY
+from keras_cmsa.export import to_litert, to_onnx
+from keras_cmsa.export.network import (
+    OtherOutputs,
+    check_exportable,
+    config_of_export,
+    network_for_export,
+)
+from keras_cmsa.inference.verification import asking_graph, bounds_of, verify
+from keras_cmsa.presets.exported import load_photo_graph
+from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY, threshold_in
 from keras_cmsa.presets.model_card import EXPORTED_AS
 from keras_cmsa.presets.preset import write_config
-from keras_cmsa.presets.reference import write_reference
+from keras_cmsa.presets.reference import read_reference, write_reference
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
-from keras_cmsa.utils.silence import silenced
 
-# The libraries that an export needs, the file with the network, and the name of the form.
+# The libraries that an export needs, and the name of the form.
 FORMS = {
-    "onnx": (("onnx", "tf2onnx", "onnxruntime"), ONNX, "ONNX"),
-    "litert": (("ai_edge_litert",), LITERT, "LiteRT"),
+    "onnx": (("onnx", "tf2onnx", "onnxruntime"), "ONNX"),
+    "litert": (("ai_edge_litert",), "LiteRT"),
 }
 
 
 def export_onnx(preset, folder):
-    """Writes the network as ONNX into a new folder, whole or not at all.
+    """Writes a model as ONNX into a new folder, whole or not at all.
 
-    The folder holds `model.onnx`, and as a preset does `vocabulary.txt`, `config.json` and a model
-    card. `load_preprocessor` loads the preprocessor from it.
+    `model.onnx` takes the pixels of a photo of any size and word ids, and gives masks; what it takes
+    and gives is in `keras_cmsa.export.graph.photo.PhotoGraph`. An engine of ONNX is all that it
+    needs. Its masks are those of the profile `strict`.
 
-    Inputs: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the square by the preprocessor,
-    and `words` `(B, K, N)` int32, 0 at padding; B and K are free. Outputs: `logits`
+    `network.onnx` is the network inside: `image` `(B, S, S, 3)` float32 RGB in 0..255, fitted to the
+    square by the preprocessor, and `words` `(B, K, N)` int32, 0 at padding, to `logits`
     `(B, K, S, S, 1)` and, if the model has them, `exists` `(B, K)` in 0..1, `word_attention` and
-    `position_attention` as in `with_attention`. The threshold of `exists` stands in `config.json`.
+    `position_attention` as in `with_attention`; B and K are free. It is what a predictor runs.
 
-    The file is run before it is kept, and its outputs are compared with those of the model.
+    Both have their weights in `weights.bin`. As a preset, the folder holds `vocabulary.txt`,
+    `config.json` with the threshold of `exists`, a reference and a model card; `load_preprocessor`
+    loads the preprocessor from it.
+
+    Both files are run before they are kept, and their outputs are compared with those of the model.
 
     Args:
         preset: `Preset` or `Predictor`.
@@ -47,7 +55,7 @@ def export_onnx(preset, folder):
         FileExistsError: if the folder is there.
         ModuleNotFoundError: if a library is missing; `pip install "keras-cmsa[onnx]"`.
         OSError: if the folder cannot be written.
-        OtherOutputs: if the file gives other outputs than the model.
+        OtherOutputs: if a file gives other outputs than the model.
         ValueError: if the preprocessor does not fit the model, the model comes from an export, or
             the Keras backend is not TensorFlow.
     """
@@ -55,9 +63,10 @@ def export_onnx(preset, folder):
 
 
 def export_litert(preset, folder):
-    """Writes the network as LiteRT like `export_onnx`; the file is `model.tflite`.
+    """Writes a model as LiteRT like `export_onnx`, in one file, `model.tflite`.
 
-    The file has one signature, `serving_default`. The library `ai-edge-litert` runs it.
+    Its signature `photo` is what `model.onnx` is there, and `serving_default` what `network.onnx` is.
+    The library `ai-edge-litert` runs it.
 
     Args, returns, raises: as in `export_onnx`; the libraries are those of the extra `litert`.
     """
@@ -66,88 +75,49 @@ def export_litert(preset, folder):
 
 def export(preset, folder, form):
     """Writes a folder in a form of `FORMS` and keeps it if its outputs are those of the model."""
-    libraries, file, name = FORMS[form]
-    run = {"onnx": run_onnx, "litert": run_litert}[form]
+    libraries, name = FORMS[form]
     check_exportable(preset)
     for library in libraries:
         require(library, form, f"An export to {form}")
     folder = Path(folder)
-    if os.path.lexists(folder):
-        raise FileExistsError(f"{folder} is there already: choose another name or remove it")
+    check_new(folder)
+    from keras_cmsa.export.graph.photo import PhotoGraph  # which imports TensorFlow
+
     # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
     network, example = network_for_export(preset, folder, unroll=True)
+    config = config_of_export(preset, {EXPORTED_AS: name})
+    preprocessor = preset.preprocessor
+    graph = PhotoGraph(
+        preprocessor.image_size,
+        preprocessor.resizing,
+        len(preprocessor.vocabulary),
+        threshold_in(config),
+    )
     with new_folder(folder) as partial:
-        convert(network, partial / file, form)
-        example.check(run(partial / file, example.inputs), folder)
-        preset.preprocessor.vocabulary.save(partial / VOCABULARY)
-        write_config(partial, config_of_export(preset, {EXPORTED_AS: name}))
+        if form == "onnx":
+            to_onnx.write_network(network, partial / ONNX)
+            example.check(to_onnx.run(partial / ONNX, example.inputs), folder)
+            to_onnx.write_photo(graph, partial)
+        else:
+            to_litert.write(network, partial / LITERT, graph)
+            example.check(to_litert.run(partial / LITERT, example.inputs), folder)
+        preprocessor.vocabulary.save(partial / VOCABULARY)
+        write_config(partial, config)
         write_reference(partial, preset)
+        check_photo(partial, preset, folder)
     return folder
 
 
-def convert(model, path, form):
-    """Writes a model without loops in a form of `FORMS`, unseen."""
-    if form == "onnx":
-        from tf2onnx.handler import tf_op
-
-        tf_op("Erfc").register_compat_handler(erfc, 9)
-    with silenced(), collecting_often():
-        model.export(str(path), format=form, verbose=False)
-    if form == "onnx":
-        name_axes(path)
+def check_new(folder):
+    """Raises a `FileExistsError` if there is something under the name of a new folder."""
+    if os.path.lexists(folder):
+        raise FileExistsError(f"{folder} is there already: choose another name or remove it")
 
 
-def erfc(graph, node, **_):
-    """Makes `Erfc`, which TensorFlow's exact GELU has and tf2onnx does not know, 1 - `Erf`."""
-    kinds = {"shapes": node.output_shapes, "dtypes": node.output_dtypes}
-    graph.remove_node(node.name)
-    erf = graph.make_node("Erf", node.input).output[0]
-    one = graph.make_const(f"{node.name}/one", np.array(1, "float32")).output[0]
-    graph.make_node("Sub", [one, erf], outputs=node.output, name=node.name, **kinds)
-
-
-def name_axes(path):
-    """Calls the free axes of an ONNX file's inputs and outputs B and K."""
-    import onnx
-
-    model = onnx.load(path)
-    for tensor in (*model.graph.input, *model.graph.output):
-        for name, axis in zip("BK", tensor.type.tensor_type.shape.dim):
-            if not axis.dim_value:
-                axis.dim_param = name
-    onnx.save(model, path)
-
-
-@contextlib.contextmanager
-def collecting_often():
-    """Finds garbage soon.
-
-    tf2onnx copies its graph before each of its steps, weights and all, and a copy holds itself in
-    cycles. They are few objects, so that Python looks for them late: VGG-16, half a gigabyte, took
-    22 GB and more; so it takes 14.
-    """
-    before = gc.get_threshold()
-    gc.freeze()  # what is here already need not be looked at each time
-    gc.collect()
-    gc.set_threshold(before[0], 2, 2)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-def run_onnx(path, inputs):
-    """Runs an ONNX file: dict of its outputs by name."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(inputs))))
-
-
-def run_litert(path, inputs):
-    """Runs a LiteRT file: dict of its outputs by name."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    return Interpreter(str(path)).get_signature_runner()(**inputs)
+def check_photo(partial, preset, folder):
+    """Raises `OtherOutputs` if the graph for photos answers otherwise than the reference."""
+    ask = asking_graph(load_photo_graph(partial), preset.preprocessor)
+    found = verify(read_reference(partial), ask, bounds_of(preset.config))
+    if found.cause:
+        lines = "\n".join(found.lines)
+        raise OtherOutputs(f"The export to {folder} finds other masks. Nothing was kept\n{lines}")

@@ -107,6 +107,17 @@ def asking(predictor):
     return ask
 
 
+def asking_graph(run, preprocessor):
+    """The function as of `asking` for what `load_photo_graph` gives."""
+
+    def ask(file, sentences):
+        ids = preprocessor.vocabulary.encode(sentences)
+        found = run(read_image(file), ids)
+        return Answers(ids, found["probabilities"], found.get("existence"), found["mask"] > 0)
+
+    return ask
+
+
 def verify(reference, ask, bounds):
     """Compares the answers of a model with its reference.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import keras
 
-from keras_cmsa.presets.files import LITERT, ONNX
+from keras_cmsa.presets.files import LITERT, ONNX, ONNX_PHOTO
 from keras_cmsa.presets.safe_loading import loading
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
@@ -83,9 +83,39 @@ def load_litert(path, config):
     interpreters = require("ai_edge_litert.interpreter", "litert", f"{path}")
 
     with loading(path):
-        run = interpreters.Interpreter(str(path)).get_signature_runner()
+        run = interpreters.Interpreter(str(path)).get_signature_runner("serving_default")
         shapes = {name: x["shape"] for name, x in run.get_output_details().items()}
     return as_model(on_arrays(lambda image, words: run(image=image, words=words), shapes), config)
+
+
+def load_photo_graph(folder):
+    """The graph from pixels to masks in a folder of `export_onnx` or `export_litert`.
+
+    Args:
+        folder: `Path`.
+
+    Returns:
+        Function of `image` `(H, W, 3)` uint8 and `words` `(K, N)` int32 to a dict of arrays, as
+        `PhotoGraph` gives them; `None` if the folder has no such graph.
+
+    Raises:
+        ModuleNotFoundError: if onnxruntime, or ai-edge-litert, is missing.
+        ValueError: if the file is damaged.
+    """
+    if (path := Path(folder) / ONNX_PHOTO).is_file():
+        onnxruntime = require("onnxruntime", "onnx", f"{path}")
+        with loading(path):
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return lambda image, words: dict(
+            zip(names, session.run(names, {"image": image, "words": words}))
+        )
+    if (path := Path(folder) / LITERT).is_file():
+        interpreters = require("ai_edge_litert.interpreter", "litert", f"{path}")
+        with loading(path):
+            run = interpreters.Interpreter(str(path)).get_signature_runner("photo")
+        return lambda image, words: run(image=image, words=words)
+    return None
 
 
 def on_arrays(function, shapes):

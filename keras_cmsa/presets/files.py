@@ -16,8 +16,11 @@ LICENCE = (
     "The code is under Apache-2.0. Weights may be bound by the licences of the images and "
     "expressions they were trained on and of the weights they started from."
 )
-GRAPH, ONNX, LITERT = "saved_model.pb", "model.onnx", "model.tflite"  # of exports
-FINGERPRINT = "fingerprint.pb"  # of graph and weights; TensorFlow writes it beside the graph
+# Of exports: what a predictor runs; from pixels to masks, where that is another file; weights beside it.
+GRAPH, ONNX, LITERT = "saved_model.pb", "network.onnx", "model.tflite"
+ONNX_PHOTO, ONNX_WEIGHTS = "model.onnx", "weights.bin"
+# The file that says which weights a network has, where it is another; TensorFlow writes the first.
+WEIGHTS = {GRAPH: "fingerprint.pb", ONNX: ONNX_WEIGHTS}
 
 
 def is_saved_model(folder):
@@ -52,8 +55,7 @@ def digest_of(model):
         FileNotFoundError: if there is none.
     """
     path = network_file(model)
-    if path.name == GRAPH:
-        path = path.with_name(FINGERPRINT)
+    path = path.with_name(WEIGHTS.get(path.name, path.name))
     with open(path, "rb") as file:
         return path, hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -15,12 +15,12 @@ RUNNERS = {
     "ONNX": """import onnxruntime
 
 session = onnxruntime.InferenceSession("FOLDER/model.onnx")
-logits = session.run(["logits"], inputs)[0]  # Predictor.from_preset("FOLDER") does all of this
+(masks,) = session.run(["mask"], inputs)  # (K, H, W) uint8
 """,
     "LiteRT": """from ai_edge_litert.interpreter import Interpreter
 
-run = Interpreter("FOLDER/model.tflite").get_signature_runner()
-logits = run(**inputs)["logits"]  # Predictor.from_preset("FOLDER") does all of this
+run = Interpreter("FOLDER/model.tflite").get_signature_runner("photo")
+masks = run(**inputs)["mask"]  # (K, H, W) uint8
 """,
 }
 PREDICTOR = """from keras_cmsa import Predictor
@@ -29,13 +29,11 @@ predictor = Predictor.from_preset(FOLDER_OR_HUB_ADDRESS)
 predictor("photo.jpg", "man in yellow shirt").mask
 """
 NETWORK = """{imports}
-from keras_cmsa import load_preprocessor, read_image, to_mask
+from keras_cmsa import load_preprocessor, read_image
 
-preprocessor = load_preprocessor("FOLDER")
-image = read_image("photo.jpg")
-inputs = preprocessor([image], ["man in yellow shirt"])
-{run}mask = to_mask(logits[0, 0], image.shape[:2], preprocessor)  # (H, W) bool
-"""
+words = load_preprocessor("FOLDER").vocabulary.encode(["man in yellow shirt"])
+inputs = {{"image": read_image("photo.jpg"), "words": words}}
+{run}"""
 LEAKAGE = (
     "RefCOCO, RefCOCO+, RefCOCOg and Google Refexp draw from the same images of COCO's train2014. A "
     "model that was trained on one of them, or that started from weights trained on COCO, may have "

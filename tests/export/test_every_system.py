@@ -174,7 +174,7 @@ def like_convnext():
 
 def check_file(model, plain, path, form, words=10):
     """The file of a folded model gives what it gives, which is what the plain model does."""
-    from keras_cmsa.export import portable
+    from keras_cmsa.export import to_litert, to_onnx
     from keras_cmsa.export.gate import unknown_in
     from keras_cmsa.export.network import Example
     from keras_cmsa.utils.silence import silenced
@@ -190,6 +190,6 @@ def check_file(model, plain, path, form, words=10):
             model.export(path, verbose=False)
         assert not list(unknown_in(c_library.graph_of(path).graph_def))
     else:
-        portable.convert(model, path, form)
-    run = {"savedmodel": run_savedmodel, "onnx": portable.run_onnx, "litert": portable.run_litert}
+        {"onnx": to_onnx.write_network, "litert": to_litert.write}[form](model, path)
+    run = {"savedmodel": run_savedmodel, "onnx": to_onnx.run, "litert": to_litert.run}
     example.check(run[form](path, example.inputs), path)

@@ -1,8 +1,11 @@
 """ONNX and LiteRT files compute what the model does, outside of TensorFlow."""
 
 import gc
+import re
 import shutil
+import subprocess
 import sys
+import unicodedata
 import weakref
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from PIL import Image
 pytest.importorskip("tensorflow")
 
 DOCS = Path(__file__).parents[2] / "docs"
-FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+FILES = {"onnx": "network.onnx", "litert": "model.tflite"}
 
 
 @pytest.fixture(scope="module", params=FILES)
@@ -34,11 +37,11 @@ def written(form, preset, tmp_path_factory):
 
 def writer_and_runner(form):
     """What writes a folder, and what runs the file in it."""
-    from keras_cmsa.export import portable
+    from keras_cmsa.export import portable, to_litert, to_onnx
 
     write, run = {
-        "onnx": (portable.export_onnx, portable.run_onnx),
-        "litert": (portable.export_litert, portable.run_litert),
+        "onnx": (portable.export_onnx, to_onnx.run),
+        "litert": (portable.export_litert, to_litert.run),
     }[form]
     return write, lambda folder, inputs: run(folder / FILES[form], inputs)
 
@@ -70,6 +73,8 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
 
     assert [p.name for p in written.parent.iterdir()] == ["tiny"]
     names = {"README.md", "config.json", "reference.npz", "vocabulary.txt", FILES[form]}
+    if form == "onnx":
+        names |= {"model.onnx", "weights.bin"}
     assert {p.name for p in written.iterdir()} == names
     assert load_preprocessor(written).get_config() == predictor.preprocessor.get_config()
     ours, presets = (read_config(folder) for folder in (written, preset))
@@ -78,7 +83,7 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
     if form == "onnx":
         import onnxruntime
 
-        session = onnxruntime.InferenceSession(written / "model.onnx")
+        session = onnxruntime.InferenceSession(written / "network.onnx")
         tensors = (*session.get_inputs(), *session.get_outputs())
         axes = {tensor.name: tensor.shape[:2] for tensor in tensors}
         assert axes.pop("image") == ["B", 16] and set(map(tuple, axes.values())) == {("B", "K")}
@@ -121,28 +126,83 @@ def test_scores_of_any_range_and_chunks_of_a_large_map(seeded, tmp_path, form):
     assert not any(layer.unroll for layer in wide.attention_layers)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(21, 37), (64, 16), (16, 16), (5, 90)], ids=str)
+def test_pixels_become_the_masks_of_the_predictor(predictor, written, size):
+    from scipy.special import expit
+
+    from keras_cmsa.presets.exported import load_photo_graph
+
+    image = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3)).astype("uint8")
+    sentences = ["red box", "blue box on the left", "box"]
+    found = load_photo_graph(written)(image, predictor.preprocessor.vocabulary.encode(sentences))
+    wanted = predictor(image, sentences)
+    assert found["mask"].dtype == "uint8" and found["mask"].shape == (3, *size)
+    assert found["valid"].all() and found["exists"].all()
+    for k, prediction in enumerate(wanted):
+        np.testing.assert_allclose(found["probabilities"][k], expit(prediction.logits), atol=1e-4)
+        # Where a probability is 0.5 but for rounding either answer is right.
+        sure = np.abs(prediction.probabilities - 0.5) > 1e-4
+        np.testing.assert_array_equal(found["mask"][k][sure], 255 * prediction.mask[sure])
+        assert sure.mean() > 0.99
+        assert found["score"][k] == pytest.approx(prediction.score, abs=2e-3)
+        sides = np.array(size[::-1] * 2)
+        np.testing.assert_allclose(found["box"][k] * sides, prediction.box, atol=1.01)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_answered_is_not_valid(predictor, written):
+    from keras_cmsa.presets.exported import load_photo_graph
+
+    ask = load_photo_graph(written)
+    image = np.full((9, 7, 3), 200, "uint8")
+    words = predictor.preprocessor.vocabulary.encode(["red box"] * 4)
+    alone = ask(image, words[:1])
+    words[1], words[2, 0], words[3, 1] = 0, len(predictor.preprocessor.vocabulary), -1
+    found = ask(image, words)
+    assert found["valid"].tolist() == found["exists"].tolist() == [True, False, False, False]
+    for name, value in found.items():
+        np.testing.assert_allclose(value[0], alone[name][0], atol=1e-5)
+        assert not value[1:].any()
+    assert {name: len(x) for name, x in ask(image, words[:0]).items()} == dict.fromkeys(found, 0)
+    for size in ((0, 7), (9, 0), (0, 0)):
+        nothing = ask(np.zeros((*size, 3), "uint8"), words)
+        assert nothing["mask"].shape == (4, *size) and not nothing["valid"].any()
+    for wrong in (image.astype("float32"), image[..., :1], image[0]):
+        with pytest.raises(Exception, match="(?i)image|input|dim"):
+            ask(wrong, words)
+    assert ask(image, words)["valid"][0]
+
+
 @pytest.mark.parametrize("error", [0.5, float("nan")])
-def test_what_computes_something_else_is_not_kept(predictor, tmp_path, form, monkeypatch, error):
+@pytest.mark.parametrize("part", ["network", "photo"])
+def test_what_computes_something_else_is_not_kept(
+    predictor, tmp_path, form, monkeypatch, error, part
+):
     """Without the conversion itself, which takes seconds and is run above."""
-    from keras_cmsa.export import portable
+    import keras_cmsa.export.portable as portable
+    from keras_cmsa.presets.reference import read_reference
 
-    def convert(model, path, **_):
-        Path(path).write_bytes(b"converted")
-        monkeypatch.setattr(portable, f"run_{form}", lambda _, inputs: outputs_of(model, inputs))
-
-    def outputs_of(model, inputs):
-        outputs = {name: np.array(x) for name, x in model.predict_on_batch(inputs).items()}
-        outputs["logits"][0, 0, 0, 0] += error
+    def outputs_of(path, inputs):
+        outputs = {n: np.array(x) for n, x in predictor.network.predict_on_batch(inputs).items()}
+        outputs["logits"][0, 0, 0, 0] += error if part == "network" else 0
         return outputs
 
-    monkeypatch.setattr("keras.Model.export", convert)
-    monkeypatch.setattr(portable, "name_axes", lambda path: None)
+    def answers_of(folder):
+        reference = read_reference(folder)
+        probabilities = reference.probabilities.astype("float32")
+        probabilities[0, 0, 0] += error
+        return lambda image, words: {"probabilities": probabilities, "mask": reference.masks}
+
+    module = getattr(portable, f"to_{form}")
+    for name in ("write_network", "write_photo", "write"):
+        monkeypatch.setattr(module, name, lambda *_: None, raising=False)
+    monkeypatch.setattr(module, "run", outputs_of)
+    monkeypatch.setattr(portable, "load_photo_graph", answers_of)
     write, _ = writer_and_runner(form)
-    path = tmp_path / "cmsa"
-    # What is run on the file is looked up when the export begins.
-    monkeypatch.setattr(portable, f"run_{form}", lambda *a: getattr(portable, f"run_{form}")(*a))
-    with pytest.raises(RuntimeError, match="gives other logits than the model"):
-        write(predictor, path)
+    match = {"network": "gives other logits than the model", "photo": "finds other masks"}[part]
+    with pytest.raises(RuntimeError, match=match):
+        write(predictor, tmp_path / "cmsa")
     assert not list(tmp_path.iterdir())
 
 
@@ -169,16 +229,72 @@ def test_the_example_of_the_model_card(predictor, written, tmp_path, monkeypatch
     check_example(code.replace("FOLDER", str(written)), predictor, photo, tmp_path, monkeypatch)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["onnx"], indirect=True)
-def test_the_example_of_the_docs(predictor, written, tmp_path, monkeypatch, photo):
-    """The mask of the page is the predictor's."""
+@pytest.fixture
+def code_of_the_docs():
     page = (DOCS / "serving.md").read_text(encoding="utf-8")
     blocks = [part.split("```")[0] for part in page.split("```python\n")[1:]]
-    (code,) = [block for block in blocks if "onnxruntime" in block]
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(written, "cmsa_onnx")
-    check_example(code, predictor, photo, tmp_path, monkeypatch)
+    (code,) = [block for block in blocks if "import onnxruntime" in block]
+    return code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx"], indirect=True)
+def test_onnxruntime_alone_goes_from_a_file_to_a_mask(
+    predictor, written, tmp_path, photo, code_of_the_docs
+):
+    """The code of the docs, in a process that finds neither Keras, TensorFlow nor this package."""
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    shutil.copytree(written, tmp_path / "cmsa_onnx")
+    code = code_of_the_docs.replace("man in yellow shirt", "red box").replace(
+        "photo.jpg", "photo.png"
+    )
+    without = "import sys\nfor name in ('keras_cmsa', 'keras', 'tensorflow', 'scipy', 'onnx'):\n"
+    without += "    sys.modules[name] = None\n"
+    (tmp_path / "code.py").write_text(f"{without}{code}\nnp.save('masks.npy', masks)\n")
+    subprocess.run([sys.executable, "-I", "code.py"], cwd=tmp_path, check=True)
+    (mask,) = np.load(tmp_path / "masks.npy")
+    wanted = predictor(photo, "red box").mask
+    assert 0 < wanted.mean() < 1
+    np.testing.assert_array_equal(mask, 255 * wanted)
+
+
+@pytest.fixture
+def to_ids(code_of_the_docs):
+    """The function of the docs, of a vocabulary whose ids are hashes of words."""
+    begin, end = code_of_the_docs.index("def to_ids"), code_of_the_docs.index("def segment")
+
+    class Ids(dict):
+        def get(self, word, default):
+            return hash(word)
+
+    names = {"re": re, "unicodedata": unicodedata, "id_of": Ids({"[UNK]": 1}), "most": 1000}
+    exec(code_of_the_docs[begin:end], names)
+    return lambda sentence: [x for x in names["to_ids"](sentence) if x]
+
+
+def test_ids_in_plain_python_of_each_european_letter(to_ids):
+    from keras_cmsa.preprocessing.words import split_words
+
+    blocks = (*range(0x20, 0x250), *range(0x386, 0x530), *range(0x1E00, 0x1F00))
+    letters = [x for x in map(chr, blocks) if x.isascii() or unicodedata.category(x)[0] == "L"]
+    for letter in letters:
+        if letter == "İ":  # which Python makes two characters
+            continue
+        sentence = f"a{letter}b {letter}, {unicodedata.normalize('NFD', letter)}1_2"
+        assert to_ids(sentence) == [hash(word) for word in split_words(sentence)], hex(ord(letter))
+
+
+def test_ids_in_plain_python_of_real_expressions(to_ids, samples):
+    from keras_cmsa.preprocessing.words import split_words
+
+    lines = [
+        line
+        for path in sorted((samples / "expressions").glob("*.txt"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert len(lines) > 20_000
+    for line in lines:
+        assert to_ids(line) == [hash(word) for word in split_words(line)], line
 
 
 def check_example(code, predictor, photo, folder, monkeypatch):
@@ -189,11 +305,12 @@ def check_example(code, predictor, photo, folder, monkeypatch):
     exec(code.replace("man in yellow shirt", "red box"), names)
     wanted = predictor("photo.jpg", "red box").mask
     assert 0 < wanted.mean() < 1
-    np.testing.assert_array_equal(names["mask"], wanted)
+    (mask,) = names["masks"]
+    np.testing.assert_array_equal(mask, 255 * wanted)
 
 
 def test_garbage_in_cycles_is_found_soon_while_a_file_is_made():
-    from keras_cmsa.export.portable import collecting_often
+    from keras_cmsa.export.to_onnx import collecting_often
 
     class Node:
         pass

@@ -113,7 +113,7 @@ def test_a_saved_model_decides_as_the_preset(shy, tmp_path):
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_other_exports_give_exists(shy, tmp_path, form):
     import keras_cmsa
-    from keras_cmsa.export import portable
+    from keras_cmsa.export import portable, to_litert, to_onnx
 
     predictor = keras_cmsa.Predictor.from_preset(shy[0])
     folder = portable.export(predictor, tmp_path / form, form)
@@ -121,8 +121,8 @@ def test_other_exports_give_exists(shy, tmp_path, form):
         "image": np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype("float32"),
         "words": np.array([[[1, 4, 0, 0, 0], [2, 3, 4, 0, 0]]], "int32"),
     }
-    file = {"onnx": "model.onnx", "litert": "model.tflite"}[form]
-    run_file = {"onnx": portable.run_onnx, "litert": portable.run_litert}[form]
+    file = {"onnx": "network.onnx", "litert": "model.tflite"}[form]
+    run_file = {"onnx": to_onnx.run, "litert": to_litert.run}[form]
     outputs = run_file(folder / file, inputs)
     wanted = predictor.model.predict_on_batch(inputs)["exists"]
     np.testing.assert_allclose(outputs["exists"], wanted, atol=1e-5)

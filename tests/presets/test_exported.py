@@ -86,14 +86,14 @@ def test_a_damaged_onnx_file_is_refused_in_one_line(preset, tmp_path):
     folder = shutil.copytree(preset, tmp_path / "cmsa")
     (folder / "model.keras").unlink()
     for content in (b"", b"no network"):
-        (folder / "model.onnx").write_bytes(content)
+        (folder / "network.onnx").write_bytes(content)
         with pytest.raises(
-            ValueError, match=r"model\.onnx cannot be loaded: it is cut short, damaged"
+            ValueError, match=r"network\.onnx cannot be loaded: it is cut short, damaged"
         ) as error:
             load_preset(folder)
         assert "\n" not in str(error.value)
-    (folder / "model.onnx").unlink()
+    (folder / "network.onnx").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"wanted model\.keras, saved_model\.pb, model\.onnx or"
+        FileNotFoundError, match=r"wanted model\.keras, saved_model\.pb, network\.onnx or"
     ):
         load_preset(folder)

@@ -64,12 +64,13 @@ def find_masks(logits, sizes, resizing="pad", profile="strict"):
 
 
 def extent(line):
-    """The start and the end of the True values of `(n,)` bool as shares of n; 0 and 0 if none.
+    """Where the True values of `(..., n)` bool start and end, as shares of n; 0 and 0 if none.
 
     The end is just after the last True.
     """
-    length = tf.size(line)
+    length = tf.shape(line)[-1]
     place = tf.range(length)
-    last = tf.reduce_max(tf.where(line, place + 1, 0))
-    first = tf.reduce_min(tf.where(line, place, last))
-    return tf.cast(first / length, tf.float32), tf.cast(last / length, tf.float32)
+    last = tf.reduce_max(tf.where(line, place + 1, 0), axis=-1)
+    first = tf.reduce_min(tf.where(line, place, last[..., None]), axis=-1)
+    share = tf.cast(tf.maximum(length, 1), tf.float32)
+    return tf.cast(first, tf.float32) / share, tf.cast(last, tf.float32) / share

@@ -1,0 +1,72 @@
+"""Of several forms of a model, the one is kept that answers fastest."""
+
+import shutil
+
+import numpy as np
+import pytest
+from command import last_line, run
+
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture
+def exports(preset, monkeypatch):
+    """Copies of the preset in place of exports, and the milliseconds that each is given."""
+    from keras_cmsa.export import fastest
+
+    times = {"preset": 3.0, "onnx": 2.0, "litert": 1.0}
+
+    def export(_, path, form):
+        shutil.copytree(preset, path)
+        (path / "form").write_text(form)
+        return path
+
+    monkeypatch.setattr(fastest, "export", export)
+    monkeypatch.setattr(
+        fastest, "milliseconds", lambda predictors: {n: times[n] for n in predictors}
+    )
+    return times
+
+
+def test_the_fastest_is_kept_and_all_are_told(preset, exports, tmp_path, capsys):
+    folder = tmp_path / "fast"
+    assert run("export", folder, "--model", preset, "--format", "fastest") == 0
+    assert (folder / "form").read_text() == "litert"
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ms")[0] for line in lines[:3]] == [
+        "preset: 3.0",
+        "onnx: 2.0",
+        "litert: 1.0",
+    ]
+    assert run("export", folder, "--model", preset, "--format", "fastest") == 2
+    assert "is there already" in last_line(capsys)
+
+
+def test_nothing_is_written_where_the_preset_is_the_fastest(preset, exports, tmp_path, capsys):
+    exports["preset"] = 0.5
+    assert run("export", tmp_path / "fast", "--model", preset, "--format", "fastest") == 0
+    assert not list(tmp_path.iterdir())
+    assert "nothing is written" in capsys.readouterr().out
+
+
+def test_each_answers_a_new_picture_every_time(predictor, monkeypatch):
+    from keras_cmsa.export import fastest
+
+    class Clock:
+        now = 0.0
+
+    monkeypatch.setattr(fastest.time, "perf_counter", lambda: Clock.now)
+
+    class Slow:
+        preprocessor = predictor.preprocessor
+
+        def __init__(self, seconds):
+            self.seconds, self.last, self.turns = seconds, None, 0
+
+        def __call__(self, picture, sentence):
+            assert self.last is None or not np.array_equal(picture, self.last)
+            self.last, self.turns = picture, self.turns + 1
+            Clock.now += 9.0 if self.turns <= 2 else self.seconds
+
+    times = fastest.milliseconds({"slow": Slow(0.25), "quick": Slow(0.125)})
+    assert times == {"slow": 250.0, "quick": 125.0}
