@@ -22,6 +22,10 @@ LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_l
   training/test_optimizers.py preprocessing/test_reading.py cli/test_main.py \
   data/refer_segmentation)
 
+# The TensorFlow of TensorFlow Serving, in an environment of its own; the server has the second too.
+SERVING_VENV := .venv-serving
+SERVING := 'tensorflow==2.20.*' 'tensorflow-text==2.20.*'
+
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
@@ -43,7 +47,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 test test-long test-table test-jax test-lowest: export XLA_FLAGS ?= \
   --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-cpus fuzz lint format docs clean
+.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-serving test-cpus fuzz lint format docs clean
 
 # What `make demo` and the commands after it in README.md need, and what tests need.
 DEMO := tensorflow,demo,serve
@@ -86,6 +90,11 @@ $(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
 	  --constraint $(LOWEST_VENV)/lowest.txt -e '.[tensorflow,crf,data,modeltest]'
 	@touch $@
 
+$(SERVING_VENV)/.installed: Makefile
+	$(PYTHON) -m venv --clear $(SERVING_VENV)
+	$(SERVING_VENV)/bin/python -m pip install --disable-pip-version-check -q $(SERVING)
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
@@ -94,8 +103,9 @@ test: $(VENV)/.installed
 	$(call in_parts,$(QUICK))
 
 # All on TensorFlow but test-table, the model's quick tests on JAX and PyTorch, a choice of tests on
-# the lowest versions, and stored numbers on the arithmetic of other CPUs.
-test-all: test test-long test-jax test-torch test-lowest test-cpus
+# the lowest versions, an export on its server's version, and stored numbers on the arithmetic of other
+# CPUs.
+test-all: test test-long test-jax test-torch test-lowest test-serving test-cpus
 
 # What `make test` leaves out.
 test-long: $(VENV)/.installed
@@ -114,6 +124,10 @@ test-torch: $(TORCH_VENV)/.installed
 # Minutes, on TensorFlow.
 test-lowest: $(LOWEST_VENV)/.installed
 	$(LOWEST_VENV)/bin/python -m pytest $(PARALLEL) -m "$(QUICK)" $(LOWEST)
+
+# A minute: an export in the TensorFlow of TensorFlow Serving, and the list of what that has.
+test-serving: $(VENV)/.installed $(SERVING_VENV)/.installed
+	SERVING_PYTHON=$(SERVING_VENV)/bin/python $(BIN)/python -m pytest tests/export/test_gate.py
 
 # A CPU without AVX-512, and TensorFlow without oneDNN: rounding differs, and must decide nothing.
 test-cpus: $(VENV)/.installed
@@ -137,4 +151,4 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) build site *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) $(SERVING_VENV) build site *.egg-info .pytest_cache .ruff_cache

@@ -1,13 +1,15 @@
 """Runs a SavedModel through TensorFlow's C library, in a process without TensorFlow's Python.
 
     python c_library.py LIBRARY FOLDER REQUEST.json ANSWER.json
+    python c_library.py LIBRARY OPERATIONS KERNELS
 
 TensorFlow Serving loads a model through the same code (`LoadSavedModel` with the tag `serve`, and
 its initialisation of tables from assets). Given are the tensors to feed, as lists of base64 strings,
 and the tensors to fetch; written are their types, shapes and base64 bytes, and the bytes of memory
-that were resident at most up to the end of each request.
+that were resident at most up to the end of each request. The second form writes the protos of what
+the library knows.
 
-Tests call `ask`, which starts that process.
+Tests call `ask` and `operations_of`, which start that process.
 """
 
 import base64
@@ -18,6 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+NAME = "libtensorflow_cc.so.2"  # in the folder of TensorFlow's package
 FLOAT, STRING, BOOL = 1, 7, 10
 STRING_SIZE = 24  # of a TF_TString
 
@@ -111,13 +114,14 @@ def run(tf, graph, session, feeds, fetches):
     return {name: read(tf, tensor) for name, tensor in zip(fetches, found)}
 
 
-def ask(version, requests, folder):
+def ask(version, requests, folder, library=None):
     """What the C library answers for a version's `serving_default`.
 
     Args:
         version: folder of the version.
         requests: list of dicts from an input's name to a list of bytes.
         folder: where files between the processes may lie.
+        library: `Path` of the library; `None`: that of the installed TensorFlow.
 
     Returns:
         The answers, a list of dicts from an output's name to an array, and the peaks of memory in
@@ -136,7 +140,7 @@ def ask(version, requests, folder):
     fetch = {name: info.name for name, info in signature.outputs.items()}
     request, answer = folder / "request.json", folder / "answer.json"
     request.write_text(json.dumps({"feeds": feeds, "fetch": fetch}))
-    library = Path(tf.__file__).with_name("libtensorflow_cc.so.2")
+    library = library or Path(tf.__file__).with_name(NAME)
     command = [sys.executable, __file__, library, version, request, answer]
     done = subprocess.run(command, capture_output=True, check=False, text=True)
     if done.returncode:
@@ -144,6 +148,22 @@ def ask(version, requests, folder):
     found = json.loads(answer.read_text())
     answers = [{name: as_array(x) for name, x in one.items()} for one in found["answers"]]
     return answers, found["peaks"]
+
+
+def operations_of(library, folder):
+    """What a library can run: dict from an operation's name to the names of its attributes.
+
+    It has a kernel for each, but for `AccumulateNV2`, which it replaces by others. An operation whose
+    name begins with an underscore is for the runtime alone.
+    """
+    from tensorflow.core.framework import kernel_def_pb2, op_def_pb2
+
+    operations, kernels = folder / "operations", folder / "kernels"
+    subprocess.run([sys.executable, __file__, library, operations, kernels], check=True)
+    found = kernel_def_pb2.KernelList.FromString(kernels.read_bytes()).kernel
+    runs = {kernel.op for kernel in found if not kernel.op.startswith("_")} | {"AccumulateNV2"}
+    found = op_def_pb2.OpList.FromString(operations.read_bytes()).op
+    return {op.name: [x.name for x in op.attr] for op in found if op.name in runs}
 
 
 def graph_of(version):
@@ -169,6 +189,19 @@ def as_array(answer):
     return np.frombuffer(base64.b64decode(answer["data"]), kind).reshape(answer["shape"])
 
 
+class Buffer(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("size", ctypes.c_size_t), ("free", ctypes.c_void_p)]
+
+
+def write_known(library, operations, kernels):
+    tf = Library(library)
+    status = ctypes.c_void_p(tf.status)
+    kinds = {"GetAllOpList": ((), operations), "GetAllRegisteredKernels": ((status,), kernels)}
+    for function, (arguments, path) in kinds.items():
+        buffer = tf(function, ctypes.POINTER(Buffer))(*arguments).contents
+        Path(path).write_bytes(ctypes.string_at(buffer.data, buffer.size))
+
+
 def main(library, folder, request, answer):
     with open(request, encoding="utf-8") as file:
         asked = json.load(file)
@@ -184,4 +217,4 @@ def main(library, folder, request, answer):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {4: main, 3: write_known}[len(sys.argv) - 1](*sys.argv[1:])

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from keras_cmsa.export.gate import check_operations
 from keras_cmsa.export.network import (
     TOLERANCES,
     check_exportable,
@@ -54,7 +55,8 @@ class ExportOptions:
 def export_saved_model(preset, folder, version=1, options=None):
     """Writes `<folder>/<version>/`, whole or not at all.
 
-    The SavedModel is run before it is kept, and its outputs are compared with those of the model.
+    TensorFlow Serving must have every operation of the SavedModel. It is run before it is kept, and
+    its outputs are compared with those of the model.
 
     The SavedModel has these signatures, for a batch of B rows, L attention levels and N words:
 
@@ -102,7 +104,8 @@ def export_saved_model(preset, folder, version=1, options=None):
         OSError: if the folder cannot be written.
         OtherOutputs: if the SavedModel gives other outputs than the model.
         ValueError: if the preprocessor does not fit the model, the model comes from an export, the
-            version is no positive integer, or the Keras backend is not TensorFlow.
+            version is no positive integer, the Keras backend is not TensorFlow, or TensorFlow
+            Serving lacks an operation.
     """
     options = options or ExportOptions()
     check_exportable(preset)
@@ -120,6 +123,7 @@ def export_saved_model(preset, folder, version=1, options=None):
     # A server takes folders with a number as versions and ignores one whose name begins with a dot.
     with new_folder(path) as partial:
         write_graph(network, preset.preprocessor, partial, options, threshold_in(config))
+        check_operations(partial, path)
         write_config(partial, config)
         write_reference(partial, preset, PROFILES[options.profile].to_mask)
         written = load_saved_model(partial, config)

@@ -95,8 +95,9 @@ def test_words_find_the_same_in_preset_and_saved_model(reference, released_prese
 
 def test_the_importance_of_its_words(reference, released_preset, tmp_path):
     """A word left out is a sentence without it; the network has no attention maps of Figs. 4 and 5."""
-    from keras_cmsa import Explainer, Predictor
     from scipy.special import expit
+
+    from keras_cmsa import Explainer, Predictor
 
     predictor, photo = (
         Predictor.from_preset(released_preset.folder),

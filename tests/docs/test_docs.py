@@ -58,8 +58,9 @@ def test_every_page_with_examples_is_tested():
     with_examples = {
         p.name for p in DOCS.glob("*.md") if re.search("```(python|sh)\n", p.read_text("utf-8"))
     }
-    # Those of serving.md need a server and exports: test_client.py and test_portable.py run them.
-    assert with_examples == {*PAGES, "serving.md"}
+    # Those of serving.md need a server and exports: test_client.py and test_portable.py run them;
+    # those of servers.md are servers, which test_servers.py starts.
+    assert with_examples == {*PAGES, "serving.md", "servers.md"}
 
 
 def test_files_that_are_named_are_there():

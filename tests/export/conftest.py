@@ -30,3 +30,22 @@ def serve(version):
 @pytest.fixture(scope="session")
 def serve_version():
     return serve
+
+
+@pytest.fixture(scope="session")
+def word_pieces(tmp_path_factory):
+    """A `Predictor` of word pieces, and the folder of its exported version."""
+    pytest.importorskip("tensorflow_text")
+    import keras
+    import tiny
+
+    from keras_cmsa import Predictor, Preprocessor
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+    from keras_cmsa.preprocessing.word_pieces import WordPieces
+
+    keras.utils.set_random_seed(7)
+    pieces = [*"redbluox", *(f"##{letter}" for letter in "redbluox"), "red"]
+    preprocessor = Preprocessor(WordPieces(dict.fromkeys(pieces), tiny.WORDS), tiny.SIZE)
+    predictor = Predictor(tiny.finder(preprocessor), preprocessor)
+    folder = tmp_path_factory.mktemp("word_pieces") / "cmsa"
+    return predictor, export_saved_model(predictor, folder, options=ExportOptions(warmup=False))

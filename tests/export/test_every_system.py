@@ -1,5 +1,6 @@
 """Every system on the backbone that it was published with, in every form of a file."""
 
+import c_library
 import keras
 import numpy as np
 import psutil
@@ -174,6 +175,7 @@ def like_convnext():
 def check_file(model, plain, path, form, words=10):
     """The file of a folded model gives what it gives, which is what the plain model does."""
     from keras_cmsa.export import to_litert, to_onnx
+    from keras_cmsa.export.gate import unknown_in
     from keras_cmsa.export.network import Example
     from keras_cmsa.utils.silence import silenced
 
@@ -186,6 +188,7 @@ def check_file(model, plain, path, form, words=10):
     if form == "savedmodel":
         with silenced():
             model.export(path, verbose=False)
+        assert not list(unknown_in(c_library.graph_of(path).graph_def))
     else:
         {"onnx": to_onnx.write_network, "litert": to_litert.write}[form](model, path)
     run = {"savedmodel": run_savedmodel, "onnx": to_onnx.run, "litert": to_litert.run}
