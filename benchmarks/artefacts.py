@@ -1,18 +1,24 @@
-"""What an exported form of a model costs in IoU and saves in time and bytes.
+"""What a form of a model costs in IoU and memory, and saves in time and bytes, by engine.
 
     python benchmarks/artefacts.py --model runs/demo --data-dir data/ref_shapes
+    python benchmarks/artefacts.py --model none --clipseg PYTHON
 
-Exports a trained model in every form, asks each the same expressions one by one, and compares with
-the model in Keras: overall IoU under the profile `strict`, pixels of the masks that differ, size
-on disk, and the time of one image from tensors to logits, in turn in one process.
-benchmarks/README.md says how it is measured.
+Exports a model in every form and compares each with the model's own TensorFlow graph: overall IoU
+under the profile `strict`, pixels of the masks that differ, size on disk, the time from tensors to
+logits of an image with one sentence and of each further one, in turn in one process, and the peak
+memory of a process that loads it and answers once. `--model none` takes the paper's sizes with random
+weights. benchmarks/README.md says how it is measured.
 """
 
+import statistics
+import subprocess
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cli
+import keras
 import measure
 import numpy as np
 import onnxruntime
@@ -27,18 +33,33 @@ from keras_cmsa.export.portable import export_litert, export_onnx
 from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
 from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.models.backbones import dilated_resnet101
+from keras_cmsa.models.cmsa import build_cmsa
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.preprocessing.vocabulary import Vocabulary
+from keras_cmsa.presets.files import LITERT, ONNX
 from keras_cmsa.utils.files import size_of_folder
 from keras_cmsa.utils.silence import silenced
 
 # Each the format and the options of its export; all are compared with the first.
 FORMS = {
-    "Keras": ("keras", {}),
+    "TensorFlow": ("keras", {}),
     "SavedModel": ("saved_model", {}),
     "SavedModel, float16": ("saved_model", {"dtype": "float16"}),
     "SavedModel, bfloat16": ("saved_model", {"dtype": "bfloat16"}),
     "ONNX": ("onnx", {}),
+    "ONNX, int8": ("onnx", {"int8": True}),
     "LiteRT": ("litert", {}),
+    "LiteRT, int8": ("litert", {"int8": True}),
+}
+FURTHER = 4  # sentences in the second timing, beyond the first
+RANDOM = "none"
+TARGETS = {
+    "ONNX, share of the TensorFlow graph's time": ("<=", 0.85),
+    "ONNX int8, share of the TensorFlow graph's time": ("<=", 0.6),
+    "fastest form, share of CLIPSeg's time": ("<=", 1.0),
+    "int8, loss of overall IoU": ("<=", 0.01),
 }
 
 
@@ -48,6 +69,8 @@ class Options:
 
     Parameters
     ----------
+    model
+        A trained model, as --model of keras-cmsa takes it; "none": the paper's sizes, random weights.
     data_dir
         The data, as recipes take it.
     dataset
@@ -60,9 +83,11 @@ class Options:
         Forms to compare, each with the first.
     samples
         How many expressions of the split, at even distances.
+    clipseg
+        The Python of an environment with PyTorch and transformers, to time CLIPSeg beside.
     """
 
-    model: cli.Model = "runs/demo"
+    model: str = "runs/demo"
     data_dir: Path = Path("data/ref_shapes")
     dataset: str = "refcoco"
     split_owner: str = "unc"
@@ -70,101 +95,209 @@ class Options:
     forms: tuple[str, ...] = tuple(FORMS)
     samples: int = 400
     repeats: cli.Repeats = 15
+    memory: cli.Memory = True
+    clipseg: str | None = None
 
 
-def export_form(predictor, folder, kind, options):
-    """Its path, and a function from a dict of arrays, batch 1, to logits (1, 1, S, S, 1)."""
-    if kind == "saved_model":
-        path = export_saved_model(predictor, folder, options=ExportOptions(warmup=False, **options))
-        with silenced():
-            return path, partial(ask_saved_model, tf.saved_model.load(str(path)))
+@dataclass
+class Form:
+    """An exported form: its path, and a function from a dict of arrays to logits."""
+
+    kind: str
+    path: Path
+    ask: object
+
+    @property
+    def bytes(self):
+        return self.path.stat().st_size if self.path.is_file() else size_of_folder(self.path)
+
+
+def export_form(predictor, folder, kind, options, calibration):
     if kind == "keras":
         folder.mkdir()
-        predictor.model.save(folder / "model.keras")
-        return folder / "model.keras", predictor.model.predict_on_batch
+        predictor.network.save(folder / "model.keras")
+        return folder / "model.keras"
+    if kind == "saved_model":
+        return export_saved_model(predictor, folder, options=ExportOptions(warmup=False, **options))
+    write = {"onnx": export_onnx, "litert": export_litert}[kind]
+    return write(predictor, folder, calibration if options.get("int8") else None)
+
+
+def loaded(kind, path):
+    """A function from a dict of arrays to logits; each engine with its own number of threads."""
+    if kind == "keras":
+        network = keras.saving.load_model(path, compile=False)
+        graph = tf.function(partial(network, training=False))
+        return lambda inputs: graph(as_tensors(inputs))["logits"].numpy()
+    if kind == "saved_model":
+        with silenced():
+            version = tf.saved_model.load(str(path))
+        run = version.signatures["tensors"]
+        run.owner = version  # keeps its weights alive
+        return lambda inputs: run(**as_tensors(inputs))["logits"].numpy()
     if kind == "onnx":
-        path = export_onnx(predictor, folder) / "model.onnx"
-        return path, partial(ask_onnx, onnxruntime.InferenceSession(path))
-    path = export_litert(predictor, folder) / "model.tflite"
-    return path, partial(ask_litert, Interpreter(str(path)).get_signature_runner())
+        session = onnxruntime.InferenceSession(path / ONNX)
+        return lambda inputs: session.run(["logits"], inputs)[0]
+    run = Interpreter(str(path / LITERT)).get_signature_runner("serving_default")
+    return lambda inputs: run(**inputs)["logits"]
 
 
-def ask_saved_model(loaded, inputs):
-    tensors = {name: tf.constant(x) for name, x in inputs.items()}
-    return loaded.signatures["tensors"](**tensors)["logits"].numpy()
+def as_tensors(inputs):
+    return {name: tf.constant(x) for name, x in inputs.items()}
 
 
-def ask_onnx(session, inputs):
-    return session.run(["logits"], inputs)[0]
-
-
-def ask_litert(runner, inputs):
-    return runner(**inputs)["logits"]
+def peak_of(kind, path, inputs):
+    """Peak memory in bytes of this process once it has loaded a form and answered."""
+    loaded(kind, path)(inputs)
+    return measure.resident("VmHWM")
 
 
 def compare(forms, predictor, records):
-    """Per form its size, its overall IoU and how its masks differ from those of the first form."""
+    """Per form its overall IoU and how many pixels of its masks are not those of the first form."""
     found = {name: {"scores": [], "differ": 0} for name in forms}
     for record in track(records, "asking"):
-        inputs = inputs_of(predictor, record)
-        reference = None
-        for name, (_, ask) in forms.items():
-            size = record.height, record.width
-            mask = to_mask(ask(inputs)[0, 0], size, predictor.preprocessor)
+        image = predictor.preprocessor.image(read_image(record.image_path))[None]
+        words = predictor.preprocessor.vocabulary.encode([record.expression])[None]
+        size, reference = (record.height, record.width), None
+        for name, form in forms.items():
+            logits = form.ask({"image": image, "words": words})[0, 0]
+            mask = to_mask(logits, size, predictor.preprocessor)
             reference = mask if reference is None else reference
             found[name]["scores"].append(score_mask(record, mask))
             found[name]["differ"] += int(np.sum(mask != reference))
     pixels = sum(record.height * record.width for record in records)
-    return [
-        {
-            "name": name,
-            "bytes": path.stat().st_size if path.is_file() else size_of_folder(path),
-            "overall_iou": summarize(found[name]["scores"])["overall_iou"],
-            "pixels_that_differ": found[name]["differ"] / pixels,
-        }
-        for name, (path, _) in forms.items()
-    ]
-
-
-def inputs_of(predictor, record):
-    image = predictor.preprocessor.image(read_image(record.image_path))[None]
     return {
-        "image": image,
-        "words": predictor.preprocessor.vocabulary.encode([record.expression])[None],
+        name: {
+            "overall_iou": summarize(x["scores"])["overall_iou"],
+            "pixels_that_differ": x["differ"] / pixels,
+        }
+        for name, x in found.items()
     }
+
+
+def paper_size(expressions):
+    """A `Predictor` of the paper's sizes with random weights."""
+    keras.utils.set_random_seed(0)
+    vocabulary = Vocabulary.build(expressions)
+    model = build_cmsa(len(vocabulary), backbone=dilated_resnet101(weights=None))
+    return Predictor(model, Preprocessor(vocabulary))
+
+
+def data_of(options):
+    """The predictor, the records to ask, and those of the calibration."""
+    records = read_records(options.data_dir, options.dataset, options.split_owner)
+    if options.model == RANDOM:
+        predictor = paper_size(record.expression for record in records["train"])
+    else:
+        predictor = Predictor.from_preset(options.model)
+    asked = records[options.split]
+    asked = asked[:: max(1, len(asked) // options.samples)][: options.samples]
+    return predictor, asked, records["train"]
 
 
 def measure_all(options):
     """A row and a timing for each form."""
     if unknown := set(options.forms) - set(FORMS):
         raise ValueError(f"--forms must be among {sorted(FORMS)}. Received: {sorted(unknown)}")
-    predictor = Predictor.from_preset(options.model)
-    records = read_records(options.data_dir, options.dataset, options.split_owner)[options.split]
-    records = records[:: max(1, len(records) // options.samples)][: options.samples]
-    with tempfile.TemporaryDirectory() as folder:
-        exported = {
-            name: export_form(predictor, Path(folder) / str(number), *FORMS[name])
-            for number, name in enumerate(options.forms)
+    predictor, records, calibration = data_of(options)
+    names = list(options.forms)
+    rng = np.random.default_rng(0)
+    side, longest = predictor.preprocessor.image_size, predictor.preprocessor.vocabulary.max_words
+    inputs = {
+        count: {
+            "image": rng.uniform(0, 255, (1, side, side, 3)).astype("float32"),
+            "words": rng.integers(1, 9, (1, count, longest)).astype("int32"),
         }
-        rows = compare(exported, predictor, records)
-        inputs = inputs_of(predictor, records[0])
-        calls = {name: partial(ask, inputs) for name, (_, ask) in exported.items()}
+        for count in (1, 1 + FURTHER)
+    }
+    clipseg = [clipseg_milliseconds(options)]
+    with tempfile.TemporaryDirectory() as folder:
+        forms = {}
+        for number, name in enumerate(names):
+            kind, given = FORMS[name]
+            path = export_form(predictor, Path(folder) / str(number), kind, given, calibration)
+            forms[name] = Form(kind, path, loaded(kind, path))
+        found = compare(forms, predictor, records)
+        calls = {
+            (name, count): partial(form.ask, inputs[count])
+            for name, form in forms.items()
+            for count in inputs
+        }
         times = measure.interleaved(calls, options.repeats)
-    timings = measure.summary(times, options.forms[0])
-    return {"samples": len(records), "forms": rows, "timings": timings}
+        peaks = {
+            name: measure.in_fresh_process(peak_of, form.kind, form.path, inputs[1])
+            for name, form in forms.items()
+            if options.memory
+        }
+        sizes = {name: form.bytes for name, form in forms.items()}
+    clipseg.append(clipseg_milliseconds(options))
+    timings = measure.summary({name: times[name, 1] for name in names}, names[0])
+    further = {
+        name: statistics.median(
+            1e3 * (many[0] - one[0]) / FURTHER
+            for one, many in zip(times[name, 1], times[name, 1 + FURTHER])
+        )
+        for name in names
+    }
+    rows = [
+        {
+            "name": name,
+            "bytes": sizes[name],
+            "peak_bytes": peaks.get(name),
+            "further_ms": further[name],
+            **found[name],
+        }
+        for name in names
+    ]
+    return {
+        "samples": len(records),
+        "forms": rows,
+        "timings": timings,
+        "clipseg_ms": [x for x in clipseg if x is not None],
+    }
+
+
+def clipseg_milliseconds(options):
+    """Those of `clipseg.py`; `None` without its environment. Measured before and after the forms."""
+    if not options.clipseg:
+        return None
+    command = [options.clipseg, str(Path(__file__).with_name("clipseg.py")), str(options.repeats)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def target_values(results):
+    ratios = {row["name"]: row["ratio"] for row in results["timings"]}
+    rows = {row["name"]: row for row in results["forms"]}
+    values = dict(
+        zip(TARGETS, (ratios.get(name) for name in ("ONNX", "ONNX, int8"))),
+    )
+    if results["clipseg_ms"]:
+        fastest = min(1e3 * row["seconds"] for row in results["timings"])
+        values["fastest form, share of CLIPSeg's time"] = fastest / min(results["clipseg_ms"])
+    int8 = [row["overall_iou"] for name, row in rows.items() if "int8" in name]
+    if int8 and results["settings"]["model"] != RANDOM:
+        whole = results["forms"][0]["overall_iou"]
+        values["int8, loss of overall IoU"] = whole - min(int8)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def show(results, console):
-    title = f"{results['samples']} of {results['settings']['split']}"
-    table = Table("", "MB", "overall IoU", "pixels that differ", title=title)
-    for row in results["forms"]:
-        share = f"{row['pixels_that_differ']:.2e}"
-        table.add_row(row["name"], f"{row['bytes'] / 1e6:.2f}", f"{row['overall_iou']:.4f}", share)
+    title = f"{results['samples']} expressions"
+    columns = ("MB", "peak MB", "ms an image", "of the first", "ms a sentence more")
+    table = Table("", *columns, "overall IoU", "pixels that differ", title=title)
+    for row, time in zip(results["forms"], results["timings"]):
+        peak = f"{row['peak_bytes'] / 1e6:.0f}" if row["peak_bytes"] else ""
+        cells = [f"{row['bytes'] / 1e6:.2f}", peak, f"{1e3 * time['seconds']:.1f}"]
+        cells += [f"{time['ratio']:.2f}", f"{row['further_ms']:.1f}"]
+        cells += [f"{row['overall_iou']:.4f}", f"{row['pixels_that_differ']:.2e}"]
+        table.add_row(row["name"], *cells)
     console.print(table)
-    console.print(measure.timing_table("Batch 1, tensors to logits", results["timings"]))
+    if results["clipseg_ms"]:
+        times = " and ".join(f"{x:.1f}" for x in results["clipseg_ms"])
+        console.print(f"CLIPSeg (PyTorch, random weights, 352 pixels), before and after: {times} ms")
 
 
-BENCHMARK = cli.Benchmark("artefacts", Options, measure_all, show)
+BENCHMARK = cli.Benchmark("artefacts", Options, measure_all, show, TARGETS, target_values)
 
 if __name__ == "__main__":
     BENCHMARK.main()

@@ -47,9 +47,22 @@ def network_for_export(preset, path, unroll=False):
     """
     whole = with_all_outputs(preset.model)
     network = fold_for_inference(whole, "float32", unroll)
-    example = Example(network, len(preset.preprocessor.vocabulary))
+    vocabulary_size = len(preset.preprocessor.vocabulary)
+    network = refusing_negative_ids(network, vocabulary_size)
+    example = Example(network, vocabulary_size)
     example.check(whole.predict_on_batch(example.inputs), path, coarsest_dtype(preset.model))
     return network, example
+
+
+def refusing_negative_ids(network, vocabulary_size):
+    """A network for which a negative word id is no id, as one beyond the vocabulary is.
+
+    Keras counts it from the end of the vocabulary, and engines would answer with a mask.
+    """
+    image, words = (network.input[name] for name in ("image", "words"))
+    ids = keras.ops.where(words < 0, vocabulary_size, words)
+    inputs = {"image": image, "words": words}
+    return keras.Model(inputs, network({"image": image, "words": ids}), name=network.name)
 
 
 def coarsest_dtype(model):

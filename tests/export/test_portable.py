@@ -174,6 +174,16 @@ def test_what_cannot_be_answered_is_not_valid(predictor, written):
     assert ask(image, words)["valid"][0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["below", "above"])
+def test_ids_outside_of_the_vocabulary_are_an_error_of_the_network(written, form, place):
+    _, runner = writer_and_runner(form)
+    inputs = inputs_of(1)
+    inputs["words"][0, 1, 0] = -1 if place == "below" else len(tiny.vocabulary())
+    with pytest.raises(Exception, match="(?i)out of|bounds"):
+        runner(written, inputs)
+
+
 @pytest.mark.parametrize("error", [0.5, float("nan")])
 @pytest.mark.parametrize("part", ["network", "photo"])
 def test_what_computes_something_else_is_not_kept(
