@@ -22,6 +22,10 @@ LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_l
   training/test_optimizers.py preprocessing/test_reading.py cli/test_main.py \
   data/refer_segmentation)
 
+# Libraries of label tools in an environment of their own: one wants an older NumPy, one a desktop's Qt.
+TOOLS_VENV := .venv-tools
+TOOLS := label-studio-sdk labelme supervision
+
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
@@ -43,7 +47,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 test test-long test-table test-jax test-lowest: export XLA_FLAGS ?= \
   --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-cpus fuzz lint format docs clean
+.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-tools test-cpus \
+  fuzz lint format docs clean
 
 # What `make demo` and the commands after it in README.md need, and what tests need.
 DEMO := tensorflow,demo,serve
@@ -86,6 +91,11 @@ $(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
 	  --constraint $(LOWEST_VENV)/lowest.txt -e '.[tensorflow,crf,data,modeltest]'
 	@touch $@
 
+$(TOOLS_VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python -m pip install --disable-pip-version-check -q $(TOOLS) -e '.[modeltest]'
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
@@ -94,8 +104,9 @@ test: $(VENV)/.installed
 	$(call in_parts,$(QUICK))
 
 # All on TensorFlow but test-table, the model's quick tests on JAX and PyTorch, a choice of tests on
-# the lowest versions, and stored numbers on the arithmetic of other CPUs.
-test-all: test test-long test-jax test-torch test-lowest test-cpus
+# the lowest versions, files of label tools by their own libraries, and stored numbers on the
+# arithmetic of other CPUs.
+test-all: test test-long test-jax test-torch test-lowest test-tools test-cpus
 
 # What `make test` leaves out.
 test-long: $(VENV)/.installed
@@ -114,6 +125,10 @@ test-torch: $(TORCH_VENV)/.installed
 # Minutes, on TensorFlow.
 test-lowest: $(LOWEST_VENV)/.installed
 	$(LOWEST_VENV)/bin/python -m pytest $(PARALLEL) -m "$(QUICK)" $(LOWEST)
+
+# Seconds, after a minute or two of installing.
+test-tools: $(TOOLS_VENV)/.installed
+	$(TOOLS_VENV)/bin/python -m pytest tests/data/test_tool_libraries.py
 
 # A CPU without AVX-512, and TensorFlow without oneDNN: rounding differs, and must decide nothing.
 test-cpus: $(VENV)/.installed
@@ -137,4 +152,5 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) build site *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) $(TOOLS_VENV)
+	rm -rf build site *.egg-info .pytest_cache .ruff_cache

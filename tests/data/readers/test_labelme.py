@@ -145,19 +145,6 @@ def test_bad_files_are_named_or_left_out(tmp_path, message):
         assert phrases(read_records(tmp_path, on_bad="skip")) == wanted(("train", "good", 1, BOX))
 
 
-def test_a_file_of_the_library(tmp_path, rng):
-    label_file = pytest.importorskip("labelme._label_file", reason="needs labelme")
-    inside = (rng.random((4, 5)) < 0.5).astype("uint8")
-    path = write(tmp_path / "1.json", {})
-    label_file.write_label_file(
-        str(path), shapes=[mask_shape("a", inside, 2, 1)], image_path=NAME, image_height=8,
-        image_width=12,
-    )  # fmt: skip
-    (record,) = read_records(path)["train"]
-    np.testing.assert_array_equal(record.mask()[1:5, 2:7], inside)
-    assert record.mask().sum() == inside.sum()
-
-
 @pytest.mark.filterwarnings("ignore:.*(left out|images are missing)")
 def test_real_files(samples):
     """LabelMe's own example of every shape: what is drawn is what its PNG holds."""
