@@ -16,6 +16,7 @@ from image_files import encoded, large_png
 from label_studio_project import CONFIG, predict_request, region, webhook_request
 
 from keras_cmsa.data.brush import decode_brush
+from keras_cmsa.data.readers.split_files import hold_out
 from keras_cmsa.data.record import by_image
 from keras_cmsa.data.writers import Interface
 from keras_cmsa.serving import label_studio, label_studio_images
@@ -340,10 +341,14 @@ def test_an_annotation_that_is_mended_takes_its_own_place(client, collected, pho
     for _ in range(2):  # the tool may send a webhook again
         assert client.post("/webhook", json=mended).json()["rows"] == 2
     records = records_in(collected)
-    assert {split: len(x) for split, x in records.items()} == {"train": 10, "val": 3}
-    last = records["val"][1:]
+    images = {split: {r.image_path for r in of} for split, of in records.items()}
+    assert len(images["train"]) + len(images["val"]) == 12
+    names = {f"images/{path.name}": path for of in images.values() for path in of}
+    assert images["val"] == {names[name] for name in hold_out(names)}
+    records = [record for of in records.values() for record in of]
+    last = [record for record in records if record.image()[0, 0].tolist() == [1, 1, 1]]
+    assert len(records) == 13
     assert [(r.raw, r.targets) for r in last] == [("box", 0), ("the red box", 1)]
-    assert last[0].image()[0, 0].tolist() == [1, 1, 1]
     np.testing.assert_array_equal(last[1].mask(), OTHER)
 
 

@@ -118,9 +118,15 @@ def missing_images(records, folder, path):
 
 
 def give_splits(records, path):
-    """Moves the records without a split, those of None, to train and val, see `hold_out`."""
+    """Moves the records without a split, those of None, to train and val, and says so."""
     if rest := records.pop(None, []):
-        held_out = hold_out([record.image_path.name for record in rest], path)
+        names = {record.image_path.name for record in rest}
+        held_out = hold_out(names)
+        print(
+            f"{path} has no splits: {len(held_out):,} of its {len(names):,} images are val, the "
+            "others train",
+            file=sys.stderr,
+        )
         for record in rest:
             split = "val" if record.image_path.name in held_out else "train"
             records.setdefault(split, []).append(replace(record, split=split))
