@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+from keras_cmsa.data.masks import rasterize
 from keras_cmsa.data.readers.split_files import hold_out
 from keras_cmsa.data.readers.table import COLUMNS
 from keras_cmsa.preprocessing.words import split_words
@@ -44,7 +45,7 @@ class CollectedTable:
         Args:
             annotation: its number in the tool.
             image: open file of the image.
-            masks: `{expression: mask}`; a mask is `(H, W)` bool, or `None` where nothing fits.
+            masks: `{expression: list of COCO's run lengths}`, empty where nothing fits.
 
         Raises:
             ValueError: if an expression has no word.
@@ -58,10 +59,11 @@ class CollectedTable:
         rows = [row for row in self.rows() if row["annotation"] != str(annotation)]
         with replaced(self.folder / name, "wb") as file:
             file.write(content)
-        for number, (expression, mask) in enumerate(masks.items(), 1):
-            path = "none" if mask is None else f"masks/{annotation}_{number}.png"
-            if mask is not None:
-                write_png(self.folder / path, mask)
+        for number, (expression, runs) in enumerate(masks.items(), 1):
+            path = f"masks/{annotation}_{number}.png" if runs else "none"
+            if runs:
+                mask = rasterize(runs, *runs[0]["size"], repr(expression))
+                write_png(self.folder / path, mask > 0)
             rows.append(dict(zip(self.columns, (name, expression, path, None, annotation))))
         held_out = hold_out(row["image"] for row in rows)
         for row in rows:

@@ -21,6 +21,7 @@ from label_tools import (
     write,
 )
 from PIL import Image
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from keras_cmsa.data.brush import decode_brush, encode_brush
@@ -61,8 +62,8 @@ def test_label_studio_writes_brushes(tmp_path, rng):
         ("train", "Cup", 1, mask)
     )
     # What a webhook brings, for the one phrase of its task.
-    (found,) = masks_in(annotation, ["cup"], 8, 12).values()
-    np.testing.assert_array_equal(found, mask)
+    (runs,) = masks_in(annotation, ["cup"], 8, 12)["cup"]
+    np.testing.assert_array_equal(coco_mask.decode(runs), mask)
 
 
 def test_label_studio_writes_polygons(tmp_path):

@@ -313,6 +313,7 @@ def test_an_annotation_becomes_rows_of_the_table(client, collected, photo):
     request = webhook_request(
         PHOTO, "red box\nthe zebra",
         region(ONE, "red box"), region(OTHER, "box on the left", "small box"), region(OTHER, "red box"),
+        region(0 * ONE, "erased"),
     )  # fmt: skip
     answer = client.post("/webhook", json=request)
     assert (answer.status_code, answer.json()) == (201, {"status": "collected", "rows": 4})
@@ -370,6 +371,8 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
     before = (collected.folder / "table.csv").read_bytes()
     damaged = region(ONE, "box")
     damaged[0]["value"]["rle"] = damaged[0]["value"]["rle"][:-9]
+    number = region(ONE, "box")
+    number[0]["value"]["rle"] = 10**15
     polygon = [{**region(ONE, "box")[0], "type": "polygonlabels"}]
     for request, error in (
         (webhook_request(PHOTO, "", region(ONE)), "wanted a phrase for each region"),
@@ -380,6 +383,7 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
             "31 x 47 (height x width). Received: 47",
         ),
         (webhook_request(PHOTO, "", damaged), "code to the end"),
+        (webhook_request(PHOTO, "", number), "as a list of integers"),
         (webhook_request(PHOTO, "box", polygon), "regions of a brush. Received: 'polygonlabels'"),
         (webhook_request("/data/upload/../x", "", region(ONE, "box")), "wanted a path inside"),
         (webhook_request(PHOTO, "", region(ONE, "box"), id="x"), "wanted 'id' of type int"),
