@@ -123,6 +123,9 @@ def test_lines_are_phrases_of_one_ref(tmp_path):
     assert [r.expression for r in records] == ["the cup", "cup left", "small"]
     assert len({r.sentence_id for r in records}) == 3
     assert records[0].ref_id == records[1].ref_id != records[2].ref_id
+    # A small file may have very many.
+    assert records[0].segmentation is records[1].segmentation
+    assert records[0].image_categories is records[2].image_categories
 
 
 def test_objects_with_the_same_text_are_its_targets(tmp_path):

@@ -148,6 +148,16 @@ def test_other_files_are_named(tmp_path):
         read_records(tmp_path / "none.parquet")
 
 
+def test_rows_without_end_are_refused(tmp_path):
+    """A file of a few kilobytes."""
+    nothing = arrow.nulls(2_000_001)
+    path = tmp_path / "train.parquet"
+    parquet.write_table(arrow.table({"image": nothing, "samples": nothing}), path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"at most 2,000,000 rows. Received: 2,000,001"):
+        read_records(path)
+
+
 def test_masks_of_any_form(tmp_path):
     """As lists of run lengths too, which `datasets` may make of them."""
     sample = {"sentences": ["cup"], "mask": tiny.runs(BOX)}
