@@ -5,8 +5,18 @@ import json
 import numpy as np
 import pytest
 import tiny
-from label_tools import BOX, NAME, OTHER, OTHER_POLYGON, POLYGON, coco, phrases, wanted, write
-from pycocotools import mask as coco_mask
+from label_tools import (
+    BOX,
+    NAME,
+    OTHER,
+    OTHER_POLYGON,
+    POLYGON,
+    coco,
+    compressed,
+    phrases,
+    wanted,
+    write,
+)
 from pycocotools.coco import COCO
 
 from keras_cmsa.data.check import check_records
@@ -24,11 +34,6 @@ def with_texts(**texts):
         for annotation, value in zip(content["annotations"], values):
             annotation[key] = value
     return content
-
-
-def compressed(mask):
-    runs = coco_mask.encode(np.asfortranarray(mask))
-    return {**runs, "counts": runs["counts"].decode()}
 
 
 @pytest.mark.parametrize(
