@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import warnings
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -159,6 +160,15 @@ def test_a_phrase_that_fits_nothing_has_no_region(photo, uploads):
         answer = client.post("/predict", json=predict_request((PHOTO, "\n".join(phrases)))).json()
     texts = [x["value"]["text"][0] for x in answer["results"][0]["result"] if "text" in x["value"]]
     assert texts == [phrase for phrase, fits in zip(phrases, exists) if fits]
+
+
+def test_predictions_are_let_go_one_by_one(predictor, photo):
+    """A hundred phrases about a large photo would keep gigabytes."""
+    predictions = predictor(photo, ["red box", "blue box", "box"])
+    kept = [weakref.ref(prediction) for prediction in predictions]
+    for number, _ in enumerate(label_studio.drained(predictions), 1):
+        assert [alive() is not None for alive in kept] == [n >= number - 1 for n in range(3)]
+    assert number == 3 and not predictions
 
 
 def test_images_from_elsewhere_are_refused(client, uploads):
