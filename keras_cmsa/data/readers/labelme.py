@@ -105,7 +105,7 @@ def _parts(shapes, size):
             return []
         points = field(shape, "points", list, where)
         try:
-            points = np.asarray(points, "float64").reshape(-1, 2)
+            points = np.asarray(points, "float64").reshape(len(points), 2)
         except (TypeError, ValueError, OverflowError):
             raise ValueError(
                 f"{where}: wanted 'points' as [[x, y], ...] in pixels. Received: {points!r:.100}"

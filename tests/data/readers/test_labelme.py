@@ -119,6 +119,9 @@ BAD = {
     },
     "shapes entry 0: wanted 'label' of type str. Received: nothing": labelme({}),
     "shapes entry 0: wanted 'points' as .* in pixels": labelme(shape("a", [[1, 2], [3]])),
+    "shapes entry 0: wanted 'points' as .* Received: .*, 6]]": labelme(
+        shape("a", [[1, 2, 3], [4, 5, 6]])
+    ),
     "shapes entry 0: wanted 'points' as two corners .* 5 x 4 apart": labelme(
         mask_shape("a", np.ones((4, 5)), 9, 0)
     ),
