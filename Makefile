@@ -26,6 +26,10 @@ LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_l
 SERVING_VENV := .venv-serving
 SERVING := 'tensorflow==2.20.*' 'tensorflow-text==2.20.*'
 
+# Libraries of label tools in an environment of their own: one wants an older NumPy, one a desktop's Qt.
+TOOLS_VENV := .venv-tools
+TOOLS := label-studio-sdk labelme supervision
+
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
@@ -47,7 +51,8 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 test test-long test-table test-jax test-lowest: export XLA_FLAGS ?= \
   --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-serving test-cpus fuzz lint format docs clean
+.PHONY: demo test test-all test-long test-table test-jax test-torch test-lowest test-serving test-tools \
+  test-cpus fuzz lint format docs clean
 
 # What `make demo` and the commands after it in README.md need, and what tests need.
 DEMO := tensorflow,demo,serve
@@ -95,6 +100,11 @@ $(SERVING_VENV)/.installed: Makefile
 	$(SERVING_VENV)/bin/python -m pip install --disable-pip-version-check -q $(SERVING)
 	@touch $@
 
+$(TOOLS_VENV)/.installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear $(TOOLS_VENV)
+	$(TOOLS_VENV)/bin/python -m pip install --disable-pip-version-check -q $(TOOLS) -e '.[modeltest]'
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/keras-cmsa train unc --small --system cmsa_ordered --run-dir runs/demo
 
@@ -103,9 +113,9 @@ test: $(VENV)/.installed
 	$(call in_parts,$(QUICK))
 
 # All on TensorFlow but test-table, the model's quick tests on JAX and PyTorch, a choice of tests on
-# the lowest versions, an export on its server's version, and stored numbers on the arithmetic of other
-# CPUs.
-test-all: test test-long test-jax test-torch test-lowest test-serving test-cpus
+# the lowest versions, an export on its server's version, files of label tools by their own libraries,
+# and stored numbers on the arithmetic of other CPUs.
+test-all: test test-long test-jax test-torch test-lowest test-serving test-tools test-cpus
 
 # What `make test` leaves out.
 test-long: $(VENV)/.installed
@@ -129,6 +139,10 @@ test-lowest: $(LOWEST_VENV)/.installed
 test-serving: $(VENV)/.installed $(SERVING_VENV)/.installed
 	SERVING_PYTHON=$(SERVING_VENV)/bin/python $(BIN)/python -m pytest tests/export/test_gate.py
 
+# Seconds, after a minute or two of installing.
+test-tools: $(TOOLS_VENV)/.installed
+	$(TOOLS_VENV)/bin/python -m pytest tests/data/test_tool_libraries.py
+
 # A CPU without AVX-512, and TensorFlow without oneDNN: rounding differs, and must decide nothing.
 test-cpus: $(VENV)/.installed
 	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest tests/models/test_same_numbers.py
@@ -151,4 +165,5 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) $(SERVING_VENV) build site *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) $(SERVING_VENV) $(TOOLS_VENV)
+	rm -rf build site *.egg-info .pytest_cache .ruff_cache

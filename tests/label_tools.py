@@ -7,6 +7,7 @@ import json
 import numpy as np
 import tiny
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.brush import encode_brush
 
@@ -21,6 +22,17 @@ def image_bytes(pixels=BLACK, format="PNG"):
     file = io.BytesIO()
     Image.fromarray(np.asarray(pixels, "uint8")).save(file, format)
     return file.getvalue()
+
+
+def noise(seed=0, format="PNG"):
+    """The bytes of an image of noise."""
+    return image_bytes(np.random.default_rng(seed).integers(0, 256, (8, 12, 3)), format)
+
+
+def compressed(mask):
+    """A mask as COCO's compressed text."""
+    runs = coco_mask.encode(np.asfortranarray(mask))
+    return {**runs, "counts": runs["counts"].decode()}
 
 
 def png(mask):
@@ -103,6 +115,31 @@ def labelme(*shapes, name=NAME):
         "version": "5.7.0", "flags": {}, "shapes": [*shapes], "imagePath": name, "imageData": None,
         "imageHeight": 8, "imageWidth": 12,
     }  # fmt: skip
+
+
+def annotated(number=1, split="train", **of):
+    """A row of jxu124/refcoco, whose image is on COCO's disk."""
+    sentences = [
+        {"raw": f"The cup {number}!", "sent": "the cup", "sent_id": 0, "tokens": ["cup"]},
+        {"raw": f"cup, {number}", "sent": "cup", "sent_id": 1, "tokens": ["cup"]},
+    ]
+    return {
+        "sent_ids": [0, 1], "file_name": f"{NAME[:-4]}_{number}.jpg", "ann_id": 70, "ref_id": number,
+        "image_id": 9, "split": split, "sentences": sentences, "category_id": 1,
+        "raw_anns": json.dumps({"id": 70, "image_id": 9, "segmentation": [POLYGON], "area": 24.0}),
+        "raw_image_info": json.dumps({"id": 9, "file_name": NAME, "height": 8, "width": 12}),
+        "raw_sentences": "[]", "image_path": f"coco/train2014/{NAME}", "bbox": [3.0, 2.0, 9.0, 6.0],
+        **of,
+    }  # fmt: skip
+
+
+def with_image(**of):
+    """A row of moondream/refcoco-m."""
+    samples = [
+        {"sentences": ["The cup", "cup, middle"], "mask": compressed(BOX)},
+        {"sentences": ["corner"], "mask": compressed(OTHER)},
+    ]
+    return {"image": {"bytes": noise(), "path": "a.png"}, "samples": samples, **of}
 
 
 def write(path, content):

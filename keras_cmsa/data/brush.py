@@ -31,7 +31,7 @@ def decode_brush(code, height, width, name):
         ValueError: if the code is another, ends early or is of an image of another size.
     """
     try:
-        bits = _Bits(bytes(code))
+        bits = _Bits(bytes([*code]))  # of an integer, `bytes` makes so many
     except (TypeError, ValueError):
         raise ValueError(
             f"{name}: wanted Label Studio's code as a list of integers in 0..255. Received: "

@@ -102,15 +102,16 @@ def label_studio_prediction(masks, model, names=Interface()):  # a tuple  # noqa
     """A prediction in Label Studio's JSON, a brush region with its phrase for each mask.
 
     Args:
-        masks: list of `(phrase, mask, score)`; a mask is `(H, W)` bool.
+        masks: iterable of `(phrase, mask, score)`; a mask is `(H, W)` bool.
         model: name of the model.
         names: `Interface` of the project.
 
     Returns:
         Dict of `model_version`, `score`, the mean of the regions', and `result`.
     """
-    result = []
+    result, scores = [], []
     for phrase, mask, score in masks:
+        scores.append(score)
         height, width = mask.shape
         size = {"original_width": width, "original_height": height, "image_rotation": 0}
         region = {"id": uuid.uuid4().hex[:10], "to_name": names.image, "score": score, **size}
@@ -119,7 +120,6 @@ def label_studio_prediction(masks, model, names=Interface()):  # a tuple  # noqa
         if names.phrase:  # a part of the same region, by its id
             parts.append((names.phrase, "textarea", {"text": [phrase]}))
         result += [{**region, "from_name": n, "type": t, "value": v} for n, t, v in parts]
-    scores = [score for _, _, score in masks]
     mean = sum(scores) / len(scores) if scores else 0.0
     return {"model_version": model, "score": mean, "result": result}
 

@@ -3,19 +3,20 @@
 import hashlib
 from pathlib import Path
 
+from keras_cmsa.data.masks import rasterize
+from keras_cmsa.data.readers.split_files import hold_out
 from keras_cmsa.data.readers.table import COLUMNS
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import check_folder, replaced, write_png
 
 TABLE = "table.csv"
-VAL_EVERY = 10  # one image in so many, the second first, is of val
 
 
 class CollectedTable:
     """A folder with `table.csv`, `images/` and `masks/`.
 
-    The image that comes second and each tenth after it are of the split val, the others of train.
+    `hold_out` picks the images of val; the others are train.
 
     Args:
         folder: `Path`, made if it is not there.
@@ -44,7 +45,7 @@ class CollectedTable:
         Args:
             annotation: its number in the tool.
             image: open file of the image.
-            masks: `{expression: mask}`; a mask is `(H, W)` bool, or `None` where nothing fits.
+            masks: `{expression: list of COCO's run lengths}`, empty where nothing fits.
 
         Raises:
             ValueError: if an expression has no word.
@@ -55,16 +56,17 @@ class CollectedTable:
         content = image.getvalue()
         # Images of one content are one image, whatever they are called.
         name = f"images/{hashlib.sha256(content).hexdigest()[:16]}"
-        rows = self.rows()
-        splits = {row["image"]: row["split"] for row in rows}
-        split = splits.get(name, "val" if len(splits) % VAL_EVERY == 1 else "train")
-        rows = [row for row in rows if row["annotation"] != str(annotation)]
+        rows = [row for row in self.rows() if row["annotation"] != str(annotation)]
         with replaced(self.folder / name, "wb") as file:
             file.write(content)
-        for number, (expression, mask) in enumerate(masks.items(), 1):
-            path = "none" if mask is None else f"masks/{annotation}_{number}.png"
-            if mask is not None:
-                write_png(self.folder / path, mask)
-            rows.append(dict(zip(self.columns, (name, expression, path, split, annotation))))
+        for number, (expression, runs) in enumerate(masks.items(), 1):
+            path = f"masks/{annotation}_{number}.png" if runs else "none"
+            if runs:
+                mask = rasterize(runs, *runs[0]["size"], repr(expression))
+                write_png(self.folder / path, mask > 0)
+            rows.append(dict(zip(self.columns, (name, expression, path, None, annotation))))
+        held_out = hold_out(row["image"] for row in rows)
+        for row in rows:
+            row["split"] = "val" if row["image"] in held_out else "train"
         with replaced(self.folder / TABLE) as file:
             write_rows(file, [self.columns, *([row[c] for c in self.columns] for row in rows)])

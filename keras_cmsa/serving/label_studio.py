@@ -15,6 +15,7 @@ import warnings
 from xml.etree import ElementTree
 
 from keras_cmsa.data.brush import decode_brush
+from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.data.readers.entries import field
 from keras_cmsa.data.writers import Interface, label_studio_prediction
 from keras_cmsa.preprocessing.reading import read_image
@@ -79,8 +80,7 @@ class Backend:
         with self.lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unknown words, which the tool cannot show
             predictions = self.predictor(pixels, phrases)
-        masks = [(p.expression, p.mask, p.score) for p in predictions if p.mask.any()]
-        return label_studio_prediction(masks, self.name, names)
+        return label_studio_prediction(drained(predictions), self.name, names)
 
     def webhook(self, request):
         """The answer to `/webhook`, after the table has the rows of a submitted annotation."""
@@ -103,13 +103,24 @@ class Backend:
         return {"status": "collected", "rows": len(masks)}
 
 
+def drained(predictions):
+    """Yields `(phrase, mask, score)` of those that found something.
+
+    It takes them out of their list: each keeps five bytes a pixel once it is asked for its mask.
+    """
+    while predictions:
+        prediction = predictions.pop(0)
+        if prediction.mask.any():
+            yield prediction.expression, prediction.mask, prediction.score
+
+
 def masks_in(annotation, asked, height, width):
-    """The masks of an annotation: `{phrase: (height, width) bool or None}`.
+    """The masks of an annotation: `{phrase: list of COCO's run lengths}`, empty where nothing fits.
 
     A phrase is of the text of a region, or of the task if that has one alone. Regions of one phrase
-    are joined. A phrase of the task without a region fits nothing: `None`.
+    are parts of one mask. A phrase of the task without a region fits nothing.
     """
-    regions, texts, masks = {}, {}, dict.fromkeys(asked)
+    regions, texts, masks = {}, {}, {phrase: [] for phrase in asked}
     for result in results_in(annotation, "annotation"):
         kind = result.get("type")
         if kind not in ("brushlabels", "textarea"):
@@ -126,13 +137,15 @@ def masks_in(annotation, asked, height, width):
                     f"wanted a region of the image, {height} x {width} (height x width). "
                     f"Received: {size[0]} x {size[1]}"
                 )
-            regions[region] = decode_brush(value["rle"], height, width, "region") > 0
-    for region, mask in regions.items():
+            mask = decode_brush(value["rle"], height, width, "region")
+            if mask.any():
+                regions[region] = run_lengths(mask)  # a request may have very many
+    for region, runs in regions.items():
         phrases = texts.get(region) or (asked if len(asked) == 1 else [])
         if not phrases:
             raise ValueError(f"wanted a phrase for each region. Received: none for {region!r:.40}")
         for phrase in phrases:
-            masks[phrase] = mask if masks.get(phrase) is None else masks[phrase] | mask
+            masks.setdefault(phrase, []).append(runs)
     return masks
 
 

@@ -1,12 +1,18 @@
 """`keras-cmsa prepare`: what is wrong with a data set."""
 
+import json
+import pickle
 import re
+import shlex
+from pathlib import Path
 
+import one_ref
 import pytest
 from command import last_line, read_rows, run
 from label_tools import (
     NAME,
     POLYGON,
+    annotated,
     coco,
     labelme,
     outline,
@@ -14,9 +20,9 @@ from label_tools import (
     shape,
     task,
     text_area,
+    with_image,
     write,
 )
-from one_ref import OneRef
 from PIL import Image
 
 
@@ -83,10 +89,10 @@ def test_every_row_that_is_left_out_is_counted_and_named(capsys, tmp_path):
 
 
 def test_every_ref_that_is_left_out_is_counted_and_named(capsys, tmp_path):
-    one_ref = OneRef(tmp_path)
-    one_ref.refs += [one_ref.refs[0] | {"ref_id": 6, "ann_id": 71}, {"ref_id": 7}]
-    one_ref.write()
-    assert run("prepare", one_ref.path, "--problems", tmp_path / "problems.csv") == 0
+    root = one_ref.OneRef(tmp_path)
+    root.refs += [root.refs[0] | {"ref_id": 6, "ann_id": 71}, {"ref_id": 7}]
+    root.write()
+    assert run("prepare", root.path, "--problems", tmp_path / "problems.csv") == 0
     assert "2 of 3 expressions skipped" in capsys.readouterr().out
     reasons = [row["reason"] for row in read_rows(tmp_path / "problems.csv")]
     assert (
@@ -94,16 +100,17 @@ def test_every_ref_that_is_left_out_is_counted_and_named(capsys, tmp_path):
     )
 
 
+PAGE = (Path(__file__).parents[2] / "docs/own_data.md").read_text("utf-8")
 ROWS = {  # of the table in docs/own_data.md: a file, what is in it, and the phrase that is found
     "CVAT": ("annotations/instances_default.json", coco(), "categories.name", "--images"),
     "Roboflow": ("train/_annotations.coco.json", coco(), "categories.name"),
-    "SA-Co": (
+    "SAM 3's SA-Co": (
         "gold.json",
         coco(images=[{**coco()["images"][0], "text_input": "cups"}]),
         "images.text_input",
         "--images",
     ),
-    "captions": (
+    "COCO with captions of objects": (
         "instances_train.json",
         coco(annotations=[{**coco()["annotations"][0], "caption": "the cup"}]),
         "annotations.caption",
@@ -114,12 +121,18 @@ ROWS = {  # of the table in docs/own_data.md: a file, what is in it, and the phr
         "regions.phrase",
         "--images",
     ),
-    "LabelMe": (
+    "LabelMe 5": (
         "labelled/7.json",
         labelme(shape("cup", points(POLYGON), description="the cup")),
         "shapes.description",
     ),
 }
+
+
+def test_the_rows_are_those_of_the_page():
+    table = PAGE[PAGE.index("| tool | export") : PAGE.index("`--text` is needed")]
+    tools = re.findall(r"(?m)^\| (.+?)(?:,.*?)? \|", table)[1:]
+    assert tools == [*ROWS, *["Hugging Face"] * 2]
 
 
 @pytest.mark.parametrize("tool", ROWS)
@@ -129,16 +142,46 @@ def test_exports_of_label_tools(capsys, tmp_path, tool):
     if flags:
         (path.parent / NAME).rename(tmp_path / NAME)
         flags = [*flags, tmp_path]
-    whole = path.parent if tool == "LabelMe" else tmp_path if tool == "Roboflow" else path
+    whole = path.parent if tool == "LabelMe 5" else tmp_path if tool == "Roboflow" else path
     for arguments in ([], ["--text", field]):
         assert run("prepare", whole, *flags, *arguments) == 0
         printed = capsys.readouterr()
         assert "train: 1 refs, 1 sentences, 1 images\n0 of 1 expressions skipped" in printed.out
         assert (f"the phrases are {field}" in printed.err) == (not arguments)
-    several = tool in ("CVAT", "Roboflow", "SA-Co")
+    several = tool in ("CVAT", "Roboflow", "SAM 3's SA-Co")
     assert run("prepare", whole, *flags, "--one-each") == (2 if several else 0)
     if several:
         assert "1 phrases of several objects" in last_line(capsys)
+
+
+@pytest.mark.parametrize(("row", "refs", "sentences"), [(with_image(), 2, 3), (annotated(), 1, 2)])
+def test_rows_of_hugging_face(capsys, tmp_path, row, refs, sentences):
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(
+        arrow.Table.from_pylist([row]), tmp_path / "train-00000-of-00001.parquet"
+    )
+    Image.new("RGB", (12, 8)).save(tmp_path / NAME)
+    assert run("prepare", tmp_path, "--images", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert f"train: {refs} refs, {sentences} sentences, 1 images\n0 of {sentences} " in printed
+
+
+@pytest.mark.parametrize("command", re.findall(r"\| `(--dataset .*)` \|", PAGE))
+def test_layouts_of_refer_under_names_of_their_own(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    options = shlex.split(command)
+    dataset, images, owner = (
+        options[options.index(flag) + 1] if flag in options else "unc"
+        for flag in ("--dataset", "--images", "--split-owner")
+    )
+    folder = Path("data") / dataset
+    for path in (folder, Path(images)):
+        path.mkdir(parents=True)
+    Image.new("RGB", (12, 8)).save(Path(images) / one_ref.NAME)
+    (folder / f"refs({owner}).p").write_bytes(pickle.dumps([one_ref.REF], 2))
+    (folder / "instances.json").write_text(json.dumps(one_ref.INSTANCES))
+    assert run("prepare", "data", *options) == 0
+    assert "train: 1 refs, 1 sentences, 1 images\n0 of 1 " in capsys.readouterr().out
 
 
 def test_a_field_that_is_not_there_is_named_with_its_flag(capsys, tmp_path):

@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import warnings
+import weakref
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from image_files import encoded, large_png
 from label_studio_project import CONFIG, predict_request, region, webhook_request
 
 from keras_cmsa.data.brush import decode_brush
+from keras_cmsa.data.readers.split_files import hold_out
 from keras_cmsa.data.record import by_image
 from keras_cmsa.data.writers import Interface
 from keras_cmsa.serving import label_studio, label_studio_images
@@ -158,6 +160,15 @@ def test_a_phrase_that_fits_nothing_has_no_region(photo, uploads):
         answer = client.post("/predict", json=predict_request((PHOTO, "\n".join(phrases)))).json()
     texts = [x["value"]["text"][0] for x in answer["results"][0]["result"] if "text" in x["value"]]
     assert texts == [phrase for phrase, fits in zip(phrases, exists) if fits]
+
+
+def test_predictions_are_let_go_one_by_one(predictor, photo):
+    """A hundred phrases about a large photo would keep gigabytes."""
+    predictions = predictor(photo, ["red box", "blue box", "box"])
+    kept = [weakref.ref(prediction) for prediction in predictions]
+    for number, _ in enumerate(label_studio.drained(predictions), 1):
+        assert [alive() is not None for alive in kept] == [n >= number - 1 for n in range(3)]
+    assert number == 3 and not predictions
 
 
 def test_images_from_elsewhere_are_refused(client, uploads):
@@ -312,6 +323,7 @@ def test_an_annotation_becomes_rows_of_the_table(client, collected, photo):
     request = webhook_request(
         PHOTO, "red box\nthe zebra",
         region(ONE, "red box"), region(OTHER, "box on the left", "small box"), region(OTHER, "red box"),
+        region(0 * ONE, "erased"),
     )  # fmt: skip
     answer = client.post("/webhook", json=request)
     assert (answer.status_code, answer.json()) == (201, {"status": "collected", "rows": 4})
@@ -340,10 +352,14 @@ def test_an_annotation_that_is_mended_takes_its_own_place(client, collected, pho
     for _ in range(2):  # the tool may send a webhook again
         assert client.post("/webhook", json=mended).json()["rows"] == 2
     records = records_in(collected)
-    assert {split: len(x) for split, x in records.items()} == {"train": 10, "val": 3}
-    last = records["val"][1:]
+    images = {split: {r.image_path for r in of} for split, of in records.items()}
+    assert len(images["train"]) + len(images["val"]) == 12
+    names = {f"images/{path.name}": path for of in images.values() for path in of}
+    assert images["val"] == {names[name] for name in hold_out(names)}
+    records = [record for of in records.values() for record in of]
+    last = [record for record in records if record.image()[0, 0].tolist() == [1, 1, 1]]
+    assert len(records) == 13
     assert [(r.raw, r.targets) for r in last] == [("box", 0), ("the red box", 1)]
-    assert last[0].image()[0, 0].tolist() == [1, 1, 1]
     np.testing.assert_array_equal(last[1].mask(), OTHER)
 
 
@@ -365,6 +381,8 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
     before = (collected.folder / "table.csv").read_bytes()
     damaged = region(ONE, "box")
     damaged[0]["value"]["rle"] = damaged[0]["value"]["rle"][:-9]
+    number = region(ONE, "box")
+    number[0]["value"]["rle"] = 10**15
     polygon = [{**region(ONE, "box")[0], "type": "polygonlabels"}]
     for request, error in (
         (webhook_request(PHOTO, "", region(ONE)), "wanted a phrase for each region"),
@@ -375,6 +393,7 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
             "31 x 47 (height x width). Received: 47",
         ),
         (webhook_request(PHOTO, "", damaged), "code to the end"),
+        (webhook_request(PHOTO, "", number), "as a list of integers"),
         (webhook_request(PHOTO, "box", polygon), "regions of a brush. Received: 'polygonlabels'"),
         (webhook_request("/data/upload/../x", "", region(ONE, "box")), "wanted a path inside"),
         (webhook_request(PHOTO, "", region(ONE, "box"), id="x"), "wanted 'id' of type int"),

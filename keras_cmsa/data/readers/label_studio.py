@@ -57,8 +57,8 @@ def read_label_studio(path, splits=None, on_bad="raise", text=None, one_each=Fal
             type(task) is dict and {"data", "annotations"} <= {*task} for task in tasks
         ):
             raise ValueError(
-                f"{file}: wanted a list of tasks with 'data' and 'annotations'. Export from Label "
-                "Studio as JSON, not JSON-MIN"
+                f"{file}: wanted a list of tasks with 'data' and 'annotations'. Received: "
+                f"{tasks!r:.100}. Export from Label Studio as JSON, not JSON-MIN"
             )
         entries += [(split, folder, f"{file}, entry {n}", task) for n, task in enumerate(tasks)]
     further = []

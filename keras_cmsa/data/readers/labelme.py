@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_cmsa.data.masks import check_size, run_lengths
+from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.data.readers.entries import field, image_size, read_each, read_json
 from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, phrase_records
 from keras_cmsa.data.readers.split_files import split_files
@@ -105,7 +105,7 @@ def _parts(shapes, size):
             return []
         points = field(shape, "points", list, where)
         try:
-            points = np.asarray(points, "float64").reshape(-1, 2)
+            points = np.asarray(points, "float64").reshape(len(points), 2)
         except (TypeError, ValueError, OverflowError):
             raise ValueError(
                 f"{where}: wanted 'points' as [[x, y], ...] in pixels. Received: {points!r:.100}"
@@ -122,7 +122,6 @@ def _placed(shape, points, size, where):
         inside = read_mask(base64.b64decode(field(shape, "mask", str, where), validate=True))
     except ValueError as error:
         raise ValueError(f"{where}: wanted 'mask' as a PNG in base64. {error}") from None
-    check_size(*size, where)
     height, width = inside.shape
     fits = points.shape == (2, 2) and ((points >= 0) & (points < max(size))).all()
     # Corners may have fractions, which LabelMe cuts off.

@@ -14,6 +14,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 
 from keras_cmsa.data.readers.entries import (
+    MAX_SENTENCES,
     checked_sentences,
     field,
     image_size,
@@ -83,6 +84,11 @@ def _rows(path):
                 raise ValueError(
                     f"{path}: wanted the columns {', '.join(WITH_ANNOTATIONS)} or "
                     f"{', '.join(WITH_IMAGES)}. Received: {', '.join(names)}"
+                )
+            if file.metadata.num_rows > MAX_SENTENCES:  # a few bytes can repeat a row
+                raise ValueError(
+                    f"{path}: wanted at most {MAX_SENTENCES:,} rows. Received: "
+                    f"{file.metadata.num_rows:,}"
                 )
             columns = [name for name in (*kinds[0], "split") if name in names]
             for batch in file.iter_batches(BATCH, columns=columns):

@@ -89,13 +89,13 @@ def phrase_records(
             text is none.
     """
     field = _checked_field(images, path, usual, class_field, text)
-    left_out, numbers = defaultdict(list), defaultdict(count(1).__next__)
+    left_out, numbers, segmentations = defaultdict(list), defaultdict(count(1).__next__), {}
 
     def records_of(image, limit):
         phrases = _phrases_of(image, field, one_each, left_out)
         if len(phrases) > limit:
             raise ValueError(f"{image.where}: too many phrases")
-        return [_record(image, as_stored, numbers, *phrase) for phrase in phrases]
+        return [_record(image, as_stored, numbers, segmentations, *phrase) for phrase in phrases]
 
     records = read_entries(images, records_of, on_bad, "images")
     give_splits(records, path)
@@ -118,9 +118,15 @@ def missing_images(records, folder, path):
 
 
 def give_splits(records, path):
-    """Moves the records without a split, those of None, to train and val, see `hold_out`."""
+    """Moves the records without a split, those of None, to train and val, and says so."""
     if rest := records.pop(None, []):
-        held_out = hold_out([record.image_path.name for record in rest], path)
+        names = {record.image_path.name for record in rest}
+        held_out = hold_out(names)
+        print(
+            f"{path} has no splits: {len(held_out):,} of its {len(names):,} images are val, the "
+            "others train",
+            file=sys.stderr,
+        )
         for record in rest:
             split = "val" if record.image_path.name in held_out else "train"
             records.setdefault(split, []).append(replace(record, split=split))
@@ -177,9 +183,8 @@ def _phrases_of(image, field, one_each, left_out):
     """The phrases of an image; names what is left out in `{reason: [place, ...]}`.
 
     Returns:
-        `[(expression, as it was written, its objects, all objects of known class), ...]`.
+        `[(expression, as it was written, its objects, classes of all objects), ...]`.
     """
-    # The classes of an image that has one phrase need not be all that are there.
     of_image = field.partition(".")[0] in image.entries
     targets, written = defaultdict(list), {}
     for holder in [image] if of_image else image.objects:
@@ -187,36 +192,44 @@ def _phrases_of(image, field, one_each, left_out):
         if not texts:
             left_out[f"{'images' if of_image else 'objects'} without text"].append(holder.where)
         for expression, raw in texts.items():
-            targets[expression] += image.objects if of_image else [holder]
+            targets[expression].append(holder)
             written.setdefault(expression, raw)
+    # The classes of an image that has one phrase need not be all that are there.
+    classes = frozenset() if of_image else _classes(image.objects)
     phrases = []
-    for expression, objects in targets.items():
+    for expression, holders in targets.items():
+        objects = image.objects if of_image else holders
         place = f"{image.where}, {written[expression]!r:.60}"
         if not all(thing.parts for thing in objects):
             left_out["phrases with an object that has no mask"].append(place)
         elif one_each and len(objects) > 1:
             left_out["phrases of several objects"].append(place)
         else:
-            classed = [] if of_image else image.objects
-            phrases.append((expression, written[expression], objects, classed))
+            phrases.append((expression, written[expression], objects, classes))
     return phrases
 
 
-def _record(image, as_stored, numbers, expression, raw, objects, classed):
-    ref = (image.where, *(thing.where for thing in objects)) if objects else expression
+def _classes(objects):
+    return frozenset(thing.category for thing in objects) - {""}
+
+
+def _record(image, as_stored, numbers, segmentations, expression, raw, objects, classes):
+    """The record of a phrase. What phrases share is kept once: an image may have thousands."""
+    ref_id = numbers[image.where, *(tuple(thing.where for thing in objects) or (expression,))]
+    parts = [part for thing in objects for part in thing.parts] or None
     return Record(
         image_path=image.path,
         image_id=numbers[image.path],
-        ref_id=numbers[image.where, ref],
-        sentence_id=numbers[image.where, ref, expression],
+        ref_id=ref_id,
+        sentence_id=numbers[ref_id, expression],
         raw=raw,
         expression=expression,
         split=image.split,
         height=image.size[0],
         width=image.size[1],
-        segmentation=[part for thing in objects for part in thing.parts] or None,
+        segmentation=segmentations.setdefault(ref_id, parts),
         as_stored=as_stored,
         targets=len(objects),
-        categories=frozenset(thing.category for thing in objects if classed) - {""},
-        image_categories=frozenset(thing.category for thing in classed) - {""},
+        categories=_classes(objects) & classes,
+        image_categories=classes,
     )

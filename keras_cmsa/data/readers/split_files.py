@@ -6,7 +6,6 @@ anything else                                                    no split: `hold
 """
 
 import re
-import sys
 import zlib
 
 # {word in a name: split}; where several of a split are there, the last one counts.
@@ -45,22 +44,19 @@ def split_in_name(path):
     return WORDS.get(path.parent.name) or (match and WORDS[match[0]])
 
 
-def hold_out(names, path):
-    """Makes the split of images that have none, and says so: a tenth is val, at least one of two.
+def hold_out(names):
+    """Picks the images of val among those without a split: about a tenth, one at least of two.
 
-    Which images are val depends on their names alone, so that it stays with time and place.
+    A name is picked by its own hash: no image of train comes to val as others join. Among the first
+    few, where none or all are picked so, one may.
 
     Args:
-        names: file names of the images.
-        path: where they come from.
+        names: names of the images.
 
     Returns:
         Set of the names in val; the others are train.
     """
-    by_hash = sorted(set(names), key=lambda name: (zlib.crc32(name.encode()), name))
-    number = max(len(by_hash) // 10, 1) if len(by_hash) > 1 else 0
-    print(
-        f"{path} has no splits: {number:,} of its {len(by_hash):,} images are val, the others train",
-        file=sys.stderr,
-    )
-    return set(by_hash[:number])
+    hashes = {name: zlib.crc32(name.encode()) for name in names}
+    tenth = sum(value < 2**32 // 10 for value in hashes.values())
+    number = min(max(tenth, 1), len(hashes) - 1)
+    return set(sorted(hashes, key=lambda name: (hashes[name], name))[:number])

@@ -68,7 +68,8 @@ def read_table(path, splits=None, on_bad="raise"):
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(
             f"wanted a table whose name ends in {' or '.join(SUFFIXES)}. Received: {path}. Give it "
-            "the ending of what it is; save a spreadsheet as CSV in UTF-8"
+            "the ending of what it is; save a spreadsheet as CSV in UTF-8, and export from a label tool "
+            "as COCO JSON"
         )
     if path.suffix.lower() == ".csv":
         rows = [(f"{path}, line {line}", row) for line, row in read_rows(path, COLUMNS)]

@@ -5,8 +5,18 @@ import json
 import numpy as np
 import pytest
 import tiny
-from label_tools import BOX, NAME, OTHER, OTHER_POLYGON, POLYGON, coco, phrases, wanted, write
-from pycocotools import mask as coco_mask
+from label_tools import (
+    BOX,
+    NAME,
+    OTHER,
+    OTHER_POLYGON,
+    POLYGON,
+    coco,
+    compressed,
+    phrases,
+    wanted,
+    write,
+)
 from pycocotools.coco import COCO
 
 from keras_cmsa.data.check import check_records
@@ -24,11 +34,6 @@ def with_texts(**texts):
         for annotation, value in zip(content["annotations"], values):
             annotation[key] = value
     return content
-
-
-def compressed(mask):
-    runs = coco_mask.encode(np.asfortranarray(mask))
-    return {**runs, "counts": runs["counts"].decode()}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +128,9 @@ def test_lines_are_phrases_of_one_ref(tmp_path):
     assert [r.expression for r in records] == ["the cup", "cup left", "small"]
     assert len({r.sentence_id for r in records}) == 3
     assert records[0].ref_id == records[1].ref_id != records[2].ref_id
+    # A small file may have very many.
+    assert records[0].segmentation is records[1].segmentation
+    assert records[0].image_categories is records[2].image_categories
 
 
 def test_objects_with_the_same_text_are_its_targets(tmp_path):

@@ -119,6 +119,9 @@ BAD = {
     },
     "shapes entry 0: wanted 'label' of type str. Received: nothing": labelme({}),
     "shapes entry 0: wanted 'points' as .* in pixels": labelme(shape("a", [[1, 2], [3]])),
+    "shapes entry 0: wanted 'points' as .* Received: .*, 6]]": labelme(
+        shape("a", [[1, 2, 3], [4, 5, 6]])
+    ),
     "shapes entry 0: wanted 'points' as two corners .* 5 x 4 apart": labelme(
         mask_shape("a", np.ones((4, 5)), 9, 0)
     ),
@@ -143,19 +146,6 @@ def test_bad_files_are_named_or_left_out(tmp_path, message):
         read_records(tmp_path)
     with pytest.warns(UserWarning, match="1 of 2 files are bad and left out"):
         assert phrases(read_records(tmp_path, on_bad="skip")) == wanted(("train", "good", 1, BOX))
-
-
-def test_a_file_of_the_library(tmp_path, rng):
-    label_file = pytest.importorskip("labelme._label_file", reason="needs labelme")
-    inside = (rng.random((4, 5)) < 0.5).astype("uint8")
-    path = write(tmp_path / "1.json", {})
-    label_file.write_label_file(
-        str(path), shapes=[mask_shape("a", inside, 2, 1)], image_path=NAME, image_height=8,
-        image_width=12,
-    )  # fmt: skip
-    (record,) = read_records(path)["train"]
-    np.testing.assert_array_equal(record.mask()[1:5, 2:7], inside)
-    assert record.mask().sum() == inside.sum()
 
 
 @pytest.mark.filterwarnings("ignore:.*(left out|images are missing)")

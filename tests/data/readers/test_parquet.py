@@ -1,53 +1,15 @@
 """Rows of Hugging Face in parquet: those with COCO's annotations, and those with images inside."""
 
-import json
-
-import numpy as np
 import pytest
 import tiny
-from label_tools import BOX, NAME, OTHER, POLYGON, image_bytes, phrases, wanted
+from label_tools import BOX, NAME, OTHER, annotated, noise, phrases, wanted, with_image
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.check import check_records
 from keras_cmsa.data.sources import read_records
 
 arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
-
-
-def annotated(number=1, split="train", **of):
-    """A row of jxu124/refcoco, whose image is on COCO's disk."""
-    sentences = [
-        {"raw": f"The cup {number}!", "sent": "the cup", "sent_id": 0, "tokens": ["cup"]},
-        {"raw": f"cup, {number}", "sent": "cup", "sent_id": 1, "tokens": ["cup"]},
-    ]
-    return {
-        "sent_ids": [0, 1], "file_name": f"{NAME[:-4]}_{number}.jpg", "ann_id": 70, "ref_id": number,
-        "image_id": 9, "split": split, "sentences": sentences, "category_id": 1,
-        "raw_anns": json.dumps({"id": 70, "image_id": 9, "segmentation": [POLYGON], "area": 24.0}),
-        "raw_image_info": json.dumps({"id": 9, "file_name": NAME, "height": 8, "width": 12}),
-        "raw_sentences": "[]", "image_path": f"coco/train2014/{NAME}", "bbox": [3.0, 2.0, 9.0, 6.0],
-        **of,
-    }  # fmt: skip
-
-
-def pixels(seed=0, format="PNG"):
-    return image_bytes(np.random.default_rng(seed).integers(0, 256, (8, 12, 3)), format)
-
-
-def runs(mask):
-    code = coco_mask.encode(np.asfortranarray(mask))
-    return {"counts": code["counts"].decode(), "size": code["size"]}
-
-
-def with_image(**of):
-    """A row of moondream/refcoco-m."""
-    samples = [
-        {"sentences": ["The cup", "cup, middle"], "mask": runs(BOX)},
-        {"sentences": ["corner"], "mask": runs(OTHER)},
-    ]
-    return {"image": {"bytes": pixels(), "path": "a.png"}, "samples": samples, **of}
 
 
 def write(path, *rows):
@@ -77,7 +39,7 @@ def test_rows_with_annotations(tmp_path):
 
 
 def test_images_inside_are_written_once(tmp_path):
-    other = with_image(image={"bytes": pixels(1, "JPEG"), "path": None})
+    other = with_image(image={"bytes": noise(1, "JPEG"), "path": None})
     write(tmp_path / "data/validation-00000-of-00002.parquet", with_image(), other)
     write(tmp_path / "data/validation-00001-of-00002.parquet", with_image())
     records = read_records(tmp_path / "data")
@@ -95,14 +57,14 @@ def test_images_inside_are_written_once(tmp_path):
         "validation-00000-of-00002_000000.png", "validation-00000-of-00002_000001.jpg",
         "validation-00001-of-00002_000000.png",
     ]  # fmt: skip
-    assert first[0].image_path.read_bytes() == pixels()
+    assert first[0].image_path.read_bytes() == noise()
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "data/images").iterdir()}
     assert phrases(read_records(tmp_path / "data")) == phrases(records)
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
 def test_the_split_is_held_out_where_no_name_tells_it(tmp_path, capsys):
-    rows = [with_image(image={"bytes": pixels(n), "path": None}) for n in range(10)]
+    rows = [with_image(image={"bytes": noise(n), "path": None}) for n in range(10)]
     records = read_records(write(tmp_path / "rows.parquet", *rows), images=tmp_path / "photos")
     assert {split: len(of) for split, of in records.items()} == {"train": 27, "val": 3}
     assert "1 of its 10 images are val" in capsys.readouterr().err
@@ -146,6 +108,16 @@ def test_other_files_are_named(tmp_path):
         read_records(path)
     with pytest.raises(FileNotFoundError, match=r"none\.parquet"):
         read_records(tmp_path / "none.parquet")
+
+
+def test_rows_without_end_are_refused(tmp_path):
+    """A file of a few kilobytes."""
+    nothing = arrow.nulls(2_000_001)
+    path = tmp_path / "train.parquet"
+    parquet.write_table(arrow.table({"image": nothing, "samples": nothing}), path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(ValueError, match=r"at most 2,000,000 rows. Received: 2,000,001"):
+        read_records(path)
 
 
 def test_masks_of_any_form(tmp_path):

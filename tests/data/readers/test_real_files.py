@@ -1,0 +1,116 @@
+"""Every file of tools that is kept beside the clone: how much of it is read, or why it is refused."""
+
+import csv
+import re
+
+import pytest
+
+from keras_cmsa.data.sources import read_records
+
+# records, what is left out
+READ = {
+    "coco/Obmutescence__coco_instances_crowd.json": (48, ""),
+    "coco/PardisTaghavi__cityscapes_rle_string.json": (18, ""),
+    "coco/SakibAhmedShuva__cvat_text_attributes.json": (28, ""),
+    "coco/egutierrezc93__via_coco_flat_segmentation.json": (18, ""),
+    "coco/kunalgkjoshi__roboflow_polygons.json": (20, ""),
+    "coco/lightly-ai__labelformat_crowd_rle.json": (4, ""),
+    "coco/metalisai__cvat_rle_iscrowd.json": (29, ""),
+    "coco/open-edge-platform__datumaro_attributes_any.json": (1, "1 objects without text"),
+    "coco/roboflow__roboflow_mixed_empty.json": (1, "3 phrases with an object that has no mask"),
+    "coco/wkentaro__labelme2coco.json": (7, ""),
+    "label_studio/HumanSignal__polygon_single_fixture.json": (1, ""),
+    "label_studio/gusalbukrk__polygon_export.json": (4, ""),
+    "labelme/CVHub520__xanylabeling_2.4_polygon.json": (2, ""),
+    "labelme/Inspector-DAI__v3.16_lineColor.json": (1, ""),
+    "labelme/wkentaro__v4_group_id.json": (2, ""),
+    "labelme/wkentaro__v5.7_primitives_mask.json": (2, "5 phrases with an object that has no mask"),
+    "labelme/ykszk__v5.0.1_mandrill.json": (1, "6 phrases with an object that has no mask"),
+}
+NO_MASK = (
+    r"wanted phrases of objects with masks\. Received: \d+ phrases with an object that has no mask"
+)
+NO_TASKS = (
+    r"wanted a list of tasks with 'data' and 'annotations'\. Received: .*Export from Label Stu"
+)
+NO_FORM = r"wanted JSON of COCO .*, LabelMe .* or Label Studio .*\. Received: "
+NO_TABLE = r"wanted a table .*Received: .*export from a label tool as COCO JSON"
+REFUSED = {
+    # boxes, points, captions of whole images, brushes without a stroke
+    "coco/Obmutescence__coco_captions.json": NO_MASK,
+    "coco/TeohYx__roboflow_detection_empty_seg.json": NO_MASK,
+    "coco/aviadlazar__cvat_tracks_boxes.json": NO_MASK,
+    "coco/moviebat__script_no_segmentation_key.json": NO_MASK,
+    "coco/yomvol__cvat_rotation.json": NO_MASK,
+    "label_studio/MatthiasDR96__brush_rect_keypoint.json": NO_MASK,
+    "labelme/CVHub520__xanylabeling_attributes.json": NO_MASK,
+    "labelme/CVHub520__xanylabeling_description.json": NO_MASK,
+    "labelme/wkentaro__v4_rectangles.json": NO_MASK,
+    # other lists
+    "label_studio/HumanSignal__mlbackend_brush_prediction.json": NO_TASKS,
+    "label_studio/HumanSignal__mlbackend_polygon_prediction.json": NO_TASKS,
+    "label_studio/gusalbukrk__jsonmin_magicwand_brush.json": NO_TASKS,
+    "negative/MatthiasDR96__labelbox_export_v1.json": NO_TASKS,
+    "negative/roboflow__createml.json": NO_TASKS,
+    "refer_like/kuoyang1999__refcocos_grpo_boxes.json": NO_TASKS,
+    # other objects
+    "coco/facebookresearch__saco_veval_gt.json": NO_FORM + "info, videos",
+    "datumaro/open-edge-platform__legacy_train.json": NO_FORM + "infos, categories, items",
+    "label_studio/sbatchelder__predict_request_keypoint.json": NO_FORM + "project, tasks",
+    "label_studio/sbatchelder__predict_response_polygon.json": NO_FORM + "results",
+    "negative/open-edge-platform__mapillary_polygons.json": NO_FORM + "heigth, width, objects",
+    "negative/open-edge-platform__supervisely_meta.json": NO_FORM + "classes, tags",
+    "negative/open-edge-platform__supervisely_pointcloud_ann.json": NO_FORM + "description, key",
+    "negative/sohailakram6492__via2_file_caption.json": NO_FORM + "1.jpeg45602",
+    "negative/yatengLG__isat_000000076261.json": NO_FORM + "info, objects",
+    "negative/yichun-hub__via2_polyline_region_data.json": NO_FORM + "200724_",
+    "odvg/CVHub520__xanylabeling_label_map.json": NO_FORM + "0, 1, 2",
+    "refer_like/amazon-science__refer_generated_testA.json": NO_FORM + "predictions",
+    "refer_like/changzhiya__items_image_mask_text.json": NO_FORM + "items",
+    "refer_like/wudongming97__ref_youtube_vos_meta_expressions.json": NO_FORM + "videos",
+    "vlm_jsonl/phykn__sam3_sample_v2_1_frog.json": NO_FORM + "schema_version, image, objects",
+    # other endings
+    "cvat_xml/AmnyamNyam__polyline_box.xml": NO_TABLE,
+    "cvat_xml/KGCraig__masks_attributes.xml": NO_TABLE,
+    "cvat_xml/UniData-Smart-City__tags_only.xml": NO_TABLE,
+    "cvat_xml/arthur04112006__polygons_small.xml": NO_TABLE,
+    "cvat_xml/duytue-kite__points_box.xml": NO_TABLE,
+    "cvat_xml/open-edge-platform__project_attributes.xml": NO_TABLE,
+    "labelme/open-edge-platform__old_mit_labelme.xml": NO_TABLE,
+    "negative/yatengLG__yolo_seg_000000013923.txt": NO_TABLE,
+    # the rest
+    "coco/open-edge-platform__panoptic_negative.json": "wanted one field with the phrases",
+    "label_studio/smakam__textarea_per_region_audio.json": r"wanted one image file .*bengali_clip",
+    "labelme/wkentaro__v4_imageData.json": "wanted 'imagePath' of an image file",
+    "negative/egutierrezc93__via2_export.csv": "wanted each of the columns image, expression",
+    "odvg/CVHub520__xanylabeling_od.json.jsonl": "wanted 'image' of type str. Received: nothing",
+    "vlm_jsonl/CVHub520__vlm_r1_ovd.jsonl": "wanted 'expression' of type str. Received: nothing",
+    "vlm_jsonl/roboflow__paligemma_vqa.jsonl": "wanted 'expression' of type str. Received: nothing",
+}
+
+
+def test_every_file_is_tried(samples):
+    with open(samples / "formats/index.csv", encoding="utf-8") as file:
+        names = sorted(row["file"] for row in csv.DictReader(file))
+    assert names == sorted([*READ, *REFUSED])
+
+
+@pytest.mark.parametrize("name", READ)
+def test_files_that_are_read(samples, name, recwarn):
+    number, left_out = READ[name]
+    records = [record for of in read_records(samples / "formats" / name).values() for record in of]
+    assert len(records) == number
+    assert all(record.mask().any() for record in records)
+    reasons = [
+        found[1]
+        for warning in recwarn
+        if (found := re.search(r"left out are (.*?) \(the first: ", str(warning.message)))
+    ]
+    assert reasons == [left_out] * bool(left_out)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_that_are_refused(samples, name):
+    with pytest.raises(ValueError, match=REFUSED[name]) as error:
+        read_records(samples / "formats" / name)
+    assert name in str(error.value)
