@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
+from keras_cmsa.export.quantised import calibration_batches, quantise_litert, quantise_onnx
 from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY
-from keras_cmsa.presets.model_card import EXPORTED_AS
+from keras_cmsa.presets.model_card import EXPORTED_AS, STORED_AS
 from keras_cmsa.presets.preset import write_config
 from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.extras import require
@@ -21,9 +22,10 @@ FORMS = {
     "onnx": (("onnx", "tf2onnx", "onnxruntime"), ONNX, "ONNX"),
     "litert": (("ai_edge_litert",), LITERT, "LiteRT"),
 }
+QUANTISERS = {"onnx": quantise_onnx, "litert": quantise_litert}
 
 
-def export_onnx(preset, folder):
+def export_onnx(preset, folder, calibration=None):
     """Writes the network as ONNX into a new folder, whole or not at all.
 
     The folder holds `model.onnx`, and as a preset does `vocabulary.txt`, `config.json` and a model
@@ -39,6 +41,8 @@ def export_onnx(preset, folder):
     Args:
         preset: `Preset` or `Predictor`.
         folder: must not be there.
+        calibration: list of `Record` of the training split, to write the network in int8 by
+            `calibration_batches` and `quantise_onnx`; `None`: in float32.
 
     Returns:
         `Path` of the folder.
@@ -48,23 +52,23 @@ def export_onnx(preset, folder):
         ModuleNotFoundError: if a library is missing; `pip install "keras-cmsa[onnx]"`.
         OSError: if the folder cannot be written.
         OtherOutputs: if the file gives other outputs than the model.
-        ValueError: if the preprocessor does not fit the model, the model comes from an export, or
-            the Keras backend is not TensorFlow.
+        ValueError: if the preprocessor does not fit the model, the model comes from an export, the
+            Keras backend is not TensorFlow, or the calibration has no images.
     """
-    return export(preset, folder, "onnx")
+    return export(preset, folder, "onnx", calibration)
 
 
-def export_litert(preset, folder):
+def export_litert(preset, folder, calibration=None):
     """Writes the network as LiteRT like `export_onnx`; the file is `model.tflite`.
 
     The file has one signature, `serving_default`. The library `ai-edge-litert` runs it.
 
     Args, returns, raises: as in `export_onnx`; the libraries are those of the extra `litert`.
     """
-    return export(preset, folder, "litert")
+    return export(preset, folder, "litert", calibration)
 
 
-def export(preset, folder, form):
+def export(preset, folder, form, calibration=None):
     """Writes a folder in a form of `FORMS` and keeps it if its outputs are those of the model."""
     libraries, file, name = FORMS[form]
     run = {"onnx": run_onnx, "litert": run_litert}[form]
@@ -74,13 +78,18 @@ def export(preset, folder, form):
     folder = Path(folder)
     if os.path.lexists(folder):
         raise FileExistsError(f"{folder} is there already: choose another name or remove it")
+    is_quantised = calibration is not None
+    batches = calibration_batches(preset.preprocessor, calibration) if is_quantised else None
+    dtype = "int8" if is_quantised else "float32"
     # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
     network, example = network_for_export(preset, folder, unroll=True)
     with new_folder(folder) as partial:
         convert(network, partial / file, form)
-        example.check(run(partial / file, example.inputs), folder)
+        if is_quantised:
+            QUANTISERS[form](partial / file, partial / file, batches)
+        example.check(run(partial / file, example.inputs), folder, dtype)
         preset.preprocessor.vocabulary.save(partial / VOCABULARY)
-        write_config(partial, config_of_export(preset, {EXPORTED_AS: name}))
+        write_config(partial, config_of_export(preset, {EXPORTED_AS: name, STORED_AS: dtype}))
         write_reference(partial, preset)
     return folder
 
