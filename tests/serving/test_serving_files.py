@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from keras_cmsa.export.operations import SERVER
 
 ROOT = Path(__file__).parents[2]
