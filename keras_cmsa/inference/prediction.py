@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.inference.masks import PROFILES, MaskRule, probabilities
-from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.inference.masks import PROFILES, MaskRule
+from keras_cmsa.preprocessing.preprocessor import INSIDE, Preprocessor
+from keras_cmsa.presets.files import fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +43,17 @@ class Prediction:
     @property
     def exists(self):
         """Whether anything in the image fits; true for a model that does not say."""
-        return self.existence is None or self.existence >= self.threshold
+        return self.existence is None or fits(self.existence, self.threshold)
 
     @cached_property
     def probabilities(self):
         """The probability that the expression refers to each pixel: `(H, W)` float32 in 0..1."""
-        return probabilities(self.logits, self.size, self.preprocessor)
+        return self.preprocessor.probabilities(self.logits, self.size)
 
     @cached_property
     def mask(self):
         """`(H, W)` bool; probability 0.5 and more, as in `strict`; empty where nothing `exists`."""
-        return (self.probabilities >= 0.5) & self.exists
+        return (self.probabilities >= INSIDE) & self.exists
 
     def mask_by(self, rule, image):
         """The mask `(H, W)` bool by a `MaskRule`, as it is scored; `None`: the answer's own, `mask`.
@@ -69,7 +70,7 @@ class Prediction:
     @cached_property
     def score(self):
         """Mean probability over the mask, in 0.5..1; 0 where the mask is empty."""
-        return float(self.probabilities[self.mask].mean()) if self.mask.any() else 0.0
+        return score_of(self.mask, self.probabilities)
 
     @property
     def box(self):
@@ -98,6 +99,11 @@ class Prediction:
         maps = self.position_attention
         heat = maps.mean(axis=0) if level is None else maps[level]
         return as_heat(self.preprocessor.undo(heat, self.size))
+
+
+def score_of(mask, probabilities):
+    """The score of a mask `(H, W)` bool by the probabilities of its pixels; see `Prediction`."""
+    return float(probabilities[mask].mean()) if mask.any() else 0.0
 
 
 def box_of(mask):
