@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-4
@@ -96,14 +97,13 @@ def test_words_find_the_same_in_preset_and_saved_model(reference, released_prese
 def test_the_importance_of_its_words(reference, released_preset, tmp_path):
     """A word left out is a sentence without it; the network has no attention maps of Figs. 4 and 5."""
     from keras_cmsa import Explainer, Predictor
-    from keras_cmsa.inference.masks import sigmoid
 
     predictor, photo = (
         Predictor.from_preset(released_preset.folder),
         reference.image.astype("uint8"),
     )
     (explanation,) = Explainer(predictor)(photo, ["w40 w50"])
-    whole, *shorter = (sigmoid(p.logits) for p in predictor(photo, ["w40 w50", "w50", "w40"]))
+    whole, *shorter = (expit(p.logits) for p in predictor(photo, ["w40 w50", "w50", "w40"]))
     assert explanation.inside is None
     assert [word.word for word in explanation.words] == ["w40", "w50"]
     for word, found in zip(explanation.words, shorter, strict=True):
