@@ -1,11 +1,10 @@
 """The authors' checkpoint in this package against what their graph gives: 2e-4, at paper size."""
 
-import os
-import subprocess
-import sys
+import json
 
 import numpy as np
 import pytest
+from fresh_process import run_python
 from scipy.special import expit
 
 pytestmark = pytest.mark.slow
@@ -124,20 +123,12 @@ np.save(sys.argv[3], model.predict_on_batch({"image": given["image"], "words": g
 def test_jax_finds_the_same(reference, released_preset, tmp_path):
     pytest.importorskip("jax")
     np.savez(tmp_path / "given.npz", image=reference.image[None], words=reference.words[None])
-    arguments = [
-        str(x) for x in (released_preset.folder, tmp_path / "given.npz", tmp_path / "x.npy")
-    ]
-    subprocess.run(
-        [sys.executable, "-c", ON_JAX, *arguments],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        check=True,
-    )
+    arguments = released_preset.folder, tmp_path / "given.npz", tmp_path / "x.npy"
+    run_python(ON_JAX, *arguments, backend="jax", JAX_PLATFORMS="cpu")
     check_logits(reference, np.load(tmp_path / "x.npy")[0, :, :, :, 0])
 
 
 def test_what_the_preset_says(released_preset):
-    import json
-
     config = json.loads((released_preset.folder / "config.json").read_text())
     assert config["system"] == "cmsa_released" and config["data"]["name"] == "G-Ref"
     assert config["preprocessor"]["tokenizer"] == "released"
