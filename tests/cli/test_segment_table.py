@@ -99,16 +99,12 @@ def test_a_folder_holds_the_results_of_one_model(capsys, models_kept, preset, ph
 
 
 def test_rows_of_one_image_are_asked_at_once(
-    models_kept, preset, predictor, photo_path, tmp_path, monkeypatch
+    models_kept, preset, predictor, photo_path, tmp_path, spied
 ):
-    table = pairs(tmp_path, [("photo.png", e) for e in ("red box", "box", "blue box")])
-    calls = []
-    ask = type(predictor).__call__
-    monkeypatch.setattr(
-        type(predictor), "__call__", lambda self, *a: calls.append(a[1]) or ask(self, *a)
-    )
+    asked, calls = ["red box", "box", "blue box"], spied(type(predictor), "__call__")
+    table = pairs(tmp_path, [("photo.png", expression) for expression in asked])
     assert run("segment", "--csv", table, "--model", preset) == 0
-    assert calls == [["red box", "box", "blue box"]]
+    assert [expressions for *_, expressions in calls] == [asked]
     assert [row["mask"] for row in results(tmp_path / "pairs")] == [
         "000001.png", "000002.png", "000003.png",
     ]  # fmt: skip

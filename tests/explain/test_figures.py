@@ -149,7 +149,7 @@ def test_the_rules_give_different_pictures(predictor, records):
     assert len(drawn) == len(RULES)
 
 
-def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch):
+def test_the_figures_of_an_evaluation(predictor, records, tmp_path, spied):
     """Expressions spread over the split with their truth; the image that has the most."""
     from keras_cmsa.data.samples import read_pixels
     from keras_cmsa.evaluation.evaluate import evaluate
@@ -158,14 +158,9 @@ def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch)
     records = [*records[:4], replace(records[3], expression="blue box")]
     rule = MaskRule("tf_phrasecut")
     scores = evaluate(predictor, records, profile=rule.profile)
-    drawn = {}
-    write = figures.write_figure
-    monkeypatch.setattr(
-        figures,
-        "write_figure",
-        lambda path, f: drawn.update({path.name: f}) or write(path, f),
-    )
+    written = spied(figures, "write_figure")
     figures.write_figures(tmp_path, "val", predictor, scores, rule, failures=3, examples=3)
+    drawn = {path.name: figure for path, figure in written}
     assert set(drawn) == {f"{kind}_val.png" for kind in ("failures", "examples", "paper")}
     assert all((tmp_path / name).stat().st_size > 10_000 for name in drawn)
     assert len(drawn["failures_val.png"].axes) == 8  # two a row, the last empty

@@ -28,10 +28,9 @@ def test_score_and_box_of_a_known_answer():
     assert nothing.box is None and nothing.score == 0
 
 
-def test_it_is_undone_to_the_image_once(monkeypatch):
+def test_it_is_undone_to_the_image_once(spied):
     logits, size = np.random.default_rng(0).normal(size=(8, 8)), (13, 21)
-    prediction, undone, undo = prediction_of(logits, size), [], Preprocessor.undo
-    monkeypatch.setattr(Preprocessor, "undo", lambda *x: undone.append(1) or undo(*x))
+    prediction, undone = prediction_of(logits, size), spied(Preprocessor, "undo")
     pixels = np.zeros((*size, 3), "uint8")
     assert prediction.score > 0.5 and prediction.box and prediction.probabilities.shape == size
     assert prediction.mask_by(MaskRule(), pixels) is prediction.mask and len(undone) == 1

@@ -231,7 +231,7 @@ def test_a_model_without_learnt_attention_is_refused(seeded):
         AttentionReport(Predictor(tiny.model(attention="none"), tiny.preprocessor()))
 
 
-def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypatch):
+def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypatch, spied):
     """Controls and report: each file is opened, each image encoded, each object drawn once."""
     from attention_report import AttentionReport
 
@@ -243,25 +243,17 @@ def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypat
     # A second object of the first image.
     mask = tiny.box(one.height, one.width, 0, 0, 5, 5)
     records.append(tiny.record(one.image_path, mask, "blue box", number=7))
-    opened, drawn, fitted, encoded = [], [], [], []
-    read, draw = module.read_image, module.rasterize
-    monkeypatch.setattr(
-        module, "read_image", lambda p, *x, **y: opened.append(p) or read(p, *x, **y)
-    )
-    monkeypatch.setattr(module, "rasterize", lambda *x: drawn.append(x[0]) or draw(*x))
     predictor = Predictor(predictor.model, predictor.preprocessor)
-    encode, to_square = predictor.image_model.predict_on_batch, Preprocessor.image
-    monkeypatch.setattr(
-        predictor.image_model, "predict_on_batch", lambda x: encoded.extend(x) or encode(x)
-    )
-    monkeypatch.setattr(Preprocessor, "image", lambda *x: fitted.append(1) or to_square(*x))
+    opened, drawn = spied(module, "read_image"), spied(module, "rasterize")
+    fitted = spied(Preprocessor, "image")
+    encoded = spied(predictor.image_model, "predict_on_batch")
     monkeypatch.setattr(Preprocessor, "mask", None)  # none is brought to the network's size
     controls, report = Controls(predictor.preprocessor.vocabulary), AttentionReport(predictor)
     scores = evaluate(predictor, records, [controls, report])
     assert len(scores) == len(records) and len(controls.scores["no words"].control) == len(records)
     assert len(controls.scores["largest object"].control) == 4 and len(report.rows()) == 6
-    assert sorted(opened) == sorted({r.image_path for r in records})
-    assert len(encoded) == len(fitted) == 2
+    assert sorted(path for path, *_ in opened) == sorted({r.image_path for r in records})
+    assert sum(len(squares) for (squares,) in encoded) == len(fitted) == 2
     assert len(drawn) == 3
 
 
