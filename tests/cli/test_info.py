@@ -5,7 +5,7 @@ import shutil
 from importlib import metadata
 
 import pytest
-from bad_presets import BAD, check_line
+from bad_presets import DAMAGED_FILES, FILES_OF_STRANGERS, check_line
 from command import refused, run
 
 
@@ -66,9 +66,11 @@ def test_precision():
     assert precision(whole | stored) == "float16"
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_a_bad_preset_is_one_line_and_exit_code_2(capsys, preset, tmp_path, what):
-    damage, wanted = BAD[what]
+@pytest.mark.parametrize(
+    "bad", [FILES_OF_STRANGERS["a Lambda"], DAMAGED_FILES["half a model"]], ids=["foreign", "cut"]
+)
+def test_a_bad_preset_is_one_line_and_exit_code_2(capsys, preset, tmp_path, bad):
+    damage, wanted = bad
     shutil.copytree(preset, tmp_path / "run")
     damage(tmp_path / "run")
     assert run("info", tmp_path / "run") == 2
