@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from pycocotools.mask import toBbox
 
 from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.inference.masks import PROFILES, MaskRule
@@ -78,7 +79,10 @@ class Prediction:
 
         `None` where the mask is empty.
         """
-        return box_of(self.mask)
+        if not self.mask.any():
+            return None
+        left, top, width, height = map(int, toBbox(self.run_lengths))
+        return left, top, left + width, top + height
 
     @property
     def run_lengths(self):
@@ -104,14 +108,6 @@ class Prediction:
 def score_of(mask, probabilities):
     """The score of a mask `(H, W)` bool by the probabilities of its pixels; see `Prediction`."""
     return float(probabilities[mask].mean()) if mask.any() else 0.0
-
-
-def box_of(mask):
-    """The box around a mask `(H, W)` bool, as `Prediction.box` has it."""
-    if not mask.any():
-        return None
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def as_heat(over_image):
