@@ -4,16 +4,17 @@ import json
 import shutil
 from importlib import metadata
 
+import keras
 import pytest
 from bad_presets import DAMAGED_FILES, FILES_OF_STRANGERS, check_line
 from command import refused, run
+
+from keras_cmsa.cli import info
 
 
 def test_what_is_installed(capsys):
     assert run("info", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    import keras
-
     assert facts["keras"] == metadata.version("keras")
     assert facts["keras-cmsa"] == metadata.version("keras-cmsa")
     assert facts["backend"] == keras.backend.backend() and facts["devices"]
@@ -21,8 +22,6 @@ def test_what_is_installed(capsys):
 
 
 def test_what_is_not_installed_names_the_extra(monkeypatch):
-    from keras_cmsa.cli import info
-
     def missing(name):
         raise metadata.PackageNotFoundError(name)
 
@@ -56,14 +55,12 @@ def test_what_a_preset_is(capsys, models_kept, preset, predictor):
 
 
 def test_precision():
-    from keras_cmsa.cli.info import precision
-
     stored = {"export": {"Weights stored as": "float16"}}
     half = {"training": {"mixed_precision": "bfloat16"}}
     whole = {"training": {"mixed_precision": None}}
-    assert precision(whole) == precision({"training": {}}) == "float32"
-    assert precision(half) == "float32, computed in bfloat16"
-    assert precision(whole | stored) == "float16"
+    assert info.precision(whole) == info.precision({"training": {}}) == "float32"
+    assert info.precision(half) == "float32, computed in bfloat16"
+    assert info.precision(whole | stored) == "float16"
 
 
 @pytest.mark.parametrize(

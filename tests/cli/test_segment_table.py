@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_cmsa.cli.segment import default_folder
 from keras_cmsa.data.brush import decode_brush
+from keras_cmsa.utils.locks import locked
 
 
 def pairs(folder, rows):
@@ -141,8 +142,6 @@ def test_images_outside_of_the_folder_when_they_are_allowed(
 
 def test_a_folder_is_one_runs_and_what_a_kill_left_goes(capsys, preset, photo_path, tmp_path):
     """A damaged note does not say which model's it is."""
-    from keras_cmsa.utils.locks import locked
-
     table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
     (out / ".partial-folder").mkdir(parents=True)
     command = ["segment", "--csv", table, "--model", preset, "-o", out]

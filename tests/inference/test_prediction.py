@@ -6,6 +6,7 @@ import tiny
 
 from keras_cmsa.inference.masks import MaskRule, to_mask
 from keras_cmsa.inference.prediction import Prediction, as_heat
+from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 
@@ -53,8 +54,6 @@ def test_run_lengths_are_cocos():
 @pytest.mark.parametrize("size", [(40, 80), (80, 40), (80, 80)])
 def test_the_heat_map_lies_over_the_image(size):
     """Attention to one cell of the square lands where that cell shows the image."""
-    from keras_cmsa.preprocessing.fitting import to_square
-
     marked = np.zeros(size, "float32")
     marked[10:20, 10:20] = 1
     attention = to_square(marked, 80).reshape(8, 10, 8, 10).mean(axis=(1, 3))[None]

@@ -5,11 +5,13 @@ import itertools
 import json
 from dataclasses import replace
 
+import keras
 import literal
 import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa import Controls, Predictor, evaluate, read_records, summarize
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 pytestmark = pytest.mark.usefixtures("recipes", "untraced")
@@ -114,16 +116,12 @@ def report_of(predictor, records):
     """The rows of the report and the scores that were made with it."""
     from attention_report import AttentionReport
 
-    from keras_cmsa import evaluate
-
     report = AttentionReport(predictor)
     scores = evaluate(predictor, records, [report])
     return report.rows(), scores
 
 
 def test_the_report_is_the_mean_over_the_split(predictor, records):
-    import keras
-
     rows, _ = report_of(predictor, records)
     assert [(r["level"], r["over"]) for r in rows] == [
         (level, over) for level in ("Res3", "Res4", "Res5") for over in ("positions", "words")
@@ -170,8 +168,6 @@ def test_uniform_is_a_query_kernel_without_that_part(seeded, rng, tmp_path, monk
     """Answers with one attention an average, against a model whose scores are made equal."""
     import attention_report as module
 
-    from keras_cmsa import Predictor, evaluate
-
     records = tiny.several_of_each(tiny.noise_records(tmp_path, 3), [4, 2, 1])
     expressions = itertools.cycle(["red box on the left", "the blue box", "green box"])
     records = [replace(r, expression=e) for r, e in zip(records, expressions)]
@@ -213,8 +209,6 @@ def overall_iou(scores):
 
 
 def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
-    from keras_cmsa import Predictor
-
     records = [replace(r, expression="box") for r in records]
     predictor = Predictor(tiny.model(attention="pair"), tiny.preprocessor())
     rows, _ = report_of(predictor, records)
@@ -225,8 +219,6 @@ def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
 def test_a_model_without_learnt_attention_is_refused(seeded):
     from attention_report import AttentionReport
 
-    from keras_cmsa import Predictor
-
     with pytest.raises(ValueError, match="which has none"):
         AttentionReport(Predictor(tiny.model(attention="none"), tiny.preprocessor()))
 
@@ -235,7 +227,6 @@ def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypat
     """Controls and report: each file is opened, each image encoded, each object drawn once."""
     from attention_report import AttentionReport
 
-    from keras_cmsa import Controls, Predictor, evaluate
     from keras_cmsa.data import record as module
 
     one, other = tiny.records(tmp_path, 2)
@@ -259,8 +250,6 @@ def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypat
 
 @pytest.mark.filterwarnings("ignore:counts differ")
 def test_the_page_writes_scores_controls_and_attention(page, preset, tmp_path, capsys, monkeypatch):
-    from keras_cmsa import Predictor, evaluate, read_records, summarize
-
     monkeypatch.setenv("COLUMNS", "80")
     root = tiny.refer_root(tmp_path / "refer", {"train": 1, "val": 3})
     monkeypatch.chdir(tmp_path)
