@@ -13,7 +13,7 @@ from keras_cmsa.evaluation.controls import Controls, off_centre, others
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.preprocessing.word_pieces import WordPieces
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("untraced")]
 
 S = tiny.SIZE
 SIDES = {"left": tiny.box(S, S, 0, 0, S, S // 2), "right": tiny.box(S, S, 0, S // 2, S, S)}

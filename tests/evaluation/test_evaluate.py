@@ -14,7 +14,7 @@ from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import PROFILES
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("untraced")]
 
 S = tiny.SIZE
 

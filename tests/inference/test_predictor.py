@@ -52,6 +52,7 @@ def test_attention_is_the_models(predictor, photo):
         np.testing.assert_allclose(prediction.position_attention, positions, atol=1e-5)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_many_images_are_answered_as_each_alone(predictor, photos):
     """More images than a batch holds, one sentence or several each, in order."""
     by_two = Predictor(predictor.model, predictor.preprocessor, batch_size=2)
@@ -68,6 +69,7 @@ def test_many_images_are_answered_as_each_alone(predictor, photos):
             np.testing.assert_array_equal(one.mask, other.mask)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_backbone_runs_once_for_many_sentences(predictor, photo, monkeypatch, spied):
     """And not at all for an image that is asked again; any number of sentences, in pieces."""
     predictor = Predictor(predictor.model, predictor.preprocessor)
@@ -89,6 +91,7 @@ def test_the_backbone_runs_once_for_many_sentences(predictor, photo, monkeypatch
     assert len(calls) == 3
 
 
+@pytest.mark.usefixtures("untraced")
 def test_it_answers_with_a_folded_copy(photo, spied):
     """Made at the first answer; the model stays as it was, and its training does not reach it."""
     folded = spied(module, "fold_for_inference")
@@ -112,6 +115,7 @@ def test_it_answers_with_a_folded_copy(photo, spied):
     np.testing.assert_allclose(anew, wanted + 1, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_pickle_answers_the_same(predictor, photo):
     """Of one that has answered; with its settings, and without what it keeps of its last image."""
     ours = Predictor(predictor.model, predictor.preprocessor, 3, {"licence": "none"})
@@ -203,6 +207,7 @@ def test_a_preprocessor_of_another_model_is_refused(predictor):
         Predictor(predictor.model, Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE))
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_saved_predictor_loads_and_answers_the_same(seeded, photo, tmp_path):
     preprocessor = tiny.preprocessor(resizing="stretch")
     ours = Predictor(tiny.finder(preprocessor), preprocessor, config={"licence": "none"})

@@ -101,6 +101,7 @@ def test_addresses():
     assert hub.is_hub_address("hf://x") and not hub.is_hub_address("runs/demo")
 
 
+@pytest.mark.usefixtures("untraced")
 def test_kaggle(preset, predictor, photo, monkeypatch):
     """Its files come one by one, by their names."""
     kagglehub = pytest.importorskip("kagglehub")
