@@ -63,8 +63,9 @@ def test_rounds_and_finer_maps_have_a_say(seeded, rng):
         gain, shift = layer.get_weights()
         assert not gain.any() and not shift.any()  # at the start a round adds nothing
         layer.set_weights([gain + 1, shift])
+    before = tiny.to_numpy(model(batch))
     for name in ("attention_round_2", "attention_round_3", "finer_1", "refinement_1"):
-        before, weights = tiny.to_numpy(model(batch)), model.get_layer(name).get_weights()
+        weights = model.get_layer(name).get_weights()
         model.get_layer(name).set_weights([0 * x for x in weights])
         after = tiny.to_numpy(model(batch))
         # What is before a part also goes by it.
