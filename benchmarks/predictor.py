@@ -17,7 +17,7 @@ import measure
 import numpy as np
 from model import build
 
-from keras_cmsa.inference.masks import probabilities, to_mask
+from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
@@ -98,7 +98,7 @@ def compare(options):
 
     forms = {"at once": at_once, "calls": by_calls, "model": by_model}
     timings = measure.summary(measure.interleaved(forms, options.repeats), "at once")
-    found = np.stack([probabilities(x[..., 0], size, preprocessor) for x in logits])
+    found = np.stack([preprocessor.probabilities(x[..., 0], size) for x in logits])
     others = [masks[name] for name in ("calls", "at once")]
     return {
         "timings": timings,

@@ -34,29 +34,28 @@ def a_lambda(folder):
     keras.Model(model.input, keras.layers.Lambda(lambda x: x + 1)(model.output)).save(path)
 
 
+def rewritten(*arguments, **options):
+    return lambda folder: rewrite(folder / "model.keras", *arguments, **options)
+
+
 def with_layer(**entries):
     """Changes entries of the layer conv5."""
-    return lambda folder: rewrite(
-        folder / "model.keras", lambda config: layer_named(config, "conv5").update(entries)
-    )
+    return rewritten(lambda config: layer_named(config, "conv5").update(entries))
 
 
 def with_activation(function):
-    return lambda folder: rewrite(
-        folder / "model.keras",
-        lambda config: layer_named(config, "conv5")["config"].update(activation=function),
+    return rewritten(
+        lambda config: layer_named(config, "conv5")["config"].update(activation=function)
     )
 
 
 def with_part(**parts):
     """Changes arguments of the model."""
-    return lambda folder: rewrite(
-        folder / "model.keras", lambda config: config["config"].update(parts)
-    )
+    return rewritten(lambda config: config["config"].update(parts))
 
 
 def with_member(name):
-    return lambda folder: rewrite(folder / "model.keras", extra=[(name, b"nothing good")])
+    return rewritten(extra=[(name, b"nothing good")])
 
 
 def an_archive_that_expands(folder):
@@ -225,7 +224,6 @@ DAMAGED_FILES = {
     "more words": (configured(preprocessor__max_words=6), "takes 5 words per expression"),
     "another resizing": (configured(preprocessor__resizing="crop"), "resizing must be one of"),
 }
-BAD = FILES_OF_STRANGERS | DAMAGED_FILES
 
 
 def check_line(message, wanted):

@@ -49,6 +49,24 @@ def untraced(monkeypatch):
         monkeypatch.setattr(keras.Model, "run_eagerly", eagerly)
 
 
+@pytest.fixture
+def spied(monkeypatch):
+    """A function from an owner and the name of its function, which works on as it did, to a list of
+    the arguments of each call."""
+
+    def spy(owner, name):
+        calls, function = [], getattr(owner, name)
+
+        def noted(*arguments, **options):
+            calls.append(arguments)
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, noted)
+        return calls
+
+    return spy
+
+
 @pytest.fixture(scope="session")
 def hub():
     """The models of KerasHub, of which `towers` makes tiny ones."""

@@ -1,6 +1,8 @@
 """RefShapes as the tests read it: masks by pycocotools, words by a list of their own."""
 
 import hashlib
+import json
+import pickle
 
 from pycocotools import mask as coco_mask
 
@@ -17,6 +19,46 @@ MEANS |= {word: ("texture", "plain") for word in ("plain", "solid")}
 MEANS |= {word: ("texture", "striped") for word in ("striped", "stripes")}
 MEANS |= {word: ("texture", "dotted") for word in ("dotted", "spotted", "dots")}
 MEANS |= {word: ("texture", "checkered") for word in ("checkered", "checks")}
+
+# Where the words of a place point, x to the right and y downwards.
+PLACES = {
+    (-1, 0): ("left", "leftmost"),
+    (1, 0): ("right", "rightmost"),
+    (0, -1): ("top", "topmost", "upper"),
+    (0, 1): ("bottom", "bottommost", "lower"),
+}
+DIRECTIONS = {word: direction for direction, words in PLACES.items() for word in words}
+AHEAD = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
+
+
+class Written:
+    """What the files of a root hold, REFER's or gRefCOCO's."""
+
+    def __init__(self, root):
+        self.root = root
+        (path,) = root.glob("*/instances.json")
+        (refs,) = path.parent.glob("*refs(unc).*")
+        self.refs = (pickle if refs.suffix == ".p" else json).loads(refs.read_bytes())
+        self.instances = json.loads(path.read_text())
+        self.annotations = {a["id"]: a for a in self.instances["annotations"]}
+        self.images = {image["id"]: image for image in self.instances["images"]}
+        self.categories = {c["id"]: c for c in self.instances["categories"]}
+        self.things = {image_id: {} for image_id in self.images}
+        for annotation in self.instances["annotations"]:
+            self.things[annotation["image_id"]][annotation["id"]] = annotation
+
+    def sentences(self, *kinds):
+        """Triples of a ref, a sentence and the things of the image, of all or some kinds."""
+        return [
+            (ref, sentence, self.things[ref["image_id"]])
+            for ref in self.refs
+            for sentence in ref["sentences"]
+            if not kinds or sentence["kind"] in kinds
+        ]
+
+    def facts(self, image_id):
+        """`{annotation id: attributes}` of an image's things."""
+        return {i: thing["attributes"] for i, thing in self.things[image_id].items()}
 
 
 def fitting(words, facts):

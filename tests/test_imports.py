@@ -2,15 +2,11 @@
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import tiny
+from fresh_process import ROOT, run_python
 
-ROOT = Path(__file__).parents[1]
 FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "matplotlib", "PIL")
 
 # Takes TensorFlow away as if it had never been installed: nobody finds it, nothing is refused.
@@ -30,23 +26,6 @@ class Hiding:
 
 sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
 """
-
-
-def run_python(script, *arguments, backend=None, cwd=ROOT):
-    """What a script prints, in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
-    if backend:
-        environment["KERAS_BACKEND"] = backend
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-5000:]
-    return done.stdout
 
 
 def needs_jax():

@@ -150,17 +150,14 @@ class Kept:
     def take(self, photo, answers):
         from keras_cmsa.data.masks import run_lengths
         from keras_cmsa.data.writers import Answer
-        from keras_cmsa.inference.masks import probabilities
+        from keras_cmsa.inference.prediction import score_of
+        from keras_cmsa.presets.files import fits
 
         predictor = photo.predictor
         for row, record, answer in zip(photo.rows, photo.records, photo.answers):
-            mask = answer["mask"] & (answer.get("exists", 1) >= predictor.threshold)
-            score = 0.0
-            if mask.any():
-                size, preprocessor = mask.shape, predictor.preprocessor
-                score = float(
-                    probabilities(answer["logits"][..., 0], size, preprocessor)[mask].mean()
-                )
+            mask = answer["mask"] & fits(answer.get("exists", 1), predictor.threshold)
+            logits = answer["logits"][..., 0]
+            score = score_of(mask, predictor.preprocessor.probabilities(logits, mask.shape))
             image = Path(os.path.relpath(record.image_path, self.root)).as_posix()
             self.by_row[row] = Answer(image, record.raw, run_lengths(mask), score)
 

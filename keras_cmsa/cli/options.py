@@ -35,13 +35,7 @@ DataDir = Annotated[
         "tool writes (docs/own_data.md): JSON of COCO, Label Studio or LabelMe, .parquet, or a folder."
     ),
 ]
-Dataset = Annotated[
-    str,
-    Parameter(
-        help="refcoco, refcoco+, refcocog, refclef, grefcoco or another folder in REFER's layout; "
-        "refexp; referit; phrasecut. Data of your own need none."
-    ),
-]
+Dataset = Annotated[str, _help_of("dataset")]
 Format = Annotated[
     Literal["coco", "label-studio"] | None,
     Parameter(
@@ -50,12 +44,7 @@ Format = Annotated[
         "(docs/label_tools.md)."
     ),
 ]
-SplitOwner = Annotated[
-    str,
-    Parameter(
-        help="Owner of the splits: unc, google, umd or berkeley; what stands in refs(OWNER).p."
-    ),
-]
+SplitOwner = Annotated[str, _help_of("split_owner")]
 
 
 @Parameter(name="*")

@@ -4,6 +4,7 @@ from functools import cache
 from itertools import groupby
 
 import numpy as np
+from rich.progress import track
 
 from keras_cmsa.data.masks import MaskFile, has_no_area, rasterize
 from keras_cmsa.data.readers.entries import warn_each
@@ -11,7 +12,7 @@ from keras_cmsa.preprocessing.reading import read_ids, read_image, read_stored_s
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import replaced
-from keras_cmsa.utils.messages import in_words, with_progress_bar
+from keras_cmsa.utils.messages import in_words
 
 PROBLEMS = ("split", "image", "ref_id", "sentence_id", "expression", "reason")
 
@@ -52,7 +53,7 @@ def check_records(records, progress=False):
     """
     good, problems, remarks = [], [], {}
     shape_of = cache(_image_shape)
-    shown = with_progress_bar(records, "checking", show=progress)
+    shown = track(records, "checking", disable=not progress)
     for _, group in groupby(shown, key=_mask_key):
         group = list(group)
         first = group[0]

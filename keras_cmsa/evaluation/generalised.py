@@ -8,6 +8,8 @@ pixels of the mask in it.
 
 import numpy as np
 
+from keras_cmsa.presets.files import fits
+
 TARGETS = ("none", "one", "several")
 FEWEST_PIXELS = 50  # of a model without `exists`, a smaller mask says that nothing fits
 PRECISIONS = (0.7, 0.8, 0.9)
@@ -24,7 +26,7 @@ def refuses(mask, existence, threshold):
     """
     if existence is None:
         return bool(np.count_nonzero(mask) < FEWEST_PIXELS)
-    return bool(existence < threshold)
+    return not fits(existence, threshold)
 
 
 def summarize(scores, threshold=None):
@@ -47,7 +49,7 @@ def summarize(scores, threshold=None):
     """
     has_target = np.array([score.record.targets > 0 for score in scores])
     refused = np.array(
-        [s.refused if threshold is None else s.existence < threshold for s in scores], bool
+        [s.refused if threshold is None else not fits(s.existence, threshold) for s in scores], bool
     )
     ious = np.array([iou_of(*pair) for pair in zip(scores, refused)])
     both = np.where(refused, 0, [score.intersection for score in scores])

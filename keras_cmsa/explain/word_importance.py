@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_cmsa.evaluation.scores import overlap
-from keras_cmsa.inference.masks import probabilities
+from keras_cmsa.preprocessing.preprocessor import INSIDE
 from keras_cmsa.preprocessing.vocabulary import JOINER
+from keras_cmsa.presets.files import fits
 
 
 class WordImportance(NamedTuple):
@@ -53,12 +54,12 @@ def explain_words(predictor, pixels, words):
     sentences = np.stack([words.ids, *(without(words.ids, word) for word in places)])
     outputs = predictor.outputs(pixels, sentences)
     *size, _, _ = preprocessor.placement(*pixels.shape[:2])
-    likely = [probabilities(x["logits"][..., 0], size, preprocessor) for x in outputs]
+    likely = [preprocessor.probabilities(x["logits"][..., 0], size) for x in outputs]
     importance = [
         WordImportance(
             text_of(words, word),
             1 - overlap(likely[0], likely[i]),
-            overlap(likely[0] >= 0.5, likely[i] >= 0.5),
+            overlap(likely[0] >= INSIDE, likely[i] >= INSIDE),
             float(outputs[i]["exists"]) if "exists" in outputs[i] else None,
         )
         for i, word in enumerate(places, 1)
@@ -76,7 +77,7 @@ def excluding_words(importance, threshold):
     if len(importance) < 2:
         return []
     surest_first = sorted(importance, key=lambda word: -word.existence)
-    return [word.word for word in surest_first if word.existence >= threshold]
+    return [word.word for word in surest_first if fits(word.existence, threshold)]
 
 
 def text_of(words, places):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_cmsa.export.graph.images import read_images
 from keras_cmsa.export.graph.masks import find_masks
 from keras_cmsa.preprocessing.vocabulary import MAX_WORDS_FACTOR
+from keras_cmsa.presets.files import fits
 
 # The expressions of a request about an image; each costs a pass of the model's half for sentences.
 MAX_EXPRESSIONS = 256
@@ -88,7 +89,7 @@ class ServedModel(tf.Module):
         logits = outputs["logits"][..., 0]
         exists = valid
         if "exists" in outputs:
-            exists = valid & (outputs["exists"] >= self.threshold)
+            exists = valid & fits(outputs["exists"], self.threshold)
         # These logits give an invalid sentence an empty mask.
         logits = tf.where(valid[..., None, None], logits, -np.inf)
         shape = tf.shape(valid)

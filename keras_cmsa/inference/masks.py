@@ -1,16 +1,17 @@
 """From a network's logits to a mask of the original image, by a rule with a name: a profile.
 
 Papers differ in this rule, and so in their numbers; docs/evaluation.md says how. This is its one
-place in NumPy; `keras_cmsa.export.graph.masks` is its twin in a TensorFlow graph.
+place in NumPy, with `strict_mask` below it, by which a preset's reference has its masks too;
+`keras_cmsa.export.graph.masks` is its twin in a TensorFlow graph.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from keras_cmsa.preprocessing.fitting import resize_bilinear
+from keras_cmsa.preprocessing.preprocessor import strict_mask
 
 # What a refinement works on: the network's square, as the authors do, or the original image.
 SIZES = ("network", "original")
@@ -53,16 +54,6 @@ def to_mask(logits, original_size, preprocessor, profile="strict"):
     if logits.ndim == 3:
         logits = logits[..., 0]
     return PROFILES[profile].to_mask(logits, original_size, preprocessor)
-
-
-def probabilities(logits, original_size, preprocessor):
-    """Sigmoid of logits `(S, S)`, undone to the original size: `(H, W)` float32 in 0..1."""
-    return preprocessor.undo(expit(logits), original_size)
-
-
-def strict_mask(logits, original_size, preprocessor):
-    """Probabilities undone to the original size; foreground from 0.5 up."""
-    return probabilities(logits, original_size, preprocessor) >= 0.5
 
 
 def tf_phrasecut_mask(logits, original_size, preprocessor):

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from pycocotools.mask import toBbox
 
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.inference.masks import PROFILES, MaskRule, probabilities
-from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.inference.masks import PROFILES, MaskRule
+from keras_cmsa.preprocessing.preprocessor import INSIDE, Preprocessor
+from keras_cmsa.presets.files import fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +44,17 @@ class Prediction:
     @property
     def exists(self):
         """Whether anything in the image fits; true for a model that does not say."""
-        return self.existence is None or self.existence >= self.threshold
+        return self.existence is None or fits(self.existence, self.threshold)
 
     @cached_property
     def probabilities(self):
         """The probability that the expression refers to each pixel: `(H, W)` float32 in 0..1."""
-        return probabilities(self.logits, self.size, self.preprocessor)
+        return self.preprocessor.probabilities(self.logits, self.size)
 
     @cached_property
     def mask(self):
         """`(H, W)` bool; probability 0.5 and more, as in `strict`; empty where nothing `exists`."""
-        return (self.probabilities >= 0.5) & self.exists
+        return (self.probabilities >= INSIDE) & self.exists
 
     def mask_by(self, rule, image):
         """The mask `(H, W)` bool by a `MaskRule`, as it is scored; `None`: the answer's own, `mask`.
@@ -69,7 +71,7 @@ class Prediction:
     @cached_property
     def score(self):
         """Mean probability over the mask, in 0.5..1; 0 where the mask is empty."""
-        return float(self.probabilities[self.mask].mean()) if self.mask.any() else 0.0
+        return score_of(self.mask, self.probabilities)
 
     @property
     def box(self):
@@ -77,7 +79,10 @@ class Prediction:
 
         `None` where the mask is empty.
         """
-        return box_of(self.mask)
+        if not self.mask.any():
+            return None
+        left, top, width, height = map(int, toBbox(self.run_lengths))
+        return left, top, left + width, top + height
 
     @property
     def run_lengths(self):
@@ -100,12 +105,9 @@ class Prediction:
         return as_heat(self.preprocessor.undo(heat, self.size))
 
 
-def box_of(mask):
-    """The box around a mask `(H, W)` bool, as `Prediction.box` has it."""
-    if not mask.any():
-        return None
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def score_of(mask, probabilities):
+    """The score of a mask `(H, W)` bool by the probabilities of its pixels; see `Prediction`."""
+    return float(probabilities[mask].mean()) if mask.any() else 0.0
 
 
 def as_heat(over_image):

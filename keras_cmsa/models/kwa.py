@@ -34,7 +34,6 @@ def build_kwa(
     max_words=20,
     word_dim=1000,
     fusion_dim=500,
-    visual_dim=None,
     name="kwa",
 ):
     """The key-word-aware network.
@@ -45,8 +44,6 @@ def build_kwa(
         word_dim: length of a word vector, of the LSTM's state, of a visual vector and of the
             context.
         fusion_dim: channels of the joined map and of the hidden layer that weighs words.
-        visual_dim: channels of the 3x3 convolution after Res5. `None`: 512 at a `word_dim` of 1000,
-            else in proportion.
         name: name of the model.
 
     Returns:
@@ -69,13 +66,8 @@ def build_kwa(
     hidden = layers.LSTM(word_dim, return_sequences=True, name="sentence")(
         word_vectors, mask=is_word
     )  # (B, N, Cl)
-    visual = layers.Conv2D(
-        visual_dim or max(1, 512 * word_dim // 1000),
-        3,
-        padding="same",
-        use_bias=False,
-        name="visual_1",
-    )(maps[-1])
+    visual_dim = max(1, 512 * word_dim // 1000)  # 512 in the published network
+    visual = layers.Conv2D(visual_dim, 3, padding="same", use_bias=False, name="visual_1")(maps[-1])
     visual = batch_norm(visual, "visual_1_norm")
     visual = layers.Conv2D(word_dim, 1, name="visual_2")(ops.relu(visual))
     positions, _ = MultimodalFeature(name="feature")(visual, hidden)  # (B, H, W, Cv + 8)

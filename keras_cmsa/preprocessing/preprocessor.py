@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from scipy.special import expit
 
 from keras_cmsa.preprocessing.fitting import (
     from_square,
@@ -11,6 +12,8 @@ from keras_cmsa.preprocessing.fitting import (
     resize_bilinear,
     to_square,
 )
+
+INSIDE = 0.5  # the least probability of a pixel that is found
 
 
 class Preprocessor:
@@ -102,6 +105,10 @@ class Preprocessor:
         square = resize_bilinear(over_square, (self.image_size, self.image_size))
         return from_square(square, original_size, self.resizing)
 
+    def probabilities(self, logits, original_size):
+        """Sigmoid of logits `(S, S)`, undone to the original size: `(H, W)` float32 in 0..1."""
+        return self.undo(expit(logits), original_size)
+
     def placement(self, height, width):
         """Computes where an image lies in the square: `(new_height, new_width, top, left)`."""
         return placement(height, width, self.image_size, self.resizing)
@@ -117,3 +124,8 @@ class Preprocessor:
             "vocabulary_size": len(self.vocabulary),
             "vocabulary_sha256": hashlib.sha256(words).hexdigest(),
         }
+
+
+def strict_mask(logits, original_size, preprocessor):
+    """The mask `(H, W)` bool of logits `(S, S)`: where their probability is `INSIDE` or more."""
+    return preprocessor.probabilities(logits, original_size) >= INSIDE

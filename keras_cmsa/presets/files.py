@@ -126,6 +126,11 @@ def threshold_in(config):
     return config.get("existence", {}).get("threshold", 0.5)
 
 
+def fits(existence, threshold):
+    """Whether something in the image fits: numbers, arrays or tensors of `exists` to bool."""
+    return existence >= threshold
+
+
 def read_preprocessor(folder, config):
     """The `Preprocessor` of a preset or an export, whose `config.json` has been read.
 

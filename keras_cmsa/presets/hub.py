@@ -6,6 +6,7 @@
 Both are KerasHub's spelling. Extra `hub`. `HF_ENDPOINT` names another server than Hugging Face's.
 """
 
+import contextlib
 import json
 from pathlib import Path, PurePath
 
@@ -51,17 +52,9 @@ def fetch(address):
     """
     scheme, handle = split_address(address)
     download = {"hf": from_hugging_face, "kaggle": from_kaggle}[scheme]
-    try:
+    advice = "Is the name right, and the network there? A private preset needs the hub's own login"
+    with hub_fault(f"{address} could not be downloaded", advice):
         folder = Path(download(handle))
-    except ModuleNotFoundError:
-        raise
-    # The libraries raise errors of their own, of requests or of httpx.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise OSError(
-            f"{address} could not be downloaded ({type(error).__name__}: {reason[:300]}). Is the "
-            "name right, and the network there? A private preset needs the hub's own login"
-        ) from error
     if not (folder / "model.keras").is_file():
         raise ValueError(f"{address} is no preset: wanted model.keras, which is not there")
     return folder
@@ -106,17 +99,23 @@ def upload(folder, address):
         "config.json": without_folders(folder / "config.json")
     }
     files = [hub.CommitOperationAdd(n, content or folder / n) for n, content in contents.items()]
-    try:
+    with hub_fault(f"{address} could not be uploaded", "Is there a login? hf auth login"):
         api = hub.HfApi()
         api.create_repo(handle, exist_ok=True)
         message = "Upload a keras-cmsa preset"
         return str(api.create_commit(handle, files, commit_message=message))
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise OSError(
-            f"{address} could not be uploaded ({type(error).__name__}: {reason[:300]}). Is there a "
-            "login? hf auth login"
-        ) from error
+
+
+@contextlib.contextmanager
+def hub_fault(what, advice):
+    """Raises an `OSError` of one line for any error of a hub's library but that it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # of the library's own, of requests or of httpx
+        reason = str(error).strip().split("\n")[0][:300]
+        raise OSError(f"{what} ({type(error).__name__}: {reason}). {advice}") from error
 
 
 def without_folders(path):

@@ -43,6 +43,8 @@ from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.presets.safe_loading import load_model
 from keras_cmsa.utils.files import new_file, replaced
 
+LOADERS = {GRAPH: load_saved_model, ONNX: load_onnx, LITERT: load_litert}  # of exports
+
 
 class Preset(NamedTuple):
     """A trained model with all that belongs to it.
@@ -83,14 +85,8 @@ def load_preset(source):
     folder, config = opened(source)
     preprocessor = read_preprocessor(folder, config)
     file = network_file(folder)
-    if file.name == GRAPH:
-        model = load_saved_model(folder, config)
-    elif file.name == ONNX:
-        model = load_onnx(folder, config)
-    elif file.name == LITERT:
-        model = load_litert(folder, config)
-    else:
-        model = load_model(file)
+    load_export = LOADERS.get(file.name)
+    model = load_export(folder, config) if load_export else load_model(file)
     check_preprocessor(model, preprocessor)
     return Preset(model, preprocessor, config)
 

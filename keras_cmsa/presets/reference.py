@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw
 from scipy.special import expit
 
 from keras_cmsa.data.masks import rasterize, run_lengths
+from keras_cmsa.preprocessing.preprocessor import strict_mask
 from keras_cmsa.preprocessing.reading import read_image
-from keras_cmsa.presets.files import threshold_in
+from keras_cmsa.presets.files import fits, threshold_in
 from keras_cmsa.presets.hub import REFERENCE
 from keras_cmsa.presets.safe_loading import Refused, loading
 from keras_cmsa.utils.files import replaced
@@ -51,23 +52,20 @@ class Reference(NamedTuple):
     masks: np.ndarray
 
 
-def write_reference(folder, preset, to_mask=None):
+def write_reference(folder, preset, to_mask=strict_mask):
     """Writes `reference.npz`, with the answers of the model itself: neither folded nor exported.
 
     Args:
         folder: of the preset or the export.
         preset: `Preset` or `Predictor`.
-        to_mask: function of logits `(S, S)`, `(H, W)` and the preprocessor to a mask `(H, W)` bool;
-            `None`: foreground from a probability of 0.5 on.
+        to_mask: function of logits `(S, S)`, `(H, W)` and the preprocessor to a mask `(H, W)` bool.
     """
     preprocessor, side = preset.preprocessor, preset.preprocessor.image_size
     png, jpeg = draw_picture(side)
     pixels, sentences = read_image(png), sentences_of(preprocessor.vocabulary)
     outputs = run(preset, pixels, sentences)
     square = run(preset, in_square(pixels, side), sentences[:1])
-    masks = [
-        (to_mask or from_half_on)(x, pixels.shape[:2], preprocessor) for x in outputs["logits"]
-    ]
+    masks = [to_mask(x, pixels.shape[:2], preprocessor) for x in outputs["logits"]]
     arrays = {
         "png": np.frombuffer(png, "uint8"),
         "jpeg": np.frombuffer(jpeg, "uint8"),
@@ -78,8 +76,8 @@ def write_reference(folder, preset, to_mask=None):
     }
     if "exists" in outputs:
         arrays["exists"] = outputs["exists"]
-        fits = outputs["exists"] >= threshold_in(preset.config)
-        masks = [mask & fit for mask, fit in zip(masks, fits)]
+        exists = fits(outputs["exists"], threshold_in(preset.config))
+        masks = [mask & exist for mask, exist in zip(masks, exists)]
     arrays["masks"] = np.array([run_lengths(mask)["counts"] for mask in masks])
     with replaced(Path(folder) / REFERENCE, "wb") as file:
         np.savez_compressed(file, **arrays)
@@ -166,10 +164,6 @@ def run(preset, pixels, sentences):
     outputs = {name: keras.ops.cast(x[0], "float32") for name, x in outputs.items()}
     outputs = {name: keras.ops.convert_to_numpy(x) for name, x in outputs.items()}
     return {**outputs, "logits": outputs["logits"][..., 0]}
-
-
-def from_half_on(logits, size, preprocessor):
-    return preprocessor.undo(expit(logits), size) >= 0.5
 
 
 def as_stored(logits):

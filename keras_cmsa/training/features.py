@@ -190,7 +190,7 @@ class FeatureBatches(RecordBatches):
         return bits.reshape(side, side, 1).astype("float32")
 
 
-def checksum_of_encoder(encoder, setting=""):
+def checksum_of_encoder(encoder, setting):
     """A checksum of an encoder's weights and layers, and of a setting in words."""
     digest = hashlib.sha256(setting.encode())
     for layer in encoder._flatten_layers():

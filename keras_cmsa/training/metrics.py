@@ -69,27 +69,19 @@ class MeanSampleIoU(keras.metrics.MeanMetricWrapper):
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class PrecisionAt(keras.metrics.MeanMetricWrapper):
-    """prec@X: the share of samples whose IoU is above X.
+    """prec@X: the share of samples whose IoU is above X, as the paper counts them.
 
     Args:
         threshold: X, in 0..1.
-        strict: count IoU > X, as the paper says; `False` counts IoU >= X, as the authors' code.
     """
 
-    def __init__(self, threshold, strict=True, name=None, **kwargs):
+    def __init__(self, threshold, name=None, **kwargs):
         self.threshold = threshold
-        self.strict = strict
 
         def is_above(y_true, y_pred):
-            iou = sample_iou(y_true, y_pred)
-            return ops.cast(iou > threshold if strict else iou >= threshold, "float32")
+            return ops.cast(sample_iou(y_true, y_pred) > threshold, "float32")
 
         super().__init__(is_above, name=name or f"prec@{threshold:g}", **kwargs)
 
     def get_config(self):
-        return {
-            "name": self.name,
-            "dtype": self.dtype,
-            "threshold": self.threshold,
-            "strict": self.strict,
-        }
+        return {"name": self.name, "dtype": self.dtype, "threshold": self.threshold}

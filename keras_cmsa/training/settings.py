@@ -46,7 +46,7 @@ class Settings:
     dataset: str = setting(
         "refcoco",
         "refcoco, refcoco+, refcocog, refclef, grefcoco or another folder in REFER's layout; "
-        "refexp; referit; phrasecut.",
+        "refexp; referit; phrasecut. Data of your own need none.",
     )
     split_owner: str = setting(
         "unc", "Owner of the splits: unc, google, umd or berkeley; what stands in refs(OWNER).p."

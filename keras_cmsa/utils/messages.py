@@ -1,4 +1,4 @@
-"""What a person is told: errors, what has changed, how far the work is."""
+"""What a person is told: errors, and what has changed."""
 
 import re
 from unicodedata import category
@@ -38,21 +38,3 @@ def differences(before, now):
         for name in sorted({*before, *now})
         if before.get(name) != now.get(name)
     ]
-
-
-def with_progress_bar(items, description, show=True):
-    """Iterates over a sequence and shows a progress bar in the terminal.
-
-    Args:
-        items: sequence to iterate over.
-        description: `str` in front of the bar.
-        show: if false, there is no bar.
-
-    Returns:
-        Iterable of the items.
-    """
-    if not show:
-        return items
-    from rich.progress import track
-
-    return track(items, description=description)

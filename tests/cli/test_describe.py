@@ -28,21 +28,8 @@ def instances(tmp_path):
 
 
 def test_the_table_can_be_trained_on(capsys, instances, tmp_path):
-    assert (
-        run(
-            "describe",
-            instances,
-            "-o",
-            tmp_path / "mine",
-            "--val",
-            "0",
-            "--most",
-            "2",
-            "--min-area",
-            "0.01",
-        )
-        == 0
-    )
+    options = "--val 0 --most 2 --min-area 0.01".split()
+    assert run("describe", instances, "-o", tmp_path / "mine", *options) == 0
     printed = capsys.readouterr().out
     assert "1 photos, 3 objects, 2 of them (67%) with a sentence" in printed
     assert "1 too small, 0 too like another, 0 a crowd, 0 without a mask" in printed

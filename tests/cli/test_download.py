@@ -8,12 +8,13 @@ import pytest
 from command import refused, run
 from file_server import FileServer
 
+from keras_cmsa.data import public_files
+from keras_cmsa.data.public_files import read_table
+
 pytest.importorskip("httpx")
 
 
 def test_a_file_is_fetched_and_its_place_named(capsys, tmp_path, monkeypatch):
-    from keras_cmsa.data import public_files
-
     table = public_files.read_table()
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
@@ -28,8 +29,6 @@ def test_a_file_is_fetched_and_its_place_named(capsys, tmp_path, monkeypatch):
 
 
 def test_the_list_has_every_address(capsys):
-    from keras_cmsa.data.public_files import read_table
-
     assert run("download", "--list") == 0
     printed = capsys.readouterr().out
     for entry in read_table().values():

@@ -6,6 +6,12 @@ import pytest
 import tiny
 from command import refused, run
 
+from keras_cmsa import evaluate, summarize
+from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.evaluation.crf import refine
+from keras_cmsa.explain import figures
+from keras_cmsa.inference.masks import MaskRule
+
 pytestmark = [
     pytest.mark.filterwarnings("ignore:counts differ"),
     pytest.mark.usefixtures("untraced"),
@@ -20,9 +26,6 @@ def root(tmp_path):
 def test_the_numbers_are_those_of_the_package(
     capsys, models_kept, preset, predictor, root, tmp_path
 ):
-    from keras_cmsa import evaluate, summarize
-    from keras_cmsa.data.readers.refer import read_refer
-
     out = tmp_path / "evaluation"
     assert run("evaluate", root, "--model", preset, "-o", out, "--json", "--controls") == 0
     records = read_refer(root, "refcoco", "unc")
@@ -49,9 +52,6 @@ def test_the_numbers_are_those_of_the_package(
 def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeypatch):
     """One split, a limit, the authors' profile, DenseCRF: figures get the rule of each number."""
     pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
-    from keras_cmsa.evaluation.crf import refine
-    from keras_cmsa.explain import figures
-    from keras_cmsa.inference.masks import MaskRule
 
     drawn = {}
     monkeypatch.setattr(
@@ -79,8 +79,6 @@ def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeyp
 
 
 def test_masks_in_another_format(models_kept, preset, predictor, root, tmp_path):
-    from keras_cmsa.data.readers.refer import read_refer
-
     asked = ["evaluate", root, "--model", preset, "-o", tmp_path, "--failures", 0]
     assert run(*asked, "--split", "val", "--format", "coco") == 0
     content = json.loads((tmp_path / "val_coco.json").read_bytes())

@@ -8,6 +8,9 @@ import pytest
 import tiny
 from command import refused, run
 
+from keras_cmsa.cli.export import next_version
+from keras_cmsa.presets.files import read_config
+
 pytest.importorskip("tensorflow")
 
 
@@ -33,7 +36,6 @@ def exports(monkeypatch):
 
 def test_options_reach_the_export(capsys, exports, preset, tmp_path):
     from keras_cmsa.export.saved_model import ExportOptions
-    from keras_cmsa.presets.files import read_config
 
     options = ["--dtype", "bfloat16", "--profile", "tf_phrasecut", "--no-warmup"]
     asked = ["export", tmp_path / "cmsa", "--model", preset]
@@ -49,8 +51,6 @@ def test_options_reach_the_export(capsys, exports, preset, tmp_path):
 
 
 def test_the_next_version(tmp_path):
-    from keras_cmsa.cli.export import next_version
-
     assert next_version(tmp_path / "none") == next_version(tmp_path) == 1
     for name in ("3", "11", "12a", ".13.partial", "notes"):
         (tmp_path / name).mkdir()
@@ -59,8 +59,6 @@ def test_the_next_version(tmp_path):
 
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_other_forms(capsys, exports, preset, tmp_path, form):
-    from keras_cmsa.presets.files import read_config
-
     path = tmp_path / "folder"
     asked = ["export", path, "--model", preset, "--format", form]
     assert run(*asked) == 0

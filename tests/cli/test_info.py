@@ -4,16 +4,17 @@ import json
 import shutil
 from importlib import metadata
 
+import keras
 import pytest
-from bad_presets import BAD, check_line
+from bad_presets import DAMAGED_FILES, FILES_OF_STRANGERS, check_line
 from command import refused, run
+
+from keras_cmsa.cli import info
 
 
 def test_what_is_installed(capsys):
     assert run("info", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
-    import keras
-
     assert facts["keras"] == metadata.version("keras")
     assert facts["keras-cmsa"] == metadata.version("keras-cmsa")
     assert facts["backend"] == keras.backend.backend() and facts["devices"]
@@ -21,8 +22,6 @@ def test_what_is_installed(capsys):
 
 
 def test_what_is_not_installed_names_the_extra(monkeypatch):
-    from keras_cmsa.cli import info
-
     def missing(name):
         raise metadata.PackageNotFoundError(name)
 
@@ -56,19 +55,19 @@ def test_what_a_preset_is(capsys, models_kept, preset, predictor):
 
 
 def test_precision():
-    from keras_cmsa.cli.info import precision
-
     stored = {"export": {"Weights stored as": "float16"}}
     half = {"training": {"mixed_precision": "bfloat16"}}
     whole = {"training": {"mixed_precision": None}}
-    assert precision(whole) == precision({"training": {}}) == "float32"
-    assert precision(half) == "float32, computed in bfloat16"
-    assert precision(whole | stored) == "float16"
+    assert info.precision(whole) == info.precision({"training": {}}) == "float32"
+    assert info.precision(half) == "float32, computed in bfloat16"
+    assert info.precision(whole | stored) == "float16"
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_a_bad_preset_is_one_line_and_exit_code_2(capsys, preset, tmp_path, what):
-    damage, wanted = BAD[what]
+@pytest.mark.parametrize(
+    "bad", [FILES_OF_STRANGERS["a Lambda"], DAMAGED_FILES["half a model"]], ids=["foreign", "cut"]
+)
+def test_a_bad_preset_is_one_line_and_exit_code_2(capsys, preset, tmp_path, bad):
+    damage, wanted = bad
     shutil.copytree(preset, tmp_path / "run")
     damage(tmp_path / "run")
     assert run("info", tmp_path / "run") == 2

@@ -25,10 +25,10 @@ from label_tools import (
 )
 from PIL import Image
 
+from keras_cmsa.data.ref_shapes import write_ref_shapes
+
 
 def test_problems_are_counted_and_named(capsys, tmp_path):
-    from keras_cmsa.data.ref_shapes import write_ref_shapes
-
     root = write_ref_shapes(
         tmp_path / "shapes", scenes={"train": 6, "val": 2, "testA": 2, "testB": 2}, processes=1
     )

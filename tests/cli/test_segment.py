@@ -8,11 +8,12 @@ import pytest
 from command import refused, run
 from PIL import Image
 
+from keras_cmsa.cli.segment import as_line
+from keras_cmsa.explain.drawing import overlay
+
 
 def test_segment(capsys, preset, predictor, photo_path, tmp_path):
     from pycocotools import mask as coco_mask
-
-    from keras_cmsa.explain.drawing import overlay
 
     out, mask = tmp_path / "out.png", tmp_path / "mask.png"
     asked = ["segment", photo_path, "red box", "--model", preset, "-o", out, "--mask", mask]
@@ -41,17 +42,12 @@ def test_the_line(capsys, models_kept, preset, predictor, photo_path, monkeypatc
 
 
 def test_several_expressions_are_asked_in_one_pass(
-    capsys, models_kept, preset, predictor, photo_path, tmp_path, monkeypatch
+    capsys, models_kept, preset, predictor, photo_path, tmp_path, spied
 ):
-    from keras_cmsa.explain.drawing import overlay
-
-    asked, calls, ask = ["red box", "blue box", "box"], [], type(predictor).__call__
-    monkeypatch.setattr(
-        type(predictor), "__call__", lambda self, *a: calls.append(a[1]) or ask(self, *a)
-    )
+    asked, calls = ["red box", "blue box", "box"], spied(type(predictor), "__call__")
     outputs = ["-o", tmp_path / "out.png", "--mask", tmp_path / "mask.png"]
     assert run("segment", photo_path, *asked, "--model", preset, *outputs, "--json") == 0
-    assert calls == [asked]
+    assert [expressions for *_, expressions in calls] == [asked]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     pixels = np.asarray(Image.open(photo_path))
     for number, (line, expected) in enumerate(zip(lines, predictor(photo_path, asked)), 1):
@@ -65,8 +61,6 @@ def test_several_expressions_are_asked_in_one_pass(
 
 
 def test_nothing_found():
-    from keras_cmsa.cli.segment import as_line
-
     nothing = SimpleNamespace(expression="red box", box=None, exists=True)
     assert as_line(nothing, []) == "“red box”: nothing found"
 

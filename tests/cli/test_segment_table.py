@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_cmsa.cli.segment import default_folder
 from keras_cmsa.data.brush import decode_brush
+from keras_cmsa.utils.locks import locked
 
 
 def pairs(folder, rows):
@@ -99,16 +100,12 @@ def test_a_folder_holds_the_results_of_one_model(capsys, models_kept, preset, ph
 
 
 def test_rows_of_one_image_are_asked_at_once(
-    models_kept, preset, predictor, photo_path, tmp_path, monkeypatch
+    models_kept, preset, predictor, photo_path, tmp_path, spied
 ):
-    table = pairs(tmp_path, [("photo.png", e) for e in ("red box", "box", "blue box")])
-    calls = []
-    ask = type(predictor).__call__
-    monkeypatch.setattr(
-        type(predictor), "__call__", lambda self, *a: calls.append(a[1]) or ask(self, *a)
-    )
+    asked, calls = ["red box", "box", "blue box"], spied(type(predictor), "__call__")
+    table = pairs(tmp_path, [("photo.png", expression) for expression in asked])
     assert run("segment", "--csv", table, "--model", preset) == 0
-    assert calls == [["red box", "box", "blue box"]]
+    assert [expressions for *_, expressions in calls] == [asked]
     assert [row["mask"] for row in results(tmp_path / "pairs")] == [
         "000001.png", "000002.png", "000003.png",
     ]  # fmt: skip
@@ -145,8 +142,6 @@ def test_images_outside_of_the_folder_when_they_are_allowed(
 
 def test_a_folder_is_one_runs_and_what_a_kill_left_goes(capsys, preset, photo_path, tmp_path):
     """A damaged note does not say which model's it is."""
-    from keras_cmsa.utils.locks import locked
-
     table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
     (out / ".partial-folder").mkdir(parents=True)
     command = ["segment", "--csv", table, "--model", preset, "-o", out]

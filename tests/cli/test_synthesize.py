@@ -3,6 +3,8 @@
 import pytest
 from command import refused, run
 
+from keras_cmsa.data.ref_shapes import write_ref_shapes
+
 SCENES = {"train": 3, "val": 2, "testA": 2, "testB": 2}
 
 
@@ -18,8 +20,6 @@ def few(monkeypatch):
 
 @pytest.mark.parametrize("options", [(), ("--seed", "3")], ids=str)
 def test_the_files_are_the_generators(capsys, tmp_path, options):
-    from keras_cmsa.data.ref_shapes import write_ref_shapes
-
     assert run("synthesize", tmp_path / "shapes", *options) == 0
     seed = 3 if options else 0
     wanted = write_ref_shapes(tmp_path / "wanted", SCENES, seed=seed, processes=1, progress=False)
@@ -29,8 +29,6 @@ def test_the_files_are_the_generators(capsys, tmp_path, options):
 
 
 def test_any_targets_and_some_colours(tmp_path):
-    from keras_cmsa.data.ref_shapes import write_ref_shapes
-
     colours = ["red", "green", "blue", "yellow"]
     options = ("--targets", "any", "--colours", *colours)
     assert run("synthesize", tmp_path / "shapes", *options) == 0

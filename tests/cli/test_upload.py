@@ -2,10 +2,10 @@
 
 from command import refused, run
 
+from keras_cmsa.presets import hub
+
 
 def test_the_address_is_printed(capsys, preset, monkeypatch):
-    from keras_cmsa.presets import hub
-
     calls = []
     monkeypatch.setattr(hub, "upload", lambda *a: calls.append(a) or "https://hub/user/name")
     assert run("upload", preset, "hf://user/name") == 0

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from command import refused, run
 
+from keras_cmsa.data.masks import run_lengths
+from keras_cmsa.presets.reference import read_reference
+
 
 def test_a_preset(capsys, models_kept, preset):
     assert run("verify", preset) == 0
@@ -14,9 +17,6 @@ def test_a_preset(capsys, models_kept, preset):
 
 def changed(folder, to):
     """A copy of a folder whose reference says that the masks are the opposite."""
-    from keras_cmsa.data.masks import run_lengths
-    from keras_cmsa.presets.reference import read_reference
-
     shutil.copytree(folder, to)
     with np.load(to / "reference.npz") as file:
         arrays = dict(file)

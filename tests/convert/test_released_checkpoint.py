@@ -1,11 +1,17 @@
 """The authors' checkpoint in this package against what their graph gives: 2e-4, at paper size."""
 
-import os
-import subprocess
-import sys
+import json
 
 import numpy as np
 import pytest
+from fresh_process import run_python
+from scipy.special import expit
+
+from keras_cmsa import Explainer, Predictor
+from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
+from keras_cmsa.convert.deeplab import load_deeplab
+from keras_cmsa.convert.released_checkpoint import convert_checkpoint, load_released_checkpoint
+from keras_cmsa.presets.preset import load_preset
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 2e-4
@@ -20,8 +26,6 @@ def check_logits(reference, logits, rows=(0, 1, 2)):
 
 
 def test_logits_are_those_of_the_authors_graph(reference, checkpoint):
-    from keras_cmsa.convert.released_checkpoint import load_released_checkpoint
-
     model = load_released_checkpoint(checkpoint)
     for row in range(3):
         words = reference.words[None, row : row + 1]  # padded on the left
@@ -37,8 +41,6 @@ def test_logits_are_those_of_the_authors_graph(reference, checkpoint):
 
 def test_the_backbone_is_deeplabs(reference, checkpoint):
     """As a recipe's start, from the same checkpoint: it has the names of DeepLab's own."""
-    from keras_cmsa.convert.deeplab import load_deeplab
-
     backbone = load_deeplab(checkpoint)
     maps = backbone.predict_on_batch(reference.image[None])
     for found, wanted in zip(maps, reference.maps, strict=True):
@@ -50,9 +52,6 @@ def test_the_backbone_is_deeplabs(reference, checkpoint):
 
 
 def test_every_variable_is_accounted_for(reference, checkpoint, released_preset):
-    from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
-    from keras_cmsa.convert.released_checkpoint import convert_checkpoint
-
     converted = convert_checkpoint(TensorFlowCheckpoint(checkpoint))
     assert sorted(converted.used) == sorted(reference.shapes)
     assert len(converted.model.weights) == len(reference.shapes) - 2  # gates' numbers are one here
@@ -65,9 +64,7 @@ def test_words_find_the_same_in_preset_and_saved_model(reference, released_prese
     """Through the authors' vocabulary: from text to the logits of their graph."""
     import tensorflow as tf
 
-    from keras_cmsa import Predictor
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
-    from keras_cmsa.presets.preset import load_preset
 
     asked = [" ".join(f"W{i}" for i in row if i) + " ." for row in reference.words]
     predictor = Predictor.from_preset(released_preset.folder)
@@ -95,10 +92,6 @@ def test_words_find_the_same_in_preset_and_saved_model(reference, released_prese
 
 def test_the_importance_of_its_words(reference, released_preset, tmp_path):
     """A word left out is a sentence without it; the network has no attention maps of Figs. 4 and 5."""
-    from scipy.special import expit
-
-    from keras_cmsa import Explainer, Predictor
-
     predictor, photo = (
         Predictor.from_preset(released_preset.folder),
         reference.image.astype("uint8"),
@@ -125,20 +118,12 @@ np.save(sys.argv[3], model.predict_on_batch({"image": given["image"], "words": g
 def test_jax_finds_the_same(reference, released_preset, tmp_path):
     pytest.importorskip("jax")
     np.savez(tmp_path / "given.npz", image=reference.image[None], words=reference.words[None])
-    arguments = [
-        str(x) for x in (released_preset.folder, tmp_path / "given.npz", tmp_path / "x.npy")
-    ]
-    subprocess.run(
-        [sys.executable, "-c", ON_JAX, *arguments],
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        check=True,
-    )
+    arguments = released_preset.folder, tmp_path / "given.npz", tmp_path / "x.npy"
+    run_python(ON_JAX, *arguments, backend="jax", JAX_PLATFORMS="cpu")
     check_logits(reference, np.load(tmp_path / "x.npy")[0, :, :, :, 0])
 
 
 def test_what_the_preset_says(released_preset):
-    import json
-
     config = json.loads((released_preset.folder / "config.json").read_text())
     assert config["system"] == "cmsa_released" and config["data"]["name"] == "G-Ref"
     assert config["preprocessor"]["tokenizer"] == "released"

@@ -2,7 +2,6 @@
 the generator's own, from what stands in the files alone."""
 
 import json
-import pickle
 import re
 from collections import Counter
 from itertools import pairwise
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
-from shape_files import checksums, draw_mask, fitting
+from shape_files import AHEAD, DIRECTIONS, Written, checksums, draw_mask, fitting
 
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.ref_shapes import write_ref_shapes, writer
@@ -21,30 +20,6 @@ from keras_cmsa.data.ref_shapes.render import RGB
 from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND
 
 SCENES = {"train": 170, "val": 20, "testA": 30, "testB": 30}
-
-
-class Written:
-    """What the files hold."""
-
-    def __init__(self, root):
-        self.root = root
-        self.refs = pickle.loads((root / "refcoco/refs(unc).p").read_bytes())
-        self.instances = json.loads((root / "refcoco/instances.json").read_text())
-        self.annotations = {a["id"]: a for a in self.instances["annotations"]}
-        self.images = {image["id"]: image for image in self.instances["images"]}
-        self.of_image = {image_id: [] for image_id in self.images}
-        for annotation in self.instances["annotations"]:
-            self.of_image[annotation["image_id"]].append(annotation)
-        self.shapes = {c["id"]: c["supercategory"] for c in self.instances["categories"]}
-
-    def sentences(self, *kinds):
-        """Pairs of a ref and a sentence, of all or some kinds."""
-        pairs = [(ref, sentence) for ref in self.refs for sentence in ref["sentences"]]
-        return [(r, s) for r, s in pairs if not kinds or s["kind"] in kinds]
-
-    def facts(self, image_id):
-        """`{annotation id: attributes}` of an image's things."""
-        return {a["id"]: a["attributes"] for a in self.of_image[image_id]}
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +31,24 @@ def data(tmp_path_factory):
 # Files
 
 
-def test_same_settings_give_the_same_bytes_for_any_number_of_processes(tmp_path):
-    scenes = {"train": 12, "val": 8}
-    one = write_ref_shapes(tmp_path / "one", scenes=scenes, processes=1, progress=False)
-    two = write_ref_shapes(tmp_path / "two", scenes=scenes, processes=2, progress=False)
-    other = write_ref_shapes(tmp_path / "other", scenes=scenes, seed=1, processes=1, progress=False)
+FOUR = ["red", "green", "blue", "yellow"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "same", "others"),
+    [
+        ({}, {}, {"seed": 1}),
+        ({"targets": "any", "colours": FOUR}, {"colours": FOUR[::-1]}, {"colours": None}),
+    ],
+    ids=["one", "any"],
+)
+def test_same_settings_give_the_same_bytes_for_any_number_of_processes(
+    tmp_path, settings, same, others
+):
+    settings = {"scenes": {"train": 9, "val": 3}, "progress": False, **settings}
+    one = write_ref_shapes(tmp_path / "one", processes=1, **settings)
+    two = write_ref_shapes(tmp_path / "two", processes=2, **settings | same)
+    other = write_ref_shapes(tmp_path / "other", processes=1, **settings | others)
     assert checksums(one) == checksums(two)
     assert checksums(one).keys() == checksums(other).keys()
     assert not set(checksums(one).values()) & set(checksums(other).values())
@@ -71,7 +59,7 @@ def test_a_seed_keeps_its_scenes(tmp_path):
     root = write_ref_shapes(
         tmp_path / "data", scenes={"train": 1, "testB": 1}, processes=1, progress=False
     )
-    found = [(r["ann_id"], s["sent"]) for r, s in Written(root).sentences()]
+    found = [(r["ann_id"], s["sent"]) for r, s, _ in Written(root).sentences()]
     assert found == [
         (102, "the third one from left"),
         (102, "the blue ring"),
@@ -104,7 +92,7 @@ def test_layout_is_refers(data):
             assert set(sentence) == {"tokens", "raw", "sent_id", "sent", "kind"}
             assert sentence["tokens"] == sentence["sent"].split()
             assert sentence["sent"] == re.sub("[^a-z ]", "", sentence["raw"].lower())
-    sentence_ids = [sentence["sent_id"] for _, sentence in data.sentences()]
+    sentence_ids = [sentence["sent_id"] for _, sentence, _ in data.sentences()]
     assert len(sentence_ids) == len(set(sentence_ids))
     refs_by_image = Counter(ref["image_id"] for ref in data.refs)
     assert set(refs_by_image) == set(data.images)
@@ -145,7 +133,7 @@ def test_annotations_agree_with_pycocotools(data):
 
 def test_masks_of_an_image_do_not_overlap(data):
     for image_id in list(data.images)[:20]:
-        covered = sum(draw_mask(a, 240).astype(int) for a in data.of_image[image_id])
+        covered = sum(draw_mask(a, 240).astype(int) for a in data.things[image_id].values())
         assert covered.max() == 1
 
 
@@ -154,8 +142,9 @@ def test_pixels_are_where_the_mask_is(data):
     for image_id, image in list(data.images.items())[:40]:
         path = data.root / "images/mscoco/images/train2014" / image["file_name"]
         pixels = np.asarray(Image.open(path), int)
-        free = ~np.any([draw_mask(a, 240) for a in data.of_image[image_id]], axis=0)
-        for annotation in data.of_image[image_id]:
+        things = data.things[image_id].values()
+        free = ~np.any([draw_mask(a, 240) for a in things], axis=0)
+        for annotation in things:
             colour = RGB[annotation["attributes"]["colour"]]
             is_coloured = np.abs(pixels - colour).max(axis=2) < 40
             if annotation["attributes"]["texture"] == "plain":
@@ -181,7 +170,7 @@ def grown(mask, margin):
 
 
 def test_all_kinds_are_there_in_their_shares(data):
-    kinds = Counter(sentence["kind"] for _, sentence in data.sentences())
+    kinds = Counter(sentence["kind"] for _, sentence, _ in data.sentences())
     assert set(kinds) == set(SHARES)
     assert sum(SHARES.values()) == pytest.approx(1)
     for kind, share in SHARES.items():
@@ -189,14 +178,14 @@ def test_all_kinds_are_there_in_their_shares(data):
 
 
 def test_the_vocabulary_is_modest(data):
-    words = {word for _, sentence in data.sentences() for word in sentence["tokens"]}
+    words = {word for _, sentence, _ in data.sentences() for word in sentence["tokens"]}
     assert 60 <= len(words) <= 80
 
 
 def test_targets_of_the_two_test_splits_are_of_disjoint_families(data):
     shapes = {split: set() for split in SCENES}
     for ref in data.refs:
-        shapes[ref["split"]].add(data.shapes[ref["category_id"]])
+        shapes[ref["split"]].add(data.categories[ref["category_id"]]["supercategory"])
     assert not set(ROUND) & set(ANGULAR)
     assert shapes["testA"] <= set(ROUND)
     assert shapes["testB"] <= set(ANGULAR)
@@ -216,7 +205,7 @@ def test_most_scenes_have_several_things_of_a_kind(data):
 
 
 def test_attributes_fit_one_thing(data):
-    for ref, sentence in data.sentences("attribute"):
+    for ref, sentence, _ in data.sentences("attribute"):
         facts = data.facts(ref["image_id"])
         fits = fitting(sentence["sent"], facts)
         rank = re.search("biggest|largest|smallest", sentence["sent"])
@@ -231,7 +220,7 @@ def test_attributes_fit_one_thing(data):
 
 def test_ordinals_count_to_one_thing(data):
     pattern = re.compile(r"\b(first|second|third|fourth)\b")
-    for ref, sentence in data.sentences("ordinal"):
+    for ref, sentence, _ in data.sentences("ordinal"):
         words = sentence["sent"]
         facts = data.facts(ref["image_id"])
         side = words.split()[-1]
@@ -245,25 +234,17 @@ def test_ordinals_count_to_one_thing(data):
 
 def test_places_hold_one_thing(data):
     """Of the things that the noun fits, no other is as far in the direction of the words."""
-    directions = {
-        (-1, 0): ("left", "leftmost"),
-        (1, 0): ("right", "rightmost"),
-        (0, -1): ("top", "topmost", "upper"),
-        (0, 1): ("bottom", "bottommost", "lower"),
-    }
-    wanted = {word: direction for direction, words in directions.items() for word in words}
-    for ref, sentence in data.sentences("location"):
+    for ref, sentence, _ in data.sentences("location"):
         facts = data.facts(ref["image_id"])
         fits = fitting(sentence["sent"], facts)
         assert len(fits) >= 2, sentence
-        direction = np.sum([wanted.get(word, (0, 0)) for word in sentence["tokens"]], axis=0)
+        direction = np.sum([DIRECTIONS.get(word, (0, 0)) for word in sentence["tokens"]], axis=0)
         centres = np.array([facts[i]["centre"] for i in fits]) - 0.5
         distance = -centres @ direction if direction.any() else np.abs(centres).max(axis=1)
         assert fits[int(np.argmin(distance))] == ref["ann_id"], sentence
 
 
 RELATION = re.compile(r" (?:to the )?(left of|right of|above|below) (?:the )?")
-AHEAD = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 
 
 def related(sentence, facts):
@@ -284,7 +265,7 @@ def related(sentence, facts):
 
 def test_relations_of_place_hold_for_one_thing(data):
     checked = 0
-    for ref, sentence in data.sentences("relation", "order"):
+    for ref, sentence, _ in data.sentences("relation", "order"):
         if RELATION.search(sentence["sent"]):
             surely, perhaps = related(sentence["sent"], data.facts(ref["image_id"]))
             assert surely == perhaps == {ref["ann_id"]}, sentence
@@ -295,7 +276,7 @@ def test_relations_of_place_hold_for_one_thing(data):
 def test_order_changes_the_answer(data):
     """Each `order` sentence has its counterpart: the same words, the nouns swapped, another thing."""
     by_words = {}
-    for ref, sentence in data.sentences("order"):
+    for ref, sentence, _ in data.sentences("order"):
         bag = ref["image_id"], tuple(sorted(sentence["tokens"]))
         by_words.setdefault(bag, []).append((sentence["tokens"], ref["ann_id"]))
     assert by_words
@@ -349,6 +330,10 @@ def test_same_root_again_does_nothing_and_other_content_is_refused(tmp_path):
         ({"scenes": {"train": 0}}, "scenes must give 1 or more"),
         ({"size": 32}, "`size` must be at least 96. Received: 32"),
         ({"seed": -1}, "`seed` must be at least 0"),
+        ({"targets": "two"}, "`targets` must be one of one, any. Received: 'two'"),
+        ({"colours": ["red", "red", "blue", "green"]}, "`colours` must be 4 or more of red, "),
+        ({"colours": ["red", "pink", "blue", "green"]}, "Received: red, pink, blue, green"),
+        ({"colours": []}, "Received: none"),
     ],
 )
 def test_bad_arguments_are_refused(tmp_path, arguments, message):

@@ -2,12 +2,18 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
-pytestmark = pytest.mark.keras
+from keras_cmsa import Predictor
+from keras_cmsa.evaluation.controls import Controls, off_centre, others
+from keras_cmsa.evaluation.evaluate import evaluate
+from keras_cmsa.preprocessing.word_pieces import WordPieces
+
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("untraced")]
 
 S = tiny.SIZE
 SIDES = {"left": tiny.box(S, S, 0, 0, S, S // 2), "right": tiny.box(S, S, 0, S // 2, S, S)}
@@ -16,10 +22,6 @@ SIDES = {"left": tiny.box(S, S, 0, 0, S, S // 2), "right": tiny.box(S, S, 0, S /
 @pytest.fixture
 def obeys_the_first_word():
     """Its model finds the half of the image that the first word names, and else nothing."""
-    import keras
-
-    from keras_cmsa import Predictor
-
     image = keras.Input((S, S, 3), name="image")
     words = keras.Input((None, tiny.WORDS), dtype="int32", name="words")
     ids = tiny.vocabulary().words
@@ -47,9 +49,6 @@ def records(tmp_path):
 
 
 def controls_of(predictor, records):
-    from keras_cmsa.evaluation.controls import Controls
-    from keras_cmsa.evaluation.evaluate import evaluate
-
     controls = Controls(predictor.preprocessor.vocabulary)
     assert {score.iou for score in evaluate(predictor, records, [controls])} == {1}
     return controls
@@ -71,16 +70,12 @@ def test_controls_of_a_model_that_obeys_the_first_word(obeys_the_first_word, rec
 
 def test_no_words_are_padding_alone():
     """The one control of a single word about a single object."""
-    from keras_cmsa.evaluation.controls import Controls
-
     record = tiny.record("one.png", SIDES["left"], "left")
     words = Controls(tiny.vocabulary()).sentences([record], np.array([[7, 0, 0]], "int32"))
     np.testing.assert_array_equal(words, [[0, 0, 0]])
 
 
 def test_the_sentence_of_another_object_is_never_of_the_same():
-    from keras_cmsa.evaluation.controls import others
-
     records = [tiny.record("one.png", SIDES["left"], "it", ref) for ref in (1, 1, 2)]
     records[1] = replace(records[1], sentence_id=5)
     words = np.array([[1], [2], [3]], "int32")
@@ -90,8 +85,6 @@ def test_the_sentence_of_another_object_is_never_of_the_same():
 
 
 def test_the_sentence_of_another_object_is_about_something():
-    from keras_cmsa.evaluation.controls import others
-
     records = [tiny.record("one.png", SIDES["left"], "it", ref) for ref in (1, 2, 3)]
     records[1] = replace(records[1], segmentation=None, targets=0)
     words = np.array([[1], [2], [3]], "int32")
@@ -112,9 +105,6 @@ def test_nothing_is_no_object_of_an_image(obeys_the_first_word, records):
 
 def test_fixed_answers(obeys_the_first_word, tmp_path):
     """The largest object lies in a corner, the small one in the centre."""
-    from keras_cmsa.evaluation.controls import Controls, off_centre
-    from keras_cmsa.evaluation.evaluate import evaluate
-
     Image.fromarray(np.zeros((20, 40, 3), "uint8")).save(tmp_path / "image.png")
     large, small = tiny.box(20, 40, 0, 0, 10, 20), tiny.box(20, 40, 8, 18, 12, 24)
     assert off_centre(large) == pytest.approx(np.hypot(1 / 4, 1 / 4))
@@ -146,7 +136,6 @@ def test_shuffled_words_are_the_same_words_in_another_order():
 
 def test_pieces_stay_with_their_word():
     from keras_cmsa.evaluation.controls import shuffled
-    from keras_cmsa.preprocessing.word_pieces import WordPieces
 
     vocabulary = WordPieces(["the", "ze", "##bra", "##s"])  # ids from 2 on
     words = np.array([[3, 4, 5, 2, 0], [3, 4, 0, 0, 0], [3, 4, 3, 4, 0]], "int32")

@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 from plain_path import plain
 
+from keras_cmsa import Predictor
+from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import PROFILES
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("untraced")]
 
 S = tiny.SIZE
 
@@ -19,10 +22,6 @@ S = tiny.SIZE
 @pytest.fixture(scope="module")
 def finds_white():
     """Predictors whose mask is what is white in the image: logits of 127.5 and -127.5."""
-    import keras
-
-    from keras_cmsa import Predictor
-
     image = keras.Input((S, S, 3), name="image")
     words = keras.Input((None, tiny.WORDS), dtype="int32", name="words")
     red = keras.layers.Rescaling(1.0, offset=-127.5)(image)[:, None, ..., :1]
@@ -37,12 +36,6 @@ def shown(folder, name, found, true, **options):
     path = folder / f"{name}.png"
     Image.fromarray(np.repeat(255 * found[..., None], 3, axis=2)).save(path)
     return tiny.record(path, true, "box on the left", **options)
-
-
-def evaluate(*arguments, **options):
-    from keras_cmsa.evaluation.evaluate import evaluate
-
-    return evaluate(*arguments, **options)
 
 
 def test_known_overlap_at_the_networks_size(finds_white, tmp_path):

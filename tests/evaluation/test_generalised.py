@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.evaluation.generalised import curve, refuses
 from keras_cmsa.evaluation.scores import metrics_of, score_mask, summarize, summarize_by_kind
 
@@ -88,8 +89,6 @@ def test_a_model_without_exists_refuses_by_a_small_mask():
 
 
 def test_a_ref_may_have_a_sentence_that_fits_nothing(tmp_path):
-    from keras_cmsa.data.samples import read_image_and_masks
-
     there = tiny.records(tmp_path, 1)[0]
     nothing = replace(there, targets=0, segmentation=None)
     _, masks = read_image_and_masks([there, nothing, there])

@@ -3,7 +3,9 @@
 import pytest
 import tiny
 
+from keras_cmsa.evaluation import refined as module
 from keras_cmsa.evaluation.crf import refine
+from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import score_mask
 from keras_cmsa.inference.masks import MaskRule
 
@@ -18,9 +20,6 @@ def records(tmp_path_factory):
 
 @pytest.mark.parametrize(("size", "profile"), [("network", "tf_phrasecut"), ("original", "strict")])
 def test_side_by_side_is_one_by_one(predictor, records, size, profile, monkeypatch):
-    from keras_cmsa.evaluation import refined as module
-    from keras_cmsa.evaluation.evaluate import evaluate
-
     monkeypatch.setattr(module, "PENDING_PER_PROCESS", 0)  # so that some are collected on the way
     with module.Refined(size) as refined:
         scores = evaluate(predictor, records, [refined], profile)
@@ -35,7 +34,5 @@ def test_side_by_side_is_one_by_one(predictor, records, size, profile, monkeypat
 
 
 def test_bad_arguments():
-    from keras_cmsa.evaluation.refined import Refined
-
     with pytest.raises(ValueError, match=r"\('network', 'original'\). Received: 'big'"):
-        Refined("big")
+        module.Refined("big")

@@ -1,10 +1,14 @@
 """What a model looked at, against its own layers called by hand."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.explain.explanations import Explainer, strongest_channel
 from keras_cmsa.inference.masks import MaskRule, to_mask
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.models.systems import build_system
 
 pytestmark = pytest.mark.usefixtures("untraced")
 
@@ -18,16 +22,12 @@ def photo():
 
 
 def explained(predictor, photo, **options):
-    from keras_cmsa.explain.explanations import Explainer
-
     with pytest.warns(UserWarning, match="takes 5 words"):
         return Explainer(predictor, **options)(photo, SENTENCES)
 
 
 def level_logits(predictor, photo, sentence):
     """The fused map `(h, w, F)` and the logits `(S, S)` of the last level alone."""
-    import keras
-
     model, preprocessor = predictor.model, predictor.preprocessor
     up_to_fusion = keras.Model(model.input, model.get_layer("fusion").input)
     levels = up_to_fusion(preprocessor([photo], [sentence]), training=False)
@@ -66,10 +66,6 @@ def test_the_last_level_from_a_model_of_its_own(predictor, photo):
 @pytest.mark.parametrize("system", ["cmsa_w", "cmsa_refined"])
 def test_a_system_without_such_parts(system, seeded, photo):
     """It has an answer and words; there is nothing to compare a model of Res5 with."""
-    from keras_cmsa.explain.explanations import Explainer
-    from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.models.systems import build_system
-
     sizes = {"max_words": tiny.WORDS, "word_dim": 5, "attention_dim": 4, "fusion_dim": 4}
     words = len(tiny.vocabulary())
     model = build_system(system, words, image_size=tiny.SIZE, backbone=tiny.backbone(), **sizes)
@@ -81,8 +77,6 @@ def test_a_system_without_such_parts(system, seeded, photo):
 
 
 def test_the_strongest_channel_of_a_known_map():
-    from keras_cmsa.explain.explanations import strongest_channel
-
     fused = np.zeros((2, 2, 3), "float32")
     fused[..., 0] = 3
     fused[..., 1] = [[-4, 0], [2, 4]]

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.data.samples import read_pixels
 from keras_cmsa.evaluation.crf import refine
+from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import score_mask
+from keras_cmsa.explain import figures
 from keras_cmsa.explain.drawing import overlay, probability_overlay
+from keras_cmsa.explain.explanations import Explainer
+from keras_cmsa.explain.figures import explanations_figure, failures_figure, paper_figure, scored
 from keras_cmsa.inference.masks import MaskRule
 
 pytestmark = pytest.mark.usefixtures("untraced")
@@ -28,8 +33,6 @@ def records(tmp_path_factory):
 
 @pytest.fixture
 def explanations(predictor, photo):
-    from keras_cmsa.explain.explanations import Explainer
-
     with pytest.warns(UserWarning, match="takes 5 words"):
         return Explainer(predictor, rule=MaskRule("tf_phrasecut"))(photo, SENTENCES)
 
@@ -43,8 +46,6 @@ def iou(one, other):
 
 
 def test_explanations_figure(photo, explanations):
-    from keras_cmsa.explain.figures import explanations_figure
-
     truths = [np.broadcast_to(np.arange(32) < 16, (24, 32))] * 2
     figure = explanations_figure([photo] * 2, explanations, truths)
     for i, explanation in enumerate(explanations):
@@ -69,8 +70,6 @@ def test_explanations_figure(photo, explanations):
 
 
 def test_paper_figure(photo, explanations):
-    from keras_cmsa.explain.figures import paper_figure
-
     figure = paper_figure([photo] * 2, explanations)
     for i, explanation in enumerate(explanations):
         found, matrix, last, channel = figure.axes[4 * i : 4 * i + 4]
@@ -100,17 +99,12 @@ RULES = [
 
 
 def test_the_title_of_an_empty_mask():
-    from keras_cmsa.explain.figures import scored
-
     assert scored(np.zeros((2, 3), bool), 1.0) == "nothing found, IoU 1.00"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda r: f"{r.profile}-{r.refine and r.size}")
 def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule):
     """The worst first; the orange in each picture has the IoU that stands above it."""
-    from keras_cmsa.data.samples import read_pixels
-    from keras_cmsa.explain.figures import failures_figure
-
     if rule.refine:
         pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
     scores, masks = [], {}
@@ -139,7 +133,6 @@ def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule
 def test_the_rules_give_different_pictures(predictor, records):
     """Or the test above could not tell them apart."""
     pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
-    from keras_cmsa.explain.figures import failures_figure
 
     scores = [score_mask(record, record.mask() > 0) for record in records[:2]]
     drawn = {
@@ -149,23 +142,14 @@ def test_the_rules_give_different_pictures(predictor, records):
     assert len(drawn) == len(RULES)
 
 
-def test_the_figures_of_an_evaluation(predictor, records, tmp_path, monkeypatch):
+def test_the_figures_of_an_evaluation(predictor, records, tmp_path, spied):
     """Expressions spread over the split with their truth; the image that has the most."""
-    from keras_cmsa.data.samples import read_pixels
-    from keras_cmsa.evaluation.evaluate import evaluate
-    from keras_cmsa.explain import figures
-
     records = [*records[:4], replace(records[3], expression="blue box")]
     rule = MaskRule("tf_phrasecut")
     scores = evaluate(predictor, records, profile=rule.profile)
-    drawn = {}
-    write = figures.write_figure
-    monkeypatch.setattr(
-        figures,
-        "write_figure",
-        lambda path, f: drawn.update({path.name: f}) or write(path, f),
-    )
+    written = spied(figures, "write_figure")
     figures.write_figures(tmp_path, "val", predictor, scores, rule, failures=3, examples=3)
+    drawn = {path.name: figure for path, figure in written}
     assert set(drawn) == {f"{kind}_val.png" for kind in ("failures", "examples", "paper")}
     assert all((tmp_path / name).stat().st_size > 10_000 for name in drawn)
     assert len(drawn["failures_val.png"].axes) == 8  # two a row, the last empty

@@ -5,7 +5,10 @@ import pytest
 import tiny
 
 from keras_cmsa.evaluation.scores import overlap
-from keras_cmsa.explain.word_importance import without
+from keras_cmsa.explain.word_importance import explain_words, without
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.preprocessing.word_pieces import WordPieces
 
 SIZE = (2 * tiny.SIZE, tiny.SIZE)  # on the square it is half as wide as high
 
@@ -16,8 +19,6 @@ def photo():
 
 
 def explained(predictor, photo, expression):
-    from keras_cmsa.explain.word_importance import explain_words
-
     (words,) = predictor.read([expression])
     return explain_words(predictor, photo, words)
 
@@ -49,10 +50,6 @@ def test_one_word_is_compared_with_none(predictor, photo):
 
 
 def test_the_pieces_of_a_word_are_left_out_together(seeded, photo):
-    from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.preprocessing.preprocessor import Preprocessor
-    from keras_cmsa.preprocessing.word_pieces import WordPieces
-
     vocabulary = WordPieces(["the", "ze", "##bra", "##s", "on"], max_words=tiny.WORDS)
     predictor = Predictor(tiny.model(len(vocabulary)), Preprocessor(vocabulary, tiny.SIZE))
     (ids,) = vocabulary.encode(["the zebras on"])

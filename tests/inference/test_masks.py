@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.inference.masks import PROFILES, check_profile, probabilities, to_mask
+from keras_cmsa.inference.masks import PROFILES, check_profile, to_mask
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 S = tiny.SIZE
@@ -33,7 +33,7 @@ def test_masks_follow_their_definitions(case, profile):
 @pytest.mark.parametrize("case", cases.CASES, ids=str)
 def test_probabilities_follow_their_definition(case):
     size = case.height, case.width
-    found = probabilities(case.logits(), size, preprocessor_of(case.size, case.resizing))
+    found = preprocessor_of(case.size, case.resizing).probabilities(case.logits(), size)
     assert found.dtype == np.float32 and found.shape == size
     np.testing.assert_allclose(found, case.probabilities(), atol=1e-4)
 
@@ -73,7 +73,7 @@ def test_logits_of_any_size_make_masks():
     for profile in PROFILES:
         mask = to_mask(logits, (2, 2), preprocessor_of(2), profile)
         assert mask.tolist() == [[False, True]] * 2
-    found = probabilities(logits, (2, 2), preprocessor_of(2))
+    found = preprocessor_of(2).probabilities(logits, (2, 2))
     np.testing.assert_allclose(found, [[0, 1]] * 2, atol=1e-6)
 
 

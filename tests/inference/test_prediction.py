@@ -6,6 +6,7 @@ import tiny
 
 from keras_cmsa.inference.masks import MaskRule, to_mask
 from keras_cmsa.inference.prediction import Prediction, as_heat
+from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 
@@ -28,10 +29,9 @@ def test_score_and_box_of_a_known_answer():
     assert nothing.box is None and nothing.score == 0
 
 
-def test_it_is_undone_to_the_image_once(monkeypatch):
+def test_it_is_undone_to_the_image_once(spied):
     logits, size = np.random.default_rng(0).normal(size=(8, 8)), (13, 21)
-    prediction, undone, undo = prediction_of(logits, size), [], Preprocessor.undo
-    monkeypatch.setattr(Preprocessor, "undo", lambda *x: undone.append(1) or undo(*x))
+    prediction, undone = prediction_of(logits, size), spied(Preprocessor, "undo")
     pixels = np.zeros((*size, 3), "uint8")
     assert prediction.score > 0.5 and prediction.box and prediction.probabilities.shape == size
     assert prediction.mask_by(MaskRule(), pixels) is prediction.mask and len(undone) == 1
@@ -54,8 +54,6 @@ def test_run_lengths_are_cocos():
 @pytest.mark.parametrize("size", [(40, 80), (80, 40), (80, 80)])
 def test_the_heat_map_lies_over_the_image(size):
     """Attention to one cell of the square lands where that cell shows the image."""
-    from keras_cmsa.preprocessing.fitting import to_square
-
     marked = np.zeros(size, "float32")
     marked[10:20, 10:20] = 1
     attention = to_square(marked, 80).reshape(8, 10, 8, 10).mean(axis=(1, 3))[None]

@@ -197,18 +197,17 @@ def test_impossible_arguments_are_named():
             CrossModalSelfAttention(4, query_chunk=wrong)
 
 
-def test_large_maps_are_taken_in_chunks(seeded, rng, monkeypatch):
+def test_large_maps_are_taken_in_chunks(seeded, rng, monkeypatch, spied):
     """The same result to rounding, in as few chunks of one size as the bound allows."""
     assert rows_at_once(40 * 40) is rows_at_once(2048) is None  # 320 x 320 pixels and more
     assert rows_at_once(80 * 80) == 640 and 640 * 6400 <= MOST_SCORES
     visual, words = draw(rng)
     layer, whole, _, _ = apply_layer(visual, words)
     assert layer.query_chunk == "auto"
-    taken, attend = [], attention_module.attend
+    calls = spied(attention_module, "attend")
     monkeypatch.setattr(pair_attention, "MOST_SCORES", (HEIGHT * WIDTH) ** 2 // 3)
-    monkeypatch.setattr(attention_module, "attend", lambda *a: taken.append(a[-2]) or attend(*a))
     _, in_chunks, _, _ = apply_layer(visual, words, layer=layer)
-    assert taken and set(taken) == {HEIGHT * WIDTH // 3}
+    assert {call[-2] for call in calls} == {HEIGHT * WIDTH // 3}
     tiny.assert_near(in_chunks, whole, 1e-6)
 
 

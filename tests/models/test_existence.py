@@ -1,8 +1,12 @@
 """The output `exists`, and what it leaves as it is."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
+
+from keras_cmsa import build_cmsa_refined, build_system, fold_for_inference
+from keras_cmsa.models.cmsa import with_all_outputs
 
 pytestmark = pytest.mark.keras
 
@@ -15,8 +19,6 @@ def inputs(rng, sentences=2):
 
 
 def refined():
-    from keras_cmsa import build_cmsa_refined
-
     sizes = {"word_dim": 6, "attention_dim": 4, "fusion_dim": 4, "decoder_dim": 4}
     vocabulary = len(tiny.vocabulary())
     return build_cmsa_refined(
@@ -25,8 +27,6 @@ def refined():
 
 
 def test_masks_are_those_of_the_model_without_it(rng):
-    import keras
-
     given = inputs(rng)
     keras.utils.set_random_seed(1)
     plain = tiny.model(word_positions=True)
@@ -52,11 +52,6 @@ def test_a_sentence_gets_what_it_gets_alone(rng, make):
 
 @pytest.mark.parametrize("make", [lambda: tiny.model(existence=True), refined])
 def test_it_is_saved_and_folded(rng, make, tmp_path):
-    import keras
-
-    from keras_cmsa import fold_for_inference
-    from keras_cmsa.models.cmsa import with_all_outputs
-
     model, given = make(), inputs(rng)
     wanted = model.predict_on_batch(given)
     model.save(tmp_path / "model.keras")
@@ -69,7 +64,5 @@ def test_it_is_saved_and_folded(rng, make, tmp_path):
 
 
 def test_other_systems_have_none():
-    from keras_cmsa import build_system
-
     with pytest.raises(ValueError, match="`existence` is an output of"):
         build_system("rmi", 12, image_size=16, existence=True)

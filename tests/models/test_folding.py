@@ -3,6 +3,12 @@
 import numpy as np
 import pytest
 import tiny
+from keras import Model, layers
+
+from keras_cmsa.models.backbones import dilated_resnet101
+from keras_cmsa.models.cmsa import with_attention
+from keras_cmsa.models.folding import fold_for_inference
+from keras_cmsa.presets.safe_loading import load_keras
 
 pytestmark = pytest.mark.keras
 
@@ -11,17 +17,11 @@ NORM = [[1.5, -2, 0.5, 3], [0.1, 2, -1, 0.3], [0.3, -0.2, 0, 1], [0.5, 2, 3, 0.1
 
 
 def norms_of(model):
-    from keras import Model, layers
-
     inner = [norm for x in model.layers if isinstance(x, Model) for norm in norms_of(x)]
     return inner + [x.name for x in model.layers if isinstance(x, layers.BatchNormalization)]
 
 
 def test_folding_changes_nothing_but_the_work(seeded, photo, tmp_path):
-    from keras_cmsa.models.cmsa import with_attention
-    from keras_cmsa.models.folding import fold_for_inference
-    from keras_cmsa.presets.safe_loading import load_keras
-
     model = tiny.shaken(tiny.model(), np.random.default_rng(5))
     norm = model.get_layer("backbone").get_layer("stem_norm")
     norm.set_weights([np.array(x, "float32") for x in NORM])
@@ -49,10 +49,6 @@ def test_only_what_can_be_folded_is(seeded):
 
     Nor what is normalised over another axis than the channels, what is called twice, or is in a model that is not functional.
     """
-    from keras import layers
-
-    from keras_cmsa.models.folding import fold_for_inference
-
     rng = np.random.default_rng(0)
     x = seeded.Input((6, 6, 2))
     norm = layers.BatchNormalization
@@ -92,10 +88,6 @@ def test_only_what_can_be_folded_is(seeded):
 
 def test_what_other_files_have_not(seeded, rng):
     """A normalisation by given numbers, and a group for each channel, before a batch normalisation."""
-    from keras import layers
-
-    from keras_cmsa.models.folding import fold_for_inference
-
     image = seeded.Input((6, 6, 3))
     x = layers.Normalization(mean=[1, 2, 3], variance=[0.5, 4, 2])(image)
     x = layers.Conv2D(3, 3, strides=2, groups=3, use_bias=False, padding="same")(x)
@@ -112,8 +104,5 @@ def test_what_other_files_have_not(seeded, rng):
 
 @pytest.mark.slow
 def test_resnet_101_folds_whole(seeded):
-    from keras_cmsa.models.backbones import dilated_resnet101
-    from keras_cmsa.models.folding import fold_for_inference
-
     backbone = dilated_resnet101(64, weights=None)
     assert len(norms_of(backbone)) == 104 and not norms_of(fold_for_inference(backbone))

@@ -62,6 +62,7 @@ def losses_of(name):
     return losses
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_same_logits(name):
     tiny.assert_near(logits_of(name), np.load(KNOWN)[name], tolerance=1e-5)

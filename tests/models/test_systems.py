@@ -2,10 +2,13 @@
 
 import functools
 import inspect
+import json
 
 import numpy as np
 import pytest
 import tiny
+from fresh_process import run_python
+from keras import layers
 
 import keras_cmsa.models.systems
 from keras_cmsa.models.systems import SYSTEMS, build_system
@@ -26,7 +29,6 @@ def rng():
 def chain():
     """A backbone like `tiny.backbone` whose maps follow from one another, as those of a ResNet."""
     import keras
-    from keras import layers
 
     backbone = tiny.backbone()
     x, maps = backbone.get_layer("stem_norm").output, []
@@ -239,23 +241,9 @@ def test_parameters_are_those_stated(seeded, name):
 )
 def test_paper_size_runs_forward(names, side, positions):
     """On their own backbone at their own image size, in a process of its own, within 8 GB."""
-    import json
-    import os
-    import subprocess
-    import sys
-
     import keras
 
-    environment = {**os.environ, "KERAS_BACKEND": keras.backend.backend()}
-    done = subprocess.run(
-        [sys.executable, "-c", PAPER_SIZE, *names],
-        env=environment,
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = done.stdout.splitlines()
+    lines = run_python(PAPER_SIZE, *names, backend=keras.backend.backend()).splitlines()
     assert len(lines) == len(names)
     for seen in map(json.loads, lines):
         assert seen["input"] == [None, side, side, 3] and seen["output"] == [1, 1, side, side, 1]

@@ -8,6 +8,7 @@ from unittest.mock import create_autospec
 import numpy as np
 import pytest
 
+from keras_cmsa import Predictor, load_preset
 from keras_cmsa.presets import hub
 
 FILES = ("README.md", "config.json", "model.keras", "reference.npz", "vocabulary.txt")
@@ -47,8 +48,6 @@ def test_nothing_but_the_files_of_a_preset_comes(preset, library, tmp_path, monk
 
 
 def test_a_graph_of_a_hub_is_no_network(preset, library, tmp_path, monkeypatch):
-    from keras_cmsa import load_preset
-
     holding(library, monkeypatch, {"config.json": files_of(preset)["config.json"]}, tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"evil")  # another program left it there
     with pytest.raises(ValueError, match="hf://user/name is no preset: wanted model.keras"):
@@ -102,10 +101,9 @@ def test_addresses():
     assert hub.is_hub_address("hf://x") and not hub.is_hub_address("runs/demo")
 
 
+@pytest.mark.usefixtures("untraced")
 def test_kaggle(preset, predictor, photo, monkeypatch):
     """Its files come one by one, by their names."""
-    from keras_cmsa import Predictor
-
     kagglehub = pytest.importorskip("kagglehub")
     download = create_autospec(kagglehub.model_download, side_effect=lambda _, name: preset / name)
     monkeypatch.setattr(kagglehub, "model_download", download)

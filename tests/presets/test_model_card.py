@@ -6,6 +6,7 @@ import pytest
 import tiny
 
 from keras_cmsa.presets.model_card import as_markdown
+from keras_cmsa.presets.preset import make_config
 
 
 def test_the_card_of_a_preset(preset):
@@ -36,8 +37,6 @@ def test_the_card_of_a_preset(preset):
 
 
 def test_what_is_not_known_is_said():
-    from keras_cmsa.presets.preset import make_config
-
     card = as_markdown(make_config("cmsa", tiny.preprocessor()))
     assert "No metrics were recorded" in card and "| Trained on | unknown |" in card
     assert "## Data" not in card

@@ -8,14 +8,15 @@ import pytest
 import tiny
 from bad_presets import DAMAGED_FILES, check_line
 
+from keras_cmsa import Preprocessor, load_preprocessor, load_preset
+from keras_cmsa.presets.files import read_config
+from keras_cmsa.presets.preset import Preset, make_config, save_preset
+
 pytestmark = pytest.mark.keras
 
 
 @pytest.mark.parametrize("resizing", ["pad", "stretch"])
 def test_what_is_loaded_gives_what_was_saved(seeded, photo, tmp_path, resizing):
-    from keras_cmsa import load_preset
-    from keras_cmsa.presets.preset import Preset, save_preset
-
     preprocessor = tiny.preprocessor(resizing)
     model = tiny.finder(preprocessor)
     save_preset(tmp_path / "new" / "run", Preset(model, preprocessor))
@@ -59,8 +60,6 @@ def test_the_config(seeded, preset):
 
 
 def test_what_is_said_of_the_model_comes_from_the_model(seeded):
-    from keras_cmsa.presets.preset import make_config
-
     preprocessor = tiny.preprocessor()
     stale = {"system": "rmi", "preprocessor": {"image_size": 7}, "format": 0, "versions": {}}
     config = make_config("cmsa", preprocessor, **stale, own="kept")
@@ -71,17 +70,12 @@ def test_what_is_said_of_the_model_comes_from_the_model(seeded):
 
 
 def test_a_config_that_was_read_can_be_saved_again(predictor, tmp_path):
-    from keras_cmsa.presets.files import read_config
-    from keras_cmsa.presets.preset import Preset, save_preset
-
     of_export = predictor.config | {"export": {"Exported as": "ONNX"}}
     save_preset(tmp_path, Preset(predictor.model, predictor.preprocessor, of_export))
     assert read_config(tmp_path) == predictor.config
 
 
 def test_the_preprocessor_alone(preset, tmp_path):
-    from keras_cmsa import load_preprocessor
-
     assert load_preprocessor(preset).get_config() == tiny.preprocessor().get_config()
     folder = shutil.copytree(preset, tmp_path / "run")
     (folder / "model.keras").unlink()
@@ -112,9 +106,6 @@ def test_a_stop_while_saving_leaves_the_preset_before(predictor, preset, tmp_pat
 
 
 def test_a_preprocessor_of_another_model_is_not_saved(predictor, tmp_path):
-    from keras_cmsa import Preprocessor
-    from keras_cmsa.presets.preset import Preset, save_preset
-
     with pytest.raises(ValueError, match="does not fit the model"):
         save_preset(tmp_path / "run", Preset(predictor.model, Preprocessor(tiny.vocabulary(), 32)))
     assert not (tmp_path / "run").exists()
@@ -122,8 +113,6 @@ def test_a_preprocessor_of_another_model_is_not_saved(predictor, tmp_path):
 
 @pytest.mark.parametrize("what", DAMAGED_FILES)
 def test_what_is_damaged_is_refused_in_one_line(preset, tmp_path, what):
-    from keras_cmsa import load_preset
-
     damage, wanted = DAMAGED_FILES[what]
     shutil.copytree(preset, tmp_path / "run")
     damage(tmp_path / "run")
@@ -133,8 +122,6 @@ def test_what_is_damaged_is_refused_in_one_line(preset, tmp_path, what):
 
 
 def test_what_is_no_folder(preset, tmp_path):
-    from keras_cmsa import load_preset
-
     for source in (tmp_path / "nowhere", preset / "model.keras", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"is no preset: config\.json is not there"):
             load_preset(source)

@@ -9,13 +9,15 @@ import pytest
 import tiny
 from bad_presets import FILES_OF_STRANGERS, check_line, layer_named, rewrite
 
+from keras_cmsa import load_preset
+from keras_cmsa.presets import safe_loading
+from keras_cmsa.presets.safe_loading import Refused, load_keras, load_model
+
 pytestmark = pytest.mark.keras
 
 
 @pytest.mark.parametrize("what", FILES_OF_STRANGERS)
 def test_files_of_strangers_are_refused(preset, tmp_path, what, monkeypatch):
-    from keras_cmsa import load_preset
-
     def run(*_):
         raise AssertionError("code of the file was run")
 
@@ -31,8 +33,6 @@ def test_files_of_strangers_are_refused(preset, tmp_path, what, monkeypatch):
 
 
 def test_a_file_is_not_opened_by_keras_before_it_is_checked(preset, tmp_path, seeded, monkeypatch):
-    from keras_cmsa.presets.safe_loading import Refused, load_keras
-
     damage, _ = FILES_OF_STRANGERS["a function of os"]
     shutil.copytree(preset, tmp_path / "run")
     damage(tmp_path / "run")
@@ -43,8 +43,6 @@ def test_a_file_is_not_opened_by_keras_before_it_is_checked(preset, tmp_path, se
 
 def test_what_is_registered_and_imported_may_be_loaded(seeded, tmp_path):
     """The layers of this package, and those of the user, under any module."""
-    from keras_cmsa.presets.safe_loading import load_keras
-
     keras = seeded
 
     @keras.saving.register_keras_serializable(package="tests_of_safe_loading")
@@ -68,8 +66,6 @@ def test_what_is_registered_and_imported_may_be_loaded(seeded, tmp_path):
 
 def test_a_backbone_alone(seeded, tmp_path):
     """`load_keras` takes any model, `load_model` those of image and words."""
-    from keras_cmsa.presets.safe_loading import load_keras, load_model
-
     tiny.backbone().save(tmp_path / "backbone.keras")
     assert load_keras(tmp_path / "backbone.keras").name == "backbone"
     with pytest.raises(ValueError, match="inputs 'image' and 'words'"):
@@ -78,8 +74,6 @@ def test_a_backbone_alone(seeded, tmp_path):
 
 def test_a_harmless_change_is_no_reason(preset, tmp_path):
     """The checks read the whole configuration and mind nothing else in it."""
-    from keras_cmsa.presets.safe_loading import load_model
-
     path = tmp_path / "model.keras"
     shutil.copy(preset / "model.keras", path)
     rewrite(path, lambda config: layer_named(config, "conv5")["config"].update(trainable=False))
@@ -87,8 +81,6 @@ def test_a_harmless_change_is_no_reason(preset, tmp_path):
 
 
 def test_a_config_too_large(preset, tmp_path, monkeypatch):
-    from keras_cmsa.presets import safe_loading
-
     path = tmp_path / "model.keras"
     shutil.copy(preset / "model.keras", path)
     with zipfile.ZipFile(path) as archive:

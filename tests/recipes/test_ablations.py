@@ -8,6 +8,7 @@ import pytest
 import tiny
 from command import read_rows
 
+from keras_cmsa import Predictor
 from keras_cmsa.training.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:counts differ from the published")
@@ -52,8 +53,6 @@ def read(path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("untraced")
 def test_systems_share_a_backbone_seeds_are_averaged_and_nothing_is_done_twice(seeded, compare):
-    from keras_cmsa import Predictor
-
     names = ["rrn_cnn", "lstm_cnn_deeplab"]
     runs = compare("shared", systems=names, pretrain_steps=1)
     start = seeded.saving.load_model(runs / "backbone.keras").get_weights()

@@ -5,11 +5,13 @@ import itertools
 import json
 from dataclasses import replace
 
+import keras
 import literal
 import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa import Controls, Predictor, evaluate, read_records, summarize
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 pytestmark = pytest.mark.usefixtures("recipes", "untraced")
@@ -114,16 +116,12 @@ def report_of(predictor, records):
     """The rows of the report and the scores that were made with it."""
     from attention_report import AttentionReport
 
-    from keras_cmsa import evaluate
-
     report = AttentionReport(predictor)
     scores = evaluate(predictor, records, [report])
     return report.rows(), scores
 
 
 def test_the_report_is_the_mean_over_the_split(predictor, records):
-    import keras
-
     rows, _ = report_of(predictor, records)
     assert [(r["level"], r["over"]) for r in rows] == [
         (level, over) for level in ("Res3", "Res4", "Res5") for over in ("positions", "words")
@@ -170,8 +168,6 @@ def test_uniform_is_a_query_kernel_without_that_part(seeded, rng, tmp_path, monk
     """Answers with one attention an average, against a model whose scores are made equal."""
     import attention_report as module
 
-    from keras_cmsa import Predictor, evaluate
-
     records = tiny.several_of_each(tiny.noise_records(tmp_path, 3), [4, 2, 1])
     expressions = itertools.cycle(["red box on the left", "the blue box", "green box"])
     records = [replace(r, expression=e) for r, e in zip(records, expressions)]
@@ -213,8 +209,6 @@ def overall_iou(scores):
 
 
 def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
-    from keras_cmsa import Predictor
-
     records = [replace(r, expression="box") for r in records]
     predictor = Predictor(tiny.model(attention="pair"), tiny.preprocessor())
     rows, _ = report_of(predictor, records)
@@ -225,17 +219,14 @@ def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
 def test_a_model_without_learnt_attention_is_refused(seeded):
     from attention_report import AttentionReport
 
-    from keras_cmsa import Predictor
-
     with pytest.raises(ValueError, match="which has none"):
         AttentionReport(Predictor(tiny.model(attention="none"), tiny.preprocessor()))
 
 
-def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypatch):
+def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypatch, spied):
     """Controls and report: each file is opened, each image encoded, each object drawn once."""
     from attention_report import AttentionReport
 
-    from keras_cmsa import Controls, Predictor, evaluate
     from keras_cmsa.data import record as module
 
     one, other = tiny.records(tmp_path, 2)
@@ -243,32 +234,22 @@ def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypat
     # A second object of the first image.
     mask = tiny.box(one.height, one.width, 0, 0, 5, 5)
     records.append(tiny.record(one.image_path, mask, "blue box", number=7))
-    opened, drawn, fitted, encoded = [], [], [], []
-    read, draw = module.read_image, module.rasterize
-    monkeypatch.setattr(
-        module, "read_image", lambda p, *x, **y: opened.append(p) or read(p, *x, **y)
-    )
-    monkeypatch.setattr(module, "rasterize", lambda *x: drawn.append(x[0]) or draw(*x))
     predictor = Predictor(predictor.model, predictor.preprocessor)
-    encode, to_square = predictor.image_model.predict_on_batch, Preprocessor.image
-    monkeypatch.setattr(
-        predictor.image_model, "predict_on_batch", lambda x: encoded.extend(x) or encode(x)
-    )
-    monkeypatch.setattr(Preprocessor, "image", lambda *x: fitted.append(1) or to_square(*x))
+    opened, drawn = spied(module, "read_image"), spied(module, "rasterize")
+    fitted = spied(Preprocessor, "image")
+    encoded = spied(predictor.image_model, "predict_on_batch")
     monkeypatch.setattr(Preprocessor, "mask", None)  # none is brought to the network's size
     controls, report = Controls(predictor.preprocessor.vocabulary), AttentionReport(predictor)
     scores = evaluate(predictor, records, [controls, report])
     assert len(scores) == len(records) and len(controls.scores["no words"].control) == len(records)
     assert len(controls.scores["largest object"].control) == 4 and len(report.rows()) == 6
-    assert sorted(opened) == sorted({r.image_path for r in records})
-    assert len(encoded) == len(fitted) == 2
+    assert sorted(path for path, *_ in opened) == sorted({r.image_path for r in records})
+    assert sum(len(squares) for (squares,) in encoded) == len(fitted) == 2
     assert len(drawn) == 3
 
 
 @pytest.mark.filterwarnings("ignore:counts differ")
 def test_the_page_writes_scores_controls_and_attention(page, preset, tmp_path, capsys, monkeypatch):
-    from keras_cmsa import Predictor, evaluate, read_records, summarize
-
     monkeypatch.setenv("COLUMNS", "80")
     root = tiny.refer_root(tmp_path / "refer", {"train": 1, "val": 3})
     monkeypatch.chdir(tmp_path)

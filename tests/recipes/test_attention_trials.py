@@ -1,8 +1,11 @@
 """The trials of the attention: each changes what it says, and nothing else."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
+
+from keras_cmsa.models import systems
 
 SIZES = {"word_dim": 5, "attention_dim": 4, "fusion_dim": 3, "max_words": tiny.WORDS}
 
@@ -11,7 +14,6 @@ SIZES = {"word_dim": 5, "attention_dim": 4, "fusion_dim": 3, "max_words": tiny.W
 def kernels(recipes):
     """The attention's weights of Res4 of a trial: `{name: array}`."""
     import attention_trials
-    import keras
 
     def build(name):
         keras.utils.set_random_seed(3)
@@ -35,8 +37,6 @@ def test_kernels_that_begin_otherwise(kernels):
 def test_the_trials_are_compared_as_systems(recipes, monkeypatch):
     import attention_trials
     import comparison
-
-    from keras_cmsa.models import systems
 
     monkeypatch.setattr(systems, "SYSTEMS", dict(systems.SYSTEMS))
     asked = []

@@ -1,8 +1,12 @@
 """What `costs.py` counts, against products counted by hand."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
+
+from keras_cmsa.models.systems import build_system
+from keras_cmsa.presets.preset import Preset, save_preset
 
 
 def test_multiply_adds_are_those_of_the_definitions(recipes):
@@ -51,9 +55,6 @@ def test_multiply_adds_of_a_system(seeded, recipes, tmp_path):
     pytest.importorskip("jax")
     import costs
 
-    from keras_cmsa.models.systems import build_system
-    from keras_cmsa.presets.preset import Preset, save_preset
-
     preprocessor = tiny.preprocessor()
     model = build_system(
         "lstm_cnn_deeplab",
@@ -78,8 +79,6 @@ def test_multiply_adds_of_a_system(seeded, recipes, tmp_path):
 
 
 def test_costs_are_counted_on_jax_only(page, monkeypatch, capsys):
-    import keras
-
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     assert page("costs", model="none") == 2
     assert "set KERAS_BACKEND=jax. Received: 'tensorflow'" in capsys.readouterr().err

@@ -8,6 +8,8 @@ import pytest
 from command import read_rows
 from PIL import Image
 
+from keras_cmsa.models.systems import SYSTEMS
+
 NUMBERS = {f"prec@0.{n}": 0.9 - n / 10 for n in range(5, 10)} | {"mean_iou": 0.4, "samples": 3}
 REPORTED = Path(__file__).parents[2] / "docs/ablations"  # what docs/results.md reports
 
@@ -141,8 +143,6 @@ def test_the_reported_tables_are_those_of_the_reported_runs(recipes, tables, tmp
 
 def test_every_row_is_a_system(recipes):
     from paper_tables import PAPER_UNC_VAL, TABLES
-
-    from keras_cmsa.models.systems import SYSTEMS
 
     for table, rows in TABLES.items():
         assert set(PAPER_UNC_VAL[table]) <= set(rows)

@@ -16,7 +16,16 @@ import pytest
 import tiny
 from trainee import TRAINING, history
 
+from keras_cmsa.cli.main import app
+from keras_cmsa.training import run
 from keras_cmsa.training.devices import Devices
+from keras_cmsa.training.distribution import (
+    check_divides,
+    check_free,
+    join_processes,
+    process_part,
+    wait_for,
+)
 
 STEPS, KILLED = 20, 7
 COUNTS = [3, 1, 2, 4, 1, 2, 3, 2, 1]  # sentences of each image
@@ -166,8 +175,6 @@ def test_impossible_devices_are_refused(flags, wanted):
 
 
 def test_addresses_that_do_not_answer_or_are_taken_are_refused():
-    from keras_cmsa.training.distribution import check_free, wait_for
-
     with socket.socket() as taken:
         taken.bind(("", 0))
         taken.listen()
@@ -182,8 +189,6 @@ def test_addresses_that_do_not_answer_or_are_taken_are_refused():
 
 @pytest.mark.keras
 def test_devices_are_chosen_and_batches_checked(seeded):
-    from keras_cmsa.training.distribution import check_divides, join_processes, process_part
-
     if seeded.backend.backend() != "jax":
         with pytest.raises(ValueError, match="set KERAS_BACKEND=jax. Received: "):
             with join_processes(Devices(1), 4):
@@ -201,9 +206,6 @@ def test_devices_are_chosen_and_batches_checked(seeded):
 @pytest.mark.parametrize("file", ["unc.slurm", "unc.jobset.yaml"])
 def test_the_cluster_files_start_a_training(file, monkeypatch):
     """The command of each, with what the cluster puts into its variables."""
-    from keras_cmsa.cli.main import app
-    from keras_cmsa.training import run
-
     text = (Path(__file__).parents[2] / "recipes/cluster" / file).read_text("utf-8")
     if file.endswith(".yaml"):
         yaml = pytest.importorskip("yaml")

@@ -67,11 +67,10 @@ def test_a_reset_metric_starts_anew(seeded):
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_precision_at_the_threshold_itself(seeded, threshold):
-    """An IoU of exactly X counts under the authors' rule and not under the paper's."""
+    """An IoU of exactly X does not count."""
     at = [(row(10), logits_of(row(round(10 * threshold))))]
     above = [(row(10), logits_of(row(round(10 * threshold) + 1)))]
     assert measured(PrecisionAt(threshold), at) == 0.0
-    assert measured(PrecisionAt(threshold, strict=False), at) == 1.0
     assert measured(PrecisionAt(threshold), above) == 1.0
 
 
@@ -106,12 +105,7 @@ def test_sample_weights_leave_samples_out(seeded, rows):
 
 def test_metrics_serialise(seeded):
     at = [(row(10), logits_of(row(7)))]
-    for metric in (
-        OverallIoU(),
-        MeanSampleIoU(name="m"),
-        PrecisionAt(0.7),
-        PrecisionAt(0.7, False),
-    ):
+    for metric in (OverallIoU(), MeanSampleIoU(name="m"), PrecisionAt(0.7)):
         twin = seeded.saving.deserialize_keras_object(seeded.saving.serialize_keras_object(metric))
         assert twin.get_config() == metric.get_config()
         assert measured(twin, at) == measured(metric, at)

@@ -1,5 +1,6 @@
 """Schedules and steps of the optimizers, by their definitions."""
 
+import keras
 import numpy as np
 import pytest
 import tiny
@@ -19,8 +20,6 @@ def optimizer_of(model, **settings):
 
 def after_a_step(optimizer, weights, gradients):
     """The values of weights after an update."""
-    import keras
-
     if keras.backend.backend() == "jax":  # which would compile each operation for each shape
         import jax
 

@@ -4,12 +4,16 @@ import json
 import shutil
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa import Predictor, Settings, compile_model, load_preset, train
 from keras_cmsa.data.negatives import Negatives
 from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.models.existence import SCORE
+from keras_cmsa.presets.preset import Preset, save_preset
 from keras_cmsa.training import refit as module
 
 
@@ -52,10 +56,6 @@ def test_folds_are_of_images_and_not_of_places_in_a_row(rng):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A preset with `exists`, its batches of held-out records, and these."""
-    import keras
-
-    from keras_cmsa.presets.preset import Preset, save_preset
-
     folder = tmp_path_factory.mktemp("refit")
     keras.utils.set_random_seed(0)
     records, preprocessor = tiny.records(folder, 12), tiny.preprocessor()
@@ -64,9 +64,6 @@ def run(tmp_path_factory):
 
 
 def test_a_run_gets_the_layer_the_threshold_and_the_curve(run, tmp_path):
-    from keras_cmsa import Predictor
-    from keras_cmsa.models.existence import SCORE
-
     folder, records, batches = run
     shutil.copytree(folder / "run", tmp_path / "run")
     before = Predictor.from_preset(tmp_path / "run")
@@ -86,9 +83,6 @@ def test_a_run_gets_the_layer_the_threshold_and_the_curve(run, tmp_path):
 
 
 def test_sentences_of_one_kind_leave_the_layer_as_it_is(run, tmp_path):
-    from keras_cmsa import load_preset
-    from keras_cmsa.models.existence import SCORE
-
     folder, records, _ = run
     shutil.copytree(folder / "run", tmp_path / "run")
     absent = [replace(record, targets=0) for record in records]
@@ -102,11 +96,6 @@ def test_sentences_of_one_kind_leave_the_layer_as_it_is(run, tmp_path):
 
 @pytest.mark.parametrize("features", [None, "features"])
 def test_a_training_learns_it_and_ends_with_the_refit(tmp_path, features):
-    import keras
-
-    from keras_cmsa import Predictor, Settings, compile_model, train
-    from keras_cmsa.presets.preset import Preset
-
     keras.utils.set_random_seed(0)
     records = tiny.records(tmp_path, 8)
     model = tiny.model(existence=True)

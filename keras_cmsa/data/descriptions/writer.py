@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+from rich.progress import track
 
 from keras_cmsa.data.descriptions.rules import Thing, describe
 from keras_cmsa.data.masks import rasterize, run_lengths
@@ -25,7 +26,6 @@ from keras_cmsa.preprocessing.reading import TURNS, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import write_rows
 from keras_cmsa.utils.files import new_folder
-from keras_cmsa.utils.messages import with_progress_bar
 from keras_cmsa.utils.names import path_inside
 
 # Why an object has no sentence.
@@ -86,7 +86,7 @@ def describe_instances(
     with new_folder(output) as folder:
         with open(folder / "table.csv", "w", newline="", encoding="utf-8") as file:
             write_rows(file, [COLUMNS])
-            for photo in with_progress_bar(photos, "describing", show=progress):
+            for photo in track(photos, "describing", disable=not progress):
                 rng = random.Random(f"{seed} {photo.name}")
                 split = "val" if rng.random() < val else "train"
                 rows = _rows(photo, most, min_area, rng, counts, faults)

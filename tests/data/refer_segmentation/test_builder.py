@@ -2,12 +2,11 @@
 
 import json
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tiny
+from fresh_process import run_python
 from image_files import turned_files
 from PIL import Image
 
@@ -182,4 +181,4 @@ def test_tfds_knows_the_builder_in_either_order_of_imports(order):
         "assert 'refer_segmentation' in tensorflow_datasets.list_builders(with_community_datasets=False)\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", script], check=True)
+    run_python(script)

@@ -6,7 +6,7 @@ import pytest
 import tiny
 from image_files import mask_of
 
-from keras_cmsa.inference.masks import PROFILES, probabilities, to_mask
+from keras_cmsa.inference.masks import PROFILES, to_mask
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
 tf = pytest.importorskip("tensorflow")
@@ -38,7 +38,7 @@ def test_masks_scores_and_boxes(case, profile):
     np.testing.assert_array_equal(mask[sure], by_definition[sure])
     np.testing.assert_array_equal(mask[sure], in_numpy[sure])
     assert np.mean(mask != in_numpy) < 2e-4
-    over_image = probabilities(logits, size, preprocessor)
+    over_image = preprocessor.probabilities(logits, size)
     wanted = over_image[mask].mean() if mask.any() else 0
     assert score == pytest.approx(wanted, abs=1e-5)
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
