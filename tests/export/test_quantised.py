@@ -52,11 +52,11 @@ def miniature():
 @pytest.fixture(scope="module")
 def files(form, tmp_path_factory):
     """The model, its file, and the file in int8, whose ranges are those of noise."""
-    from keras_cmsa.export import portable
+    from keras_cmsa.export import to_litert, to_onnx
 
     model, folder = miniature(), tmp_path_factory.mktemp(form)
     source, target = folder / FILES[form], folder / f"int8_{FILES[form]}"
-    portable.convert(model, source, form)
+    {"onnx": to_onnx.write_network, "litert": to_litert.write}[form](model, source)
     QUANTISERS[form](source, target, [inputs_of(1, seed) for seed in range(4)])
     return model, source, target
 
@@ -99,10 +99,10 @@ def test_what_is_quantised(files, form):
 
 def test_its_answers_are_near(files, form):
     """For any B; also what they are for images of which one has the most extreme values."""
-    from keras_cmsa.export import portable
+    from keras_cmsa.export import to_litert, to_onnx
 
     model, _, target = files
-    run = {"onnx": portable.run_onnx, "litert": portable.run_litert}[form]
+    run = {"onnx": to_onnx.run, "litert": to_litert.run}[form]
     for batch in (1, 3):
         inputs = inputs_of(batch, seed=9)
         wanted = model.predict_on_batch(inputs)["logits"]
