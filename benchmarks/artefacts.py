@@ -294,7 +294,9 @@ def show(results, console):
     console.print(table)
     if results["clipseg_ms"]:
         times = " and ".join(f"{x:.1f}" for x in results["clipseg_ms"])
-        console.print(f"CLIPSeg (PyTorch, random weights, 352 pixels), before and after: {times} ms")
+        console.print(
+            f"CLIPSeg (PyTorch, random weights, 352 pixels), before and after: {times} ms"
+        )
 
 
 BENCHMARK = cli.Benchmark("artefacts", Options, measure_all, show, TARGETS, target_values)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from keras_cmsa.cli.options import Model
+from keras_cmsa.cli.options import Dataset, Model, OwnData, SplitOwner
 from keras_cmsa.utils.files import check_folder, size_of_folder
 from keras_cmsa.utils.messages import check_at_least
 from keras_cmsa.utils.silence import import_keras
@@ -18,16 +18,21 @@ def export(
     model: Model,
     version: int | None = None,
     profile: Literal["strict", "tf_phrasecut"] = "strict",
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    dtype: Literal["float32", "float16", "bfloat16", "int8"] = "float32",
     form: Annotated[
         Literal["saved_model", "onnx", "litert", "fastest"], Parameter(name="--format")
     ] = "saved_model",
     warmup: bool = True,
+    calibrate: Path | None = None,
+    dataset: Dataset = "refcoco",
+    split_owner: SplitOwner = "unc",
+    own: OwnData = OwnData(),  # frozen, so it can be shared  # noqa: B008
 ):
     """Write a trained model as a SavedModel: image file and expression in, mask out.
 
         keras-cmsa export saved_models/cmsa --model runs/demo
         keras-cmsa export cmsa_onnx --model runs/demo --format onnx
+        keras-cmsa export cmsa_int8 --model runs/demo --format onnx --dtype int8 --calibrate data/ref_shapes
 
     What is written is run and compared with the model before it is kept. saved_models/README.md says
     how a version is inspected, served and rolled back. The model's config.json, with its data and
@@ -43,32 +48,52 @@ def export(
     profile
         The rule from logits to masks; docs/evaluation.md.
     dtype
-        Of the weights as they are stored; computation is in float32.
+        Of the weights as they are stored; computation is in float32. int8, for onnx and litert, also
+        computes in int8, but for the attention.
     form
         onnx and litert need no TensorFlow: from a photo's pixels and word ids to masks
         (OUTPUT/model.onnx, OUTPUT/model.tflite). fastest tries both on this machine, prints their
         milliseconds and those of the model itself, and keeps the fastest.
     warmup
         Also write requests that a server replays before it is ready (needs keras-cmsa[serve]).
+    calibrate
+        For int8: data with a split train, as --data-dir of `evaluate` takes it. The ranges of
+        activations are taken from a hundred of its images, at even distances, with their sentences.
     """
     check_at_least(1, version=version)
     if form != "saved_model":
         given = {
             "--version": version is not None,
             "--profile": profile != "strict",
-            "--dtype": dtype != "float32",
+            f"--dtype {dtype}": dtype not in ("float32", "int8"),
             "--no-warmup": not warmup,
         }
-        if names := [name for name, is_given in given.items() if is_given]:
-            raise ValueError(f"{', '.join(names)} is for --format saved_model. Received: {form}")
+        refuse(given, f"--format saved_model. Received: {form}")
+    elif dtype == "int8":
+        raise ValueError(f"--dtype int8 is for --format onnx or litert. Received: {form}")
+    if dtype != "int8":
+        given = {
+            "--calibrate": calibrate is not None,
+            "--dataset": dataset != "refcoco",
+            "--split-owner": split_owner != "unc",
+            **{f"--{name.replace('_', '-')}": bool(value) for name, value in vars(own).items()},
+        }
+        refuse(given, f"--dtype int8. Received: {dtype}")
+    elif calibrate is None:
+        raise ValueError("--dtype int8 needs --calibrate, data with a split train. Received: none")
     check_folder(output if form == "saved_model" else output.parent)
     import_keras()
+    from keras_cmsa.data.sources import read_records
     from keras_cmsa.export import portable
     from keras_cmsa.export.fastest import PRESET, export_fastest
     from keras_cmsa.export.network import OtherOutputs
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
     from keras_cmsa.presets.preset import load_preset
 
+    calibration = None
+    if calibrate is not None:
+        records = read_records(calibrate, dataset, split_owner, splits=["train"], **vars(own))
+        calibration = records["train"]
     preset = load_preset(model)
     try:
         if form == "saved_model":
@@ -85,13 +110,19 @@ def export(
                 print(f"{name}: {time:.1f} ms for a new image and a sentence, through a predictor")
         else:
             write = {"onnx": portable.export_onnx, "litert": portable.export_litert}[form]
-            path = write(preset, output)
+            path = write(preset, output, calibration)
     except OtherOutputs as error:
         raise ValueError(str(error)) from error
     if path is None:
         print("The model itself is the fastest here: nothing is written")
         return
     print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")
+
+
+def refuse(given, what):
+    """Raises a `ValueError` that names the flags of a dict to whether each was given."""
+    if names := [name for name, is_given in given.items() if is_given]:
+        raise ValueError(f"{', '.join(names)} is for {what}")
 
 
 def next_version(folder):

@@ -10,10 +10,11 @@ from keras_cmsa.export.network import (
     config_of_export,
     network_for_export,
 )
+from keras_cmsa.export.quantised import calibration_batches, quantise_litert, quantise_onnx
 from keras_cmsa.inference.verification import asking_graph, bounds_of, verify
 from keras_cmsa.presets.exported import load_photo_graph
-from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY, threshold_in
-from keras_cmsa.presets.model_card import EXPORTED_AS
+from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY, read_config, threshold_in
+from keras_cmsa.presets.model_card import EXPORTED_AS, STORED_AS
 from keras_cmsa.presets.preset import write_config
 from keras_cmsa.presets.reference import read_reference, write_reference
 from keras_cmsa.utils.extras import require
@@ -26,7 +27,7 @@ FORMS = {
 }
 
 
-def export_onnx(preset, folder):
+def export_onnx(preset, folder, calibration=None):
     """Writes a model as ONNX into a new folder, whole or not at all.
 
     `model.onnx` takes the pixels of a photo of any size and word ids, and gives masks; what it takes
@@ -47,6 +48,8 @@ def export_onnx(preset, folder):
     Args:
         preset: `Preset` or `Predictor`.
         folder: must not be there.
+        calibration: list of `Record` of the training split, to write the network in int8 by
+            `calibration_batches` and `quantise_onnx`; `None`: in float32.
 
     Returns:
         `Path` of the folder.
@@ -56,13 +59,13 @@ def export_onnx(preset, folder):
         ModuleNotFoundError: if a library is missing; `pip install "keras-cmsa[onnx]"`.
         OSError: if the folder cannot be written.
         OtherOutputs: if a file gives other outputs than the model.
-        ValueError: if the preprocessor does not fit the model, the model comes from an export, or
-            the Keras backend is not TensorFlow.
+        ValueError: if the preprocessor does not fit the model, the model comes from an export, the
+            Keras backend is not TensorFlow, or the calibration has no images.
     """
-    return export(preset, folder, "onnx")
+    return export(preset, folder, "onnx", calibration)
 
 
-def export_litert(preset, folder):
+def export_litert(preset, folder, calibration=None):
     """Writes a model as LiteRT like `export_onnx`, in one file, `model.tflite`.
 
     Its signature `photo` is what `model.onnx` is there, and `serving_default` what `network.onnx` is.
@@ -70,10 +73,10 @@ def export_litert(preset, folder):
 
     Args, returns, raises: as in `export_onnx`; the libraries are those of the extra `litert`.
     """
-    return export(preset, folder, "litert")
+    return export(preset, folder, "litert", calibration)
 
 
-def export(preset, folder, form):
+def export(preset, folder, form, calibration=None):
     """Writes a folder in a form of `FORMS` and keeps it if its outputs are those of the model."""
     libraries, name = FORMS[form]
     check_exportable(preset)
@@ -83,9 +86,12 @@ def export(preset, folder, form):
     check_new(folder)
     from keras_cmsa.export.graph.photo import PhotoGraph  # which imports TensorFlow
 
+    is_quantised = calibration is not None
+    batches = calibration_batches(preset.preprocessor, calibration) if is_quantised else None
+    dtype = "int8" if is_quantised else "float32"
     # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
     network, example = network_for_export(preset, folder, unroll=True)
-    config = config_of_export(preset, {EXPORTED_AS: name})
+    config = config_of_export(preset, {EXPORTED_AS: name, STORED_AS: dtype})
     preprocessor = preset.preprocessor
     graph = PhotoGraph(
         preprocessor.image_size,
@@ -96,15 +102,19 @@ def export(preset, folder, form):
     with new_folder(folder) as partial:
         if form == "onnx":
             to_onnx.write_network(network, partial / ONNX)
-            example.check(to_onnx.run(partial / ONNX, example.inputs), folder)
+            if is_quantised:
+                quantise_onnx(partial / ONNX, partial / ONNX, batches)
+            example.check(to_onnx.run(partial / ONNX, example.inputs), folder, dtype)
             to_onnx.write_photo(graph, partial)
         else:
             to_litert.write(network, partial / LITERT, graph)
-            example.check(to_litert.run(partial / LITERT, example.inputs), folder)
+            if is_quantised:
+                quantise_litert(partial / LITERT, partial / LITERT, batches)
+            example.check(to_litert.run(partial / LITERT, example.inputs), folder, dtype)
         preprocessor.vocabulary.save(partial / VOCABULARY)
         write_config(partial, config)
         write_reference(partial, preset)
-        check_photo(partial, preset, folder)
+        check_photo(partial, preprocessor, folder)
     return folder
 
 
@@ -114,10 +124,10 @@ def check_new(folder):
         raise FileExistsError(f"{folder} is there already: choose another name or remove it")
 
 
-def check_photo(partial, preset, folder):
+def check_photo(partial, preprocessor, folder):
     """Raises `OtherOutputs` if the graph for photos answers otherwise than the reference."""
-    ask = asking_graph(load_photo_graph(partial), preset.preprocessor)
-    found = verify(read_reference(partial), ask, bounds_of(preset.config))
+    ask = asking_graph(load_photo_graph(partial), preprocessor)
+    found = verify(read_reference(partial), ask, bounds_of(read_config(partial)))
     if found.cause:
         lines = "\n".join(found.lines)
         raise OtherOutputs(f"The export to {folder} finds other masks. Nothing was kept\n{lines}")

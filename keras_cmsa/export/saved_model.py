@@ -6,12 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_cmsa.export.gate import check_operations
-from keras_cmsa.export.network import (
-    TOLERANCES,
-    check_exportable,
-    config_of_export,
-    network_for_export,
-)
+from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
 from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.masks import PROFILES, check_profile
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
@@ -23,7 +18,7 @@ from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.files import new_folder
 
 LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export
-DTYPES = tuple(TOLERANCES)
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)

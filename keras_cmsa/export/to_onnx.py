@@ -44,7 +44,8 @@ def write_photo(graph, folder):
 
     path = folder / ONNX
     onnx.save(onnx.load(path), path, save_as_external_data=True, location=ONNX_WEIGHTS)
-    (folder / ONNX_WEIGHTS).chmod(path.stat().st_mode)  # onnx leaves it to its owner alone
+    if (weights := folder / ONNX_WEIGHTS).exists():  # which holds those of 1 KB and more
+        weights.chmod(path.stat().st_mode)  # onnx leaves it to its owner alone
     network = onnx.load(path, load_external_data=False)
     longest = shape_of(network.graph.input, "words")[-1]
     before = as_onnx(

@@ -14,17 +14,24 @@ from keras_cmsa.presets.reference import in_square
 
 
 class Bounds(NamedTuple):
-    """The largest difference of a probability, and the largest share of pixels in another mask."""
+    """The largest difference of a probability, and the largest share of pixels in another mask.
+
+    `outliers` is the share of probabilities that may differ by more.
+    """
 
     probability: float
     pixels: float
+    outliers: float = 0.0
 
 
 # By the coarsest dtype that stores a weight or computes. The first has twice what storage rounds.
+# Int8 also computes in 256 steps: most probabilities stay near, a few at the edge of a thing do not.
+# Of the demo's model and `cmsa_photos` 0.1 % do not; with red and blue exchanged 1.8 % at least.
 BOUNDS = {
     "float32": Bounds(1e-3, 1e-4),
     "float16": Bounds(1e-2, 1e-3),
     "bfloat16": Bounds(5e-2, 1e-2),
+    "int8": Bounds(1e-1, 1e-2, 4e-3),
 }
 
 
@@ -145,14 +152,15 @@ def verify(reference, ask, bounds):
 
 def compare(answers, reference, bounds):
     """Dict of the names of outputs to their `Difference`."""
+    # The largest difference of an output, and the share of its values that may have a larger one.
     limits = {
-        "ids": 0,
-        "probabilities": bounds.probability,
-        "exists": bounds.probability,
-        "masks": 0,
+        "ids": (0, 0),
+        "probabilities": (bounds.probability, bounds.outliers),
+        "exists": (bounds.probability, 0),
+        "masks": (0, bounds.pixels),
     }
     found = {}
-    for output, limit in limits.items():
+    for output, (limit, share) in limits.items():
         ours, wanted = getattr(answers, output), getattr(reference, output)
         if ours is None or wanted is None:
             continue
@@ -161,11 +169,15 @@ def compare(answers, reference, bounds):
                 f"the reference is of another model: wanted {output} {wanted.shape}. "
                 f"Received: {ours.shape}"
             )
-        error = np.abs(ours.astype("float64") - wanted)
-        count = int((~(error <= limit)).sum())  # NaN differs too
-        allowed = bounds.pixels * error.size if output == "masks" else 0
-        found[output] = Difference(count, error.size, float(error.max()), count <= allowed)
+        found[output] = difference(ours, wanted, limit, share)
     return found
+
+
+def difference(ours, wanted, limit, share):
+    """The `Difference` of two arrays, within if at most a share of them differs by more."""
+    error = np.abs(ours.astype("float64") - wanted)
+    count = int((~(error <= limit)).sum())  # NaN differs too
+    return Difference(count, error.size, float(error.max()), count <= share * error.size)
 
 
 def cause_of(fails, reference, ask, bounds):
@@ -181,13 +193,19 @@ def cause_of(fails, reference, ask, bounds):
 
     def is_right(pixels, wanted):
         found = ask(as_png(pixels), reference.sentences).probabilities[: len(wanted)]
-        return bool((np.abs(found - wanted) <= bounds.probability).all())
+        return difference(found, wanted, bounds.probability, bounds.outliers).within
 
     if is_right(pixels[..., ::-1], reference.probabilities):
         return "the channel order: with red and blue exchanged the answer is right"
     side = reference.square.shape[-1]
     if "probabilities" in outputs and is_right(in_square(pixels, side), reference.square):
         return "another resize: a picture that needs none has the right answer"
+    answers = ask(reference.png, reference.sentences)
+    if all(x.within for x in compare(answers, reference, BOUNDS["int8"]).values()):
+        return (
+            "quantised: the answers differ as those of int8 do, of which its config.json says "
+            "nothing; or weights that are a little other"
+        )
     return (
         "other weights or word ids, such as of another version of the model, or weights that are "
         "stored in fewer bits than its config.json says"

@@ -55,7 +55,8 @@ def digest_of(model):
         FileNotFoundError: if there is none.
     """
     path = network_file(model)
-    path = path.with_name(WEIGHTS.get(path.name, path.name))
+    if (weights := path.with_name(WEIGHTS.get(path.name, path.name))).is_file():
+        path = weights
     with open(path, "rb") as file:
         return path, hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny
 from command import refused, run
 
 from keras_cmsa.cli.export import next_version
@@ -61,14 +62,40 @@ def test_other_forms(capsys, exports, preset, tmp_path, form):
     path = tmp_path / "folder"
     asked = ["export", path, "--model", preset, "--format", form]
     assert run(*asked) == 0
-    ((name, (model, preprocessor, config), folder),) = exports
+    ((name, (model, preprocessor, config), folder, calibration),) = exports
     assert name == form and model.name == "cmsa" and preprocessor.max_words == 5
-    assert folder == path and config == read_config(preset)
+    assert folder == path and config == read_config(preset) and calibration is None
     assert capsys.readouterr().out == f"{path}: 3.0 MiB\n"
     message = f"--profile, --no-warmup is for --format saved_model. Received: {form}"
     assert message in refused(capsys, *asked, "--profile", "tf_phrasecut", "--no-warmup")
     for option in ("--version 2", "--dtype float16"):
-        assert f"{option.split()[0]} is for --format" in refused(capsys, *asked, *option.split())
+        named = option.removesuffix(" 2")
+        assert f"{named} is for --format" in refused(capsys, *asked, *option.split())
+
+
+@pytest.mark.filterwarnings("ignore:counts differ")
+@pytest.mark.parametrize("form", ["onnx", "litert"])
+def test_the_images_of_an_export_in_int8(capsys, exports, preset, tmp_path, form):
+    asked = ["export", tmp_path / "folder", "--model", preset, "--format", form]
+    data = tiny.refer_root(tmp_path / "data", {"train": 4, "val": 1})
+    assert run(*asked, "--dtype", "int8", "--calibrate", data) == 0
+    ((*_, calibration),) = exports
+    assert [(r.split, r.image_id) for r in calibration] == [("train", n) for n in (1, 2, 3, 4)]
+    empty = tiny.refer_root(tmp_path / "empty", {"val": 1})
+    message = refused(capsys, *asked, "--dtype", "int8", "--calibrate", empty)
+    assert "train" in message
+    assert "--dtype int8 needs --calibrate" in refused(capsys, *asked, "--dtype", "int8")
+    for option in ("--calibrate x.csv", "--dataset refcocog", "--text name"):
+        wanted = f"{option.split()[0]} is for --dtype int8. Received: float32"
+        assert wanted in refused(capsys, *asked, *option.split())
+    assert len(exports) == 1
+
+
+def test_a_saved_model_has_no_int8(capsys, exports, preset, tmp_path):
+    asked = ["export", tmp_path / "cmsa", "--model", preset, "--dtype", "int8"]
+    wanted = "--dtype int8 is for --format onnx or litert. Received: saved_model"
+    assert wanted in refused(capsys, *asked, "--calibrate", "x.csv")
+    assert not exports
 
 
 def test_what_computes_something_else_is_one_line(capsys, preset, tmp_path, monkeypatch):

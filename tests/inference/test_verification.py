@@ -119,6 +119,22 @@ def test_another_way_to_see_is_named(predictor, reference, look, cause):
     assert verify(reference, seen(predictor, look), BOUND).cause.startswith(cause)
 
 
+def test_small_differences_everywhere_are_named_quantised(predictor, reference):
+    """And for a model that says so they are within the bound, with a few large ones."""
+    ask, rng = asking(predictor), np.random.default_rng(0)
+    noise = rng.uniform(-0.09, 0.09, reference.probabilities.shape)
+    noise[0, 0, :3] = 0.5  # of 768
+
+    def rounded(file, sentences):
+        answers = ask(file, sentences)
+        return answers._replace(probabilities=answers.probabilities + noise)
+
+    assert verify(reference, rounded, BOUND).cause.startswith("quantised")
+    assert not verify(reference, rounded, BOUNDS["int8"]).cause
+    noise[0, 1, :3] = 0.5
+    assert verify(reference, rounded, BOUNDS["int8"]).cause.startswith("other weights")
+
+
 @pytest.mark.usefixtures("untraced")
 def test_a_threshold_is_named(seeded, tmp_path):
     preprocessor = tiny.preprocessor()
@@ -138,6 +154,8 @@ def test_the_bounds_are_those_of_the_coarsest_dtype():
     assert bounds_of({}) == bounds_of({"export": {}, "training": {"mixed_precision": None}})
     assert bounds_of({"export": half}) == BOUNDS["float16"]
     assert bounds_of({"export": half, "training": brief}) == BOUNDS["bfloat16"]
+    eighth = {"Weights stored as": "int8"}
+    assert bounds_of({"export": eighth, "training": brief}) == BOUNDS["int8"]
 
 
 def test_the_reference_of_another_model_is_refused(predictor, reference):

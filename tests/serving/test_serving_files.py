@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from keras_cmsa.export.operations import SERVER
+from keras_cmsa.export.gate import SERVER
 
 ROOT = Path(__file__).parents[2]
 SERVING = ROOT / "serving"

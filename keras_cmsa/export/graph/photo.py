@@ -22,8 +22,8 @@ class PhotoGraph:
     - `exists` `(K,)` bool, whether anything fits; where nothing does the mask is empty. True for a
       valid sentence of a network that does not say
     - `existence` `(K,)` float32 in 0..1, if the network says it
-    - `valid` `(K,)` bool, False for ids outside of the vocabulary, a sentence without a word or an
-      image without a pixel; all else of such a sentence is 0
+    - `valid` `(K,)` bool, False for ids outside of the vocabulary and a sentence without a word; all
+      else of such a sentence is 0
 
     Args:
         size: S in pixels.
@@ -42,16 +42,13 @@ class PhotoGraph:
         """The network's inputs, `square` and `ids`; `valid` `(K,)` and `sides` `(2,)` int32."""
         sides = tf.shape(image)[:2]
         is_known = tf.reduce_all((words >= 0) & (words < self.vocabulary_size), axis=-1)
-        valid = is_known & tf.reduce_any(words > 0, axis=-1) & tf.reduce_all(sides > 0)
-        # Engines fail without a pixel or a sentence. (LiteRT does not pad uint8.)
-        height, width = tf.unstack(tf.maximum(sides, 1))
-        for axis, missing in enumerate(
-            ((height - sides[0], sides[1], 3), (height, width - sides[1], 3))
-        ):
-            image = tf.concat([image, tf.zeros(missing, tf.uint8)], axis)
+        valid = is_known & tf.reduce_any(words > 0, axis=-1)
         ids = tf.where(valid[:, None], words, 0)
+        # A product fails without a sentence.
         ids = tf.pad(ids, [[0, tf.maximum(1 - tf.shape(ids)[0], 0)], [0, 0]])
-        new_height, new_width, top, left = self.placement(height, width)
+        # LiteRT takes another number of axes or channels without a word; this does not.
+        image = tf.reshape(image, [sides[0], sides[1], 3])
+        new_height, new_width, top, left = self.placement(sides)
         square = resize_axis(resize_axis(image, new_height, 0), new_width, 1)
         bottom, right = self.size - top - new_height, self.size - left - new_width
         square = tf.pad(square, [[top, bottom], [left, right], [0, 0]])
@@ -71,7 +68,7 @@ class PhotoGraph:
         exists = valid
         if "exists" in outputs:
             exists = valid & (outputs["exists"] >= self.threshold)
-        new_height, new_width, top, left = self.placement(*tf.unstack(tf.maximum(sides, 1)))
+        new_height, new_width, top, left = self.placement(sides)
         inside = probabilities[:, top : top + new_height, left : left + new_width]
         undone = resize_axis(resize_axis(inside, sides[0], 1), sides[1], 2)
         mask = (undone >= 0.5) & exists[:, None, None]
@@ -94,8 +91,8 @@ class PhotoGraph:
             answer["existence"] = tf.where(valid, outputs["exists"], 0.0)
         return answer
 
-    def placement(self, height, width):
-        return placement(height, width, self.size, self.resizing)
+    def placement(self, sides):
+        return placement(sides[0], sides[1], self.size, self.resizing)
 
 
 def resize_axis(array, length, axis):
