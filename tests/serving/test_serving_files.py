@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from keras_cmsa.export.gate import SERVER
 
 ROOT = Path(__file__).parents[2]
