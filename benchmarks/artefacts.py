@@ -5,8 +5,8 @@
 
 Exports a model in every form and compares each with the model's own TensorFlow graph: overall IoU
 under the profile `strict`, pixels of the masks that differ, size on disk, the time from tensors to
-logits of an image with one sentence and of each further one, in turn in one process, and the peak
-memory of a process that loads it and answers once. `--model none` takes the paper's sizes with random
+logits of an image with one sentence and of each further one, in turn in one process, and the memory
+that loading it and a first answer take in a fresh process. `--model none` takes the paper's sizes with random
 weights. benchmarks/README.md says how it is measured.
 """
 
@@ -147,9 +147,9 @@ def as_tensors(inputs):
 
 
 def peak_of(kind, path, inputs):
-    """Peak memory in bytes of this process once it has loaded a form and answered."""
-    loaded(kind, path)(inputs)
-    return measure.resident("VmHWM")
+    """What loading a form and one answer take of this process' memory at their peak, in bytes."""
+    above, _ = measure.peak_memory(lambda: loaded(kind, path)(inputs))
+    return above
 
 
 def compare(forms, predictor, records):
