@@ -26,9 +26,10 @@ LOWEST := $(addprefix tests/,test_imports.py models/test_cmsa.py training/test_l
 SERVING_VENV := .venv-serving
 SERVING := 'tensorflow==2.20.*' 'tensorflow-text==2.20.*'
 
-# Libraries of label tools in an environment of their own: one wants an older NumPy, one a desktop's Qt.
+# Libraries of label tools, and Triton's, in an environment of their own: one wants an older NumPy, one a
+# desktop's Qt, one an older ml-dtypes.
 TOOLS_VENV := .venv-tools
-TOOLS := label-studio-sdk labelme supervision
+TOOLS := label-studio-sdk labelme supervision "tritonclient[grpc]"
 
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
@@ -141,7 +142,8 @@ test-serving: $(VENV)/.installed $(SERVING_VENV)/.installed
 
 # Seconds, after a minute or two of installing.
 test-tools: $(TOOLS_VENV)/.installed
-	$(TOOLS_VENV)/bin/python -m pytest tests/data/test_tool_libraries.py
+	$(TOOLS_VENV)/bin/python -m pytest tests/data/test_tool_libraries.py \
+	  tests/serving/test_serving_files.py
 
 # A CPU without AVX-512, and TensorFlow without oneDNN: rounding differs, and must decide nothing.
 test-cpus: $(VENV)/.installed
