@@ -1,5 +1,7 @@
 """Networks in int8: what is quantised, by which images, and how near its answers are."""
 
+import sys
+
 import numpy as np
 import pytest
 import tiny
@@ -117,6 +119,16 @@ def test_a_calibration_without_images(form, tmp_path):
         QUANTISERS[form](tmp_path / "a", tmp_path / "b", [])
     with pytest.raises(ValueError, match="calibration has no images: .* Received: none"):
         calibration_batches(tiny.preprocessor(), [])
+
+
+def test_a_missing_quantiser_is_named_before_work_begins(predictor, tmp_path, monkeypatch):
+    from keras_cmsa.export import portable
+
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.setitem(sys.modules, "ai_edge_quantizer", None)
+    monkeypatch.delattr(portable, "network_for_export")
+    with pytest.raises(ModuleNotFoundError, match=r"keras-cmsa\[litert\]"):
+        portable.export(predictor, tmp_path / "cmsa", "litert", tiny.records(tmp_path, 1))
 
 
 def test_the_images_that_are_taken(tmp_path, monkeypatch):
