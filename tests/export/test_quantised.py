@@ -203,3 +203,19 @@ def test_an_export_in_int8(trained, written, tmp_path):
     write_reference(tmp_path, trained)
     kernel.assign(before)
     assert verify(read_reference(tmp_path), ask, bounds).cause.startswith("other weights")
+
+
+@pytest.mark.parametrize("name", ["logits", "word_attention", "position_attention"])
+def test_outputs_of_other_places_are_not_those_of_int8(trained, name):
+    """Small differences everywhere and a few large ones are."""
+    from keras_cmsa.export.network import Example, OtherOutputs
+    from keras_cmsa.models.cmsa import with_all_outputs
+
+    example = Example(with_all_outputs(trained.model), len(tiny.vocabulary()))
+    value = example.outputs[name]
+    near = 1.05 * value
+    near.flat[0] = value.max()
+    example.check({**example.outputs, name: near}, "cmsa", "int8")
+    for other in (0 * value, value[..., ::-1]) if value.shape[-1] > 1 else (0 * value,):
+        with pytest.raises(OtherOutputs, match=f"other {name} .* the mean difference .* int8"):
+            example.check({**example.outputs, name: other}, "cmsa", "int8")
