@@ -69,7 +69,7 @@ def export(
             "--no-warmup": not warmup,
         }
         refuse(given, f"--format saved_model. Received: {form}")
-    elif dtype == "int8":
+    if dtype == "int8" and form not in ("onnx", "litert"):
         raise ValueError(f"--dtype int8 is for --format onnx or litert. Received: {form}")
     if dtype != "int8":
         given = {

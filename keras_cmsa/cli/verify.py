@@ -17,7 +17,7 @@ def verify(model: str, *, reference: Path | None = None):
 
     Every preset and every export has a reference.npz: a drawn picture, three sentences, and what the
     model made of them. The exit code is 1 if an answer differs by more than the bound for the dtype
-    of the model's weights.
+    of the model's weights; for a server, those of what was deployed.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def verify(model: str, *, reference: Path | None = None):
     from keras_cmsa.serving.client import Client, ServerError
 
     folder, config = opened(reference or model)
-    wanted, bounds = read_reference(folder), verification.bounds_of(config)
+    wanted = read_reference(folder)
     if address:
         url, name, version = address.groups()
         try:
@@ -55,14 +55,15 @@ def verify(model: str, *, reference: Path | None = None):
                 def ask(file, sentences):
                     return verification.Answers(None, *client.outputs(file, sentences))
 
-                found = [verification.verify(wanted, ask, bounds)]
+                found = [verification.verify(wanted, ask, verification.bounds_of(config))]
         except ServerError as error:
             raise ValueError(str(error)) from error
     else:
         predictor = Predictor.from_preset(model)
         asks = [verification.asking(predictor)]
-        if run := load_photo_graph(folder):
+        if run := load_photo_graph(opened(model)[0]):
             asks.append(verification.asking_graph(run, predictor.preprocessor))
+        bounds = verification.bounds_of(predictor.config)
         found = [verification.verify(wanted, ask, bounds) for ask in asks]
     for title, answers in zip(("", "\nits graph from pixels to masks:\n"), found):
         print(title + "\n".join(answers.lines))

@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from keras_cmsa.export.portable import FORMS, check_new, export
+from keras_cmsa.export.portable import FORMS, check_libraries, check_new, export
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.reference import draw_picture, sentences_of
@@ -35,6 +35,8 @@ def export_fastest(preset, folder):
         As `export_onnx`, for the libraries of all forms.
     """
     check_new(folder)
+    for form in FORMS:
+        check_libraries(form)
     predictors = {PRESET: Predictor(preset.model, preset.preprocessor, config=preset.config)}
     with tempfile.TemporaryDirectory() as trials:
         for form in FORMS:

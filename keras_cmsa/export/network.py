@@ -10,10 +10,10 @@ from keras_cmsa.presets.exported import is_export
 from keras_cmsa.presets.preset import make_config
 
 # The largest difference of an output, as a share of its largest value, by the coarsest dtype that
-# stores a weight or computes. Of int8 it is the mean difference: on noise, which no range was taken
-# from, single values may go anywhere.
+# stores a weight or computes. Of int8 it is the mean difference and value: on noise, which no range
+# was taken from, single values may go anywhere.
 TOLERANCES = {"float32": 1e-3, "float16": 3e-2, "bfloat16": 2e-1, "int8": 1e-1}
-SMALLEST = 1e-3  # a largest value below it counts as this much
+SMALLEST = 1e-3  # a largest or mean value below it counts as this much
 
 
 class OtherOutputs(RuntimeError):
@@ -117,12 +117,12 @@ class Example:
             OtherOutputs: if they differ by more than `TOLERANCES` allows.
         """
         for name, value in self.outputs.items():
-            largest = max(SMALLEST, np.abs(value).max())
-            which, measure = ("mean ", np.mean) if dtype == "int8" else ("", np.max)
-            error = measure(np.abs(found[name] - value)) / largest
+            which, measure = ("mean", np.mean) if dtype == "int8" else ("largest", np.max)
+            scale = max(SMALLEST, measure(np.abs(value)))
+            error = measure(np.abs(found[name] - value)) / scale
             if not error <= TOLERANCES[dtype]:
                 raise OtherOutputs(
-                    f"The export to {path} gives other {name} than the model: the {which}difference is "
-                    f"{error:.2g} of the largest value, {largest:.2g}; in {dtype} at most "
+                    f"The export to {path} gives other {name} than the model: the {which} difference is "
+                    f"{error:.2g} of the {which} value, {scale:.2g}; in {dtype} at most "
                     f"{TOLERANCES[dtype]} is allowed. Nothing was kept"
                 )

@@ -20,10 +20,10 @@ from keras_cmsa.presets.reference import read_reference, write_reference
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
 
-# The libraries that an export needs, and the name of the form.
+# The libraries that an export needs, those that one in int8 needs too, and the name of the form.
 FORMS = {
-    "onnx": (("onnx", "tf2onnx", "onnxruntime"), "ONNX"),
-    "litert": (("ai_edge_litert",), "LiteRT"),
+    "onnx": (("onnx", "tf2onnx", "onnxruntime"), (), "ONNX"),
+    "litert": (("ai_edge_litert",), ("ai_edge_quantizer",), "LiteRT"),
 }
 
 
@@ -78,20 +78,18 @@ def export_litert(preset, folder, calibration=None):
 
 def export(preset, folder, form, calibration=None):
     """Writes a folder in a form of `FORMS` and keeps it if its outputs are those of the model."""
-    libraries, name = FORMS[form]
+    is_quantised = calibration is not None
     check_exportable(preset)
-    for library in libraries:
-        require(library, form, f"An export to {form}")
+    check_libraries(form, is_quantised)
     folder = Path(folder)
     check_new(folder)
     from keras_cmsa.export.graph.photo import PhotoGraph  # which imports TensorFlow
 
-    is_quantised = calibration is not None
     batches = calibration_batches(preset.preprocessor, calibration) if is_quantised else None
     dtype = "int8" if is_quantised else "float32"
     # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
     network, example = network_for_export(preset, folder, unroll=True)
-    config = config_of_export(preset, {EXPORTED_AS: name, STORED_AS: dtype})
+    config = config_of_export(preset, {EXPORTED_AS: FORMS[form][-1], STORED_AS: dtype})
     preprocessor = preset.preprocessor
     graph = PhotoGraph(
         preprocessor.image_size,
@@ -116,6 +114,13 @@ def export(preset, folder, form, calibration=None):
         write_reference(partial, preset)
         check_photo(partial, preprocessor, folder)
     return folder
+
+
+def check_libraries(form, is_quantised=False):
+    """Raises a `ModuleNotFoundError` if an export to a form of `FORMS` lacks a library."""
+    libraries, quantisers, _ = FORMS[form]
+    for library in libraries + (quantisers if is_quantised else ()):
+        require(library, form, f"An export to {form}")
 
 
 def check_new(folder):

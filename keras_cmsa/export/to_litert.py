@@ -26,14 +26,18 @@ def write(network, path, graph=None):
     ]
     photo_specs = [
         tf.TensorSpec((None, None, 3), tf.uint8, name="image"),
-        tf.TensorSpec((None, words[-1]), tf.int32, name="words"),
+        # LiteRT takes any length without a word, and would repeat a single one; a reshape does not,
+        # and is kept where the length is free.
+        tf.TensorSpec((None, None), tf.int32, name="words"),
     ]
+    longest = words[-1]
 
     def run(image, words):
+        words = tf.reshape(words, [*tf.unstack(tf.shape(words)[:2]), longest])
         return network({"image": image, "words": words}, training=False)
 
     def find(image, words):
-        given = graph.before(image, words)
+        given = graph.before(image, tf.reshape(words, [tf.shape(words)[0], longest]))
         outputs = run(given["square"], given["ids"])
         outputs = {name: outputs[name] for name in ("logits", "exists") if name in outputs}
         return graph.after(outputs, given["valid"], given["sides"])

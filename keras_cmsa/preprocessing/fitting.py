@@ -39,6 +39,7 @@ def placement(height, width, size, resizing="pad"):
         return size, size, 0, 0
     # Whole numbers, so that every engine rounds alike; the authors' floats differ in 7 of the 8
     # million sizes up to 4,000 at a side of 320.
+    height, width, size = map(int, (height, width, size))  # those of NumPy overflow
     longest = max(height, width)
     new_height, new_width = (
         max(1, round(Fraction(side * size, longest))) for side in (height, width)

@@ -1,5 +1,6 @@
 """Exports as Keras models, for the predictor."""
 
+import threading
 from pathlib import Path
 
 import keras
@@ -85,7 +86,7 @@ def load_litert(path, config):
     with loading(path):
         run = interpreters.Interpreter(str(path)).get_signature_runner("serving_default")
         shapes = {name: x["shape"] for name, x in run.get_output_details().items()}
-    return as_model(on_arrays(lambda image, words: run(image=image, words=words), shapes), config)
+    return as_model(on_arrays(one_at_a_time(run), shapes), config)
 
 
 def load_photo_graph(folder):
@@ -114,8 +115,19 @@ def load_photo_graph(folder):
         interpreters = require("ai_edge_litert.interpreter", "litert", f"{path}")
         with loading(path):
             run = interpreters.Interpreter(str(path)).get_signature_runner("photo")
-        return lambda image, words: run(image=image, words=words)
+        return one_at_a_time(run)
     return None
+
+
+def one_at_a_time(run):
+    """The function of a signature of LiteRT, whose interpreter mixes the calls of several threads."""
+    lock = threading.Lock()
+
+    def ask(image, words):
+        with lock:
+            return run(image=image, words=words)
+
+    return ask
 
 
 def on_arrays(function, shapes):

@@ -1,5 +1,6 @@
 """`keras-cmsa verify`: presets, exports and models on a server."""
 
+import json
 import shutil
 
 import numpy as np
@@ -23,6 +24,26 @@ def changed(folder, to):
     arrays["masks"] = np.array([run_lengths(~x)["counts"] for x in read_reference(to).masks])
     np.savez(to / "reference.npz", **arrays)
     return to
+
+
+def test_the_model_has_the_bounds_and_the_graph(preset, tmp_path, monkeypatch):
+    """Whatever export the reference is of."""
+    from keras_cmsa.presets import exported
+
+    coarse, other = (shutil.copytree(preset, tmp_path / name) for name in ("coarse", "other"))
+    config = json.loads((coarse / "config.json").read_text())
+    config["training"] = {"mixed_precision": "bfloat16"}
+    (coarse / "config.json").write_text(json.dumps(config))
+    with np.load(preset / "reference.npz") as file:
+        arrays = dict(file)
+    arrays["probabilities"] = arrays["probabilities"] + np.float16(0.03)
+    np.savez(other / "reference.npz", **arrays)
+    folders = []
+    monkeypatch.setattr(exported, "load_photo_graph", folders.append)
+    assert run("verify", coarse, "--reference", other) == 0
+    assert run("verify", other, "--reference", coarse) == 0
+    assert run("verify", other) == 1
+    assert folders == [coarse, other, other]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +75,7 @@ def test_other_exports(capsys, predictor, tmp_path, form):
 
     folder = portable.export(predictor, tmp_path / form, form)
     assert run("verify", folder) == 0
-    assert "JPEG masks: 0 of 9,216 differ" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("JPEG masks: 0 of 9,216 differ") == 2
 
 
 def test_a_saved_model(capsys, exported):

@@ -1,10 +1,11 @@
 """Of several forms of a model, the one is kept that answers fastest."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
-from command import last_line, run
+from command import last_line, refused, run
 
 pytest.importorskip("tensorflow")
 
@@ -12,6 +13,8 @@ pytest.importorskip("tensorflow")
 @pytest.fixture
 def exports(preset, monkeypatch):
     """Copies of the preset in place of exports, and the milliseconds that each is given."""
+    for library in ("tf2onnx", "onnxruntime", "ai_edge_litert"):
+        pytest.importorskip(library)
     from keras_cmsa.export import fastest
 
     times = {"preset": 3.0, "onnx": 2.0, "litert": 1.0}
@@ -40,6 +43,17 @@ def test_the_fastest_is_kept_and_all_are_told(preset, exports, tmp_path, capsys)
     ]
     assert run("export", folder, "--model", preset, "--format", "fastest") == 2
     assert "is there already" in last_line(capsys)
+
+
+def test_a_missing_library_is_named_before_work_begins(
+    preset, exports, tmp_path, capsys, monkeypatch
+):
+    from keras_cmsa.export import fastest
+
+    monkeypatch.delattr(fastest, "export")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    asked = ["export", tmp_path / "fast", "--model", preset, "--format", "fastest"]
+    assert "keras-cmsa[litert]" in refused(capsys, *asked)
 
 
 def test_nothing_is_written_where_the_preset_is_the_fastest(preset, exports, tmp_path, capsys):

@@ -168,7 +168,18 @@ def test_what_cannot_be_answered_is_not_valid(predictor, written):
     for wrong in (image[:0], image[:, :0], image.astype("float32"), image[..., :1], image[0]):
         with pytest.raises(Exception, match="(?i)image|input|dim|gather|bounds|node"):
             ask(wrong, words)
+    for wrong in (words[0], words[:, :1], words[:, :-1], words[None], words.astype("int64")):
+        with pytest.raises(Exception, match="(?i)words|dim|type|shape"):
+            ask(image, wrong)
     assert ask(image, words)["valid"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [1, tiny.WORDS - 1, tiny.WORDS + 1])
+def test_words_of_another_length_are_an_error_of_the_network(written, form, length):
+    _, runner = writer_and_runner(form)
+    with pytest.raises(Exception, match="(?i)words|reshape"):
+        runner(written, {**inputs_of(1), "words": np.ones((1, 2, length), "int32")})
 
 
 @pytest.mark.slow

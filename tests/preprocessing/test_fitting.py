@@ -39,6 +39,11 @@ def test_a_map_over_the_image_again(case):
     np.testing.assert_array_equal(again, np.stack([found] * 2, -1))
 
 
+def test_numbers_of_few_bits_are_numbers():
+    found = placement(np.uint16(480), np.uint16(640), np.int16(320))
+    assert found == (240, 320, 40, 0) and {type(x) for x in found} == {int}
+
+
 def test_an_unknown_resizing_is_named():
     with pytest.raises(ValueError, match=r"one of \('pad', 'stretch'\)\. Received: .*='crop'"):
         placement(4, 4, 8, "crop")

@@ -1,6 +1,7 @@
 """Exports as Keras models: the same numbers as the model they were made from."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ def test_an_export_answers_as_the_predictor(predictor, loaded, photo):
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
         np.testing.assert_allclose(one.word_attention, other.word_attention, atol=1e-5)
         np.testing.assert_allclose(one.position_attention, other.position_attention, atol=1e-5)
+
+
+def test_threads_have_their_own_answers(loaded):
+    """Images of one colour each, asked at once; an interpreter of LiteRT alone would mix them."""
+    images = [np.full((20, 30, 3), shade, "uint8") for shade in (0, 90, 180, 250)]
+    wanted = [loaded(image, "red box").logits for image in images]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda image: loaded(image, "red box").logits, images * 10))
+    np.testing.assert_allclose(found, wanted * 10, atol=1e-6)
 
 
 def test_an_export_is_evaluated_as_the_model(predictor, loaded, tmp_path):

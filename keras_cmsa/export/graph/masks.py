@@ -3,11 +3,12 @@
 import tensorflow as tf
 
 from keras_cmsa.export.graph.fitting import from_square
+from keras_cmsa.preprocessing.preprocessor import INSIDE
 
 
 def strict_mask(logits, original_size, resizing):
-    """The mask of probabilities of at least 0.5 at the original size."""
-    return from_square(tf.sigmoid(logits), original_size, resizing) >= 0.5
+    """The mask of probabilities of at least `INSIDE` at the original size."""
+    return from_square(tf.sigmoid(logits), original_size, resizing) >= INSIDE
 
 
 def tf_phrasecut_mask(logits, original_size, resizing):

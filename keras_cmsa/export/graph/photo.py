@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from keras_cmsa.export.graph.fitting import placement
 from keras_cmsa.export.graph.masks import extent
+from keras_cmsa.preprocessing.preprocessor import INSIDE
+from keras_cmsa.presets.files import fits
 
 
 class PhotoGraph:
@@ -67,11 +69,11 @@ class PhotoGraph:
         probabilities = tf.where(valid[:, None, None], probabilities, 0.0)
         exists = valid
         if "exists" in outputs:
-            exists = valid & (outputs["exists"] >= self.threshold)
+            exists = valid & fits(outputs["exists"], self.threshold)
         new_height, new_width, top, left = self.placement(sides)
         inside = probabilities[:, top : top + new_height, left : left + new_width]
         undone = resize_axis(resize_axis(inside, sides[0], 1), sides[1], 2)
-        mask = (undone >= 0.5) & exists[:, None, None]
+        mask = (undone >= INSIDE) & exists[:, None, None]
         # Line by line, since float32 cannot count the pixels of a large photo one by one.
         area, total = (
             tf.reduce_sum(tf.reduce_sum(tf.where(mask, x, 0.0), axis=-1), axis=-1)
