@@ -107,6 +107,8 @@ def load_photo_graph(folder):
         onnxruntime = require("onnxruntime", "onnx", f"{path}")
         with loading(path):
             session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            if {x.name: len(x.shape) for x in session.get_inputs()} != {"image": 3, "words": 2}:
+                raise ValueError("wanted the graph of a photo: image (H, W, 3) and words (K, N)")
         names = [output.name for output in session.get_outputs()]
         return lambda image, words: dict(
             zip(names, session.run(names, {"image": image, "words": words}))

@@ -89,6 +89,22 @@ def test_a_version_without_its_words(exported, tmp_path):
         load_preset(path)
 
 
+def test_another_network_is_no_graph_of_photos(tmp_path):
+    from keras_cmsa.presets.exported import load_photo_graph
+
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    kind = onnx.TensorProto.FLOAT
+    ends = [onnx.helper.make_tensor_value_info(name, kind, [1]) for name in ("image", "mask")]
+    node = onnx.helper.make_node("Identity", ["image"], ["mask"])
+    graph = onnx.helper.make_graph([node], "other", ends[:1], ends[1:])
+    opset = [onnx.helper.make_opsetid("", 15)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=r"model\.onnx cannot be loaded: .* image \(H, W, 3\) and"):
+        load_photo_graph(tmp_path)
+
+
 def test_a_damaged_onnx_file_is_refused_in_one_line(preset, tmp_path):
     from keras_cmsa import load_preset
 
