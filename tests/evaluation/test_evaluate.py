@@ -94,7 +94,8 @@ def test_sentences_of_an_image_are_scored_as_each_alone(predictor, tmp_path):
     for score in found:
         record = score.record
         _, mask = plain(predictor.model, predictor.preprocessor, record.image(), record.expression)
-        assert score == score_mask(record, mask)
+        # A mask of few pixels, which other random weights have, says that nothing fits.
+        assert score == score_mask(record, mask, refused=np.count_nonzero(mask) < 50)
     assert len({score.iou for score in found}) > 2
 
 
