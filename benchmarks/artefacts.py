@@ -180,7 +180,7 @@ def paper_size(expressions):
     keras.utils.set_random_seed(0)
     vocabulary = Vocabulary.build(expressions)
     model = build_cmsa(len(vocabulary), backbone=dilated_resnet101(weights=None))
-    return Predictor(model, Preprocessor(vocabulary))
+    return Predictor(model, Preprocessor(vocabulary, 320))
 
 
 def data_of(options):
