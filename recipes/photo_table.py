@@ -9,6 +9,7 @@ one that is cut resumes. A row that needs a file that is not given is left out.
 """
 
 import json
+import random
 import shutil
 import statistics
 import sys
@@ -30,6 +31,8 @@ from keras_cmsa.utils.silence import import_keras
 
 RUN_DIR = "runs/photo_table"
 OWN, BOXES, DESCRIBED = "own.csv", "boxes.csv", "described.csv"
+SOME = "boxes_{count}.csv"
+COUNTS = 50, 100, 200  # photos of the learning curve, which ends with all of them
 TABLE = ("image", "expression", "mask", "split")
 UNTOUCHED = "untouched"
 # What the card of a model says of its data and of what it cannot do.
@@ -46,6 +49,7 @@ LICENCE = (
 def write_tables(photos):
     """The tables of the trainings: own sentences, those with boxes too, and described masks too.
 
+    Of those with boxes there are tables of fewer photos too, the first ones in an order by chance.
     Each has RefCOCO's sentences about the photos of val as its val.
     """
     refs, masks = photos / "refcoco_photos", photos / "with_masks"
@@ -69,10 +73,16 @@ def write_tables(photos):
         for _, row in read_rows(masks / "table.csv", (*TABLE, "set"))
         if row["set"] != "clothes"
     ]
+    order = random.Random(0).sample(sorted(images.values()), len(images))
+    fewer = {
+        SOME.format(count=count): [row for row in own + boxes if row[0] in order[:count]]
+        for count in COUNTS
+    }
     for name, rows in {
         OWN: own,
         BOXES: own + boxes,
         DESCRIBED: own + boxes + described,
+        **fewer,
     }.items():
         with replaced(photos / name) as file:
             write_rows(file, [TABLE, *rows, *held_out])
@@ -107,6 +117,12 @@ def rows_of(photos, folder, eyes, vectors, sentences):
         "no attention": pretrained | {"system": "cmsa_w_none"},
         "random eyes": {"data_dir": str(photos / OWN)} | RANDOM_EYES,
         "learnt words, boxes too": pretrained | boxes,
+        **{
+            f"{count} photos, boxes too": pretrained
+            | boxes
+            | {"data_dir": str(photos / SOME.format(count=count))}
+            for count in COUNTS
+        },
         "CMSA with word order, boxes too": pretrained | boxes | {"system": "cmsa_ordered"},
         "described masks too": pretrained
         | {"data_dir": str(photos / DESCRIBED), "steps": 1200, "steps_per_round": 300},

@@ -74,6 +74,13 @@ def test_no_training_sees_a_photo_of_val(page, photos):
     assert described == {"train": [*boxes["train"], "the dog"], "val": ["cat"]}
 
 
+def test_fewer_photos_are_among_more(page, photos, monkeypatch):
+    monkeypatch.setattr(page, "COUNTS", (0, 1))
+    page.write_tables(photos)
+    found = [expressions(photos / page.SOME.format(count=count)) for count in (0, 1)]
+    assert found == [{"val": ["cat"]}, expressions(photos / page.BOXES)]
+
+
 def test_a_box_becomes_what_fills_most_of_it(page, photos):
     page.write_tables(photos)
     mask = read_table(photos / page.BOXES)["train"][2].mask()
