@@ -17,8 +17,10 @@ ROUNDS = 15
 PRESET = "preset"
 
 
-def export_fastest(preset, folder):
+def export_fastest(preset, folder, calibration=None):
     """Exports a model to each of `FORMS` and keeps the one that answers fastest, if the preset does not.
+
+    With a calibration it also exports each in int8.
 
     Each answers the picture of a reference and its mirror image in turn, one sentence each, through
     a `Predictor` with its engine's own threads; the median of the rounds counts.
@@ -26,9 +28,10 @@ def export_fastest(preset, folder):
     Args:
         preset: `Preset` or `Predictor`.
         folder: must not be there.
+        calibration: as in `export_onnx`; `None` tries no int8.
 
     Returns:
-        Dict of milliseconds by form, the preset's under `"preset"`. If that is the least, nothing is
+        Dict of milliseconds by form, such as `"onnx"` and `"onnx int8"`, the preset's under `"preset"`. If that is the least, nothing is
         written; else the folder holds the export with the least.
 
     Raises:
@@ -36,12 +39,15 @@ def export_fastest(preset, folder):
     """
     check_new(folder)
     for form in FORMS:
-        check_libraries(form)
+        check_libraries(form, calibration is not None)
+    trial = {form: (form, None) for form in FORMS}
+    if calibration is not None:
+        trial |= {f"{form} int8": (form, calibration) for form in FORMS}
     predictors = {PRESET: Predictor(preset.model, preset.preprocessor, config=preset.config)}
     with tempfile.TemporaryDirectory() as trials:
-        for form in FORMS:
-            path = export(preset, Path(trials) / form, form)
-            predictors[form] = Predictor.from_preset(path)
+        for name, of_form in trial.items():
+            path = export(preset, Path(trials) / name, *of_form)
+            predictors[name] = Predictor.from_preset(path)
         with silenced():  # TensorFlow warns that it traces a function for each of them
             times = milliseconds(predictors)
         fastest = min(times, key=times.get)

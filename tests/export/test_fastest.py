@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tiny
 from command import last_line, refused, run
 
 pytest.importorskip("tensorflow")
@@ -17,11 +18,11 @@ def exports(preset, monkeypatch):
         pytest.importorskip(library)
     from keras_cmsa.export import fastest
 
-    times = {"preset": 3.0, "onnx": 2.0, "litert": 1.0}
+    times = {"preset": 3.0, "onnx": 2.0, "litert": 1.0, "onnx int8": 0.5, "litert int8": 4.0}
 
-    def export(_, path, form):
+    def export(_, path, form, calibration):
         shutil.copytree(preset, path)
-        (path / "form").write_text(form)
+        (path / "form").write_text(f"{form} of {len(calibration or ())} records")
         return path
 
     monkeypatch.setattr(fastest, "export", export)
@@ -34,7 +35,7 @@ def exports(preset, monkeypatch):
 def test_the_fastest_is_kept_and_all_are_told(preset, exports, tmp_path, capsys):
     folder = tmp_path / "fast"
     assert run("export", folder, "--model", preset, "--format", "fastest") == 0
-    assert (folder / "form").read_text() == "litert"
+    assert (folder / "form").read_text() == "litert of 0 records"
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ms")[0] for line in lines[:3]] == [
         "preset: 3.0",
@@ -43,6 +44,17 @@ def test_the_fastest_is_kept_and_all_are_told(preset, exports, tmp_path, capsys)
     ]
     assert run("export", folder, "--model", preset, "--format", "fastest") == 2
     assert "is there already" in last_line(capsys)
+
+
+@pytest.mark.filterwarnings("ignore:counts differ")
+def test_int8_is_tried_too(preset, exports, tmp_path, capsys):
+    for library in ("ai_edge_quantizer", "onnxruntime.quantization"):
+        pytest.importorskip(library)
+    data, folder = tiny.refer_root(tmp_path / "data", {"train": 3}), tmp_path / "fast"
+    asked = ["--model", preset, "--format", "fastest", "--dtype", "int8", "--calibrate", data]
+    assert run("export", folder, *asked) == 0
+    assert (folder / "form").read_text() == "onnx of 3 records"
+    assert "onnx int8: 0.5 ms" in capsys.readouterr().out
 
 
 def test_a_missing_library_is_named_before_work_begins(
