@@ -262,5 +262,6 @@ def finder(preprocessor, **options):
     made = shaken(model(len(preprocessor.vocabulary), **options), rng, scale=0.3)
     noise = rng.integers(0, 256, (SIZE, SIZE, 3))
     logits = made(preprocessor([noise], [SENTENCES[0]]), training=False)
+    logits = logits["logits"] if isinstance(logits, dict) else logits
     made.get_layer("score").bias.assign_sub([np.median(to_numpy(logits))])
     return made

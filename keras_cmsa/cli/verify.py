@@ -40,7 +40,6 @@ def verify(model: str, *, reference: Path | None = None):
     import_keras()
     from keras_cmsa.inference import verification
     from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.presets.exported import load_photo_graph
     from keras_cmsa.presets.files import opened
     from keras_cmsa.presets.reference import read_reference
     from keras_cmsa.serving.client import Client, ServerError
@@ -60,11 +59,10 @@ def verify(model: str, *, reference: Path | None = None):
             raise ValueError(str(error)) from error
     else:
         predictor = Predictor.from_preset(model)
-        asks = [verification.asking(predictor)]
-        if run := load_photo_graph(opened(model)[0]):
-            asks.append(verification.asking_graph(run, predictor.preprocessor))
+        graph = verification.asking_graph(opened(model)[0], predictor.preprocessor)
+        asks = [verification.asking(predictor), *([graph] if graph else [])]
         bounds = verification.bounds_of(predictor.config)
         found = [verification.verify(wanted, ask, bounds) for ask in asks]
-    for title, answers in zip(("", "\nits graph from pixels to masks:\n"), found):
+    for title, answers in zip(("", "\nits own graph, from a picture to masks:\n"), found):
         print(title + "\n".join(answers.lines))
     sys.exit(1 if any(answers.cause for answers in found) else 0)

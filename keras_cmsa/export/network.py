@@ -3,11 +3,14 @@
 import keras
 import numpy as np
 
+from keras_cmsa.inference.verification import asking_graph, bounds_of, verify
 from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.presets.exported import is_export
+from keras_cmsa.presets.files import read_config
 from keras_cmsa.presets.preset import make_config
+from keras_cmsa.presets.reference import read_reference
 
 # The largest difference of an output, as a share of its largest value, by the coarsest dtype that
 # stores a weight or computes. Of int8 it is the mean difference and value: on noise, which no range
@@ -18,6 +21,17 @@ SMALLEST = 1e-3  # a largest or mean value below it counts as this much
 
 class OtherOutputs(RuntimeError):
     """An export gives other outputs than its model."""
+
+
+def check_masks(folder, preprocessor):
+    """Raises `OtherOutputs` if the graph of an export answers otherwise than its reference."""
+    ask = asking_graph(folder, preprocessor)
+    found = verify(read_reference(folder), ask, bounds_of(read_config(folder)))
+    if found.cause:
+        lines = "\n".join(found.lines)
+        raise OtherOutputs(
+            f"The export finds other masks than the model. Nothing was kept\n{lines}"
+        )
 
 
 def check_exportable(preset):
@@ -35,8 +49,8 @@ def check_exportable(preset):
         )
 
 
-def network_for_export(preset, path, unroll=False):
-    """Makes the network that an export to `path` holds: the model, folded, with all its outputs.
+def network_for_export(preset, unroll=False):
+    """Makes the network that an export holds: the model, folded, with all its outputs.
 
     It computes in float32, whatever the model does. `unroll`: see `fold_for_inference`.
 
@@ -51,7 +65,7 @@ def network_for_export(preset, path, unroll=False):
     vocabulary_size = len(preset.preprocessor.vocabulary)
     network = refusing_negative_ids(network, vocabulary_size)
     example = Example(network, vocabulary_size)
-    example.check(whole.predict_on_batch(example.inputs), path, coarsest_dtype(preset.model))
+    example.check(whole.predict_on_batch(example.inputs), coarsest_dtype(preset.model))
     return network, example
 
 
@@ -106,11 +120,11 @@ class Example:
         outputs = model.predict_on_batch(self.inputs)
         self.outputs = {name: np.asarray(x, "float32") for name, x in outputs.items()}
 
-    def check(self, found, path, dtype="float32"):
+    def check(self, found, dtype="float32"):
         """Compares a dict of outputs with those of the model.
 
         Args:
-            found: the outputs of an export to `path`, or of what it was made from.
+            found: the outputs of an export, or of what it was made from.
             dtype: the coarsest dtype that stores a weight or computes, on either side.
 
         Raises:
@@ -122,7 +136,7 @@ class Example:
             error = measure(np.abs(found[name] - value)) / scale
             if not error <= TOLERANCES[dtype]:
                 raise OtherOutputs(
-                    f"The export to {path} gives other {name} than the model: the {which} difference is "
+                    f"The export gives other {name} than the model: the {which} difference is "
                     f"{error:.2g} of the {which} value, {scale:.2g}; in {dtype} at most "
                     f"{TOLERANCES[dtype]} is allowed. Nothing was kept"
                 )

@@ -5,18 +5,16 @@ from pathlib import Path
 
 from keras_cmsa.export import to_litert, to_onnx
 from keras_cmsa.export.network import (
-    OtherOutputs,
     check_exportable,
+    check_masks,
     config_of_export,
     network_for_export,
 )
 from keras_cmsa.export.quantised import calibration_batches, quantise_litert, quantise_onnx
-from keras_cmsa.inference.verification import asking_graph, bounds_of, verify
-from keras_cmsa.presets.exported import load_photo_graph
-from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY, read_config, threshold_in
+from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY, threshold_in
 from keras_cmsa.presets.model_card import EXPORTED_AS, STORED_AS
 from keras_cmsa.presets.preset import write_config
-from keras_cmsa.presets.reference import read_reference, write_reference
+from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
 
@@ -88,7 +86,7 @@ def export(preset, folder, form, calibration=None):
     batches = calibration_batches(preset.preprocessor, calibration) if is_quantised else None
     dtype = "int8" if is_quantised else "float32"
     # LiteRT has no operations for the loop of an LSTM, and neither form for that over chunks.
-    network, example = network_for_export(preset, folder, unroll=True)
+    network, example = network_for_export(preset, unroll=True)
     config = config_of_export(preset, {EXPORTED_AS: FORMS[form][-1], STORED_AS: dtype})
     preprocessor = preset.preprocessor
     graph = PhotoGraph(
@@ -102,17 +100,17 @@ def export(preset, folder, form, calibration=None):
             to_onnx.write_network(network, partial / ONNX)
             if is_quantised:
                 quantise_onnx(partial / ONNX, partial / ONNX, batches)
-            example.check(to_onnx.run(partial / ONNX, example.inputs), folder, dtype)
+            example.check(to_onnx.run(partial / ONNX, example.inputs), dtype)
             to_onnx.write_photo(graph, partial)
         else:
             to_litert.write(network, partial / LITERT, graph)
             if is_quantised:
                 quantise_litert(partial / LITERT, partial / LITERT, batches)
-            example.check(to_litert.run(partial / LITERT, example.inputs), folder, dtype)
+            example.check(to_litert.run(partial / LITERT, example.inputs), dtype)
         preprocessor.vocabulary.save(partial / VOCABULARY)
         write_config(partial, config)
         write_reference(partial, preset)
-        check_photo(partial, preprocessor, folder)
+        check_masks(partial, preprocessor)
     return folder
 
 
@@ -127,12 +125,3 @@ def check_new(folder):
     """Raises a `FileExistsError` if there is something under the name of a new folder."""
     if os.path.lexists(folder):
         raise FileExistsError(f"{folder} is there already: choose another name or remove it")
-
-
-def check_photo(partial, preprocessor, folder):
-    """Raises `OtherOutputs` if the graph for photos answers otherwise than the reference."""
-    ask = asking_graph(load_photo_graph(partial), preprocessor)
-    found = verify(read_reference(partial), ask, bounds_of(read_config(partial)))
-    if found.cause:
-        lines = "\n".join(found.lines)
-        raise OtherOutputs(f"The export to {folder} finds other masks. Nothing was kept\n{lines}")

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_cmsa.export.gate import check_operations
-from keras_cmsa.export.network import check_exportable, config_of_export, network_for_export
+from keras_cmsa.export.network import (
+    check_exportable,
+    check_masks,
+    config_of_export,
+    network_for_export,
+)
 from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.masks import PROFILES, check_profile
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
@@ -113,7 +118,7 @@ def export_saved_model(preset, folder, version=1, options=None):
         )
     if options.warmup:
         check_warmup()
-    network, example = network_for_export(preset, path)
+    network, example = network_for_export(preset)
     config = config_of_export(preset, export_facts(path, options))
     # A server takes folders with a number as versions and ignores one whose name begins with a dot.
     with new_folder(path) as partial:
@@ -122,7 +127,8 @@ def export_saved_model(preset, folder, version=1, options=None):
         write_config(partial, config)
         write_reference(partial, preset, PROFILES[options.profile].to_mask)
         written = load_saved_model(partial, config)
-        example.check(written.predict_on_batch(example.inputs), path, options.dtype)
+        example.check(written.predict_on_batch(example.inputs), options.dtype)
+        check_masks(partial, preset.preprocessor)
         if options.warmup:
             write_warmup(partial, path.parent.name, preset.preprocessor.vocabulary)
     return path

@@ -9,6 +9,8 @@ from scipy.special import expit
 
 from keras_cmsa.inference.masks import MaskRule
 from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.presets.exported import load_photo_graph, load_served
+from keras_cmsa.presets.files import is_saved_model
 from keras_cmsa.presets.model_card import MASKS_BY, STORED_AS
 from keras_cmsa.presets.reference import in_square
 
@@ -114,15 +116,31 @@ def asking(predictor):
     return ask
 
 
-def asking_graph(run, preprocessor):
-    """The function as of `asking` for what `load_photo_graph` gives."""
+def asking_graph(folder, preprocessor):
+    """The function as of `asking` for the graph of an export, which makes masks without the predictor.
 
-    def ask(file, sentences):
+    `None` of a preset, which has no such graph.
+
+    Raises:
+        ModuleNotFoundError, ValueError: as `load_served` and `load_photo_graph`.
+    """
+    if is_saved_model(folder):
+        serve = load_served(folder)
+
+        def ask(file, sentences):
+            found = serve(file, sentences)
+            masks = [read_image(png)[..., 0] > 0 for png in found["mask_png_bytes"]]
+            return Answers(None, found["probabilities"], found.get("existence"), np.stack(masks))
+
+        return ask
+    run = load_photo_graph(folder)
+
+    def ask_of_ids(file, sentences):
         ids = preprocessor.vocabulary.encode(sentences)
         found = run(read_image(file), ids)
         return Answers(ids, found["probabilities"], found.get("existence"), found["mask"] > 0)
 
-    return ask
+    return ask_of_ids if run else None
 
 
 def verify(reference, ask, bounds):

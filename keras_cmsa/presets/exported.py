@@ -121,6 +121,33 @@ def load_photo_graph(folder):
     return None
 
 
+def load_served(folder):
+    """What a server makes of a picture by a version that `export_saved_model` wrote.
+
+    Args:
+        folder: `Path` of the version.
+
+    Returns:
+        Function of the bytes of an image file and a list of K sentences to a dict of arrays, those
+        of the signature `segment_many` about one image.
+
+    Raises:
+        ValueError: if it is no SavedModel of this package.
+    """
+    import tensorflow as tf
+
+    with loading(Path(folder)):
+        with silenced():
+            loaded = tf.saved_model.load(str(folder))
+        signature = loaded.signatures["segment_many"]
+
+    def ask(file, sentences, owner=loaded):  # which keeps the weights alive
+        outputs = signature(image_bytes=tf.constant([file]), expressions=tf.constant([sentences]))
+        return {name: x[0].numpy() for name, x in outputs.items()}
+
+    return ask
+
+
 def one_at_a_time(run):
     """The function of a signature of LiteRT, whose interpreter mixes the calls of several threads."""
     lock = threading.Lock()

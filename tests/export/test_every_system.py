@@ -184,7 +184,7 @@ def check_file(model, plain, path, form, words=10):
     # Else nothing would be compared: outputs are held to a share of their largest value, or of 1.
     answers = [x for name, x in example.outputs.items() if not name.endswith("_attention")]
     assert answers and all(np.std(x) > 0.01 for x in answers)
-    example.check(model.predict_on_batch(example.inputs), "the model")
+    example.check(model.predict_on_batch(example.inputs))
     if form == "savedmodel":
         with silenced():
             model.export(path, verbose=False)
@@ -192,4 +192,4 @@ def check_file(model, plain, path, form, words=10):
     else:
         {"onnx": to_onnx.write_network, "litert": to_litert.write}[form](model, path)
     run = {"savedmodel": run_savedmodel, "onnx": to_onnx.run, "litert": to_litert.run}
-    example.check(run[form](path, example.inputs), path)
+    example.check(run[form](path, example.inputs))

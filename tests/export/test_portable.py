@@ -192,6 +192,16 @@ def test_ids_outside_of_the_vocabulary_are_an_error_of_the_network(written, form
         runner(written, inputs)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name, axis", [("image", 0), ("words", 0), ("words", 1)])
+def test_an_empty_batch_is_an_error_of_the_network(written, form, name, axis):
+    _, runner = writer_and_runner(form)
+    inputs = inputs_of(1)
+    runner(written, inputs)
+    with pytest.raises(Exception, match="(?i)reshape|prepare|size"):
+        runner(written, {**inputs, name: np.delete(inputs[name], slice(None), axis)})
+
+
 @pytest.mark.parametrize("error", [0.5, float("nan")])
 @pytest.mark.parametrize("part", ["network", "photo"])
 def test_what_computes_something_else_is_not_kept(
@@ -199,6 +209,7 @@ def test_what_computes_something_else_is_not_kept(
 ):
     """Without the conversion itself, which takes seconds and is run above."""
     import keras_cmsa.export.portable as portable
+    from keras_cmsa.inference import verification
     from keras_cmsa.presets.reference import read_reference
 
     def outputs_of(path, inputs):
@@ -216,7 +227,7 @@ def test_what_computes_something_else_is_not_kept(
     for name in ("write_network", "write_photo", "write"):
         monkeypatch.setattr(module, name, lambda *_: None, raising=False)
     monkeypatch.setattr(module, "run", outputs_of)
-    monkeypatch.setattr(portable, "load_photo_graph", answers_of)
+    monkeypatch.setattr(verification, "load_photo_graph", answers_of)
     write, _ = writer_and_runner(form)
     match = {"network": "gives other logits than the model", "photo": "finds other masks"}[part]
     with pytest.raises(RuntimeError, match=match):

@@ -286,13 +286,13 @@ def test_the_check_looks_at_each_output(predictor, name):
     from keras_cmsa.models.cmsa import with_all_outputs
 
     example = Example(with_all_outputs(predictor.model), len(tiny.vocabulary()))
-    example.check(example.outputs, "here")
+    example.check(example.outputs)
     for dtype in ("float32", "float16", "bfloat16"):
         for wrong in (0 * example.outputs[name], example.outputs[name] * np.nan):
             with pytest.raises(
                 OtherOutputs, match=f"here gives other {name} than .* in {dtype} at"
             ):
-                example.check({**example.outputs, name: wrong}, "here", dtype)
+                example.check({**example.outputs, name: wrong}, dtype)
 
 
 def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):
