@@ -17,7 +17,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from photo_table import BOXES, as_markdown, write_tables
+from photo_table import BOXES, SHORT, as_markdown, write_tables
 from run_table import RUNS, is_done, read, write
 
 from keras_cmsa.cli import command_line
@@ -115,8 +115,7 @@ def photos(
                 image_encoder=eyes,
                 data_dir=str(folder / BOXES),
                 features=str(run_dir / "features"),
-                steps=900,
-                steps_per_round=225,
+                **SHORT | {"steps": 900, "steps_per_round": 225},
                 existence=existence,
                 seed=seed,
                 run_dir=str(run_dir / row / f"seed_{seed}"),

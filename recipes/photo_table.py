@@ -109,27 +109,25 @@ def rows_of(photos, folder, eyes, vectors, sentences):
 
     `{seed}` in a setting stands for that of the run.
     """
-    pretrained = {"image_encoder": eyes, "data_dir": str(photos / OWN)}
+    recipe = {"image_encoder": eyes, "data_dir": str(photos / BOXES)}
+    pretrained = {"image_encoder": eyes, "data_dir": str(photos / OWN)} | SHORT
     boxes = {"data_dir": str(photos / BOXES), "steps": 900, "steps_per_round": 225}
     rows = {
         "learnt words": pretrained,
         "CMSA with word order": pretrained | {"system": "cmsa_ordered"},
         "no attention": pretrained | {"system": "cmsa_w_none"},
-        "random eyes": {"data_dir": str(photos / OWN)} | RANDOM_EYES,
+        "random eyes": {"data_dir": str(photos / OWN)} | SHORT | RANDOM_EYES,
         "learnt words, boxes too": pretrained | boxes,
         **{
-            f"{count} photos, boxes too": pretrained
-            | boxes
-            | {"data_dir": str(photos / SOME.format(count=count))}
+            f"recipe, {count} photos": recipe | {"data_dir": str(photos / SOME.format(count=count))}
             for count in COUNTS
         },
-        "CMSA with word order, boxes too": pretrained | boxes | {"system": "cmsa_ordered"},
-        "described masks too": pretrained
+        "recipe": recipe,
+        "described masks too": recipe
         | {"data_dir": str(photos / DESCRIBED), "steps": 1200, "steps_per_round": 300},
-        "described masks too, then own": {
-            "data_dir": str(photos / OWN),
+        "described masks too, then recipe": {
+            "data_dir": str(photos / BOXES),
             "start_from": str(folder / "described masks too" / "seed_{seed}"),
-            "learning_rate": 5e-4,
         },
     }
     if vectors:
@@ -139,6 +137,8 @@ def rows_of(photos, folder, eyes, vectors, sentences):
     return rows
 
 
+# What rows by parts share: an earlier, shorter training.
+SHORT = {"steps": 600, "steps_per_round": 150, "batch_size": 4, "map_dropout": 0.0}
 # The small model's own backbone, trained with the rest.
 RANDOM_EYES = {
     "backbone": "small_resnet",
@@ -233,7 +233,7 @@ def main(
     photos
         Folder with refcoco_photos and with_masks; the trainings' tables are written into it.
     eyes
-        The Keras file that recipes/convert_lite0.py writes, or another image encoder.
+        The Keras file that recipes/convert_lite.py writes, or another image encoder.
     vectors
         A file of word vectors in GloVe's text form, for the row "GloVe".
     sentences

@@ -50,7 +50,9 @@ SYSTEMS = {
 }
 
 # Sizes with the same meaning in all systems. A system that lacks one ignores it.
-SHARED_SIZES = {"image_size", "backbone", "max_words", "word_dim", "attention_dim", "fusion_dim"}
+SHARED_SIZES = {
+    "image_size", "backbone", "max_words", "word_dim", "attention_dim", "fusion_dim", "map_dropout",
+}  # fmt: skip
 
 
 def build_system(name, vocabulary_size, **sizes):

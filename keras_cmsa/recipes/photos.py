@@ -25,11 +25,12 @@ NUMBERS = {
     "system": "cmsa_refined",
     "attention_dim": 96,
     "fusion_dim": 96,
-    # Pace: 600 x 4 x 3 = 7,200 expressions, about four passes over 250 photos with 7 each
-    "steps": 600,
-    "batch_size": 4,
+    "map_dropout": 0.2,
+    # Pace: 900 x 8 x 3 = 21,600 expressions, about eight passes over 250 photos with 11 each
+    "steps": 900,
+    "batch_size": 8,
     "sentences_per_image": 3,
-    "steps_per_round": 150,
+    "steps_per_round": 225,
     "optimizer": "adamw",
     "learning_rate": 1e-3,
     "end_learning_rate": 1e-5,

