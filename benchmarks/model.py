@@ -3,7 +3,7 @@
     python benchmarks/model.py                          the paper's sizes, random weights
     KERAS_BACKEND=jax python benchmarks/model.py        the same under jax.jit
 
-Times the forward pass of `build_cmsa` over `dilated_resnet101`, one image and 1, 4 and 8 sentences,
+Times the forward pass of a system over `dilated_resnet101`, one image and 1, 4 and 8 sentences,
 against that backbone alone. All are compiled and run in turn in one process. Then training steps as
 the recipes compile them, each in a fresh process: 4 images of a sentence each, and one image of 4
 sentences. benchmarks/README.md says how it is measured.
@@ -17,8 +17,8 @@ import measure
 import numpy as np
 
 from keras_cmsa.models.backbones import PAPER_STAGES, dilated_resnet101, small_resnet
-from keras_cmsa.models.cmsa import build_cmsa
 from keras_cmsa.models.folding import fold_for_inference
+from keras_cmsa.models.systems import build_system
 from keras_cmsa.recipes.unc import SMALL
 from keras_cmsa.training.loop import compile_model
 from keras_cmsa.training.settings import Settings
@@ -44,6 +44,8 @@ class Options:
     ----------
     sentences
         Sentences in a training step.
+    system
+        One of keras_cmsa.models.systems.
     """
 
     repeats: cli.Repeats = 7
@@ -51,6 +53,7 @@ class Options:
     small: cli.Small = False
     memory: cli.Memory = True
     sentences: int = 4
+    system: str = "cmsa"
 
 
 def recipe(image_size, small):
@@ -58,19 +61,20 @@ def recipe(image_size, small):
     return Settings(**{**(SMALL if small else {}), "image_size": image_size})
 
 
-def build(image_size, small):
+def build(image_size, small, system="cmsa"):
     """The model and its backbone, with random weights. Batch norm is frozen as when pretrained."""
     sizes = recipe(image_size, small)
     if small:
-        backbone = small_resnet(image_size)
+        backbone = small_resnet(image_size, finer=system == "cmsa_refined")
     else:
         backbone = dilated_resnet101(
             image_size, weights=None, train_stages=PAPER_STAGES, freeze_norm=True
         )
-    model = build_cmsa(
+    model = build_system(
+        system,
         VOCABULARY_SIZE,
-        image_size,
-        backbone,
+        image_size=image_size,
+        backbone=backbone,
         max_words=sizes.max_words,
         word_dim=sizes.word_dim,
         attention_dim=sizes.attention_dim,
@@ -89,12 +93,12 @@ def draw_batch(model, images, sentences=1):
     return {"image": image, "words": words}, (rng.uniform(size=shape) < 0.2).astype("float32")
 
 
-def compare_forward(image_size, small, repeats):
+def compare_forward(image_size, small, system, repeats):
     """Forward passes of the model and its backbone alone, and their parameters.
 
     Model and backbone also as a predictor and an export have them, folded.
     """
-    model, backbone = build(image_size, small)
+    model, backbone = build(image_size, small, system)
     forms = {"backbone": (backbone, draw_batch(model, 1)[0]["image"])}
     forms |= {f"model, {k}": (model, draw_batch(model, 1, k)[0]) for k in SENTENCES}
     folded = fold_for_inference(model)
@@ -110,12 +114,12 @@ def compare_forward(image_size, small, repeats):
     }
 
 
-def training_step(image_size, small, images, sentences):
+def training_step(image_size, small, system, images, sentences):
     """Peak bytes of the process in its first training step, and seconds of its second.
 
     To be run in a fresh process.
     """
-    model, _ = build(image_size, small)
+    model, _ = build(image_size, small, system)
     compile_model(model, replace(recipe(image_size, small), steps=2))
     inputs, mask = draw_batch(model, images, sentences)
 
@@ -168,7 +172,7 @@ def show(results, console):
 def measure_all(options):
     """What the JSON file holds."""
     sizes, steps = (
-        (options.image_size, options.small),
+        (options.image_size, options.small, options.system),
         ((options.sentences, 1), (1, options.sentences)),
     )
     return {

@@ -243,6 +243,8 @@ def test_the_model_has_the_sizes_of_the_recipes():
     assert network.get_layer("word_vectors").output_dim == SMALL["word_dim"]
     assert network.get_layer("score").input.shape[-1] == SMALL["fusion_dim"]
     assert backbone.input_shape == (None, 16, 16, 3)
+    refined, finer = model.build(16, True, "cmsa_refined")
+    assert refined.name == "cmsa_refined" and len(finer.outputs) == 4
 
 
 @pytest.mark.slow
@@ -252,7 +254,7 @@ def test_training_step_is_weighed_in_another_process():
     from measure import in_fresh_process
 
     # PyTorch's convolution on the CPU has no gradient for the layout of a batch of one.
-    step = in_fresh_process(model.training_step, 16, True, 2, 3)
+    step = in_fresh_process(model.training_step, 16, True, "cmsa", 2, 3)
     assert step["name"] == "2 x 3"
     assert step["peak_bytes"] > step["peak_bytes_above_model"] > 0
 
