@@ -34,16 +34,19 @@ TOOLS := label-studio-sdk labelme supervision "tritonclient[grpc]"
 # Two processes, a test file at a time: most of a test's time is one thread building graphs.
 PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
-EXPORTS := tests/export tests/inference tests/cli tests/serving tests/presets/test_exported.py
+EXPORTS := tests/export
+SERVED := tests/inference tests/cli tests/serving tests/presets/test_exported.py
 MODEL := -m "keras and not slow and not table"
 
-# Tests in three runs, since processes grow with their tests: one run would need 10 GB, with the long
+# Tests in four runs, since processes grow with their tests: one run would need 10 GB, with the long
 # tests more. A failure in one leaves the others to run.
 define in_parts
 @failed=0; \
 $(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(1))" || failed=1; \
 $(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" $(EXPORTS) || failed=1; \
-$(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" $(EXPORTS:%=--ignore=%) || failed=1; \
+$(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" $(SERVED) || failed=1; \
+$(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" \
+  $(patsubst %,--ignore=%,$(EXPORTS) $(SERVED)) || failed=1; \
 exit $$failed
 endef
 
