@@ -28,7 +28,7 @@ from keras_cmsa.data.record import images_of
 from keras_cmsa.data.samples import read_row
 
 # Tell the random numbers of a purpose from others of the same seed.
-WORD_DROPOUT, NEGATIVES = 1, 2
+WORD_DROPOUT, NEGATIVES, MAP_DROPOUT = 1, 2, 3
 # Batches that are prepared before they are needed, when they are read in order, and by how many.
 BATCHES_AHEAD, THREADS = 8, 2
 

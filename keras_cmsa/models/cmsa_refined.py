@@ -27,7 +27,6 @@ def build_cmsa_refined(
     fusion_dim=96,
     decoder_dim=16,
     rounds=2,
-    map_dropout=0.0,
     word_encoder=None,
     existence=False,
     name="cmsa_refined",
@@ -53,8 +52,6 @@ def build_cmsa_refined(
         fusion_dim: channels of X.
         decoder_dim: channels of the decoder.
         rounds: how often pairs attend, the first time included.
-        map_dropout: share of the channels of each map that training leaves out at random, from 0 to
-            below 1 (`SpatialDropout2D`). With few images the tower's channels outnumber them.
         word_encoder: layer from ids `(..., N)` to vectors `(..., N, C)`, as
             `keras_cmsa.models.word_encoder` gives; `None`: a table that is learnt.
         existence: as in `build_cmsa`.
@@ -72,8 +69,6 @@ def build_cmsa_refined(
         vocabulary_size, image_size, backbone, max_words, word_dim, word_encoder
     )
     check_one_side(maps)
-    if map_dropout:
-        maps = [layers.SpatialDropout2D(map_dropout)(x) for x in maps]
     maps, finer = maps[: len(LEVELS)], maps[len(LEVELS) :]
     if word_encoder is not None:
         words = layers.Dense(word_dim, name="reduced_words")(words)

@@ -50,9 +50,7 @@ SYSTEMS = {
 }
 
 # Sizes with the same meaning in all systems. A system that lacks one ignores it.
-SHARED_SIZES = {
-    "image_size", "backbone", "max_words", "word_dim", "attention_dim", "fusion_dim", "map_dropout",
-}  # fmt: skip
+SHARED_SIZES = {"image_size", "backbone", "max_words", "word_dim", "attention_dim", "fusion_dim"}
 
 
 def build_system(name, vocabulary_size, **sizes):

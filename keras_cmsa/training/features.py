@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from rich.progress import track
 
-from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.data.pipeline import MAP_DROPOUT, RecordBatches
 from keras_cmsa.data.samples import target_of
 from keras_cmsa.utils.files import replaced
 
@@ -153,15 +153,18 @@ class FeatureBatches(RecordBatches):
 
     Args:
         features: `ImageFeatures`, which has the images of the records.
+        map_dropout: probability with which each channel of a map is left out, for each image anew;
+            the others grow by as much. With few images a tower's channels outnumber them.
 
     The rest is as in `RecordBatches`; all rows of a batch are one process' own.
     """
 
-    def __init__(self, *args, features, **options):
+    def __init__(self, *args, features, map_dropout=0.0, **options):
         super().__init__(*args, **options)
         if self.part is not None:
             raise ValueError("wanted one process to train on features. Received: several")
         self.features = features
+        self.map_dropout = map_dropout
         self.masks = {}
 
     def load(self, number):
@@ -170,6 +173,11 @@ class FeatureBatches(RecordBatches):
         maps = [self.features.maps(record, flip) for record, flip in zip(first, flips)]
         # tf.data, on which Keras trains, takes a list for one array.
         maps = tuple(np.stack(level).astype("float32") for level in zip(*maps))
+        if self.map_dropout:
+            random, kept = self.random(MAP_DROPOUT, number), 1 - self.map_dropout
+            shapes = [(len(level), 1, 1, level.shape[-1]) for level in maps]
+            factors = [(random.random(shape) < kept) / kept for shape in shapes]
+            maps = tuple(x * factor.astype("float32") for x, factor in zip(maps, factors))
         masks = np.stack([self.read_masks(row) for row in rows])  # (B, K, S, S, 1)
         masks[flips] = masks[flips][:, :, :, ::-1]
         labels = self.labels(self.with_negatives(masks), *self.targets(number))

@@ -174,6 +174,7 @@ def make_batches(preset, training, validation, settings, first_step, features=No
     preprocessor = preset.preprocessor
     sizes = settings.batch_size, settings.sentences_per_image
     make = functools.partial(FeatureBatches, features=features) if features else RecordBatches
+    of_training = {"map_dropout": settings.map_dropout} if features else {}
     negatives, negatives_held_out = (
         Negatives(records, settings.negatives) if has_existence(preset.model) else None
         for records in (training, validation)
@@ -189,6 +190,7 @@ def make_batches(preset, training, validation, settings, first_step, features=No
         word_dropout=settings.word_dropout,
         negatives=negatives,
         part=process_part(),
+        **of_training,
     )
     held_out = {"negatives": negatives_held_out, "part": process_part()}
     return batches, make(validation, preprocessor, *sizes, **held_out)

@@ -136,7 +136,6 @@ def new_model(settings, data, training):
         attention_dim=settings.attention_dim,
         fusion_dim=settings.fusion_dim,
         existence=settings.existence,
-        map_dropout=settings.map_dropout,
         **words,
     )
     return model, Preprocessor(vocabulary, settings.image_size, settings.resizing)

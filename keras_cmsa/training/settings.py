@@ -19,7 +19,7 @@ OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
     "attention_dim", "fusion_dim", "backbone", "backbone_weights", "pretrain_steps",
     "pretrain_batch_size", "pretrain_learning_rate", "mixed_precision", "image_encoder",
-    "word_encoder", "word_vectors", "existence", "map_dropout",
+    "word_encoder", "word_vectors", "existence",
 )  # fmt: skip
 
 
@@ -111,11 +111,6 @@ class Settings:
     word_dim: int = setting(1000, "Length of a word vector. Paper: 1000.")
     attention_dim: int = setting(512, "Width of query, key and value. Paper: 512.")
     fusion_dim: int = setting(500, "Channels of the fused map. Paper: 500.")
-    map_dropout: float = setting(
-        0.0,
-        "Share of the channels of the backbone's maps that training leaves out at random, below 1; for "
-        "cmsa_refined. It helps where photos are few.",
-    )
     backbone: Literal["dilated_resnet101", "pyramid_resnet101", "vgg16", "small_resnet"] = setting(
         "dilated_resnet101", "The network below. Paper: ResNet-101, dilated."
     )
@@ -144,6 +139,11 @@ class Settings:
         None,
         "Folder that keeps what a frozen backbone or tower says of each image, so that it is asked "
         "once. Then `augment` mirrors scenes and does no more.",
+    )
+    map_dropout: float = setting(
+        0.0,
+        "With features: probability with which each of their channels is left out of a training "
+        "sample, below 1. It helps where photos are few.",
     )
     word_encoder: str | None = setting(
         None,
@@ -334,7 +334,7 @@ def check_given(settings, given):
     learns_words = "word_encoder" not in built and f"{settings.system} learns its words"
     needs_existence = not (settings.existence or settings.start_from) and "it needs `existence`"
     ignored = {
-        "map_dropout": "map_dropout" not in built and f"{settings.system} has none",
+        "map_dropout": settings.features is None and "it needs `features`",
         "existence": "existence" not in built and f"{settings.system} has no such output",
         **dict.fromkeys(("negatives", "existence_weight"), needs_existence),
         **dict.fromkeys(("backbone", "backbone_weights", "pretrain_steps"), has_tower),
