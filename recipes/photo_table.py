@@ -175,7 +175,7 @@ def train_and_evaluate(settings, row, records, untouched, resume=True):
     predictor = Predictor.from_preset(settings.run_dir)
     controls = Controls(predictor.preprocessor.vocabulary)
     scores = evaluate(predictor, records, [controls], run.PROFILE)
-    config = {**predictor.config, "licence": LICENCE, "controls": controls.summary(run.PROFILE)}
+    config = {**predictor.config, "controls": controls.summary(run.PROFILE)}
     config["metrics"] = metrics_of({"val": scores}, run.PROFILE, config["starting_weights"])
     write_config(settings.run_dir, config)
     numbers = summarize(scores, run.PROFILE)
@@ -196,14 +196,17 @@ def publish(run_dir, folder):
     """Copies a run as a preset, without the paths of its machine."""
     from keras_cmsa.presets.files import CONFIG, MODEL, VOCABULARY
     from keras_cmsa.presets.hub import without_folders
-    from keras_cmsa.presets.preset import write_config
+    from keras_cmsa.presets.preset import load_preset, write_config
+    from keras_cmsa.presets.reference import write_reference
 
     config = json.loads(without_folders(run_dir / CONFIG)) | {"licence": LICENCE}
     config["data"]["name"] = "250 photos of RefCOCO (split by photo, owner own)"
+    config["starting_weights"] = "described masks of 1,881 other photos; eyes EfficientNet-Lite0"
     folder.mkdir(parents=True, exist_ok=True)
     for name in (MODEL, VOCABULARY):
         shutil.copy(run_dir / name, folder)
     write_config(folder, config)
+    write_reference(folder, load_preset(folder))
 
 
 def as_markdown(lines):

@@ -4,8 +4,10 @@ import shutil
 import statistics
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
+from keras_cmsa.export.network import OtherOutputs
 from keras_cmsa.export.portable import FORMS, check_libraries, check_new, export
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
@@ -31,7 +33,7 @@ def export_fastest(preset, folder, calibration=None):
         calibration: as in `export_onnx`; `None` tries no int8.
 
     Returns:
-        Dict of milliseconds by form, such as `"onnx"` and `"onnx int8"`, the preset's under `"preset"`. If that is the least, nothing is
+        Dict of milliseconds by form that gives the outputs of the model, such as `"onnx"` and `"onnx int8"`, the preset's under `"preset"`. If that is the least, nothing is
         written; else the folder holds the export with the least.
 
     Raises:
@@ -46,7 +48,11 @@ def export_fastest(preset, folder, calibration=None):
     predictors = {PRESET: Predictor(preset.model, preset.preprocessor, config=preset.config)}
     with tempfile.TemporaryDirectory() as trials:
         for name, of_form in trial.items():
-            path = export(preset, Path(trials) / name, *of_form)
+            try:
+                path = export(preset, Path(trials) / name, *of_form)
+            except OtherOutputs as error:
+                warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+                continue
             predictors[name] = Predictor.from_preset(path)
         with silenced():  # TensorFlow warns that it traces a function for each of them
             times = milliseconds(predictors)

@@ -9,6 +9,7 @@ from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.presets.exported import is_export
 from keras_cmsa.presets.files import read_config
+from keras_cmsa.presets.model_card import TRAINED_IN
 from keras_cmsa.presets.preset import make_config
 from keras_cmsa.presets.reference import read_reference
 
@@ -95,7 +96,7 @@ def config_of_export(preset, facts):
     """
     facts = {
         **preset.config,
-        "export": facts,
+        "export": facts | {TRAINED_IN: coarsest_dtype(preset.model)},
         "parameters": preset.model.count_params(),
         "attention_levels": attention_levels(preset.model),
     }

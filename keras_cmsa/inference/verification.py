@@ -11,7 +11,7 @@ from keras_cmsa.inference.masks import MaskRule
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.exported import load_photo_graph, load_served
 from keras_cmsa.presets.files import is_saved_model
-from keras_cmsa.presets.model_card import MASKS_BY, STORED_AS
+from keras_cmsa.presets.model_card import MASKS_BY, STORED_AS, TRAINED_IN
 from keras_cmsa.presets.reference import in_square
 
 
@@ -93,9 +93,10 @@ def check_reference(predictor, reference):
 
 def bounds_of(config):
     """The `Bounds` of a model by its `config.json`."""
-    stored = config.get("export", {}).get(STORED_AS)
+    export = config.get("export", {})
     computed = config.get("training", {}).get("mixed_precision")
-    return max(BOUNDS.get(dtype, BOUNDS["float32"]) for dtype in (stored, computed))
+    dtypes = computed, export.get(STORED_AS), export.get(TRAINED_IN)
+    return max(BOUNDS.get(dtype, BOUNDS["float32"]) for dtype in dtypes)
 
 
 def asking(predictor):
@@ -122,13 +123,19 @@ def asking_graph(folder, preprocessor):
     `None` of a preset, which has no such graph.
 
     Raises:
-        ModuleNotFoundError, ValueError: as `load_served` and `load_photo_graph`.
+        ModuleNotFoundError, ValueError: as `load_served` and `load_photo_graph`, or if a SavedModel
+            takes no image as large as the picture of its reference.
     """
     if is_saved_model(folder):
         serve = load_served(folder)
 
         def ask(file, sentences):
             found = serve(file, sentences)
+            if not found["valid"].all():
+                raise ValueError(
+                    "the graph does not take the picture of its reference: wanted an export for images "
+                    "of its size"
+                )
             masks = [read_image(png)[..., 0] > 0 for png in found["mask_png_bytes"]]
             return Answers(None, found["probabilities"], found.get("existence"), np.stack(masks))
 

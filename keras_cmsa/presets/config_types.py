@@ -1,6 +1,6 @@
 """What a `config.json`, which may be a stranger's, holds: types, and no control characters."""
 
-from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS
+from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS, TRAINED_IN
 from keras_cmsa.utils.messages import printable
 
 EACH = "*"  # stands for every other name
@@ -14,7 +14,7 @@ CONFIG_TYPES = {
     "starting_weights?": str,
     "training?": {},
     "licence?": str,
-    "export?": {f"{fact}?": str for fact in (EXPORTED_AS, MASKS_BY, STORED_AS)},
+    "export?": {f"{fact}?": str for fact in (EXPORTED_AS, MASKS_BY, STORED_AS, TRAINED_IN)},
     "parameters?": int,
     "attention_levels?": [str],
     "existence?": {

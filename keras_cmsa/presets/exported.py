@@ -32,16 +32,22 @@ def load_saved_model(path, config):
     check_backend(path)
     if config["preprocessor"].get("tokenizer") == "wordpiece":
         require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")  # its operations
-    import tensorflow as tf
 
     with loading(path):
-        with silenced():
-            loaded = tf.saved_model.load(str(path))
+        loaded = load_version(path)
         signature = loaded.signatures["tensors"]
         shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
         network = Network(signature, shapes)
         network.owner = loaded  # keeps its weights alive
         return as_model(network, config)
+
+
+def load_version(path):
+    """A SavedModel as TensorFlow loads it, without its notes on standard error."""
+    import tensorflow as tf
+
+    with silenced():
+        return tf.saved_model.load(str(path))
 
 
 def load_onnx(path, config):
@@ -125,7 +131,8 @@ def load_served(folder):
     """What a server makes of a picture by a version that `export_saved_model` wrote.
 
     Args:
-        folder: `Path` of the version.
+        folder: `Path` of the version. One of word pieces needs `import tensorflow_text` before, as
+            `load_saved_model` does.
 
     Returns:
         Function of the bytes of an image file and a list of K sentences to a dict of arrays, those
@@ -137,8 +144,7 @@ def load_served(folder):
     import tensorflow as tf
 
     with loading(Path(folder)):
-        with silenced():
-            loaded = tf.saved_model.load(str(folder))
+        loaded = load_version(folder)
         signature = loaded.signatures["segment_many"]
 
     def ask(file, sentences, owner=loaded):  # which keeps the weights alive

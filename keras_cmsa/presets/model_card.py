@@ -10,6 +10,7 @@ tags:
 """
 # Facts of an export
 EXPORTED_AS, MASKS_BY, STORED_AS = "Exported as", "Masks by the profile", "Weights stored as"
+TRAINED_IN = "Computed before the export in"
 # Code that runs an exported network, by format.
 RUNNERS = {
     "ONNX": """import onnxruntime

@@ -38,6 +38,8 @@ def recipe_settings(recipe, small=False, **given):
         pretrains = given.get("pretrain_steps", unc.SMALL_ON_REF_SHAPES["pretrain_steps"])
         if pretrains and given.get("data_dir") is None and given.get("start_from") is None:
             numbers |= unc.SMALL_ON_REF_SHAPES
+    if (numbers | given).get("features") is None:
+        numbers["map_dropout"] = 0.0
     settings = Settings(**numbers | given)
     check_given(settings, given)
     return settings

@@ -57,6 +57,25 @@ def test_int8_is_tried_too(preset, exports, tmp_path, capsys):
     assert "onnx int8: 0.5 ms" in capsys.readouterr().out
 
 
+def test_a_form_with_other_outputs_is_left_out_and_named(preset, exports, tmp_path, monkeypatch):
+    from keras_cmsa import load_preset
+    from keras_cmsa.export import fastest
+    from keras_cmsa.export.network import OtherOutputs
+
+    export = fastest.export
+
+    def other(preset, path, form, calibration):
+        if form == "litert":
+            raise OtherOutputs("gives other logits")
+        return export(preset, path, form, calibration)
+
+    monkeypatch.setattr(fastest, "export", other)
+    with pytest.warns(UserWarning, match="litert is left out: gives other logits"):
+        times = fastest.export_fastest(load_preset(preset), tmp_path / "fast")
+    assert set(times) == {"preset", "onnx"}
+    assert (tmp_path / "fast/form").read_text() == "onnx of 0 records"
+
+
 def test_a_missing_library_is_named_before_work_begins(
     preset, exports, tmp_path, capsys, monkeypatch
 ):

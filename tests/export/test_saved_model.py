@@ -188,20 +188,23 @@ def test_an_artefact_of_word_pieces(word_pieces, tmp_path, photo, serve_version)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_model_of_mixed_precision_is_exported_in_float32(
-    seeded, tensors_alone, tmp_path, photo, policy
-):
+def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo, policy):
     from keras_cmsa import Predictor
     from keras_cmsa.export.network import coarsest_dtype
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+    from keras_cmsa.inference.verification import BOUNDS, bounds_of
+    from keras_cmsa.presets.files import read_config
 
     plain = tiny.finder(tiny.preprocessor())
+    plain.get_layer("score").bias.assign_add([2.0])  # few pixels near 0.5, as training leaves them
     with tiny.dtype_policy(seeded, policy):
         mixed = tiny.model()
     mixed.set_weights(plain.get_weights())
     assert coarsest_dtype(plain) == "float32" and coarsest_dtype(mixed) == policy[6:]
     options = ExportOptions(warmup=False)
     path = export_saved_model(Predictor(mixed, tiny.preprocessor()), tmp_path / "cmsa", 1, options)
+    # Its reference has what the model computes, which says nothing of its precision.
+    assert bounds_of(read_config(path)) == BOUNDS[policy[6:]]
     wanted = Predictor(plain, tiny.preprocessor())(photo, "red box")
     found = Predictor.from_preset(path)(photo, "red box")
     np.testing.assert_allclose(found.logits, wanted.logits, atol=1e-5)

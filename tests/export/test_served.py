@@ -214,6 +214,19 @@ def test_half_of_the_bytes_is_near_and_not_equal(predictor, photo, tmp_path, dty
     assert 0 < np.abs(found - exact).max() <= error * max(1, np.abs(exact).max())
 
 
+def test_an_export_for_small_images_is_not_asked_about_its_reference(predictor, tmp_path):
+    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+    from keras_cmsa.inference.verification import asking_graph
+    from keras_cmsa.presets.reference import read_reference
+
+    options = ExportOptions(max_pixels=47 * 64, warmup=False)  # its picture has a line more
+    path = export_saved_model(predictor, tmp_path / "cmsa", options=options)
+    reference = read_reference(path)
+    assert reference.masks.shape[1:] == (48, 64)
+    with pytest.raises(ValueError, match="does not take the picture of its reference"):
+        asking_graph(path, predictor.preprocessor)(reference.png, reference.sentences)
+
+
 def test_an_image_is_read_up_to_max_pixels(predictor, photo, tmp_path):
     files = tf.constant([encoded(photo), encoded(photo[:-1])])
     served = before_saving(predictor, tmp_path, max_pixels=30 * 47)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -104,30 +105,16 @@ def test_the_table_has_means_and_ranges(page):
     assert "| all | 2 | 50.5 (49.0 to 52.0) |" in page.as_markdown(lines)
 
 
-def test_a_copied_run_names_no_folder_of_its_machine(page, tmp_path):
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    (run_dir / "model.keras").write_bytes(b"network")
-    (run_dir / "vocabulary.txt").write_text("[PAD]\n")
-    config = {
-        "system": "cmsa_refined",
-        "data": {"name": "boxes.csv", "counts": {}},
-        "starting_weights": "random (seed 0)",
-        "training": {"image_encoder": "/somewhere/lite0.keras"},
-        "preprocessor": {
-            "image_size": 320,
-            "resizing": "pad",
-            "tokenizer": "words",
-            "max_words": 12,
-            "vocabulary_size": 3,
-        },
-        "versions": {},
-        "metrics": {},
-    }
+def test_a_copied_run_names_no_folder_of_its_machine_and_passes_verify(page, preset, tmp_path):
+    from keras_cmsa import Predictor
+
+    run_dir = shutil.copytree(preset, tmp_path / "run")
+    config = json.loads((run_dir / "config.json").read_text())
+    config["training"] = {"image_encoder": "/somewhere/lite0.keras"}
     (run_dir / "config.json").write_text(json.dumps(config))
     page.publish(run_dir, tmp_path / "preset")
     copied = json.loads((tmp_path / "preset/config.json").read_text())
     assert copied["training"]["image_encoder"] == "lite0.keras"
     assert copied["licence"] == page.LICENCE
     assert page.LICENCE in (tmp_path / "preset/README.md").read_text()
-    assert (tmp_path / "preset/model.keras").read_bytes() == b"network"
+    Predictor.from_preset(tmp_path / "preset", verify=True)

@@ -69,6 +69,31 @@ def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path):
         np.testing.assert_allclose(found, tiny.to_numpy(other), rtol=2**-11, atol=1e-6)
 
 
+def test_channels_are_left_out_as_the_number_of_the_batch_says(tmp_path):
+    """Whole channels, for each image anew; the others grow, so that their mean stays."""
+    records = tiny.records(tmp_path, 8)
+    features = features_of(tmp_path / "features")
+    features.add_images(records)
+    options = {"features": features, "seed": 1, "batches": 40}
+    plain = FeatureBatches(records, features.preprocessor, 4, **options)
+    dropped = FeatureBatches(records, features.preprocessor, 4, map_dropout=0.25, **options)
+    resumed = FeatureBatches(
+        records, features.preprocessor, 4, map_dropout=0.25, first_batch=3, **options
+    )
+    factors = []
+    for number in range(40):
+        for one, other in zip(dropped[number][0]["maps"], plain[number][0]["maps"], strict=True):
+            sums = [np.abs(x).sum((1, 2), keepdims=True) for x in (one, other)]
+            factor = sums[0] / np.maximum(sums[1], 1e-6)
+            np.testing.assert_allclose(one, other * factor, rtol=1e-5)
+            factors.append(factor[sums[1] > 0])
+    factors = np.concatenate(factors)
+    assert set(np.unique(factors.round(5))) == {0, np.float32(4 / 3).round(5)}
+    assert abs((factors == 0).mean() - 0.25) < 0.05
+    for one, other in zip(dropped[5][0]["maps"], resumed[2][0]["maps"]):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):
     records = tiny.records(tmp_path, 3)
     features = features_of(tmp_path / "features")
@@ -200,7 +225,7 @@ def test_a_run_on_features_is_the_run_on_images(tmp_path):
 def test_a_run_on_features_resumes(tmp_path, monkeypatch):
     """No image is asked again."""
     scenes = tiny.records(tmp_path, trainee.TRAINING + trainee.VALIDATION)
-    maps = {"features": str(tmp_path / "maps"), "augment": True}
+    maps = {"features": str(tmp_path / "maps"), "augment": True, "map_dropout": 0.3}
     wanted = train(tmp_path / "whole", scenes, **maps)
     with pytest.MonkeyPatch.context() as patch:
         saved = loop.Checkpoint.on_epoch_end

@@ -152,6 +152,7 @@ def test_an_unknown_system_or_recipe_is_named():
         ({"word_vectors": "g.txt", "word_dim": 9}, "`word_dim` .*the words are those of g.txt"),
         ({"word_encoder": "x", "tokenizer": "words"}, "`tokenizer` .*the words are those of x"),
         ({"system": "rmi", "word_encoder": "x"}, "`word_encoder` .*rmi learns its words"),
+        ({"map_dropout": 0.1}, "`map_dropout` .*it needs `features`"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
