@@ -15,7 +15,7 @@ README = ROOT / "README.md"
 def test_what_to_do_after_make_demo(run_examples, place):
     names = run_examples(README)
     assert names["mask"].shape == names["image"].shape[:2]
-    assert names["woman"].mask.shape == names["helmet"].mask.shape == (512, 512)
+    assert names["rocket"].mask.shape == names["helmet"].mask.shape == (512, 512)
     assert names["mask"].dtype == bool
     left = (
         "found.png",

@@ -10,20 +10,22 @@ from keras_cmsa.presets import files
 from keras_cmsa.presets.hub import FILES, PHOTOS
 
 ASTRONAUT = Path(__file__).parents[2] / "docs/astronaut.jpg"
-FACE, ROCKET, HELMET = (95, 225), (95, 415), (440, 400)  # row, column
+FACE, ROCKET, HELMET = (95, 225), (80, 430), (440, 400)  # row, column
 
 
 def test_it_finds_things_in_a_photo():
-    woman, helmet = Predictor.from_preset(PHOTOS)(ASTRONAUT, ["woman", "helmet on right"])
+    sentences = ["woman", "right top", "right bottom"]
+    woman, top, bottom = Predictor.from_preset(PHOTOS)(ASTRONAUT, sentences)
     assert woman.mask[FACE] and not woman.mask[ROCKET]
-    assert helmet.mask[HELMET] and not helmet.mask[FACE]
+    assert top.mask[ROCKET] and not top.mask[FACE] and not top.mask[HELMET]
+    assert bottom.mask[HELMET] and not bottom.mask[FACE] and not bottom.mask[ROCKET]
 
 
 def test_it_is_small_and_knows_no_machine():
     folder, config = files.opened(PHOTOS)
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 25e6
-    assert "/" not in config["training"]["image_encoder"]
+    assert "/" not in config["training"]["start_from"]
     assert config["metrics"]["splits"]["val"]["overall_iou"] > 0.46
 
 
