@@ -48,6 +48,7 @@ def test_the_config_is_the_presets_and_says_how_it_was_exported(exported, predic
         "Version": 1,
         "Masks by the profile": "strict",
         "Weights stored as": "float32",
+        "Computed before the export in": "float32",
         "Largest image in pixels": 50_000_000,
     }
     card = (exported / "README.md").read_text("utf-8").splitlines()
