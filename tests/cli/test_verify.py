@@ -67,17 +67,6 @@ def test_a_server(capsys, server, exported, preset, tmp_path, protocol):
     assert "likely cause: a threshold" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["onnx", "litert"])
-def test_other_exports(capsys, predictor, tmp_path, form):
-    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}[form])
-    from keras_cmsa.export import portable
-
-    folder = portable.export(predictor, tmp_path / form, form)
-    assert run("verify", folder) == 0
-    assert capsys.readouterr().out.count("JPEG masks: 0 of 9,216 differ") == 2
-
-
 def test_a_saved_model(capsys, exported):
     assert run("verify", exported) == 0
     assert capsys.readouterr().out.count("JPEG masks: 0 of 9,216 differ") == 2
