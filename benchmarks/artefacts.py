@@ -53,6 +53,7 @@ FORMS = {
     "LiteRT": ("litert", {}),
     "LiteRT, int8": ("litert", {"int8": True}),
 }
+PAIRS = 5  # of CLIPSeg and the fastest form, in turn
 FURTHER = 4  # sentences in the second timing, beyond the first
 RANDOM = "none"
 TARGETS = {
@@ -218,7 +219,6 @@ def measure_all(options):
         }
         for count in (1, 1 + FURTHER)
     }
-    clipseg = [clipseg_milliseconds(options)]
     with tempfile.TemporaryDirectory() as folder:
         forms = {}
         for number, name in enumerate(names):
@@ -234,16 +234,19 @@ def measure_all(options):
         times = measure.interleaved(calls, options.repeats)
         timings = measure.summary({name: times[name, 1] for name in names}, names[0])
         fastest = forms[min(timings, key=lambda row: row["seconds"])["name"]]
-        alone = measure.in_fresh_process(
-            milliseconds_alone, fastest.kind, fastest.path, inputs[1], options.repeats
+        alone = partial(
+            measure.in_fresh_process,
+            *(milliseconds_alone, fastest.kind, fastest.path, inputs[1], options.repeats),
         )
+        beside = [
+            (alone(), clipseg_milliseconds(options)) for _ in range(PAIRS if options.clipseg else 0)
+        ]
         peaks = {
             name: measure.in_fresh_process(peak_of, form.kind, form.path, inputs[1])
             for name, form in forms.items()
             if options.memory
         }
         sizes = {name: form.bytes for name, form in forms.items()}
-    clipseg.append(clipseg_milliseconds(options))
     further = {
         name: statistics.median(
             1e3 * (many[0] - one[0]) / FURTHER
@@ -265,15 +268,12 @@ def measure_all(options):
         "samples": len(records),
         "forms": rows,
         "timings": timings,
-        "fastest_alone_ms": alone,
-        "clipseg_ms": [x for x in clipseg if x is not None],
+        "beside_clipseg_ms": beside,
     }
 
 
 def clipseg_milliseconds(options):
-    """Those of `clipseg.py`; `None` without its environment. Measured before and after the forms."""
-    if not options.clipseg:
-        return None
+    """Those of `clipseg.py`, in a process of its own environment."""
     command = [options.clipseg, str(Path(__file__).with_name("clipseg.py")), str(options.repeats)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -285,8 +285,8 @@ def target_values(results):
         "ONNX, share of the TensorFlow graph's time": ratios.get("ONNX"),
         "ONNX int8, share of the TensorFlow graph's time": ratios.get("ONNX, int8"),
     }
-    if results["clipseg_ms"]:
-        share = results["fastest_alone_ms"] / min(results["clipseg_ms"])
+    if results["beside_clipseg_ms"]:
+        share = statistics.median(ours / other for ours, other in results["beside_clipseg_ms"])
         values["fastest form, share of CLIPSeg's time, each alone"] = share
     if results["settings"]["model"] != RANDOM:
         fastest = min(1e3 * row["seconds"] for row in results["timings"])
@@ -309,11 +309,13 @@ def show(results, console):
         cells += [f"{row['overall_iou']:.4f}", f"{row['pixels_that_differ']:.2e}"]
         table.add_row(row["name"], *cells)
     console.print(table)
-    console.print(f"the fastest form alone: {results['fastest_alone_ms']:.1f} ms")
-    if results["clipseg_ms"]:
-        times = " and ".join(f"{x:.1f}" for x in results["clipseg_ms"])
+    if results["beside_clipseg_ms"]:
+        pairs = ", ".join(
+            f"{ours:.1f} and {other:.1f}" for ours, other in results["beside_clipseg_ms"]
+        )
         console.print(
-            f"CLIPSeg (PyTorch, random weights, 352 pixels), before and after: {times} ms"
+            "ms of the fastest form and of CLIPSeg (PyTorch, random weights, 352 pixels), each alone in "
+            f"a process, in turn: {pairs}"
         )
 
 
