@@ -12,7 +12,8 @@ The weights were trained in TensorFlow (Apache-2.0), so three things differ from
 EfficientNet-Lite, whose layers these are: a convolution of stride 2 pads one pixel more behind
 than before, batch normalisation adds 1e-3, and the input is (RGB - 127) / 128. On 72 photos of 13
 kinds of things, at 256 x 256 pixels, `--check` says of Lite0 0.67 for the first class and 0.82 for
-the first five. With KerasHub's padding it is 0.58 and 0.82, with ImageNet's mean and deviation 0.57 and 0.76.
+the first five. With KerasHub's padding it is 0.58 and 0.82, with ImageNet's mean and deviation 0.57
+and 0.76.
 """
 
 import argparse

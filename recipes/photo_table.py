@@ -35,7 +35,8 @@ SOME = "boxes_{count}.csv"
 COUNTS = 50, 100, 200  # photos of the learning curve, which ends with all of them
 TABLE = ("image", "expression", "mask", "split")
 UNTOUCHED = "untouched"
-# What the card of a model says of its data and of what it cannot do.
+PUBLISHED = "described masks too, then recipe"  # the row of the package's preset
+# What the card of the preset says of its data and of what it cannot do.
 LICENCE = (
     "Trained on 250 photos of COCO's train2014 (Flickr's terms), with expressions of RefCOCO, "
     "RefCOCO+ and RefCOCOg (no licence is stated for them), masks that are COCO's or within IoU 0.90 "
@@ -126,9 +127,13 @@ def rows_of(photos, folder, eyes, vectors, sentences):
         },
         "recipe": recipe,
         "described masks too": recipe
-        | {"data_dir": str(photos / DESCRIBED), "steps": 1200, "steps_per_round": 300}
-        | {"map_dropout": 0.0},
-        "described masks too, then recipe": {
+        | {
+            "data_dir": str(photos / DESCRIBED),
+            "steps": 1200,
+            "steps_per_round": 300,
+            "map_dropout": 0.0,
+        },
+        PUBLISHED: {
             "data_dir": str(photos / BOXES),
             "start_from": str(folder / "described masks too" / "seed_{seed}"),
         },
@@ -251,7 +256,7 @@ def main(
     run_dir
         Folder of the runs and of runs.csv.
     preset
-        Folder to copy the last row's run of seed 0 to, as a preset.
+        Folder to copy the run of seed 0 that begins with described masks to, as a preset.
     """
     import_keras()
     from keras_cmsa.data.readers.refer import read_refer
@@ -282,7 +287,7 @@ def main(
             write(path, [*read(path), line])
     print(as_markdown(read(path)))
     if preset:  # the first seed: the best one would be a choice on val
-        publish(run_dir / list(rows or there)[-1] / "seed_0", preset)
+        publish(run_dir / PUBLISHED / "seed_0", preset)
 
 
 if __name__ == "__main__":
