@@ -59,7 +59,7 @@ def verify(model: str, *, reference: Path | None = None):
             raise ValueError(str(error)) from error
     else:
         predictor = Predictor.from_preset(model)
-        graph = verification.asking_graph(opened(model)[0], predictor.preprocessor)
+        graph = verification.asking_graph(opened(model)[0], predictor)
         asks = [verification.asking(predictor), *([graph] if graph else [])]
         bounds = verification.bounds_of(predictor.config)
         found = [verification.verify(wanted, ask, bounds) for ask in asks]

@@ -24,9 +24,13 @@ class OtherOutputs(RuntimeError):
     """An export gives other outputs than its model."""
 
 
-def check_masks(folder, preprocessor):
-    """Raises `OtherOutputs` if the graph of an export answers otherwise than its reference."""
-    ask = asking_graph(folder, preprocessor)
+def check_masks(folder, preset):
+    """Raises `OtherOutputs` if the graph of an export answers otherwise than its reference.
+
+    Args:
+        folder, preset: as in `asking_graph`.
+    """
+    ask = asking_graph(folder, preset)
     found = verify(read_reference(folder), ask, bounds_of(read_config(folder)))
     if found.cause:
         lines = "\n".join(found.lines)

@@ -110,7 +110,7 @@ def export(preset, folder, form, calibration=None):
         preprocessor.vocabulary.save(partial / VOCABULARY)
         write_config(partial, config)
         write_reference(partial, preset)
-        check_masks(partial, preprocessor)
+        check_masks(partial, preset)
     return folder
 
 

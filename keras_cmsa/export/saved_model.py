@@ -18,7 +18,7 @@ from keras_cmsa.preprocessing.reading import MAX_PIXELS
 from keras_cmsa.presets.exported import load_saved_model
 from keras_cmsa.presets.files import VOCABULARY, threshold_in
 from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS
-from keras_cmsa.presets.preset import write_config
+from keras_cmsa.presets.preset import Preset, write_config
 from keras_cmsa.presets.reference import read_reference, write_reference
 from keras_cmsa.utils.files import new_folder
 
@@ -129,7 +129,7 @@ def export_saved_model(preset, folder, version=1, options=None):
         written = load_saved_model(partial, config)
         example.check(written.predict_on_batch(example.inputs), options.dtype)
         if read_reference(partial).masks[0].size <= options.max_pixels:
-            check_masks(partial, preset.preprocessor)
+            check_masks(partial, Preset(written, preset.preprocessor, config))
         if options.warmup:
             write_warmup(partial, path.parent.name, preset.preprocessor.vocabulary)
     return path

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from keras_cmsa.inference.masks import MaskRule
 from keras_cmsa.preprocessing.reading import read_image
-from keras_cmsa.presets.exported import load_photo_graph, load_served
+from keras_cmsa.presets.exported import load_photo_graph, server_of
 from keras_cmsa.presets.files import is_saved_model
 from keras_cmsa.presets.model_card import MASKS_BY, STORED_AS, TRAINED_IN
 from keras_cmsa.presets.reference import in_square
@@ -117,17 +117,21 @@ def asking(predictor):
     return ask
 
 
-def asking_graph(folder, preprocessor):
+def asking_graph(folder, preset):
     """The function as of `asking` for the graph of an export, which makes masks without the predictor.
 
     `None` of a preset, which has no such graph.
 
+    Args:
+        folder: `Path` of the export or preset.
+        preset: `Preset` or `Predictor`; that of a SavedModel holds the model that is loaded from it.
+
     Raises:
-        ModuleNotFoundError, ValueError: as `load_served` and `load_photo_graph`, or if a SavedModel
-            takes no image as large as the picture of its reference.
+        ModuleNotFoundError, ValueError: as `load_photo_graph`, or if a SavedModel takes no image as
+            large as the picture of its reference.
     """
     if is_saved_model(folder):
-        serve = load_served(folder)
+        serve = server_of(preset.model)
 
         def ask(file, sentences):
             found = serve(file, sentences)
@@ -143,7 +147,7 @@ def asking_graph(folder, preprocessor):
     run = load_photo_graph(folder)
 
     def ask_of_ids(file, sentences):
-        ids = preprocessor.vocabulary.encode(sentences)
+        ids = preset.preprocessor.vocabulary.encode(sentences)
         found = run(read_image(file), ids)
         return Answers(ids, found["probabilities"], found.get("existence"), found["mask"] > 0)
 

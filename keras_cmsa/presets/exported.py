@@ -32,22 +32,14 @@ def load_saved_model(path, config):
     check_backend(path)
     if config["preprocessor"].get("tokenizer") == "wordpiece":
         require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")  # its operations
-
-    with loading(path):
-        loaded = load_version(path)
-        signature = loaded.signatures["tensors"]
-        shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
-        network = Network(signature, shapes)
-        network.owner = loaded  # keeps its weights alive
-        return as_model(network, config)
-
-
-def load_version(path):
-    """A SavedModel as TensorFlow loads it, without its notes on standard error."""
     import tensorflow as tf
 
-    with silenced():
-        return tf.saved_model.load(str(path))
+    with loading(path):
+        with silenced():  # TensorFlow's notes on standard error
+            loaded = tf.saved_model.load(str(path))
+        signature = loaded.signatures["tensors"]
+        shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
+        return as_model(Network(signature, shapes, owner=loaded), config)
 
 
 def load_onnx(path, config):
@@ -127,28 +119,21 @@ def load_photo_graph(folder):
     return None
 
 
-def load_served(folder):
-    """What a server makes of a picture by a version that `export_saved_model` wrote.
-
-    Args:
-        folder: `Path` of the version. One of word pieces needs `import tensorflow_text` before, as
-            `load_saved_model` does.
+def server_of(model):
+    """What a server makes of a picture by the SavedModel of a model of `load_saved_model`.
 
     Returns:
         Function of the bytes of an image file and a list of K sentences to a dict of arrays, those
         of the signature `segment_many` about one image.
-
-    Raises:
-        ValueError: if it is no SavedModel of this package.
     """
     import tensorflow as tf
 
-    with loading(Path(folder)):
-        loaded = load_version(folder)
-        signature = loaded.signatures["segment_many"]
+    loaded = next(layer.owner for layer in model.layers if isinstance(layer, Network))
 
-    def ask(file, sentences, owner=loaded):  # which keeps the weights alive
-        outputs = signature(image_bytes=tf.constant([file]), expressions=tf.constant([sentences]))
+    def ask(file, sentences):  # and keep what is loaded: its weights live as long as it does
+        outputs = loaded.signatures["segment_many"](
+            image_bytes=tf.constant([file]), expressions=tf.constant([sentences])
+        )
         return {name: x[0].numpy() for name, x in outputs.items()}
 
     return ask
@@ -210,11 +195,13 @@ class Network(keras.layers.Layer):
     Args:
         function: from `image` and `words` to a dict of tensors.
         shapes: dict of their shapes; the first two sizes, B and K, are free.
+        owner: what the function is of, and whose weights live as long as it does.
     """
 
-    def __init__(self, function, shapes, **kwargs):
+    def __init__(self, function, shapes, owner=None, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = False
+        self.owner = owner
         self.function = function
         self.shapes = {name: (None, None, *shape[2:]) for name, shape in shapes.items()}
 

@@ -216,6 +216,7 @@ def test_half_of_the_bytes_is_near_and_not_equal(predictor, photo, tmp_path, dty
 
 def test_an_export_for_small_images_is_not_asked_about_its_reference(predictor, tmp_path):
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+    from keras_cmsa.inference.predictor import Predictor
     from keras_cmsa.inference.verification import asking_graph
     from keras_cmsa.presets.reference import read_reference
 
@@ -224,7 +225,7 @@ def test_an_export_for_small_images_is_not_asked_about_its_reference(predictor, 
     reference = read_reference(path)
     assert reference.masks.shape[1:] == (48, 64)
     with pytest.raises(ValueError, match="does not take the picture of its reference"):
-        asking_graph(path, predictor.preprocessor)(reference.png, reference.sentences)
+        asking_graph(path, Predictor.from_preset(path))(reference.png, reference.sentences)
 
 
 def test_an_image_is_read_up_to_max_pixels(predictor, photo, tmp_path):
