@@ -32,6 +32,7 @@ from keras_cmsa.training.optimizers import make_optimizer
 from keras_cmsa.training.refit import refit
 from keras_cmsa.utils.files import remove_left
 from keras_cmsa.utils.locks import locked
+from keras_cmsa.utils.memory import keep_freed_memory
 from keras_cmsa.utils.messages import differences
 
 # What decides the result of a run; another value is another run.
@@ -116,6 +117,7 @@ def own_run_dir(run_dir, resume):
 
 def train_here(preset, training, validation, settings, resume, verbose):
     """`train` in a folder that is this process' own already."""
+    keep_freed_memory()
     model, run_dir = preset.model, Path(settings.run_dir)
     config = config_of_run(preset, training, validation, settings)
     monitor = "val_logits_overall_iou" if has_existence(model) else "val_overall_iou"

@@ -16,6 +16,7 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.training.distribution import check_divides, process_part
+from keras_cmsa.utils.memory import keep_freed_memory
 
 ENLARGEMENT = 4  # of the scores: from stride 8 to stride 2
 
@@ -53,6 +54,7 @@ def pretrain(
             cannot share a batch equally.
     """
     check_divides(pretrain_batch_size=batch_size)
+    keep_freed_memory()
     images, classes = objects
     images = [image for image in images if image.objects]
     if not images:
