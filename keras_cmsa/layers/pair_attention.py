@@ -12,8 +12,8 @@ from keras import ops
 from keras_cmsa.layers.ops import MASKED, matmul_transposed, softmax
 
 # A smaller partition sum is not precise in float32: its largest terms come near the smallest normal
-# number, 1e-38, and its squared inverse, in the gradient, comes near the largest.
-SMALLEST_PARTITION = 1e-15
+# number, 1e-38, and its inverse, times a sum over positions in the gradient, near the largest.
+SMALLEST_PARTITION = 1e-30
 # Scores of rows by positions that are held at once for a sentence: 16 MB of them.
 MOST_SCORES = 2**22
 
@@ -248,13 +248,19 @@ def mean_attention(scores, word_scores, share):
     def factorized():
         # The maximum only matters when `word_by_word` runs instead: the gradient of the branch that
         # is not taken must be finite too.
-        inverse = share[:, :, None] / ops.maximum(partition, SMALLEST_PARTITION)
-        return exp_scores[:, None] * ops.matmul(inverse, exp_word_scores)
+        inverse = inverse_of(ops.maximum(partition, SMALLEST_PARTITION))
+        return exp_scores[:, None] * ops.matmul(share[:, :, None] * inverse, exp_word_scores)
 
     # If the maxima of scores[p] and word_scores[n] lie far apart and far above the rest, every
     # product of the two exponentials underflows, although the softmax is well defined.
     in_range = ops.min(partition) >= SMALLEST_PARTITION
     return ops.cond(in_range, factorized, lambda: word_by_word(scores, word_scores, share))
+
+
+def inverse_of(partition):
+    """`1 / Z`, whose gradient is multiplied by 1 / Z twice: Z^-2 itself overflows below Z = 1e-19."""
+    inverse = ops.stop_gradient(1.0 / partition)
+    return inverse * (2.0 - partition * inverse)
 
 
 def word_by_word(scores, word_scores, share):

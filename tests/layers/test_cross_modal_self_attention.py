@@ -120,17 +120,26 @@ def test_attention_survives_scores_of_any_range(seeded, rng, mode, query_chunk):
         # Every product of the two exponentials underflows: the exact branch.
         ([0, -200, -100], [[-200, 0, -100], [0, -1, -2]]),
         # Near enough for the factorised form, whose normaliser is about exp(-16), ...
-        *(([0, -apart, -50], [[-apart, 0, -50]]) for apart in (16, 20, 30)),
+        *(([0, -apart, 3 - apart], [[-apart, 0, 2 - apart]]) for apart in (16, 30, 45, 60)),
     ],
 )
-def test_maxima_far_apart_are_exact(seeded, scores, word_scores):
-    count = len(word_scores)
-    arrays = [[scores]], [[word_scores]], [[[1 / count] * count]]
-    value = mean_attention(*(seeded.ops.convert_to_tensor(np.float32(x)) for x in arrays))
-    both = np.array(scores) + np.array(word_scores, "float64")
-    wanted = np.exp(both - both.max(-1, keepdims=True))
-    wanted = (wanted / wanted.sum(-1, keepdims=True)).mean(0)
-    np.testing.assert_allclose(tiny.to_numpy(value)[0, 0, 0], wanted, atol=1e-5)
+def test_maxima_far_apart_are_exact(seeded, rng, scores, word_scores):
+    """And so are the gradients."""
+    count, weight = len(word_scores), tiny.normal(rng, 3)
+    arrays = [np.float32([[scores]]), np.float32([[word_scores]])]
+    share = np.full((1, 1, count), 1 / count, "float32")
+
+    def ours(scores, word_scores):
+        return mean_attention(scores, word_scores, share)[0, 0, 0] * weight
+
+    def wanted(scores, word_scores):
+        both = scores[0] + word_scores[0, 0]
+        terms = np.exp(both - both.max(-1, keepdims=True))
+        return (terms / terms.sum(-1, keepdims=True)).mean(0) * weight
+
+    found = tiny.to_numpy(ours(*map(seeded.ops.convert_to_tensor, arrays)))
+    np.testing.assert_allclose(found, wanted(*arrays), atol=1e-5)
+    tiny.assert_gradients(tiny.gradients(ours, arrays), lambda *x: wanted(*x).sum(), arrays, rng)
 
 
 @pytest.mark.parametrize(("scale", "output_dim"), [(1.0, None), (1.0, OUTPUT), (300.0, OUTPUT)])
