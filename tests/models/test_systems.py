@@ -173,7 +173,7 @@ def first_channels(seeded):
     "name", ["cmsa", "cmsa_ppm", "cmsa_deconv", "cmsa_gated", "cmsa_released", "dmn", "kwa", "rrn"]
 )
 def test_where_keras_has_channels_first(seeded, rng, tmp_path, first_channels, name):
-    """A system is built, loaded and trained there as elsewhere."""
+    """A system is built and loaded there as elsewhere."""
     backbone = chain()
     model = tiny.shaken(build(name, backbone=backbone), rng)
     inputs = draw_inputs(rng)
@@ -185,7 +185,6 @@ def test_where_keras_has_channels_first(seeded, rng, tmp_path, first_channels, n
     built.set_weights(model.get_weights())
     for same in (loaded, built):
         np.testing.assert_allclose(tiny.to_numpy(same(inputs, training=False)), wanted, atol=1e-6)
-    every_weight_learns(seeded, loaded, inputs, rng)
 
 
 def test_what_a_system_does_not_take(seeded):
