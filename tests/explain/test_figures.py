@@ -34,7 +34,7 @@ def records(tmp_path_factory):
 @pytest.fixture
 def explanations(predictor, photo):
     with pytest.warns(UserWarning, match="takes 5 words"):
-        return Explainer(predictor, rule=MaskRule("tf_phrasecut"))(photo, SENTENCES)
+        return Explainer(predictor)(photo, SENTENCES, MaskRule("tf_phrasecut"))
 
 
 def pictures(axis):
@@ -136,7 +136,8 @@ def test_the_figures_of_an_evaluation(predictor, records, tmp_path, spied):
     rule = MaskRule("tf_phrasecut")
     scores = evaluate(predictor, records, profile=rule.profile)
     written = spied(figures, "write_figure")
-    figures.write_figures(tmp_path, "val", predictor, scores, rule, failures=3, examples=3)
+    explain = Explainer(predictor)
+    figures.write_figures(tmp_path, "val", predictor, explain, scores, rule, 3, examples=3)
     drawn = {path.name: figure for path, figure in written}
     assert set(drawn) == {f"{kind}_val.png" for kind in ("failures", "examples", "paper")}
     assert all((tmp_path / name).stat().st_size > 10_000 for name in drawn)
