@@ -85,7 +85,7 @@ def __dir__():
 
 
 def _register(_):
-    of_training = ("training.losses", "training.metrics", "training.optimizers")
+    of_training = ("training.losses", "training.metrics")
     of_models = ("models.cmsa", "models.image_encoder", "models.word_encoder")
     for module in ("layers", *of_models, *of_training):
         importlib.import_module(f"keras_cmsa.{module}")

@@ -124,12 +124,14 @@ def score(predictor, records, profile, crf, controls, kept, progress):
 def draw(output, predictor, scores, profile, crf, failures):
     """The figures of each split, with the masks that were scored."""
     from keras_cmsa.evaluation.crf import refine
+    from keras_cmsa.explain.explanations import Explainer
     from keras_cmsa.explain.figures import write_figures
     from keras_cmsa.inference.masks import MaskRule
 
+    explain = Explainer(predictor)
     for name, split_scores in scores.items():
         rule = MaskRule(profile, refine, crf) if name.endswith("+crf") else MaskRule(profile)
-        write_figures(output, name, predictor, split_scores, rule, failures)
+        write_figures(output, name, predictor, explain, split_scores, rule, failures)
 
 
 class Kept:

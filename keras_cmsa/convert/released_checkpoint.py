@@ -21,26 +21,6 @@ SCOPES = {
     "res4": ("CMSA_C4", "conv3d", "conv2d_1", "mgate/x2"),
     "res5": ("CMSA", None, "conv2d", "mgate/x1"),
 }
-# DeepLab's own classifier, which the authors' graph builds and does not use.
-UNUSED = ("fc1_voc12",)
-# Of Adam and of the step counter: names end, or begin after the head, like this.
-OPTIMIZER = ("/Adam", "/Adam_1", "beta1_power", "beta2_power", "text_objseg/Variable")
-
-
-class Converted(NamedTuple):
-    """A model from a checkpoint, and what became of each variable.
-
-    Attributes:
-        model: `cmsa_released`.
-        used: names of the variables that the model has.
-        ignored: names of those that it does not need: the optimizer's, and DeepLab's classifier.
-        unknown: names of all others. The model lacks none, so they are of something else.
-    """
-
-    model: keras.Model
-    used: list[str]
-    ignored: list[str]
-    unknown: list[str]
 
 
 def load_released_checkpoint(checkpoint, image_size=320, max_words=20):
@@ -62,11 +42,11 @@ def load_released_checkpoint(checkpoint, image_size=320, max_words=20):
 
     Source: https://github.com/lwye/CMSA-Net.
     """
-    return convert_checkpoint(TensorFlowCheckpoint(checkpoint), image_size, max_words).model
+    return convert_checkpoint(TensorFlowCheckpoint(checkpoint), image_size, max_words)[0]
 
 
 def convert_checkpoint(checkpoint, image_size=320, max_words=20):
-    """`load_released_checkpoint` of a `TensorFlowCheckpoint`: `Converted`."""
+    """`load_released_checkpoint` of a `TensorFlowCheckpoint`; and how many variables it used."""
     model = build_for(checkpoint, image_size, max_words)
     # All names and shapes before the first value: a wrong checkpoint is refused in a moment.
     sources = head_sources(model)
@@ -74,10 +54,7 @@ def convert_checkpoint(checkpoint, image_size=320, max_words=20):
     used = assign_deeplab(model.get_layer("backbone"), checkpoint)
     for name, source in sources.items():
         source.assign(checkpoint.read(name))
-    used += sources
-    rest = sorted(set(checkpoint.shapes) - set(used))
-    ignored = [name for name in rest if is_unused(name)]
-    return Converted(model, used, ignored, [name for name in rest if not is_unused(name)])
+    return model, len(used) + len(sources)
 
 
 def build_for(checkpoint, image_size, max_words):
@@ -115,11 +92,6 @@ def head_shape(checkpoint, name, rank):
             f"{len(checkpoint.shapes)} variables such as {min(checkpoint.shapes, default='none')}"
         )
     return shape
-
-
-def is_unused(name):
-    """Whether a variable is the optimizer's or of DeepLab's classifier."""
-    return name.startswith(UNUSED) or name.endswith(OPTIMIZER) or name == "global_step"
 
 
 class Source(NamedTuple):

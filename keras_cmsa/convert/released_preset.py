@@ -1,7 +1,5 @@
 """The authors' checkpoint and vocabulary as a preset."""
 
-from pathlib import Path
-
 from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
 from keras_cmsa.convert.released_checkpoint import convert_checkpoint, vocabulary_size
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
@@ -31,7 +29,7 @@ def convert_to_preset(checkpoint, vocabulary, output, trained_on):
         trained_on: what the checkpoint was trained on, in words.
 
     Returns:
-        What became of each variable, for people.
+        How many of its variables the model used and ignored, for people.
 
     Raises:
         FileNotFoundError, ModuleNotFoundError, ValueError: as `load_released_checkpoint`, or if the
@@ -44,25 +42,13 @@ def convert_to_preset(checkpoint, vocabulary, output, trained_on):
             f"{vocabulary} is not the vocabulary of {checkpoint.prefix}, which has word vectors for "
             f"{vocabulary_size(checkpoint):,} lines. Received: {len(words):,} lines"
         )
-    converted = convert_checkpoint(checkpoint, max_words=words.max_words)
-    size = converted.model.input["image"].shape[1]
+    model, used = convert_checkpoint(checkpoint, max_words=words.max_words)
+    size = model.input["image"].shape[1]
     config = {
         "data": {"name": trained_on, "counts": {}},
         "starting_weights": STARTING_WEIGHTS,
         "licence": LICENCE,
         "converted_from": {"checkpoint": checkpoint.prefix.name, "source": SOURCE},
     }
-    save_preset(output, Preset(converted.model, Preprocessor(words, size), config))
-    return report(converted, Path(output))
-
-
-def report(converted, output):
-    """What became of each variable, a line each."""
-    lines = [
-        f"{output}: {len(converted.used)} variables used; none of the model's is missing",
-        f"{len(converted.ignored)} ignored: the optimizer's, and DeepLab's classifier",
-    ]
-    if converted.unknown:
-        names = ", ".join(converted.unknown[:5])
-        lines.append(f"{len(converted.unknown)} unknown and ignored, such as {names}")
-    return "\n".join(lines)
+    save_preset(output, Preset(model, Preprocessor(words, size), config))
+    return f"{output}: {used} variables used, {len(checkpoint.shapes) - used} ignored"

@@ -4,6 +4,7 @@ An image is opened and encoded once and the mask of each object drawn once, what
 it: further questions are further sentences of the same pass.
 """
 
+import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from keras_cmsa.inference.masks import check_profile, to_mask
 from keras_cmsa.inference.predictor import Predictor
 
 IMAGES_AHEAD = 8  # images that are opened before they are needed
-THREADS = 2  # that open them
+THREADS = max(2, min(IMAGES_AHEAD, os.cpu_count() or 2))  # that open them
 
 
 @dataclass(frozen=True, eq=False)

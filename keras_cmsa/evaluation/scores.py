@@ -63,8 +63,8 @@ def score_mask(record, mask, truth=None, **existence):
         **existence: `existence` and `refused` of the score.
     """
     truth = record.mask() if truth is None else truth
-    counts = (np.count_nonzero(pixels) for pixels in (truth & mask, truth | mask, truth))
-    return Score(record, *map(int, counts), **existence)
+    both, found, true = (int(np.count_nonzero(x)) for x in (truth & mask, mask, truth))
+    return Score(record, both, found + true - both, true, **existence)
 
 
 def summarize(scores, profile="strict"):

@@ -21,7 +21,7 @@ class Inside:
 
     Attributes:
         levels: names of the levels of its attention, such as `"Res3"`.
-        last_level: `(H, W)` bool, the mask from the last level alone, under the explainer's rule.
+        last_level: `(H, W)` bool, the mask from the last level alone, under the rule asked for.
         last_level_by: where that comes from, in words.
         strongest_channel: `(H, W)` float32 in 0..1, the fused map's channel with the highest peak.
     """
@@ -38,7 +38,7 @@ class Explanation:
 
     Attributes:
         prediction: `Prediction`.
-        mask: `(H, W)` bool, the mask under the rule of the explainer.
+        mask: `(H, W)` bool, the mask under the rule asked for.
         words: list of `WordImportance`, in the order of the words.
         inside: `Inside`, or `None` for a system without its parts.
     """
@@ -56,34 +56,36 @@ class Explainer:
         predictor: its `Predictor`.
         single_level: `Predictor` of a model of Res5 alone (CMSA-W of Table 3) for the mask from the
             last level. `None`: the score layer on the last level's part of the fused map.
-        rule: `MaskRule` of the masks; `None`: the answer's own.
 
     Raises:
         ValueError: if `single_level` is given and the model has no levels.
     """
 
-    def __init__(self, predictor, single_level=None, rule=None):
+    def __init__(self, predictor, single_level=None):
         self.single_level = single_level
-        self.rule = rule
         self.looks_inside = single_level is not None or can_look_inside(predictor.model)
         self.predictor, self.levels = predictor, predictor.levels
         if self.looks_inside:
             inner = inner_model(predictor.model)
             self.predictor = Predictor(inner, predictor.preprocessor, config=predictor.config)
 
-    def __call__(self, image, expressions):
-        """List of `Explanation` for an image, as `Predictor` takes it, and a list of `str`."""
-        pixels, sentences = to_pixels(image), self.predictor.read(expressions)
-        return [self._explain(pixels, *pair) for pair in zip(expressions, sentences, strict=True)]
+    def __call__(self, image, expressions, rule=None):
+        """List of `Explanation` for an image, as `Predictor` takes it, and a list of `str`.
 
-    def _explain(self, pixels, expression, words):
+        `rule` is the `MaskRule` of the masks; `None`: the answer's own.
+        """
+        pixels, sentences = to_pixels(image), self.predictor.read(expressions)
+        asked = zip(expressions, sentences, strict=True)
+        return [self._explain(pixels, *pair, rule) for pair in asked]
+
+    def _explain(self, pixels, expression, words, rule):
         outputs, importance = explain_words(self.predictor, pixels, words)
         prediction = self.predictor.prediction(expression, words, pixels.shape[:2], outputs)
-        mask = prediction.mask_by(self.rule, pixels)
-        inside = self._inside(pixels, prediction, outputs) if self.looks_inside else None
+        mask = prediction.mask_by(rule, pixels)
+        inside = self._inside(pixels, prediction, outputs, rule) if self.looks_inside else None
         return Explanation(prediction, mask, importance, inside)
 
-    def _inside(self, pixels, prediction, outputs):
+    def _inside(self, pixels, prediction, outputs, rule):
         preprocessor = prediction.preprocessor
         logits, by = outputs["last_level"][..., 0], "its part of the fusion"
         if self.single_level:
@@ -93,7 +95,7 @@ class Explainer:
         channel = strongest_channel(outputs["fused"].astype("float32"))
         return Inside(
             self.levels,
-            (self.rule or MaskRule())(pixels, logits, preprocessor),
+            (rule or MaskRule())(pixels, logits, preprocessor),
             by,
             as_heat(prediction.preprocessor.undo(channel, pixels.shape[:2])),
         )

@@ -25,7 +25,6 @@ from keras_cmsa.explain.drawing import (
     show_probability,
     write_figure,
 )
-from keras_cmsa.explain.explanations import Explainer
 from keras_cmsa.inference.masks import MaskRule
 
 
@@ -115,7 +114,7 @@ def failures_figure(predictor, scores, rule=None, count=8):
     return figure
 
 
-def write_figures(folder, name, predictor, scores, rule=None, failures=8, examples=6):
+def write_figures(folder, name, predictor, explain, scores, rule=None, failures=8, examples=6):
     """Writes the pictures of an evaluation.
 
     Args:
@@ -123,26 +122,27 @@ def write_figures(folder, name, predictor, scores, rule=None, failures=8, exampl
             `failures_<name>.png` (Fig. 6).
         name: of the split.
         predictor: of the model that was evaluated.
+        explain: its `Explainer`, one for all evaluations: its first answer folds the model anew.
         scores: list of `Score`.
         rule: the `MaskRule` that was scored; `None`: strict.
         failures: expressions of Fig. 6 at most; 0 draws none.
         examples: expressions of each of the other pictures at most. They are spread over the split;
             those of Figs. 4 and 5 are about the image with the most expressions.
     """
-    folder, explain = Path(folder), Explainer(predictor, rule=rule)
-    records = [score.record for score in scores]
+    folder, records = Path(folder), [score.record for score in scores]
     if failures:
         figure = failures_figure(predictor, scores, rule, failures)
         write_figure(folder / f"failures_{name}.png", figure)
-    figure = explanations_figure(*explained(explain, records[:: -(-len(records) // examples)]))
+    spread = records[:: -(-len(records) // examples)]
+    figure = explanations_figure(*explained(explain, spread, rule))
     write_figure(folder / f"examples_{name}.png", figure)
     if explain.looks_inside:
         most = [records[i] for i in max(by_image(records), key=len)[:examples]]
-        write_figure(folder / f"paper_{name}.png", paper_figure(*explained(explain, most)))
+        write_figure(folder / f"paper_{name}.png", paper_figure(*explained(explain, most, rule)))
 
 
-def explained(explain, records):
-    """Images, explanations and ground truths of some records, for a figure."""
+def explained(explain, records, rule):
+    """Images, explanations by a rule and ground truths of some records, for a figure."""
     images, truths = zip(*(read_pixels(record) for record in records))
-    explanations = [explain(image, [r.expression])[0] for image, r in zip(images, records)]
+    explanations = [explain(image, [r.expression], rule)[0] for image, r in zip(images, records)]
     return images, explanations, [truth.astype(bool) for truth in truths]

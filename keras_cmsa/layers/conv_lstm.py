@@ -19,13 +19,11 @@ class ConvLSTM(keras.layers.Layer):
         3. c_t = LN(c')
         4. h_t = sigma(LN(o + P_o c')) tanh(c_t)
 
-    from c = h = 0. The peepholes P multiply elementwise. LN takes its mean and variance over the
-    height, width and channels of one example.
+    from c = h = 0. The peepholes P, one per channel and position as in the authors' code, multiply
+    elementwise. LN takes its mean and variance over the height, width and channels of one example.
 
     Args:
         units: channels of the state. RRN: 500.
-        shared_peepholes: use one peephole weight per channel, for maps of any size. By default
-            there is one per channel and position, as in the authors' code.
 
     Call arguments:
         maps: list of T maps, `(B, H, W, C)` each.
@@ -34,30 +32,28 @@ class ConvLSTM(keras.layers.Layer):
         h after the last map, `(B, H, W, units)`.
 
     Raises:
-        ValueError: if the maps differ in shape, or the height or width is unknown but needed.
+        ValueError: if the maps differ in shape, or their height or width is unknown.
 
     Source: Li et al., "Referring Image Segmentation via Recurrent Refinement Networks", CVPR 2018;
     the authors' code for the places of the normalisation and the peepholes.
     """
 
-    def __init__(self, units, shared_peepholes=False, **kwargs):
+    def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.shared_peepholes = shared_peepholes
 
     def build(self, maps_shape):
         shapes = {tuple(shape[1:]) for shape in maps_shape}
         height, width, channels = maps_shape[0][1:]
-        peephole = (self.units,) if self.shared_peepholes else (height, width, self.units)
-        if len(shapes) != 1 or None in peephole:
+        if len(shapes) != 1 or None in (height, width):
             raise ValueError(
-                "ConvLSTM needs maps of one shape, whose height and width are known unless "
-                f"shared_peepholes is set. Received: shapes {[tuple(s) for s in maps_shape]}"
+                "ConvLSTM needs maps of one shape, whose height and width are known. "
+                f"Received: shapes {[tuple(s) for s in maps_shape]}"
             )
         units = self.units
         self.kernel = self.add_weight(shape=(channels + units, 4 * units), name="kernel")
         for name in ("input_peephole", "forget_peephole", "output_peephole"):
-            setattr(self, name, self.add_weight(shape=peephole, name=name))
+            setattr(self, name, self.add_weight(shape=(height, width, units), name=name))
         # Rows: j, i, f, o and c.
         self.gain = self.add_weight(shape=(5, units), initializer="ones", name="gain")
         self.bias = self.add_weight(shape=(5, units), initializer="zeros", name="bias")
@@ -90,6 +86,4 @@ class ConvLSTM(keras.layers.Layer):
         return (*maps_shape[0][:-1], self.units)
 
     def get_config(self):
-        config = super().get_config()
-        config.update(units=self.units, shared_peepholes=self.shared_peepholes)
-        return config
+        return {**super().get_config(), "units": self.units}

@@ -25,7 +25,6 @@ def build_rrn(
     max_words=20,
     word_dim=1000,
     fusion_dim=500,
-    shared_peepholes=False,
     name="rrn",
 ):
     """The recurrent refinement network.
@@ -34,7 +33,6 @@ def build_rrn(
         vocabulary_size, image_size, backbone, max_words: as in `build_cmsa`.
         word_dim: length of a word vector, of the LSTM's state and of the reduced visual vector.
         fusion_dim: channels of the joined map, the levels and the ConvLSTM.
-        shared_peepholes: see `ConvLSTM`.
         name: name of the model.
 
     Returns:
@@ -52,6 +50,6 @@ def build_rrn(
     for number, level in reversed(list(enumerate(maps, 1))):
         lateral = layers.Conv2D(fusion_dim, 1, activation="relu", name=f"lateral_{number}")
         sequence.append(lateral(level))
-    refined = ConvLSTM(fusion_dim, shared_peepholes, name="refinement")(sequence)
+    refined = ConvLSTM(fusion_dim, name="refinement")(sequence)
     score = layers.Conv2D(1, 3, padding="same", name="score")(refined)
     return keras.Model(inputs, mask_logits(score, inputs), name=name)

@@ -3,7 +3,6 @@
 import re
 
 import keras
-from keras import ops
 
 KERNELS = r"kernel$"  # of the paths of weights: all but biases, gains, word vectors and the like
 NO_KERNELS = rf"^(?!.*{KERNELS})"
@@ -24,7 +23,7 @@ def make_optimizer(model, settings):
     Args:
         model: `keras.Model`, whose kernels alone are decayed.
         settings: `Settings`, of which `steps`, at whose end the polynomial decay ends, `optimizer`,
-            the learning rates, `power`, `warmup_steps` and `weight_decay` count here.
+            the learning rates, `power` and `weight_decay` count here.
 
     Returns:
         `keras.optimizers.Optimizer`.
@@ -32,8 +31,6 @@ def make_optimizer(model, settings):
     schedule = keras.optimizers.schedules.PolynomialDecay(
         settings.learning_rate, settings.steps, settings.end_learning_rate, settings.power
     )
-    if settings.warmup_steps:
-        schedule = WarmUp(schedule, settings.warmup_steps)
     decay = settings.weight_decay
     if settings.optimizer == "muon":
         optimizer = keras.optimizers.Muon(
@@ -45,30 +42,3 @@ def make_optimizer(model, settings):
         var_list=[w for w in model.trainable_weights if not re.search(KERNELS, w.path)]
     )
     return optimizer
-
-
-@keras.saving.register_keras_serializable(package="keras_cmsa")
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule whose first steps are smaller: step s of w takes (s + 1) / w of its rate.
-
-    Args:
-        schedule: `keras.optimizers.schedules.LearningRateSchedule`.
-        steps: w, at least 1.
-    """
-
-    def __init__(self, schedule, steps):
-        super().__init__()
-        self.schedule = schedule
-        self.steps = steps
-
-    def __call__(self, step):
-        share = (ops.cast(step, "float32") + 1) / self.steps
-        return self.schedule(step) * ops.minimum(share, 1)
-
-    def get_config(self):
-        schedule = keras.optimizers.schedules.serialize(self.schedule)
-        return {"schedule": schedule, "steps": self.steps}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(keras.optimizers.schedules.deserialize(config["schedule"]), config["steps"])

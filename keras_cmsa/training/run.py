@@ -19,6 +19,7 @@ from keras_cmsa.data.sources import RELEASES, form_of, read_records
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.report import print_metrics
 from keras_cmsa.evaluation.scores import metrics_of, write_scores
+from keras_cmsa.explain.explanations import Explainer
 from keras_cmsa.explain.figures import write_figures
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.models.backbones import (
@@ -327,6 +328,7 @@ def report(run_dir, records):
     config["metrics"] = metrics_of(scores, profile, config["starting_weights"])
     write_scores(run_dir, scores)
     write_config(run_dir, config)
+    explain = Explainer(predictor)
     for split, found in scores.items():
-        write_figures(run_dir, split, predictor, found)
+        write_figures(run_dir, split, predictor, explain, found)
     print_metrics(config["metrics"], run_dir / CONFIG)

@@ -195,9 +195,6 @@ class Settings:
     learning_rate: float = setting(2.5e-4, "At the start. Paper: 2.5e-4.")
     end_learning_rate: float = setting(1e-5, "At the end. Authors' code: 1e-5.")
     power: float = setting(0.9, "Of the polynomial decay. Paper: 0.9.")
-    warmup_steps: int = setting(
-        0, "Batches over which the learning rate first rises to its schedule. Paper: none."
-    )
     weight_decay: float = setting(
         5e-4, "Decoupled, on kernels only: a reading (docs/results.md). Paper: 5e-4."
     )
@@ -238,7 +235,7 @@ AT_LEAST_ONE = (
 )  # fmt: skip
 POSITIVE = ("learning_rate", "power", "epochs", "pretrain_learning_rate")
 AT_LEAST_ZERO = (
-    "pretrain_steps", "end_learning_rate", "warmup_steps", "weight_decay", "dice_weight", "seed",
+    "pretrain_steps", "end_learning_rate", "weight_decay", "dice_weight", "seed",
     "negatives", "existence_weight",
 )  # fmt: skip
 
@@ -265,11 +262,6 @@ def check_values(settings):
         raise ValueError(
             f"`end_learning_rate` must be at most `learning_rate`, {settings.learning_rate}. "
             f"Received: {settings.end_learning_rate}"
-        )
-    if settings.epochs is None and settings.warmup_steps > settings.steps:
-        raise ValueError(
-            f"`warmup_steps` must be at most `steps`, {settings.steps}. Received: "
-            f"{settings.warmup_steps}"
         )
     for name in ("word_dropout", "map_dropout"):
         value = getattr(settings, name)

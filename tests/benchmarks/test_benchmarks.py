@@ -39,17 +39,6 @@ def test_artefacts_names_an_unknown_form(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
-def test_evaluation_writes_its_measurements(tmp_path):
-    root = tiny.refer_root(tmp_path / "refer", {"val": 4})
-    results = measured("evaluation", tmp_path, data_dir=root, images=3, image_size=16, small=True)
-    assert results["sentences"] == results["images"] == 3
-    assert names(results["timings"]) == ["at once", "one by one"]
-    assert 0 < results["overall_iou"]["at once"] < 1
-    check_targets(results, times_faster=results["timings"][1]["ratio"], difference_of_iou=0)
-
-
-@pytest.mark.slow
 @compiles
 def test_parts_writes_its_measurements(tmp_path):
     pytest.importorskip("jax")
@@ -103,18 +92,6 @@ def test_pipeline_writes_its_measurements(tmp_path, monkeypatch):
         memory_growth_mb=after - before,
         scenes_per_second_of_two_cores=2 * shapes["scenes_per_core_second"],
     )
-
-
-@compiles
-def test_released_writes_its_measurements(tmp_path, monkeypatch):
-    import released
-
-    from keras_cmsa.models.backbones import small_resnet
-
-    monkeypatch.setattr(released, "deeplab_resnet101", small_resnet)
-    results = measured("released", tmp_path, image_size=16, repeats=1, memory=False)
-    assert names(results["forward"]) == ["backbone", "20 words", "8 words"]
-    assert results["peak_bytes"] == {} and results["targets"] == {}
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeyp
     monkeypatch.setattr(
         figures,
         "write_figures",
-        lambda folder, name, predictor, scores, rule, failures: drawn.update(
+        lambda folder, name, predictor, explain, scores, rule, failures: drawn.update(
             {name: (rule, len(scores), failures)}
         ),
     )

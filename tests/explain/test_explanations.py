@@ -21,9 +21,9 @@ def photo():
     return np.random.default_rng(3).integers(0, 256, (*SIZE, 3)).astype("uint8")
 
 
-def explained(predictor, photo, **options):
+def explained(predictor, photo, single_level=None, rule=None):
     with pytest.warns(UserWarning, match="takes 5 words"):
-        return Explainer(predictor, **options)(photo, SENTENCES)
+        return Explainer(predictor, single_level)(photo, SENTENCES, rule)
 
 
 def level_logits(predictor, photo, sentence):

@@ -10,14 +10,13 @@ from keras_cmsa.layers import ConvLSTM
 pytestmark = pytest.mark.keras
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_conv_lstm_is_its_equations(seeded, rng, shared):
+def test_conv_lstm_is_its_equations(seeded, rng):
     maps = [tiny.normal(rng, 2, 2, 3, 4) for _ in range(3)]
-    layer = ConvLSTM(5, shared_peepholes=shared)
+    layer = ConvLSTM(5)
     layer.build([x.shape for x in maps])
     for weight in layer.weights:
         weight.assign_add(tiny.normal(rng, *weight.shape))
-    assert layer.input_peephole.shape == ((5,) if shared else (2, 3, 5))
+    assert layer.input_peephole.shape == (2, 3, 5)
     hidden = tiny.to_numpy(layer(maps))
     w = tiny.weights_of(layer)
 

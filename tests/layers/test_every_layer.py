@@ -14,7 +14,7 @@ SENTENCES, MASKS = (2, 3, 5, 3), (2, 3, 5)
 LAYERS = {
     "AppendCoordinates": ({}, [MAP]),
     "ChannelGatedFusion": ({}, [[MAP, MAP, MAP]]),
-    "ConvLSTM": ({"units": 3, "shared_peepholes": True}, [[MAP, MAP]]),
+    "ConvLSTM": ({"units": 3}, [[MAP, MAP]]),
     "CornerUpsampling2D": ({"scale": 3}, [MAP]),
     "CrossModalSelfAttention": (
         {"attention_dim": 7, "output_dim": 2, "attention": "pair", "query_chunk": 4},

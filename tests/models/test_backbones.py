@@ -138,17 +138,6 @@ def test_a_backbone_of_random_weights_trains_whole(seeded, build):
         assert stages(only) == {"conv5"}
 
 
-@pytest.mark.slow
-def test_frozen_norm_stays_and_is_used_in_training(seeded, resnets, rng):
-    image = rng.uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-    before = resnets.ours.get_weights()
-    training = [tiny.to_numpy(x) for x in resnets.ours(image, training=True)]
-    for a, b in zip(resnets.ours.get_weights(), before):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip(training, resnets.ours(image, training=False)):
-        np.testing.assert_array_equal(a, tiny.to_numpy(b))
-
-
 def test_imagenet_weights_without_a_network(seeded, tmp_path, monkeypatch):
     """The error says which file, from where, where to put it, and how else to give it."""
 
@@ -173,19 +162,6 @@ def test_imagenet_weights_without_a_network(seeded, tmp_path, monkeypatch):
         "`backbone_weights`",
     ):
         assert part in str(error.value)
-
-
-def test_a_weights_file_that_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"path to the weights file.*nowhere\.h5"):
-        dilated_resnet101(32, str(tmp_path / "nowhere.h5"))
-
-
-@pytest.mark.slow
-def test_a_weights_file_that_does_not_fit(seeded, tmp_path):
-    other = seeded.Sequential([seeded.Input((2,)), seeded.layers.Dense(2)])
-    other.save(tmp_path / "other.h5")
-    with pytest.raises(ValueError, match="layers"):
-        dilated_resnet101(32, str(tmp_path / "other.h5"))
 
 
 @pytest.mark.slow

@@ -117,41 +117,6 @@ def test_a_model_is_made_again_from_its_configuration(seeded, rng, fusion):
     np.testing.assert_array_equal(run(twin, image, WORDS), run(model, image, WORDS))
 
 
-@pytest.mark.slow
-def test_every_weight_learns(seeded, rng):
-    """One step of plain gradient descent in a graph moves every trainable weight.
-
-    test_systems.py does it without a graph, which TensorFlow traces for seconds.
-    """
-    model = tiny.shaken(tiny.model(word_positions=True), rng)
-    model.compile(seeded.optimizers.SGD(0.1), seeded.losses.BinaryCrossentropy(from_logits=True))
-    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the step twice
-    before = [tiny.to_numpy(w.value) for w in model.trainable_weights]
-    masks = (rng.random((3, 1, tiny.SIZE, tiny.SIZE, 1)) < 0.5).astype("float32")
-    model.train_on_batch({"image": images(rng), "words": WORDS[:, None]}, masks)
-    for weight, old in zip(model.trainable_weights, before):
-        moved = np.abs(tiny.to_numpy(weight.value) - old)
-        assert np.isfinite(moved).all() and moved.max() > 0, weight.path
-    embeddings = np.abs(tiny.to_numpy(model.get_layer("word_vectors").embeddings) - before[
-        [w.path for w in model.trainable_weights].index("word_vectors/embeddings")
-    ]).max(axis=1)  # fmt: skip
-    assert (embeddings > 0).tolist() == [i in WORDS and i > 0 for i in range(len(embeddings))]
-
-
-def test_low_precision_stays_close(seeded, rng):
-    """In float16; test_systems.py has bfloat16."""
-    exact = tiny.shaken(tiny.model(), rng)
-    with tiny.dtype_policy(seeded, "mixed_float16"):
-        model = tiny.model()
-    model.set_weights(exact.get_weights())
-    assert all(w.dtype == "float32" for w in model.weights)
-    assert model.get_layer("attention_res5").compute_dtype == "float16"
-    image = images(rng)
-    logits, wanted = run(model, image, WORDS), run(exact, image, WORDS)
-    assert logits.dtype == "float32"
-    assert 1e-7 < np.abs(logits - wanted).max() < 0.05 * np.abs(wanted).max()
-
-
 def test_with_attention(seeded, rng):
     model = tiny.shaken(tiny.model(), rng)
     image = images(rng)

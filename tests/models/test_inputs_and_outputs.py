@@ -53,9 +53,16 @@ def of_another_class(keras, model, folder):
     return keras.Model(model.input, model.output)
 
 
-@pytest.mark.parametrize("form", [as_built, folded, saved_and_loaded, of_another_class])
 @pytest.mark.parametrize(
-    ("name", "policy"), [("cmsa", "float32"), ("cmsa_w", "mixed_bfloat16"), ("rmi", "float32")]
+    ("form", "name", "policy"),
+    [
+        (as_built, "cmsa", "float32"),
+        (folded, "cmsa", "float32"),
+        (saved_and_loaded, "cmsa", "float32"),
+        (of_another_class, "cmsa", "float32"),
+        (folded, "cmsa_w", "mixed_bfloat16"),
+        (saved_and_loaded, "rmi", "float32"),
+    ],
 )
 def test_a_model_splits_at_the_maps_of_its_backbone(seeded, rng, tmp_path, form, name, policy):
     """Whatever the backbone is called."""

@@ -198,33 +198,6 @@ def test_a_run_killed_in_its_first_round_starts_again(
     assert_same_run(trainee, run_dir, whole)
 
 
-def test_what_a_kill_leaves_half_written_does_not_matter(
-    trainee, whole, scenes, tmp_path, monkeypatch
-):
-    """Killed while saving the last round: what counts is the state that progress.json names."""
-    run_dir = tmp_path / "run"
-    checkpoint = run_dir / "checkpoint"
-    save = callbacks.Checkpoint.on_epoch_end
-
-    def save_half(self, epoch, logs=None):
-        if epoch < 2:
-            return save(self, epoch, logs)
-        for half in ("round-00003.weights.h5", "round-00001.weights.h5"):
-            (checkpoint / half).write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.Checkpoint, "on_epoch_end", save_half)
-        train(trainee.restart(), scenes, run_dir)
-    assert len(history(run_dir)) == 3  # a line more than there are rounds that count
-    train(trainee.scramble(), scenes, run_dir, resume=True)
-    assert_same_run(trainee, run_dir, whole)
-    assert sorted(path.name for path in checkpoint.iterdir()) == [
-        "progress.json",
-        "round-00003.weights.h5",
-    ]
-
-
 def test_a_finished_run_is_left_as_it_is(trainee, scenes, copy):
     """Resumed, it has nothing to do; anything else is refused."""
 

@@ -215,18 +215,6 @@ def test_a_model_of_pretrained_parts(tmp_path):
 SMALL = {"backbone": "small_resnet", "backbone_weights": "none", "image_size": 32}
 
 
-def test_a_backbone_from_random_weights():
-    """As the seed has them, and trained."""
-    weights = []
-    for seed in (3, 3, 4):
-        keras.utils.set_random_seed(seed)
-        backbone = run.make_backbone(Settings(**SMALL, seed=seed), None, [])
-        assert backbone.trainable_weights and backbone.input_shape[1] == 32
-        weights.append(np.concatenate([w.ravel() for w in backbone.get_weights()]))
-    np.testing.assert_array_equal(weights[0], weights[1])
-    assert (weights[0] != weights[2]).any()
-
-
 @pytest.mark.parametrize(
     ("given", "weights"), [("none", None), ("imagenet", "imagenet"), ("w.h5", "w.h5")]
 )

@@ -20,7 +20,6 @@ PAPER = {
     "weight_decay": 5e-4,
     "power": 0.9,
     "end_learning_rate": 1e-5,
-    "warmup_steps": 0,
     "resizing": "pad",
     "system": "cmsa",
     "tokenizer": "words",
@@ -49,7 +48,7 @@ IMPOSSIBLE = {
         [0.0, -1.0, float("nan")],
     ),
     "at least 0": (
-        "pretrain_steps end_learning_rate warmup_steps weight_decay dice_weight seed".split(),
+        "pretrain_steps end_learning_rate weight_decay dice_weight seed".split(),
         [-1, float("nan")],
     ),
     "one of": ("tokenizer resizing backbone optimizer mixed_precision".split(), ["other"]),
@@ -89,7 +88,6 @@ def test_a_value_that_is_not_possible_is_named(wanted, name, value):
             {"pretrain_steps": 10, "backbone": "small_resnet", "backbone_weights": "b.keras"},
             "`pretrain_steps` is for a small_resnet .* `backbone_weights` b.keras",
         ),
-        ({"steps": 9, "warmup_steps": 10}, "`warmup_steps` must be at most `steps`, 9"),
         (
             {"learning_rate": 1e-6},
             r"`end_learning_rate` must be at most `learning_rate`, 1e-06\. Received: 1e-05",
@@ -182,8 +180,6 @@ def test_epochs_become_steps():
     images = list("aaaaaaabbbcccc" + "defghi")  # 3, 1, 2 and six times 1
     assert settings.with_steps(images) == replace(settings, steps=6, epochs=None)
     assert settings.with_steps(["a"]).steps == 1
-    with pytest.raises(ValueError, match="`warmup_steps` must be at most `steps`, 6"):
-        replace(settings, warmup_steps=7).with_steps(images)
     plain = Settings(steps=7)
     assert plain.with_steps(images) == plain
 
