@@ -45,6 +45,8 @@ class CrossModalSelfAttention(keras.layers.Layer):
             most (up to 2,048 positions, images of 360 x 360), else chunks of that size. `None`:
             always all at once.
         unroll: make each chunk a part of the graph of its own, for formats that have no loops.
+        scaled: divide the scores of Eq. 3 by the square root of d (Vaswani et al., 2017, Sec. 3.2.1),
+            for features whose parts are longer than 1, the length of the paper's.
 
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
@@ -76,6 +78,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         attention="full",
         query_chunk="auto",
         unroll=False,
+        scaled=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -96,6 +99,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
         self.attention = attention
         self.query_chunk = query_chunk
         self.unroll = unroll
+        self.scaled = scaled
 
     def build(self, positions_shape, words_shape):
         if len(positions_shape) != 4 or None in positions_shape[1:3]:
@@ -167,10 +171,10 @@ class CrossModalSelfAttention(keras.layers.Layer):
             Two pairs of `(B, P, d)` and `(B, K, N, d)`. The score of Eq. 3 is the product of q_p'n'
             and k_pn, each the sum of its two parts.
         """
-        return (
-            self.project(self.query_kernel, positions, words),
-            self.project(self.key_kernel, positions, words),
-        )
+        query = self.project(self.query_kernel, positions, words)
+        if self.scaled:
+            query = [part * self.attention_dim**-0.5 for part in query]
+        return query, self.project(self.key_kernel, positions, words)
 
     def project(self, kernel, positions, words):
         """The position part (B, P, d) and the word part (B, K, N, d) of a projection of f_pn."""
@@ -222,5 +226,6 @@ class CrossModalSelfAttention(keras.layers.Layer):
             attention=self.attention,
             query_chunk=self.query_chunk,
             unroll=self.unroll,
+            scaled=self.scaled,
         )
         return config

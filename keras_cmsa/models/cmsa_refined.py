@@ -36,9 +36,9 @@ def build_cmsa_refined(
         1. words e_n with their places; CMSA on three maps, fused by the paper's gates and
            normalised: X
         2. a round: a 3x3 convolution of X whose channels get a gain and a shift from the mean of
-           e_n, then ReLU: Z; CMSA of the pairs of Z at each position and each word; X gets the
-           result and Z, normalised, with a gain that starts at 0. What the first round finds
-           attends to the rest, so "left of the dog" can follow the dog.
+           e_n, then ReLU: Z; CMSA of the pairs of Z at each position and each word, with scaled
+           scores; X gets the result and Z, normalised, with a gain that starts at 0. What the first
+           round finds attends to the rest, so "left of the dog" can follow the dog.
         3. X reduced to a few channels; for each finer map of the backbone it is enlarged, the map is
            added, and a residual 3x3 convolution follows; a 3x3 convolution gives the score
 
@@ -87,7 +87,7 @@ def build_cmsa_refined(
     for number in range(2, rounds + 1):
         seen = conditioned(fused, sentence, number)
         attend = CrossModalSelfAttention(
-            attention_dim, fusion_dim, name=f"attention_round_{number}"
+            attention_dim, fusion_dim, scaled=True, name=f"attention_round_{number}"
         )
         result = attend(
             AppendCoordinates(name=f"seen_places_{number}")(seen),

@@ -181,6 +181,19 @@ def test_gradients_are_those_of_the_literal_form(seeded, rng, mode, scale, outpu
     tiny.assert_gradients(found, wanted, arrays, rng)
 
 
+def test_scaled_scores_are_those_of_a_smaller_kernel(seeded, rng):
+    visual, words = draw(rng)
+    layer, output, by_word, by_position = apply_layer(visual, words, scaled=True)
+    smaller = CrossModalSelfAttention(DIM)
+    _, plain, *_ = apply_layer(visual, words, layer=smaller)
+    for ours, theirs in zip(smaller.weights, layer.weights):
+        ours.assign(theirs / DIM**0.5 if theirs is layer.query_kernel else theirs)
+    _, *found = apply_layer(visual, words, layer=smaller)
+    for ours, wanted in zip((output, by_word, by_position), found, strict=True):
+        np.testing.assert_allclose(ours, wanted, atol=1e-6)
+    assert np.abs(output - plain).max() > 1e-3
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("mode", MODES)
 def test_low_precision_stays_close(seeded, rng, mode, policy):
