@@ -81,7 +81,7 @@ def write_grefcoco(root, refs=GREF, instances=INSTANCES):
 
 def write_ref_zom(root, refs):
     (root / "ref-zom").mkdir(exist_ok=True)
-    (root / "ref-zom/refs(unc).p").write_bytes(pickle.dumps(refs, 2))
+    (root / "ref-zom/refs(unc).p").write_bytes(pickle.dumps(refs, 4))  # of Python 3
     (root / "ref-zom/instances.json").write_text(json.dumps(INSTANCES))
 
 
