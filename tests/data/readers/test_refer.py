@@ -11,7 +11,7 @@ from one_ref import REF
 from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.check import check_records, problems_table
-from keras_cmsa.data.readers.refer import PUBLISHED_COUNTS, read_refer
+from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.record import count
 
 # (folder of the samples, dataset, split owner): {split: (refs, sentences, images)}
@@ -133,21 +133,6 @@ def test_counts_that_differ_are_one_warning(samples):
         "instead of 3811 refs / 10834 sentences / 1500 images"
     )
     assert caught[0].filename == __file__
-
-
-@pytest.mark.parametrize(
-    "source, total",
-    [
-        (("refcoco", "unc"), [50000, 142210, 19994]),
-        (("refcoco+", "unc"), [49856, 141564, 19992]),
-        (("refcocog", "google"), [49822, 95010]),
-        (("refcocog", "umd"), [49822, 95010, 25799]),
-    ],
-)
-def test_published_counts_add_up(source, total):
-    """To the totals of the papers; an image may be in several splits of google."""
-    counts = zip(*PUBLISHED_COUNTS[source].values())
-    assert [sum(of) for of in counts][: len(total)] == total
 
 
 @pytest.mark.parametrize("place", ["ref_shapes.json", "refcoco/ref_shapes.json"])
