@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from keras_cmsa.cli.command_line import with_flags
-from keras_cmsa.data.readers.pairs import by_image, path_of, read_pairs
+from keras_cmsa.data.readers.pairs import by_image, pairs_of, path_of
 from keras_cmsa.data.writers import FORMATS, Answer
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
@@ -39,7 +39,7 @@ def segment_table(table, folder, model, outside=False, format=None):
         FileNotFoundError, ValueError: if the table or the model is not what it should be, the
             folder holds other results, another run writes there, or no row could be done.
     """
-    rows = read_pairs(table)
+    rows = pairs_of(table.read_bytes(), table)
     model, _ = opened(model)
     made_by = digest_of(model)
     folder.mkdir(parents=True, exist_ok=True)

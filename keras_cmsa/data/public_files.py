@@ -135,17 +135,13 @@ class Part:
     """The bytes of a file that have come from one address so far.
 
     Beside the part lies `PART.state`: what the server called this state of the file, an ETag or a
-    date. Without one of these nothing is resumed, since the file may have changed in between. A link
-    in its place is removed and not followed.
+    date. Without one of these nothing is resumed, since the file may have changed in between.
     """
 
     def __init__(self, path, url):
         self.url = url
         name = f"{path.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
         self.path, self.notes = path.with_name(name), path.with_name(f"{name}.state")
-        for file in (self.path, self.notes):
-            if file.is_symlink():
-                file.unlink()
 
     def fetch(self, httpx, entry, progress):
         """Appends what is missing, or starts anew where that cannot be.
@@ -165,7 +161,7 @@ class Part:
                 raise Incomplete("what was here did not fit what is there: start again")
             resumed = response.status_code == 206
             done = self.size() if resumed else 0
-            total = _checked_total(response, entry, begun, done)
+            total = _checked_total(response, entry, done)
             most = entry.bytes or total or MAX_BYTES
             if not resumed:
                 self.path.unlink(missing_ok=True)
@@ -204,21 +200,18 @@ def state_of(headers):
     return etag if etag and not etag.startswith("W/") else headers.get("last-modified")
 
 
-def _checked_total(response, entry, begun, start):
+def _checked_total(response, entry, start):
     """The bytes of the whole file as an answer has it, or None; raises `Incomplete` for another."""
     headers, status = response.headers, response.status_code
     if status not in (200, 206):
         raise Incomplete(f"status {status} {response.reason_phrase}")
     if "text/html" in headers.get("content-type", ""):
         raise Incomplete("a web page, where the file should be")
-    if (encoding := headers.get("content-encoding", "identity")) != "identity":
-        raise Incomplete(f"the encoding {encoding[:20]!r}, where the bytes of the file should be")
     if status == 206:
-        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""))
-        first, last, total = map(int, place.groups()) if place else (-1, -1, -1)
-        same = state_of(headers) in (None, begun)
-        if not (begun and same and first == start and last + 1 == total):
+        rest = re.fullmatch(rf"bytes {start}-\d+/(\d+)", headers.get("content-range", ""))
+        if not rest:
             raise Incomplete("another part of the file than the rest that is missing here")
+        total = int(rest[1])
     else:
         total = int(headers["content-length"]) if "content-length" in headers else None
     tells_its_end = total is not None or "chunked" in headers.get("transfer-encoding", "")

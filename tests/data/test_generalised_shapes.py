@@ -8,23 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
-from shape_files import AHEAD, DIRECTIONS, MEANS, Written
+from shape_files import SAYS, Written, meant
 
 from keras_cmsa.data.ref_shapes import write_ref_shapes
 from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND
 
 SCENES = {"train": 150, "testA": 25, "testB": 25}
 
-SAYS = MEANS | {word + "s": said for word, said in MEANS.items() if said[0] == "shape"}
-SAYS |= {"crosses": ("shape", "cross"), "pluses": ("shape", "cross")}
-# What people may also call so.
-ALSO = {"circle": ("ring", "oval"), "big": ("medium",), "small": ("medium",)}
-ORDINALS = ("first", "second", "third", "fourth")
-RELATION = re.compile(
-    " (?:to the )?(left of|right of|above|below|next to|beside|touching|overlapping|in front of"
-    "|(?:partly )?behind) (?:the )?"
-)
-RANK = re.compile("most|farthest|closest|biggest|largest|smallest")
 NUMBERS = {"two": 2, "three": 3, "four": 4}
 
 
@@ -32,50 +22,6 @@ NUMBERS = {"two": 2, "three": 3, "four": 4}
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("generalised") / "data"
     return Written(write_ref_shapes(root, SCENES, processes=1, progress=False, targets="any"))
-
-
-def may_be(attributes, words):
-    """Whether words name no shape, colour, size or texture that a thing surely has not."""
-    said = [SAYS[word] for word in words.split() if word in SAYS]
-    return all(attributes[name] in (value, *ALSO.get(value, ())) for name, value in said)
-
-
-def meant(words, things):
-    """The ids of the things that a sentence may refer to: all that it fits, however loosely."""
-    head, relation, anchor = (*RELATION.split(words, maxsplit=1), None, None)[:3]
-    fits = [i for i, thing in things.items() if may_be(thing["attributes"], head)]
-    if relation:
-        others = [j for j, thing in things.items() if may_be(thing["attributes"], anchor)]
-        return [
-            i for i in fits if any(i != j and holds(relation, things[i], things[j]) for j in others)
-        ]
-    nth = [ORDINALS.index(word) for word in words.split() if word in ORDINALS]
-    if nth:
-        return fits if len(fits) > nth[0] else []
-    if RANK.search(words):
-        return fits
-    return [i for i in fits if is_there(words.split(), things[i]["attributes"]["centre"])]
-
-
-def is_there(tokens, centre):
-    """Whether a centre is in the half of the image, or in the middle, that the words name."""
-    offset = np.subtract(centre, 0.5)
-    if {"middle", "center"} & set(tokens):
-        return bool(np.abs(offset).max() < 0.2)
-    return all(offset @ DIRECTIONS[word] > 0 for word in tokens if word in DIRECTIONS)
-
-
-def holds(relation, thing, other):
-    """Whether a relation holds at all between two annotations of a 240 pixels wide image."""
-    if relation in AHEAD:
-        step = np.subtract(thing["attributes"]["centre"], other["attributes"]["centre"])
-        ahead = step @ AHEAD[relation]
-        return ahead > 0 and ahead > 0.5 * (np.abs(step).sum() - abs(ahead))
-    left, top, *sides = np.transpose([thing["bbox"], other["bbox"]])
-    starts = np.array([left, top])
-    ends = starts + sides
-    gap = np.hypot(*np.maximum(0, starts.max(axis=1) - ends.min(axis=1)))
-    return gap < (38 if relation in ("next to", "beside") else 4)
 
 
 # Files

@@ -3,9 +3,7 @@
 import json
 
 import numpy as np
-import pytest
 import tiny
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from keras_cmsa.data.brush import decode_brush
@@ -69,12 +67,3 @@ def test_an_interface_without_a_text_for_each_region():
     assert label_studio_prediction([], "m", names) == {
         "model_version": "m", "score": 0.0, "result": [],
     }  # fmt: skip
-
-
-def test_run_lengths_that_are_damaged(tmp_path):
-    runs = coco_mask.encode(np.asfortranarray(BOX))
-    for counts in (runs["counts"][:-1], b"0", "~"):
-        damaged = Answer("a.png", "cup", {"size": [6, 9], "counts": counts}, 0.5)
-        with pytest.raises(ValueError, match="bad run lengths: a.png"):
-            to_coco(tmp_path / "coco.json", [damaged], "m")
-    assert not list(tmp_path.iterdir())

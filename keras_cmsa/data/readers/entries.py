@@ -6,7 +6,8 @@ import reprlib
 import warnings
 
 from keras_cmsa.data.masks import check_size
-from keras_cmsa.data.record import count
+from keras_cmsa.data.record import Record, count
+from keras_cmsa.preprocessing.words import split_words
 
 # Ten times the largest published data set. A small pickle can repeat one sentence a million times.
 MAX_SENTENCES = 2_000_000
@@ -184,6 +185,23 @@ def checked_sentences(sentences, limit, where):
             f"{where}: wanted at least 1 and at most {limit} sentences. Received: {len(sentences)}"
         )
     return sentences
+
+
+def records_of_ref(sentences, limit, where, size, **of_all):
+    """One record per sentence of a ref, whose masks are of the size that is stored.
+
+    Args:
+        sentences: list of `(sentence id, text)`, at least 1 and at most `limit`.
+        limit: largest number of sentences.
+        where: file and entry, the first words of an error.
+        size: `(height, width)` of the image.
+        of_all: the other arguments of `Record`, which all sentences share.
+    """
+    of_all |= {"height": size[0], "width": size[1], "as_stored": True}
+    return [
+        Record(sentence_id=sentence_id, raw=raw, expression=" ".join(split_words(raw)), **of_all)
+        for sentence_id, raw in checked_sentences(sentences, limit, where)
+    ]
 
 
 def select_splits(splits, records, path):

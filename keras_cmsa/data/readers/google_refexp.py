@@ -14,18 +14,16 @@ from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
     check_one_object,
-    checked_sentences,
     describe_missing_images,
     field,
     image_size,
     read_entries,
     read_json,
+    records_of_ref,
     select_splits,
     warn_each,
 )
 from keras_cmsa.data.readers.refer import COCO, image_path
-from keras_cmsa.data.record import Record
-from keras_cmsa.preprocessing.words import split_words
 
 SPLITS = ("train", "val")
 FILE_NAME = "google_refexp_{}_201511"  # without the suffix
@@ -135,28 +133,23 @@ def _records_of(root, objects, located_entry, limit):
     if image_id not in content["images"]:
         raise ValueError(f"{where}: image {image_id} is not in the file")
     image = content["images"][image_id]
-    height, width = image_size(image, f"{where}, image")
+    size = image_size(image, f"{where}, image")
     segmentation = field(entry, "segmentation", list | dict, where)
     check_one_object(objects, image_id, annotation_id, segmentation, where)
     path = image_path(image, image_id, root, COCO, where)
-    records = []
-    for refexp_id in checked_sentences(field(entry, "refexp_ids", list, where), limit, where):
+    sentences = []
+    for refexp_id in field(entry, "refexp_ids", list, where):
         if type(refexp_id) is not int or refexp_id not in content["refexps"]:
             raise ValueError(f"{where}: expression {refexp_id!r:.40} is not in the file")
-        raw = field(content["refexps"][refexp_id], "raw", str, where)
-        records.append(
-            Record(
-                image_path=path,
-                image_id=image_id,
-                ref_id=annotation_id,
-                sentence_id=refexp_id,
-                raw=raw,
-                expression=" ".join(split_words(raw)),
-                split=split,
-                height=height,
-                width=width,
-                segmentation=segmentation,
-                as_stored=True,
-            )
-        )
-    return records
+        sentences.append((refexp_id, field(content["refexps"][refexp_id], "raw", str, where)))
+    return records_of_ref(
+        sentences,
+        limit,
+        where,
+        size,
+        image_path=path,
+        image_id=image_id,
+        ref_id=annotation_id,
+        split=split,
+        segmentation=segmentation,
+    )

@@ -9,16 +9,6 @@ from keras_cmsa.utils.names import path_inside
 ASKED = ("image", "expression")
 
 
-def read_pairs(table):
-    """The rows of a CSV file, see `pairs_of`.
-
-    Raises:
-        FileNotFoundError, ValueError: if there is no such file, or as `pairs_of`.
-    """
-    with open(table, "rb") as file:
-        return pairs_of(file.read(), table)
-
-
 def pairs_of(content, table):
     """The rows of a CSV table with their numbers.
 

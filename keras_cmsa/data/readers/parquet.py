@@ -15,18 +15,16 @@ from pathlib import Path, PurePosixPath
 
 from keras_cmsa.data.readers.entries import (
     MAX_SENTENCES,
-    checked_sentences,
     field,
     image_size,
     read_entries,
+    records_of_ref,
     select_splits,
     warn_each,
 )
 from keras_cmsa.data.readers.phrases import give_splits, missing_images
 from keras_cmsa.data.readers.split_files import WORDS, split_in_name
-from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
-from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import replaced
 from keras_cmsa.utils.names import checked_split, path_inside
@@ -127,22 +125,17 @@ def _records_of(folder, size_of, numbers, entry, limit):
     records = []
     for ref_id, size, segmentation, sentences in targets:
         ref_id = next(numbers) if has_image else ref_id
-        for raw in checked_sentences(sentences, limit - len(records), where):
-            records.append(
-                Record(
-                    image_path=path,
-                    image_id=image_id,
-                    ref_id=ref_id,
-                    sentence_id=next(numbers),
-                    raw=raw,
-                    expression=" ".join(split_words(raw)),
-                    split=split,
-                    height=size[0],
-                    width=size[1],
-                    segmentation=segmentation,
-                    as_stored=True,
-                )
-            )
+        records += records_of_ref(
+            [(next(numbers), raw) for raw in sentences],
+            limit - len(records),
+            where,
+            size,
+            image_path=path,
+            image_id=image_id,
+            ref_id=ref_id,
+            split=split,
+            segmentation=segmentation,
+        )
     return records
 
 

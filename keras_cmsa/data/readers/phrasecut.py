@@ -18,18 +18,16 @@ from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
     check_one_object,
-    checked_sentences,
     describe_missing_images,
     describe_unpublished_counts,
     field,
     image_size,
     read_entries,
     read_json,
+    records_of_ref,
     select_splits,
     warn_each,
 )
-from keras_cmsa.data.record import Record
-from keras_cmsa.preprocessing.words import split_words
 
 REFER, SIZES, SKIPPED = "refer_{}.json", "image_data_split.json", "skip.json"
 TASK = re.compile(r"(\d{1,9})__(\d{1,6})")  # image, phrase; a ref id holds both in one number
@@ -104,26 +102,22 @@ def _records_of(root, images, objects, located_entry, limit):
     image_id = field(entry, "image_id", int, where) if has_id else _task(entry, where)[0]
     if image_id not in images:
         raise ValueError(f"{where}: image {image_id} is not in {SIZES}")
-    height, width = image_size(images[image_id], f"{where}, image {image_id}")
+    size = image_size(images[image_id], f"{where}, image {image_id}")
     outlines = _outlines(entry, where) if split else []
     ref_id = ref_id or int("{}{:06}".format(*_task(entry, where)))
     check_one_object(objects, image_id, ref_id, outlines, where)
-    (raw,) = checked_sentences([field(entry, "phrase", str, where)], limit, where)
-    record = Record(
+    return records_of_ref(
+        [(ref_id, field(entry, "phrase", str, where))],
+        limit,
+        where,
+        size,
         image_path=root / "images" / f"{image_id}.jpg",
         image_id=image_id,
         ref_id=ref_id,
-        sentence_id=ref_id,
-        raw=raw,
-        expression=" ".join(split_words(raw)),
         split=split or field(images[image_id], "split", str, where),
-        height=height,
-        width=width,
         segmentation=list(chain(*outlines)) or None,
-        as_stored=True,
         targets=len(outlines),
     )
-    return [record]
 
 
 def _task(entry, where):

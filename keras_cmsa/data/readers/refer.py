@@ -77,8 +77,9 @@ GREFCOCO = "grefcoco"
 IMAGES = {"refcoco": COCO, "refcoco+": COCO, "refcocog": COCO, "refclef": SAIAPR, GREFCOCO: COCO}
 
 # {(dataset, split owner): {split: (refs, sentences, images)}}, as `count` gives them; None in place
-# of a number that nobody has published. Refs and images: README of TFDS' ref_coco. Sentences:
-# refcocog's add up to 95,010 in the splits of either owner, refcoco+'s to the paper's 141,564.
+# of a number that nobody has published. Refs and images: README of TFDS' ref_coco. Sentences add up
+# to the papers' totals: refcoco's to 142,210 (50,000 refs), refcoco+'s to 141,564 (49,856), and
+# refcocog's to 95,010 (49,822) in the splits of either owner.
 PUBLISHED_COUNTS = {
     ("refcoco", "unc"): {
         "train": (42404, 120624, 16994),

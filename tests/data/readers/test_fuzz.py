@@ -11,6 +11,7 @@ import json
 import pickle
 import tracemalloc
 import warnings
+from functools import partial
 
 import label_tools
 import numpy as np
@@ -66,23 +67,16 @@ PHRASES = {
 ROW = {"image": "7.jpg", "expression": "cup", "mask": [SQUARE], "split": "train"}
 
 
-def write_refer(root, refs=REF, instances=INSTANCES):
-    (root / "refcoco").mkdir(exist_ok=True)
+def write_refs(root, dataset, refs, instances=INSTANCES):
+    """REFER's layout. The refs of gRefCOCO are JSON, the others' pickles, one of them of Python 3."""
+    folder = root / dataset
+    folder.mkdir(exist_ok=True)
     (root / "ref_shapes.json").write_text("{}")  # no published counts
-    (root / "refcoco/refs(unc).p").write_bytes(pickle.dumps([refs], 2))
-    (root / "refcoco/instances.json").write_text(json.dumps(instances))
-
-
-def write_grefcoco(root, refs=GREF, instances=INSTANCES):
-    (root / "grefcoco").mkdir(exist_ok=True)
-    (root / "grefcoco/grefs(unc).json").write_text(json.dumps([refs]))
-    (root / "grefcoco/instances.json").write_text(json.dumps(instances))
-
-
-def write_ref_zom(root, refs):
-    (root / "ref-zom").mkdir(exist_ok=True)
-    (root / "ref-zom/refs(unc).p").write_bytes(pickle.dumps(refs, 2))
-    (root / "ref-zom/instances.json").write_text(json.dumps(INSTANCES))
+    if dataset == "grefcoco":
+        (folder / "grefs(unc).json").write_text(json.dumps(refs))
+    else:
+        (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, 4 if dataset == "ref-zom" else 2))
+    (folder / "instances.json").write_text(json.dumps(instances))
 
 
 def write_jsonl(root, row):
@@ -97,21 +91,11 @@ def write_csv(root, row):
         writer.writerow([v if type(v) is str else json.dumps(v) for v in values])
 
 
-def write_referit(root, content):
-    for name in ("query_train", "imsize"):
-        of = content.get(name) if type(content) is dict else content
-        (root / f"referit_{name}.json").write_text(json.dumps(of))
-
-
-def write_refexp(root, content):
-    path = root / "google_refexp_val_201511_coco_aligned.json"
-    path.write_text(json.dumps(content))
-
-
-def write_phrasecut(root, content):
-    for name in ("refer_val", "image_data_split", "skip"):
-        of = content.get(name) if type(content) is dict else content
-        (root / f"{name}.json").write_text(json.dumps(of))
+def write_parts(root, content, pattern, parts):
+    """A JSON file of each part of the content, or of all of it if it has no parts."""
+    for part in parts:
+        of = content.get(part) if type(content) is dict else content
+        (root / pattern.format(part)).write_text(json.dumps(of))
 
 
 CAPTIONS = label_tools.coco()
@@ -142,8 +126,8 @@ SAMPLES = [
 ]
 
 
-def write_json(root, content):
-    (root / "t.json").write_text(json.dumps(content))
+def write_json(root, content, name="t.json"):
+    (root / name).write_text(json.dumps(content))
 
 
 def write_parquet(root, rows):
@@ -154,26 +138,30 @@ def write_parquet(root, rows):
 
 # kind: (whole content, how to write it, what to read)
 KINDS = {
-    "refs": (REF, write_refer, (".", "refcoco")),
-    "instances": (INSTANCES, lambda root, of: write_refer(root, instances=of), (".", "refcoco")),
-    "grefs": (GREF, write_grefcoco, (".", "grefcoco")),
+    "refs": ([REF], lambda root, of: write_refs(root, "refcoco", of), (".", "refcoco")),
+    "instances": (
+        INSTANCES, lambda root, of: write_refs(root, "refcoco", [REF], of), (".", "refcoco"),
+    ),
+    "grefs": ([GREF], lambda root, of: write_refs(root, "grefcoco", of), (".", "grefcoco")),
     "instances of several": (
-        INSTANCES,
-        lambda root, of: write_grefcoco(root, instances=of),
-        (".", "grefcoco"),
+        INSTANCES, lambda root, of: write_refs(root, "grefcoco", [GREF], of), (".", "grefcoco"),
     ),
     "refs of another name": (
-        ZOM,
-        write_ref_zom,
+        ZOM, lambda root, of: write_refs(root, "ref-zom", of),
         (".", "ref-zom", "images/mscoco/images/train2014"),
     ),
-    "refexp": (ALIGNED, write_refexp, (".", "refexp")),
+    "refexp": (
+        ALIGNED, partial(write_json, name="google_refexp_val_201511_coco_aligned.json"),
+        (".", "refexp"),
+    ),
     "referit": (
         {"query_train": {"7_1": ["sky", "cup"]}, "imsize": {"7.jpg": [12, 8]}},
-        write_referit,
+        partial(write_parts, pattern="referit_{}.json", parts=("query_train", "imsize")),
         (".", "referit"),
     ),
-    "phrasecut": (PHRASES, write_phrasecut, (".", "phrasecut")),
+    "phrasecut": (
+        PHRASES, partial(write_parts, pattern="{}.json", parts=PHRASES), (".", "phrasecut"),
+    ),
     "coco": (CAPTIONS, write_json, ("t.json", "")),
     "label studio": (TASKS, write_json, ("t.json", "")),
     "labelme": (SHAPES, write_json, ("t.json", "")),
@@ -181,7 +169,7 @@ KINDS = {
     "rows with images": (SAMPLES, write_parquet, ("t.parquet", "")),
     "jsonl": (ROW, write_jsonl, ("t.jsonl", "")),
     "csv": (ROW, write_csv, ("t.csv", "")),
-}
+}  # fmt: skip
 
 
 @pytest.fixture

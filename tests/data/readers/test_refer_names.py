@@ -6,27 +6,20 @@ import pickle
 import numpy as np
 import pytest
 import tiny
-from label_tools import BOX, NAME, OTHER, POLYGON
+from label_tools import BOX, NAME, OTHER, POLYGON, compressed
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.check import check_records
 from keras_cmsa.data.leakage import held_out_images
 from keras_cmsa.data.sources import read_records
 
 IMAGE = {"id": 9, "file_name": NAME, "height": 8, "width": 12}
-# RRSIS-D has a list of one code in bytes, as JSON text.
-CODE = coco_mask.encode(np.asfortranarray(OTHER))
 INSTANCES = {
     "images": [IMAGE],
     "annotations": [
         {"id": 1, "image_id": 9, "category_id": 5, "segmentation": [POLYGON]},
-        {
-            "id": 2,
-            "image_id": 9,
-            "category_id": 6,
-            "segmentation": [{**CODE, "counts": CODE["counts"].decode()}],
-        },
+        # RRSIS-D has a list of one code in bytes, as JSON text.
+        {"id": 2, "image_id": 9, "category_id": 6, "segmentation": [compressed(OTHER)]},
     ],
     "categories": [{"id": 5, "name": "ship"}, {"id": 6, "name": "bridge"}],
 }

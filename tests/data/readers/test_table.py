@@ -6,15 +6,12 @@ import json
 import numpy as np
 import pytest
 import tiny
+from label_tools import BOX, POLYGON, compressed
 from PIL import Image
-from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.check import check_records
 from keras_cmsa.data.readers.table import read_table
 from keras_cmsa.data.sources import read_records
-
-MASK = tiny.box(8, 12, 2, 3, 6, 9)
-POLYGON = [3, 2, 9, 2, 9, 6, 3, 6]
 
 
 @pytest.fixture
@@ -23,21 +20,16 @@ def folder(tmp_path):
     for name in ("1.jpg", "2.png"):
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.new("RGB", (12, 8)).save(tmp_path / "photos" / name)
-    Image.fromarray(MASK * 255).save(tmp_path / "mask.png")
+    Image.fromarray(BOX * 255).save(tmp_path / "mask.png")
     return tmp_path
-
-
-def compressed():
-    runs = coco_mask.encode(np.asfortranarray(MASK))
-    return {**runs, "counts": runs["counts"].decode()}
 
 
 MASKS = {
     "file": "mask.png",
     "polygon": POLYGON,
     "polygons": [POLYGON],
-    "runs": tiny.runs(MASK),
-    "compressed": compressed(),
+    "runs": tiny.runs(BOX),
+    "compressed": compressed(BOX),
 }
 
 
@@ -66,7 +58,7 @@ def test_every_form_of_a_mask_gives_its_pixels(folder, suffix):
     records = read_table(path)["train"]
     assert len(records) == len(MASKS)
     for record in records:
-        np.testing.assert_array_equal(record.mask(), MASK)
+        np.testing.assert_array_equal(record.mask(), BOX)
     assert check_records(records) == (records, [])
 
 
@@ -95,11 +87,11 @@ def test_fields_splits_and_ids(folder, suffix):
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_what_nothing_fits(folder, suffix):
     """A file called none has a path before its name."""
-    Image.fromarray(MASK).save(folder / "none", "PNG")
+    Image.fromarray(BOX).save(folder / "none", "PNG")
     records = read_table(write(folder, suffix, [row("none"), row(" None"), row("./none")]))["train"]
     assert [record.targets for record in records] == [0, 0, 1]
     assert records[0].segmentation is None and len({record.ref_id for record in records}) > 1
-    for record, mask in zip(records, (MASK * 0, MASK * 0, MASK)):
+    for record, mask in zip(records, (BOX * 0, BOX * 0, BOX)):
         np.testing.assert_array_equal(record.mask(), mask)
     assert check_records(records) == (records, [])
 
@@ -127,11 +119,11 @@ def test_names_of_mask_files(folder):
     mask = (folder / "mask.png").read_bytes()
     for name in ("[1].png", "{a", "a#1"):
         (folder / name).write_bytes(mask)
-    Image.fromarray(MASK * 3).save(folder / "ids.png")
+    Image.fromarray(BOX * 3).save(folder / "ids.png")
     names = ["[1].png", "{a", "a#1", "ids.png#3", "ids.png"]
     for kind in ("csv", "jsonl"):
         for record in read_table(write(folder, kind, [row(name) for name in names]))["train"]:
-            np.testing.assert_array_equal(record.mask(), MASK)
+            np.testing.assert_array_equal(record.mask(), BOX)
     (record,) = read_table(write(folder, "csv", [row("ids.png#2")]))["train"]
     with pytest.raises(ValueError, match=r"ids\.png: wanted pixels of the id 2. Received: 0, 3"):
         record.mask()
@@ -174,7 +166,7 @@ def test_bad_rows_are_named_or_left_out(folder, name):
 
 
 def test_bad_masks_are_found_by_the_check(folder):
-    Image.fromarray(MASK[:, :5] * 255).save(folder / "small.png")
+    Image.fromarray(BOX[:, :5] * 255).save(folder / "small.png")
     masks = ["small.png", "none.png", "table.jsonl", [[1, 2, 3]], {"size": [1, 2], "counts": [2]}]
     records = read_table(write(folder, "jsonl", [row(mask) for mask in masks]))["train"]
     good, problems = check_records(records)
