@@ -2,7 +2,6 @@
 
 import time
 
-import c_library
 import numpy as np
 import pytest
 import tiny
@@ -239,7 +238,7 @@ def test_an_image_is_read_up_to_max_pixels(predictor, photo, tmp_path):
 
 
 def test_a_stretched_model_gives_one_mask_everywhere(stretched, serve_version, tmp_path):
-    """Evaluation, predictor, SavedModel and C library, with no flag given."""
+    """Evaluation, predictor and SavedModel, with no flag given."""
     from keras_cmsa import Predictor, evaluate
     from keras_cmsa.evaluation.scores import score_mask
     from keras_cmsa.inference.masks import to_mask
@@ -261,10 +260,7 @@ def test_a_stretched_model_gives_one_mask_everywhere(stretched, serve_version, t
     for one in (predictor, loaded):
         assert evaluate(one, records) == wanted
     files = [path.read_bytes() for path in paths]
-    request = {"image_bytes": files, "expression": [text.encode() for text in expressions]}
-    (from_c,), _ = c_library.ask(version, [request], tmp_path)
     served = serve_version(version)(files, expressions)
     for row, (mask, prediction) in enumerate(zip(masks, loaded(paths, expressions))):
         np.testing.assert_array_equal(prediction.mask, mask)
-        for answer in (served, from_c):
-            np.testing.assert_array_equal(mask_of(answer["mask_png_bytes"][row]), mask)
+        np.testing.assert_array_equal(mask_of(served["mask_png_bytes"][row]), mask)
