@@ -1,9 +1,7 @@
 """The SavedModel as a folder: what lies in it, where it loads, what is refused."""
 
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import c_library
 import numpy as np
@@ -82,33 +80,6 @@ def test_an_image_of_400_million_pixels_takes_no_memory(exported, photo, tmp_pat
     assert [answers[f"{x}/valid"].item() for x in ("serving_default", "heatmap")] == [True, False]
     usual, peak = answers["peaks"]
     assert peak - usual < 50e6
-
-
-@pytest.mark.slow
-def test_saved_model_cli_knows_and_runs_it(exported, served, photo, tmp_path):
-    program = Path(sys.executable).with_name("saved_model_cli")
-    common = ["--dir", exported, "--tag_set", "serve"]
-
-    def run(command, *options):
-        done = subprocess.run([program, command, *common, *options], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    shown = run("show", "--signature_def", "serving_default")
-    for line in (
-        "inputs['expression'] tensor_info:",
-        "outputs['mask_png_bytes'] tensor_info:",
-        "shape: (-1, 16, 16)",
-        "Method name is: tensorflow/serving/predict",
-    ):
-        assert line in shown
-    assert "does not contain the default denylisted ops" in run("scan")
-    file = encoded(photo[:9, :9])
-    given = f"image_bytes=[{file!r}];expression=[b'red box']"
-    run("run", "--signature_def", "serving_default", "--input_exprs", given, "--outdir", tmp_path)
-    wanted = served([file], ["red box"])
-    for name in ("probabilities", "score", "box", "word_attention"):
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), wanted[name], atol=1e-6)
 
 
 # --- Other forms, each an export of its own
