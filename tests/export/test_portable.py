@@ -313,19 +313,6 @@ def test_ids_in_plain_python_of_each_european_letter(to_ids):
         assert to_ids(sentence) == [hash(word) for word in split_words(sentence)], hex(ord(letter))
 
 
-def test_ids_in_plain_python_of_real_expressions(to_ids, samples):
-    from keras_cmsa.preprocessing.words import split_words
-
-    lines = [
-        line
-        for path in sorted((samples / "expressions").glob("*.txt"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
-    assert len(lines) > 20_000
-    for line in lines:
-        assert to_ids(line) == [hash(word) for word in split_words(line)], line
-
-
 def check_example(code, predictor, photo, folder, monkeypatch):
     """Its mask is the predictor's."""
     monkeypatch.chdir(folder)
