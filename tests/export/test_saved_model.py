@@ -7,7 +7,7 @@ import c_library
 import numpy as np
 import pytest
 import tiny
-from command import refused, run
+from command import refused
 from image_files import bomb, encoded, mask_of
 from run_signatures import answers_of
 
@@ -52,14 +52,6 @@ def test_the_config_is_the_presets_and_says_how_it_was_exported(exported, predic
     card = (exported / "README.md").read_text("utf-8").splitlines()
     for line in ("| Words per expression N | 5 |", "| Version | 1 |", "| Trained on | boxes |"):
         assert line in card
-
-
-def test_info_knows_a_version(exported, predictor, capsys):
-    assert run("info", exported, "--json") == 0
-    facts = json.loads(capsys.readouterr().out)
-    names = ("trained on", "parameters", "precision", "attention")
-    parameters = predictor.model.count_params()
-    assert [facts[n] for n in names] == ["boxes", parameters, "float32", "Res3, Res4, Res5"]
 
 
 def test_every_output_has_a_batch_and_a_plain_type(exported):
