@@ -110,9 +110,7 @@ def test_its_answers_are_near(files):
         assert 1e-3 < error < 0.02
 
 
-def test_a_calibration_without_images(form, tmp_path):
-    with pytest.raises(ValueError, match="calibration has no images"):
-        QUANTISERS[form](tmp_path / "a", tmp_path / "b", [])
+def test_a_calibration_without_images():
     with pytest.raises(ValueError, match="calibration has no images: .* Received: none"):
         calibration_batches(tiny.preprocessor(), [])
 
