@@ -134,26 +134,6 @@ def tensors_alone(monkeypatch):
     monkeypatch.setattr(served, "served_model", with_tensors)
 
 
-@pytest.fixture(scope="session")
-def stretched(tmp_path_factory):
-    """A model with `resizing="stretch"`: the folders of its preset and of the version that
-    `keras-cmsa export` made of it."""
-    import keras
-    import tiny
-    from command import run
-
-    from keras_cmsa.presets.preset import Preset, save_preset
-
-    keras.utils.set_random_seed(7)
-    folder = tmp_path_factory.mktemp("stretched")
-    preprocessor = tiny.preprocessor(resizing="stretch")
-    save_preset(folder / "run", Preset(tiny.finder(preprocessor), preprocessor))
-    versions = folder / "saved_models" / "stretched"
-    (versions / "4").mkdir(parents=True)
-    assert run("export", versions, "--model", folder / "run", "--no-warmup") == 0
-    return folder / "run", versions / "5"
-
-
 @pytest.fixture
 def photo():
     """Noise, `(31, 47, 3)` uint8."""

@@ -13,6 +13,7 @@ class FileServer:
         ranges: whether it answers a request for the rest with the rest.
         etags: `{path: str}`; a path without one has no ETag.
         headers: `{path: {name: text}}` to send instead of those that fit; None sends none.
+        authorization: what a request must have in that header; None: anything or nothing.
         asked: list of `(path, Range header or None)`.
         url: of the root.
     """
@@ -20,7 +21,7 @@ class FileServer:
     def __init__(self, **files):
         self.files = {f"/{name}": content for name, content in files.items()}
         self.cut, self.asked, self.ranges = {}, [], True
-        self.headers = {}
+        self.headers, self.authorization = {}, None
         self.etags = {path: f'"{len(content)}"' for path, content in self.files.items()}
         handler = type("Handler", (Handler,), {"owner": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -44,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         served, rest = self.owner, self.headers.get("Range")
         served.asked.append((self.path, rest))
+        if served.authorization not in (None, self.headers["Authorization"]):
+            return self.answer(401, b"")
         if self.path == "/page":
             return self.answer(200, b"<html>sign in</html>", {"Content-Type": "text/html"})
         if self.path not in served.files:

@@ -11,6 +11,7 @@ from keras_cmsa.export.network import (
     network_for_export,
 )
 from keras_cmsa.export.quantised import calibration_batches, quantise_litert, quantise_onnx
+from keras_cmsa.presets.exported import litert_runner, onnx_runner
 from keras_cmsa.presets.files import LITERT, ONNX, VOCABULARY, threshold_in
 from keras_cmsa.presets.model_card import EXPORTED_AS, STORED_AS
 from keras_cmsa.presets.preset import write_config
@@ -100,13 +101,14 @@ def export(preset, folder, form, calibration=None):
             to_onnx.write_network(network, partial / ONNX)
             if is_quantised:
                 quantise_onnx(partial / ONNX, partial / ONNX, batches)
-            example.check(to_onnx.run(partial / ONNX, example.inputs), dtype)
             to_onnx.write_photo(graph, partial)
+            run, _ = onnx_runner(partial / ONNX)
         else:
             to_litert.write(network, partial / LITERT, graph)
             if is_quantised:
                 quantise_litert(partial / LITERT, partial / LITERT, batches)
-            example.check(to_litert.run(partial / LITERT, example.inputs), dtype)
+            run, _ = litert_runner(partial / LITERT, to_litert.NETWORK)
+        example.check(run(**example.inputs), dtype)
         preprocessor.vocabulary.save(partial / VOCABULARY)
         write_config(partial, config)
         write_reference(partial, preset)

@@ -56,10 +56,3 @@ def write(network, path, graph=None):
             True  # each weight once, not per signature
         )
         Path(path).write_bytes(converter.convert())
-
-
-def run(path, inputs, signature=NETWORK):
-    """Runs a signature of a LiteRT file: dict of its outputs by name."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    return Interpreter(str(path)).get_signature_runner(signature)(**inputs)

@@ -144,12 +144,3 @@ def collecting_often():
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
-
-
-def run(path, inputs):
-    """Runs an ONNX file: dict of its outputs by name."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs)))

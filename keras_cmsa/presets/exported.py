@@ -25,11 +25,12 @@ def load_saved_model(path, config):
         inference alone.
 
     Raises:
+        FileNotFoundError: if the folder is not there.
         ModuleNotFoundError: if its words are pieces and tensorflow-text is missing.
         ValueError: if it is no SavedModel of this package, or Keras runs on another backend.
     """
     path = Path(path)
-    check_backend(path)
+    check_loadable(path)
     if config["preprocessor"].get("tokenizer") == "wordpiece":
         require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")  # its operations
     import tensorflow as tf
@@ -53,20 +54,9 @@ def load_onnx(path, config):
         ValueError: if the file is damaged, or Keras runs on another backend than TensorFlow.
     """
     path = Path(path) / ONNX
-    check_backend(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: wanted the file that an export writes")
-    onnxruntime = require("onnxruntime", "onnx", f"{path}")
-    with loading(path):
-        # The other providers compile the network for minutes, or ask a service.
-        providers = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        available = [x for x in providers if x in onnxruntime.get_available_providers()]
-        session = onnxruntime.InferenceSession(path, providers=available)
-        shapes = {output.name: output.shape for output in session.get_outputs()}
-
-    def run(image, words):
-        return dict(zip(shapes, session.run([*shapes], {"image": image, "words": words})))
-
+    check_loadable(path)
+    # The other providers compile the network for minutes, or ask a service.
+    run, shapes = onnx_runner(path, ("CUDAExecutionProvider", "CPUExecutionProvider"))
     return as_model(on_arrays(run, shapes), config)
 
 
@@ -76,15 +66,8 @@ def load_litert(path, config):
     Args, returns, raises: as in `load_onnx`; the library is ai-edge-litert.
     """
     path = Path(path) / LITERT
-    check_backend(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: wanted the file that an export writes")
-    interpreters = require("ai_edge_litert.interpreter", "litert", f"{path}")
-
-    with loading(path):
-        run = interpreters.Interpreter(str(path)).get_signature_runner("serving_default")
-        shapes = {name: x["shape"] for name, x in run.get_output_details().items()}
-    return as_model(on_arrays(one_at_a_time(run), shapes), config)
+    check_loadable(path)
+    return as_model(on_arrays(*litert_runner(path, "serving_default")), config)
 
 
 def load_photo_graph(folder):
@@ -99,24 +82,48 @@ def load_photo_graph(folder):
 
     Raises:
         ModuleNotFoundError: if onnxruntime, or ai-edge-litert, is missing.
-        ValueError: if the file is damaged.
+        ValueError: if the file is damaged, or another network.
     """
     if (path := Path(folder) / ONNX_PHOTO).is_file():
-        onnxruntime = require("onnxruntime", "onnx", f"{path}")
-        with loading(path):
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-            if {x.name: len(x.shape) for x in session.get_inputs()} != {"image": 3, "words": 2}:
-                raise ValueError("wanted the graph of a photo: image (H, W, 3) and words (K, N)")
-        names = [output.name for output in session.get_outputs()]
-        return lambda image, words: dict(
-            zip(names, session.run(names, {"image": image, "words": words}))
-        )
+        run, shapes = onnx_runner(path)
+        if "mask" not in shapes:
+            raise ValueError(f"{path} is no graph of a photo: wanted what an export writes")
+        return run
     if (path := Path(folder) / LITERT).is_file():
-        interpreters = require("ai_edge_litert.interpreter", "litert", f"{path}")
-        with loading(path):
-            run = interpreters.Interpreter(str(path)).get_signature_runner("photo")
-        return one_at_a_time(run)
+        return litert_runner(path, "photo")[0]
     return None
+
+
+def onnx_runner(path, providers=("CPUExecutionProvider",)):
+    """The function of arrays that an ONNX file computes, and the dict of the shapes of its outputs.
+
+    Of the `providers` of ONNX Runtime, the best first, those that are not there are left out.
+    """
+    onnxruntime = require("onnxruntime", "onnx", f"{path}")
+    with loading(path):
+        available = [x for x in providers if x in onnxruntime.get_available_providers()]
+        session = onnxruntime.InferenceSession(path, providers=available)
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+
+    def run(image, words):
+        return dict(zip(shapes, session.run([*shapes], {"image": image, "words": words})))
+
+    return run, shapes
+
+
+def litert_runner(path, signature):
+    """As `onnx_runner`, of a signature of a LiteRT file."""
+    interpreters = require("ai_edge_litert.interpreter", "litert", f"{path}")
+    with loading(path):
+        run = interpreters.Interpreter(str(path)).get_signature_runner(signature)
+        shapes = {name: x["shape"] for name, x in run.get_output_details().items()}
+    lock = threading.Lock()
+
+    def ask(image, words):
+        with lock:  # an interpreter mixes the calls of several threads
+            return run(image=image, words=words)
+
+    return ask, shapes
 
 
 def server_of(model):
@@ -135,17 +142,6 @@ def server_of(model):
             image_bytes=tf.constant([file]), expressions=tf.constant([sentences])
         )
         return {name: x[0].numpy() for name, x in outputs.items()}
-
-    return ask
-
-
-def one_at_a_time(run):
-    """The function of a signature of LiteRT, whose interpreter mixes the calls of several threads."""
-    lock = threading.Lock()
-
-    def ask(image, words):
-        with lock:
-            return run(image=image, words=words)
 
     return ask
 
@@ -170,12 +166,15 @@ def is_export(model):
     return any(isinstance(layer, Network) for layer in model.layers)
 
 
-def check_backend(path):
+def check_loadable(path):
+    """Raises an error if an export is not there, or Keras runs on another backend than TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             f"{path} is an export, which needs KERAS_BACKEND=tensorflow. "
             f"Received: {keras.backend.backend()!r}"
         )
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: wanted what an export writes")
 
 
 def as_model(network, config):

@@ -120,10 +120,16 @@ def test_bad_input_is_one_line(capsys, preset, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_version_of_a_preset(capsys, stretched, tmp_path):
-    """The fixture called the command on a folder that had a version 4."""
-    _, version = stretched
-    assert version.name == "5" and not (version / "assets.extra").exists()
+def test_a_version_of_a_preset(capsys, seeded, tmp_path):
+    """Beside a version 4; of a model that stretches its images."""
+    from keras_cmsa.presets.preset import Preset, save_preset
+
+    preprocessor = tiny.preprocessor("stretch")
+    save_preset(tmp_path / "run", Preset(tiny.finder(preprocessor), preprocessor))
+    version = tmp_path / "stretched/5"
+    version.with_name("4").mkdir(parents=True)
+    assert run("export", version.parent, "--model", tmp_path / "run", "--no-warmup") == 0
+    assert not (version / "assets.extra").exists()
     config = json.loads((version / "config.json").read_text())
     assert config["export"]["Name for a server"] == "stretched"
     assert config["preprocessor"]["resizing"] == "stretch"

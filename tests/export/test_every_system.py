@@ -7,6 +7,7 @@ import psutil
 import pytest
 import tiny
 import towers
+from network_files import run_file, write_file
 
 from keras_cmsa.models import backbones
 from keras_cmsa.models.image_encoder import image_encoder
@@ -174,7 +175,6 @@ def like_convnext():
 
 def check_file(model, plain, path, form, words=10):
     """The file of a folded model gives what it gives, which is what the plain model does."""
-    from keras_cmsa.export import to_litert, to_onnx
     from keras_cmsa.export.gate import unknown_in
     from keras_cmsa.export.network import Example
     from keras_cmsa.utils.silence import silenced
@@ -190,6 +190,6 @@ def check_file(model, plain, path, form, words=10):
             model.export(path, verbose=False)
         assert not list(unknown_in(c_library.graph_of(path).graph_def))
     else:
-        {"onnx": to_onnx.write_network, "litert": to_litert.write}[form](model, path)
-    run = {"savedmodel": run_savedmodel, "onnx": to_onnx.run, "litert": to_litert.run}
-    example.check(run[form](path, example.inputs))
+        write_file(model, path)
+    run = run_savedmodel if form == "savedmodel" else run_file
+    example.check(run(path, example.inputs))

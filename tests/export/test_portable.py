@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 import tiny
 from command import last_line, run
+from network_files import run_file
 from PIL import Image
+
+from keras_cmsa.export.portable import export
 
 pytest.importorskip("tensorflow")
 
@@ -33,17 +36,6 @@ def written(form, preset, tmp_path_factory):
     folder = tmp_path_factory.mktemp(form) / "new" / "tiny"
     assert run("export", folder, "--model", preset, "--format", form) == 0
     return folder
-
-
-def writer_and_runner(form):
-    """What writes a folder, and what runs the file in it."""
-    from keras_cmsa.export import portable, to_litert, to_onnx
-
-    write, run = {
-        "onnx": (portable.export_onnx, to_onnx.run),
-        "litert": (portable.export_litert, to_litert.run),
-    }[form]
-    return write, lambda folder, inputs: run(folder / FILES[form], inputs)
 
 
 def inputs_of(batch, seed=0):
@@ -87,18 +79,16 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
         tensors = (*session.get_inputs(), *session.get_outputs())
         axes = {tensor.name: tensor.shape[:2] for tensor in tensors}
         assert axes.pop("image") == ["B", 16] and set(map(tuple, axes.values())) == {("B", "K")}
-    _, runner = writer_and_runner(form)
     for batch in (1, 3):
         inputs = inputs_of(batch, seed=batch)
-        check(predictor.model, runner(written, inputs), inputs, 1e-4)
+        check(predictor.model, run_file(written / FILES[form], inputs), inputs, 1e-4)
 
 
 @pytest.mark.slow
 def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
     before = (written / FILES[form]).read_bytes()
-    write, _ = writer_and_runner(form)
     with pytest.raises(FileExistsError, match="is there already"):
-        write(predictor, written)
+        export(predictor, written, form)
     assert run("export", written, "--model", preset, "--format", form) == 2
     assert "is there already" in last_line(capsys)
     assert (written / FILES[form]).read_bytes() == before
@@ -118,10 +108,9 @@ def test_scores_of_any_range_and_chunks_of_a_large_map(seeded, tmp_path, form):
         for kernel in (layer.query_kernel, layer.key_kernel):
             kernel.assign(60 * kernel)
     path = tmp_path / "wide"
-    write, runner = writer_and_runner(form)
-    assert write(Preset(wide, preprocessor), path) == path
+    assert export(Preset(wide, preprocessor), path, form) == path
     inputs = inputs_of(2)
-    wanted = check(wide, runner(path, inputs), inputs, 1e-4)
+    wanted = check(wide, run_file(path / FILES[form], inputs), inputs, 1e-4)
     assert tiny.to_numpy(wanted["word_attention"]).max() > 0.3
     assert not any(layer.unroll for layer in wide.attention_layers)
 
@@ -177,29 +166,28 @@ def test_what_cannot_be_answered_is_not_valid(predictor, written):
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [1, tiny.WORDS - 1, tiny.WORDS + 1])
 def test_words_of_another_length_are_an_error_of_the_network(written, form, length):
-    _, runner = writer_and_runner(form)
     with pytest.raises(Exception, match="(?i)words|reshape"):
-        runner(written, {**inputs_of(1), "words": np.ones((1, 2, length), "int32")})
+        run_file(written / FILES[form], {**inputs_of(1), "words": np.ones((1, 2, length), "int32")})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["below", "above"])
 def test_ids_outside_of_the_vocabulary_are_an_error_of_the_network(written, form, place):
-    _, runner = writer_and_runner(form)
     inputs = inputs_of(1)
     inputs["words"][0, 1, 0] = -1 if place == "below" else len(tiny.vocabulary())
     with pytest.raises(Exception, match="(?i)out of|bounds"):
-        runner(written, inputs)
+        run_file(written / FILES[form], inputs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name, axis", [("image", 0), ("words", 0), ("words", 1)])
 def test_an_empty_batch_is_an_error_of_the_network(written, form, name, axis):
-    _, runner = writer_and_runner(form)
     inputs = inputs_of(1)
-    runner(written, inputs)
+    run_file(written / FILES[form], inputs)
     with pytest.raises(Exception, match="(?i)reshape|prepare|size"):
-        runner(written, {**inputs, name: np.delete(inputs[name], slice(None), axis)})
+        run_file(
+            written / FILES[form], {**inputs, name: np.delete(inputs[name], slice(None), axis)}
+        )
 
 
 @pytest.mark.parametrize("error", [0.5, float("nan")])
@@ -212,7 +200,7 @@ def test_what_computes_something_else_is_not_kept(
     from keras_cmsa.inference import verification
     from keras_cmsa.presets.reference import read_reference
 
-    def outputs_of(path, inputs):
+    def outputs_of(**inputs):
         outputs = {n: np.array(x) for n, x in predictor.network.predict_on_batch(inputs).items()}
         outputs["logits"][0, 0, 0, 0] += error if part == "network" else 0
         return outputs
@@ -226,12 +214,11 @@ def test_what_computes_something_else_is_not_kept(
     module = getattr(portable, f"to_{form}")
     for name in ("write_network", "write_photo", "write"):
         monkeypatch.setattr(module, name, lambda *_: None, raising=False)
-    monkeypatch.setattr(module, "run", outputs_of)
+    monkeypatch.setattr(portable, f"{form}_runner", lambda *_: (outputs_of, {}))
     monkeypatch.setattr(verification, "load_photo_graph", answers_of)
-    write, _ = writer_and_runner(form)
     match = {"network": "gives other logits than the model", "photo": "finds other masks"}[part]
     with pytest.raises(RuntimeError, match=match):
-        write(predictor, tmp_path / "cmsa")
+        export(predictor, tmp_path / "cmsa", form)
     assert not list(tmp_path.iterdir())
 
 
@@ -239,15 +226,14 @@ def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
     from keras_cmsa import Preprocessor, Vocabulary
     from keras_cmsa.presets.preset import Preset
 
-    write, _ = writer_and_runner(form)
     path = tmp_path / "cmsa"
     with pytest.raises(ValueError, match="vocabulary does not fit the model"):
         other = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
-        write(Preset(predictor.model, other), path)
+        export(Preset(predictor.model, other), path, form)
     library = {"onnx": "tf2onnx", "litert": "ai_edge_litert"}[form]
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ModuleNotFoundError, match=rf"keras-cmsa\[{form}\]"):
-        write(predictor, path)
+        export(predictor, path, form)
     assert not list(tmp_path.iterdir())
 
 
@@ -311,19 +297,6 @@ def test_ids_in_plain_python_of_each_european_letter(to_ids):
             continue
         sentence = f"a{letter}b {letter}, {unicodedata.normalize('NFD', letter)}1_2"
         assert to_ids(sentence) == [hash(word) for word in split_words(sentence)], hex(ord(letter))
-
-
-def test_ids_in_plain_python_of_real_expressions(to_ids, samples):
-    from keras_cmsa.preprocessing.words import split_words
-
-    lines = [
-        line
-        for path in sorted((samples / "expressions").glob("*.txt"))
-        for line in path.read_text(encoding="utf-8").splitlines()
-    ]
-    assert len(lines) > 20_000
-    for line in lines:
-        assert to_ids(line) == [hash(word) for word in split_words(line)], line
 
 
 def check_example(code, predictor, photo, folder, monkeypatch):

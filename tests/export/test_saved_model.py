@@ -1,17 +1,15 @@
 """The SavedModel as a folder: what lies in it, where it loads, what is refused."""
 
 import json
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import c_library
 import numpy as np
 import pytest
 import tiny
-from command import refused, run
+from command import refused
 from image_files import bomb, encoded, mask_of
+from run_signatures import answers_of
 
 tf = pytest.importorskip("tensorflow")
 
@@ -56,117 +54,32 @@ def test_the_config_is_the_presets_and_says_how_it_was_exported(exported, predic
         assert line in card
 
 
-def test_info_knows_a_version(exported, predictor, capsys):
-    assert run("info", exported, "--json") == 0
-    facts = json.loads(capsys.readouterr().out)
-    names = ("trained on", "parameters", "precision", "attention")
-    parameters = predictor.model.count_params()
-    assert [facts[n] for n in names] == ["boxes", parameters, "float32", "Res3, Res4, Res5"]
-
-
 def test_every_output_has_a_batch_and_a_plain_type(exported):
+    signatures = c_library.graph_of(exported).signature_def
     for name in ("serving_default", "tensors", "heatmap"):
-        for output in c_library.signature_of(exported, name).outputs.values():
+        for output in signatures[name].outputs.values():
             assert output.tensor_shape.dim[0].size == -1
             assert output.dtype in (tf.float32, tf.string, tf.bool)
 
 
-# --- TensorFlow's C library: the loader of TensorFlow Serving, in a process without Python's
-
-
-def rows_of(photo):
-    """Rows of all kinds, and which of them are valid."""
-    good = encoded(photo, "JPEG")
-    rows = [good, good[:300], b"text", encoded(photo), encoded(photo[:9], "GIF"), bomb(), good]
-    expressions = [e.encode() for e in (*tiny.SENTENCES, tiny.SENTENCES[0], "red box", "")]
-    return rows, expressions, [True, False, False, True, False, False, False]
-
-
-@pytest.fixture(scope="module")
-def from_c(exported, tmp_path_factory):
-    """Requests, the C library's answers, and its peaks of memory: a photo, a bomb, rows of all kinds."""
-    photo = np.random.default_rng(3).integers(0, 256, (31, 47, 3)).astype("uint8")
-    rows, expressions, _ = rows_of(photo)
-    requests = [
-        {"image_bytes": [encoded(photo)], "expression": [b"red box"]},
-        {"image_bytes": [bomb()], "expression": [b"red box"]},
-        {"image_bytes": rows, "expression": expressions},
-    ]
-    answers, peaks = c_library.ask(exported, requests, tmp_path_factory.mktemp("c"))
-    assert answers, peaks
-    return requests, answers, peaks
-
-
-def test_the_c_library_gives_the_same(from_c, served, photo):
-    requests, answers, _ = from_c
-    for request, answer in zip(requests, answers, strict=True):
-        expected = served(request["image_bytes"], request["expression"])
-        assert set(answer) == set(expected)
-        for name, rows in expected.items():
-            if rows.dtype == object:
-                np.testing.assert_array_equal(answer[name], rows, name)
-            else:
-                np.testing.assert_allclose(answer[name], rows, atol=1e-6, err_msg=name)
-    assert answers[2]["valid"].tolist() == rows_of(photo)[2]
-
-
-def test_an_image_of_400_million_pixels_takes_no_memory(from_c):
+def test_an_image_of_400_million_pixels_takes_no_memory(exported, photo, tmp_path):
     """It would take 1.2 GB: its size is read from its header, and nothing is decoded."""
-    _, answers, (usual, peak, _) = from_c
-    assert [answer["valid"].tolist() for answer in answers[:2]] == [[True], [False]]
+    requests = {}
+    for signature, file in (("serving_default", encoded(photo)), ("heatmap", bomb())):
+        requests[f"{signature}/image_bytes"] = np.array([file], "S")
+        requests[f"{signature}/expression"] = np.array([b"red box"], "S")
+    answers = answers_of(sys.executable, exported, requests, tmp_path)
+    assert [answers[f"{x}/valid"].item() for x in ("serving_default", "heatmap")] == [True, False]
+    usual, peak = answers["peaks"]
     assert peak - usual < 50e6
-
-
-def test_the_c_library_refuses_an_operation_of_another_library(exported, tmp_path):
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    path = tmp_path / "1"
-    shutil.copytree(exported, path)
-    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    functions = proto.meta_graphs[0].graph_def.library.function
-    changed = [node for f in functions for node in f.node_def if node.op == "UnicodeDecode"]
-    assert changed
-    for node in changed:
-        node.op = "FastUnicodeDecode"
-    (path / "saved_model.pb").write_bytes(proto.SerializeToString())
-    assert set(c_library.signature_of(path).inputs) == {"image_bytes", "expression"}
-    answers, error = c_library.ask(path, [], tmp_path)
-    assert answers is None and "FastUnicodeDecode" in error
-
-
-@pytest.mark.slow
-def test_saved_model_cli_knows_and_runs_it(exported, served, photo, tmp_path):
-    program = Path(sys.executable).with_name("saved_model_cli")
-    common = ["--dir", exported, "--tag_set", "serve"]
-
-    def run(command, *options):
-        done = subprocess.run([program, command, *common, *options], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    shown = run("show", "--signature_def", "serving_default")
-    for line in (
-        "inputs['expression'] tensor_info:",
-        "outputs['mask_png_bytes'] tensor_info:",
-        "shape: (-1, 16, 16)",
-        "Method name is: tensorflow/serving/predict",
-    ):
-        assert line in shown
-    assert "does not contain the default denylisted ops" in run("scan")
-    file = encoded(photo[:9, :9])
-    given = f"image_bytes=[{file!r}];expression=[b'red box']"
-    run("run", "--signature_def", "serving_default", "--input_exprs", given, "--outdir", tmp_path)
-    wanted = served([file], ["red box"])
-    for name in ("probabilities", "score", "box", "word_attention"):
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), wanted[name], atol=1e-6)
 
 
 # --- Other forms, each an export of its own
 
 
 @pytest.mark.slow
-def test_an_artefact_of_word_pieces(word_pieces, tmp_path, photo, serve_version):
-    """Same rules, same predictor; and the C library alone, which lacks its operation, refuses it."""
+def test_an_artefact_of_word_pieces(word_pieces, photo, serve_version):
+    """Same rules, same predictor."""
     from keras_cmsa import Predictor
     from keras_cmsa.preprocessing.word_pieces import WordPieces
 
@@ -184,8 +97,6 @@ def test_an_artefact_of_word_pieces(word_pieces, tmp_path, photo, serve_version)
     assert 0 < mask.mean() < 1
     for predictor in (ours, loaded):
         np.testing.assert_array_equal(mask, predictor(photo, sentence).mask)
-    answers, error = c_library.ask(path, [], tmp_path)
-    assert answers is None and "WordpieceTokenizeWithOffsets" in error
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

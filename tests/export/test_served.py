@@ -2,7 +2,6 @@
 
 import time
 
-import c_library
 import numpy as np
 import pytest
 import tiny
@@ -233,38 +232,3 @@ def test_an_image_is_read_up_to_max_pixels(predictor, photo, tmp_path):
     served = before_saving(predictor, tmp_path, max_pixels=30 * 47)
     answer = served.answer(files, tf.constant(["red box"] * 2))
     assert answer["valid"].numpy().tolist() == [False, True]
-
-
-# --- A model that stretches its images
-
-
-def test_a_stretched_model_gives_one_mask_everywhere(stretched, serve_version, tmp_path):
-    """Evaluation, predictor, SavedModel and C library, with no flag given."""
-    from keras_cmsa import Predictor, evaluate
-    from keras_cmsa.evaluation.scores import score_mask
-    from keras_cmsa.inference.masks import to_mask
-
-    preset, version = stretched
-    records = tiny.records(tmp_path, 4)
-    expressions = [record.expression for record in records]
-    predictor, loaded = Predictor.from_preset(preset), Predictor.from_preset(version)
-    assert predictor.preprocessor.resizing == loaded.preprocessor.resizing == "stretch"
-    paths = [record.image_path for record in records]
-    expected = predictor(paths, expressions)
-    masks = [prediction.mask for prediction in expected]
-    assert any(0 < mask.mean() < 1 for mask in masks)
-    # As if they had been padded, the same logits make other masks.
-    padded = tiny.preprocessor("pad")
-    assert any(np.any(to_mask(p.logits, p.mask.shape, padded) != p.mask) for p in expected)
-
-    wanted = [score_mask(record, mask) for record, mask in zip(records, masks)]
-    for one in (predictor, loaded):
-        assert evaluate(one, records) == wanted
-    files = [path.read_bytes() for path in paths]
-    request = {"image_bytes": files, "expression": [text.encode() for text in expressions]}
-    (from_c,), _ = c_library.ask(version, [request], tmp_path)
-    served = serve_version(version)(files, expressions)
-    for row, (mask, prediction) in enumerate(zip(masks, loaded(paths, expressions))):
-        np.testing.assert_array_equal(prediction.mask, mask)
-        for answer in (served, from_c):
-            np.testing.assert_array_equal(mask_of(answer["mask_png_bytes"][row]), mask)

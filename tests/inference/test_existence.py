@@ -105,21 +105,3 @@ def test_a_saved_model_decides_as_the_preset(shy, tmp_path):
     again = Predictor.from_preset(path)
     assert again.threshold == predictor.threshold
     assert not again(photo, SENTENCE).exists
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("form", ["onnx", "litert"])
-def test_other_exports_give_exists(shy, tmp_path, form):
-    from keras_cmsa.export import portable, to_litert, to_onnx
-
-    predictor = Predictor.from_preset(shy[0])
-    folder = portable.export(predictor, tmp_path / form, form)
-    inputs = {
-        "image": np.random.default_rng(0).uniform(0, 255, (1, 16, 16, 3)).astype("float32"),
-        "words": np.array([[[1, 4, 0, 0, 0], [2, 3, 4, 0, 0]]], "int32"),
-    }
-    file = {"onnx": "network.onnx", "litert": "model.tflite"}[form]
-    run_file = {"onnx": to_onnx.run, "litert": to_litert.run}[form]
-    outputs = run_file(folder / file, inputs)
-    wanted = predictor.model.predict_on_batch(inputs)["exists"]
-    np.testing.assert_allclose(outputs["exists"], wanted, atol=1e-5)

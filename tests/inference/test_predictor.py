@@ -205,21 +205,3 @@ def test_a_preprocessor_of_another_model_is_refused(predictor):
         Predictor(predictor.model, Preprocessor(tiny.vocabulary(), 32))
     with pytest.raises(ValueError, match="vocabulary does not fit"):
         Predictor(predictor.model, Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE))
-
-
-@pytest.mark.usefixtures("untraced")
-def test_a_saved_predictor_loads_and_answers_the_same(seeded, photo, tmp_path):
-    preprocessor = tiny.preprocessor(resizing="stretch")
-    ours = Predictor(tiny.finder(preprocessor), preprocessor, config={"licence": "none"})
-    ours.save_to_preset(tmp_path / "run")
-    loaded = Predictor.from_preset(tmp_path / "run", batch_size=3)
-    assert loaded.preprocessor.resizing == "stretch" and loaded.batch_size == 3
-    assert loaded.preprocessor.vocabulary == preprocessor.vocabulary
-    assert loaded.config["licence"] == "none" and loaded.config["system"] == "cmsa"
-    one, other = ours(photo, SENTENCES[0]), loaded(photo, SENTENCES[0])
-    for name in ("logits", "probabilities", "word_attention", "position_attention"):
-        # Not to the bit: threads may add in another order.
-        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-5)
-    np.testing.assert_array_equal(one.mask, other.mask)
-    _, mask = plain(loaded.model, loaded.preprocessor, photo, SENTENCES[0])
-    np.testing.assert_array_equal(other.mask, mask)

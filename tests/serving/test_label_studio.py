@@ -1,18 +1,16 @@
 """The ML backend in Label Studio's own JSON: masks, phrases, the table, and what is refused."""
 
-import contextlib
 import json
 import re
 import sys
-import threading
 import warnings
 import weakref
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
+from file_server import FileServer
 from image_files import encoded, large_png
 from label_studio_project import CONFIG, predict_request, region, webhook_request
 
@@ -234,46 +232,17 @@ def test_bad_requests_have_a_reason(client, capsys):
     assert client.get("/health", headers={"host": "other.example:9090"}).status_code == 400
 
 
-@contextlib.contextmanager
-def label_studio_at(photo, asked):
-    """The tool's own server: a photo for who has the token, a redirect and a vast file."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append((self.path, self.headers["Authorization"]))
-            if self.headers["Authorization"] != "Token t0ken":
-                self.send_error(401)
-            elif self.path.startswith("/moved"):
-                self.send_response(302)
-                self.send_header("Location", "http://other.example/photo.png")
-                self.end_headers()
-            else:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(photo)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 def test_images_of_the_tools_address_come_with_the_token(photo, monkeypatch):
     pytest.importorskip("httpx")
-    asked, content = [], encoded(photo)
-    with label_studio_at(content, asked) as address:
+    content, path = encoded(photo), "/data/upload/3/a%20b.png?x=1"
+    with FileServer(**{path[1:]: content}) as server:
+        server.authorization, address = "Token t0ken", server.url
+        server.status["/moved?"] = 302
+        server.headers["/moved?"] = {"Location": "http://other.example/photo.png"}
         images = Images(address=f"{address}/", token="t0ken")
-        for source in ("/data/upload/3/a%20b.png?x=1", f"{address}/data/upload/3/a%20b.png?x=1"):
+        for source in (path, f"{address}{path}"):
             assert images.read(source).read() == content
-        assert asked == [("/data/upload/3/a%20b.png?x=1", "Token t0ken")] * 2
+        assert server.asked == [(path, None)] * 2
         foreign = (
             "http://other.example/a.png",
             f"{address}@other.example/a.png",
@@ -285,13 +254,13 @@ def test_images_of_the_tools_address_come_with_the_token(photo, monkeypatch):
         with pytest.raises(ValueError, match="Received: status 302 of Label Studio"):
             images.read("/moved")
         with pytest.raises(ValueError, match="with this token. Received: status 401"):
-            Images(address=address, token="other").read("/data/upload/3/a.png")
-        assert len(asked) == 4
+            Images(address=address, token="other").read(path)
+        assert len(server.asked) == 4
         monkeypatch.setattr(label_studio_images, "MAX_FILE", 1000)
         with pytest.raises(ValueError, match="at most 1,000 bytes"):
-            images.read("/data/upload/3/a.png")
+            images.read(path)
     with pytest.raises(ValueError, match="wanted the image http://127") as error:
-        images.read("/data/upload/3/a.png")
+        images.read(path)
     assert "t0ken" not in str(error.value)
 
 
