@@ -13,6 +13,7 @@ class FileServer:
         ranges: whether it answers a request for the rest with the rest.
         etags: `{path: str}`; a path without one has no ETag.
         headers: `{path: {name: text}}` to send instead of those that fit; None sends none.
+        status: `{path: number}` to answer with.
         authorization: what a request must have in that header; None: anything or nothing.
         asked: list of `(path, Range header or None)`.
         url: of the root.
@@ -21,7 +22,7 @@ class FileServer:
     def __init__(self, **files):
         self.files = {f"/{name}": content for name, content in files.items()}
         self.cut, self.asked, self.ranges = {}, [], True
-        self.headers, self.authorization = {}, None
+        self.headers, self.status, self.authorization = {}, {}, None
         self.etags = {path: f'"{len(content)}"' for path, content in self.files.items()}
         handler = type("Handler", (Handler,), {"owner": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -62,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(206 if start else 200, content[start:], headers)
 
     def answer(self, status, content, headers=None):
-        self.send_response(status)
+        self.send_response(self.owner.status.get(self.path, status))
         headers = {"Content-Length": str(len(content)), **(headers or {})}
         headers |= self.owner.headers.get(self.path, {})
         for name, value in headers.items():
