@@ -161,7 +161,7 @@ class Part:
                 raise Incomplete("what was here did not fit what is there: start again")
             resumed = response.status_code == 206
             done = self.size() if resumed else 0
-            total = _checked_total(response, entry, done)
+            total = _checked_total(response, entry, begun, done)
             most = entry.bytes or total or MAX_BYTES
             if not resumed:
                 self.path.unlink(missing_ok=True)
@@ -200,15 +200,17 @@ def state_of(headers):
     return etag if etag and not etag.startswith("W/") else headers.get("last-modified")
 
 
-def _checked_total(response, entry, start):
+def _checked_total(response, entry, begun, start):
     """The bytes of the whole file as an answer has it, or None; raises `Incomplete` for another."""
     headers, status = response.headers, response.status_code
     if status not in (200, 206):
         raise Incomplete(f"status {status} {response.reason_phrase}")
     if "text/html" in headers.get("content-type", ""):
         raise Incomplete("a web page, where the file should be")
+    if (encoding := headers.get("content-encoding", "identity")) != "identity":
+        raise Incomplete(f"the encoding {encoding[:20]!r}, where the bytes of the file should be")
     if status == 206:
-        rest = re.fullmatch(rf"bytes {start}-\d+/(\d+)", headers.get("content-range", ""))
+        rest = begun and re.fullmatch(rf"bytes {start}-\d+/(\d+)", headers.get("content-range", ""))
         if not rest:
             raise Incomplete("another part of the file than the rest that is missing here")
         total = int(rest[1])

@@ -46,7 +46,7 @@ class CrossModalSelfAttention(keras.layers.Layer):
             always all at once.
         unroll: make each chunk a part of the graph of its own, for formats that have no loops.
         scaled: divide the scores of Eq. 3 by the square root of d (Vaswani et al., 2017, Sec. 3.2.1),
-            for features whose parts are longer than 1, the length of the paper's.
+            for features that are not of unit length, as the paper's are.
 
     Call arguments:
         positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.

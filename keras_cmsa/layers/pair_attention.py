@@ -258,7 +258,10 @@ def mean_attention(scores, word_scores, share):
 
 
 def inverse_of(partition):
-    """`1 / Z`, whose gradient is multiplied by 1 / Z twice: Z^-2 itself overflows below Z = 1e-19."""
+    """`1 / Z`, whose gradient is multiplied by 1 / Z twice: Z^-2 itself overflows below Z = 1e-19.
+
+    It has no second derivative by Z.
+    """
     inverse = ops.stop_gradient(1.0 / partition)
     return inverse * (2.0 - partition * inverse)
 

@@ -137,7 +137,7 @@ def server_of(model):
 
     loaded = next(layer.owner for layer in model.layers if isinstance(layer, Network))
 
-    def ask(file, sentences):  # and keep what is loaded: its weights live as long as it does
+    def ask(file, sentences):  # `loaded` stays alive with this function, and the weights with it
         outputs = loaded.signatures["segment_many"](
             image_bytes=tf.constant([file]), expressions=tf.constant([sentences])
         )
@@ -194,7 +194,7 @@ class Network(keras.layers.Layer):
     Args:
         function: from `image` and `words` to a dict of tensors.
         shapes: dict of their shapes; the first two sizes, B and K, are free.
-        owner: what the function is of, and whose weights live as long as it does.
+        owner: what keeps the weights of the function alive.
     """
 
     def __init__(self, function, shapes, owner=None, **kwargs):

@@ -68,7 +68,8 @@ def train(preset, training, validation, settings, resume=False, verbose="auto"):
     The training is cut into rounds (Keras' epochs): after each the model is validated and the
     whole state saved, so a kill loses the current round and no more. What a batch holds follows
     from its number, so a resumed run sees what an uninterrupted one would have seen. Of several
-    processes (see `distribution`) the first alone prints and writes.
+    processes (see `distribution`) the first alone prints and writes. From then on the process keeps the
+    memory that it frees, see `keep_freed_memory`.
 
     Args:
         preset: `Preset` of the model, compiled (see `compile_model`), its `Preprocessor`, and what

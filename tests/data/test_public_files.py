@@ -115,6 +115,30 @@ def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, rest):
     assert download(entry(url), tmp_path).read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"Content-Range": "bytes 7-5119999/5120000"}, "another part of the file"),
+        ({"Content-Range": None}, "another part of the file"),
+        ({"Content-Encoding": "gzip"}, "the encoding 'gzip'"),
+    ],
+)
+def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers, said):
+    url = f"{server.url}/file"
+    kept = interrupted(server, tmp_path, url)
+    server.headers["/file"], server.status["/file"] = headers, 206
+    with pytest.raises(OSError, match=said):
+        download(entry(url), tmp_path)
+    assert Part(tmp_path / "it.bin", url).path.read_bytes() == kept
+
+
+def test_a_part_that_nobody_asked_for_is_refused(server, tmp_path):
+    server.status["/file"] = 206
+    server.headers["/file"] = {"Content-Range": "bytes 0-5119999/5120000"}
+    with pytest.raises(OSError, match="another part of the file"):
+        download(entry(f"{server.url}/file"), tmp_path)
+
+
 def test_a_second_mirror_that_is_cut_costs_nothing(server, tmp_path):
     """The longer part is kept, and its address is asked first."""
     server.files["/mirror"], server.etags["/mirror"] = CONTENT, '"mirror"'

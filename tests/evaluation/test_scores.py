@@ -82,8 +82,10 @@ def scores():
 
 
 def test_metrics(scores):
+    nothing = {"none": [Score(scores["val"][0].record, 0, 0)]}
+    json.dumps(metrics_of(nothing, "tf_phrasecut", "random"), allow_nan=False)
     metrics = metrics_of(scores, "tf_phrasecut", "random (seed 0)")
-    assert json.loads(json.dumps(metrics)) == metrics  # nothing of NumPy's, and no NaN
+    assert json.loads(json.dumps(metrics)) == metrics
     assert list(metrics) == ["profile", "weights", "splits", "kinds"]
     assert metrics["profile"] == "tf_phrasecut"
     assert metrics["weights"] == "random (seed 0)"

@@ -98,11 +98,12 @@ def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
 def test_scores_of_any_range_and_chunks_of_a_large_map(seeded, tmp_path, form):
     """The branch of the attention that is taken where exponentials of scores would vanish.
 
-    Neither form has what a loop over chunks needs; the model itself keeps it.
+    Neither form has what a loop over chunks needs; the model itself keeps it. Its photos are stretched.
     """
+    from keras_cmsa.inference.predictor import Predictor
     from keras_cmsa.presets.preset import Preset
 
-    preprocessor = tiny.preprocessor()
+    preprocessor = tiny.preprocessor("stretch")
     wide = tiny.finder(preprocessor, query_chunk=3, levels=("res4", "res5"))  # of four positions
     for layer in wide.attention_layers:
         for kernel in (layer.query_kernel, layer.key_kernel):
@@ -113,18 +114,24 @@ def test_scores_of_any_range_and_chunks_of_a_large_map(seeded, tmp_path, form):
     wanted = check(wide, run_file(path / FILES[form], inputs), inputs, 1e-4)
     assert tiny.to_numpy(wanted["word_attention"]).max() > 0.3
     assert not any(layer.unroll for layer in wide.attention_layers)
+    check_photo(Predictor(wide, preprocessor), path, (21, 37))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(21, 37), (64, 16), (16, 16), (5, 90)], ids=str)
 def test_pixels_become_the_masks_of_the_predictor(predictor, written, size):
+    check_photo(predictor, written, size)
+
+
+def check_photo(predictor, folder, size):
+    """The graph of an export finds in noise of some size what a predictor finds."""
     from scipy.special import expit
 
     from keras_cmsa.presets.exported import load_photo_graph
 
     image = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3)).astype("uint8")
     sentences = ["red box", "blue box on the left", "box"]
-    found = load_photo_graph(written)(image, predictor.preprocessor.vocabulary.encode(sentences))
+    found = load_photo_graph(folder)(image, predictor.preprocessor.vocabulary.encode(sentences))
     wanted = predictor(image, sentences)
     assert found["mask"].dtype == "uint8" and found["mask"].shape == (3, *size)
     assert found["valid"].all() and found["exists"].all()

@@ -98,7 +98,7 @@ def test_what_is_quantised(files, form):
     assert not integer_operations(source, form)[0]
 
 
-def test_its_answers_are_near(files):
+def test_its_answers_are_near(files, form):
     """For any B; also what they are for images of which one has the most extreme values."""
     model, _, target = files
     for batch in (1, 3):
@@ -107,7 +107,8 @@ def test_its_answers_are_near(files):
         found = run_file(target, inputs)
         assert set(found) == {"logits"}
         error = np.abs(found["logits"] - wanted).max() / np.abs(wanted).max()
-        assert 1e-3 < error < 0.04  # 0.056 where sums saturate
+        # Weights of 7 bits in ONNX; with 8 it would be 0.056 on a CPU where sums saturate.
+        assert 1e-3 < error < {"onnx": 0.04, "litert": 0.02}[form]
 
 
 def test_a_calibration_without_images():
