@@ -85,10 +85,7 @@ def load_photo_graph(folder):
         ValueError: if the file is damaged, or another network.
     """
     if (path := Path(folder) / ONNX_PHOTO).is_file():
-        run, shapes = onnx_runner(path)
-        if "mask" not in shapes:
-            raise ValueError(f"{path} is no graph of a photo: wanted what an export writes")
-        return run
+        return onnx_runner(path)[0]
     if (path := Path(folder) / LITERT).is_file():
         return litert_runner(path, "photo")[0]
     return None
@@ -103,6 +100,8 @@ def onnx_runner(path, providers=("CPUExecutionProvider",)):
     with loading(path):
         available = [x for x in providers if x in onnxruntime.get_available_providers()]
         session = onnxruntime.InferenceSession(path, providers=available)
+        if {x.name for x in session.get_inputs()} != {"image", "words"}:
+            raise ValueError("wanted the inputs image and words, as an export writes them")
     shapes = {output.name: output.shape for output in session.get_outputs()}
 
     def run(image, words):
