@@ -9,7 +9,6 @@ import tiny
 from command import read_rows
 
 from keras_cmsa import Predictor
-from keras_cmsa.training.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:counts differ from the published")
 SMOKE = {"image_size": 16, "batch_size": 3, "steps": 2, "steps_per_round": 1}
