@@ -11,6 +11,7 @@ same sentences, and words that are left out at random make other sentences of th
 """
 
 import hashlib
+import io
 import json
 import math
 import shutil
@@ -59,7 +60,7 @@ class ImageFeatures:
         setting = f"{self.shapes} {preprocessor.resizing}"
         self.folder = Path(folder) / checksum_of_encoder(encoder, setting)
         self.bytes = 2 * sum(math.prod(shape) for shape in self.shapes)
-        self.keys = {}
+        self.head, self.keys = head_of(self.bytes // 2), {}
 
     def path(self, record, mirrored=False):
         """The file of a record's image, named by its content and by how it lies in the square."""
@@ -131,15 +132,15 @@ class ImageFeatures:
                 f"wanted the features of {record.image_path} by this image encoder, resized by "
                 f"{self.preprocessor.resizing!r}. Received: none in {self.folder}. Add them"
             )
-        try:
-            flat = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError):  # no array, or less than it says, or nothing
-            flat = np.zeros(0)
-        if flat.shape != (size,) or flat.dtype != "float16":
+        # Not by np.load, which parses a header as Python: in several threads CPython 3.11 fails at that.
+        with open(path, "rb") as file:
+            head = file.read(len(self.head))
+        if head != self.head or path.stat().st_size != len(head) + self.bytes:
             raise ValueError(
-                f"{path} is damaged: wanted {size} numbers of float16. Received: {flat.dtype} of "
-                f"shape {flat.shape}. Delete it"
+                f"{path} is damaged: wanted {size} numbers of float16 as np.save writes them. "
+                f"Received: a file of {path.stat().st_size:,} bytes. Delete it"
             )
+        flat = np.memmap(path, "float16", "r", offset=len(head))
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
         parts = np.split(flat, ends[:-1])
         return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
@@ -208,6 +209,13 @@ def checksum_of_encoder(encoder, setting):
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
         digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
     return digest.hexdigest()[:16]
+
+
+def head_of(size):
+    """The bytes before the numbers in a file of so many of float16."""
+    file = io.BytesIO()
+    np.save(file, np.zeros(size, "float16"))
+    return file.getvalue()[: -2 * size]
 
 
 def type_name(value):
