@@ -140,8 +140,9 @@ class Example:
             scale = max(SMALLEST, measure(np.abs(value)))
             error = measure(np.abs(found[name] - value)) / scale
             if not error <= TOLERANCES[dtype]:
+                hint = ". In ONNX, int8 wants a CPU with VNNI" if dtype == "int8" else ""
                 raise OtherOutputs(
                     f"The export gives other {name} than the model: the {which} difference is "
                     f"{error:.2g} of the {which} value, {scale:.2g}; in {dtype} at most "
-                    f"{TOLERANCES[dtype]} is allowed. Nothing was kept"
+                    f"{TOLERANCES[dtype]} is allowed. Nothing was kept{hint}"
                 )

@@ -87,7 +87,6 @@ def quantise_onnx(source, target, batches):
             Reader(),
             op_types_to_quantize=ONNX_OPERATIONS,
             per_channel=True,
-            reduce_range=True,  # weights of 7 bits: sums of 8 saturate on a CPU without VNNI
             activation_type=quantization.QuantType.QUInt8,
             nodes_to_exclude=products_of_activations(folded),
         )
