@@ -131,10 +131,10 @@ def test_maxima_far_apart_are_exact(seeded, rng, monkeypatch, scores, word_score
         )
     count, weight = len(word_scores), tiny.normal(rng, 3)
     arrays = [np.float32([[scores]]), np.float32([[word_scores]])]
-    share = np.full((1, 1, count), 1 / count, "float32")
+    share = seeded.ops.full((1, 1, count), 1 / count)
 
     def ours(scores, word_scores):
-        return mean_attention(scores, word_scores, share)[0, 0, 0] * weight
+        return seeded.ops.multiply(mean_attention(scores, word_scores, share)[0, 0, 0], weight)
 
     def wanted(scores, word_scores):
         both = scores[0] + word_scores[0, 0]
