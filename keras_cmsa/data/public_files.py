@@ -135,13 +135,17 @@ class Part:
     """The bytes of a file that have come from one address so far.
 
     Beside the part lies `PART.state`: what the server called this state of the file, an ETag or a
-    date. Without one of these nothing is resumed, since the file may have changed in between.
+    date. Without one of these nothing is resumed, since the file may have changed in between. A link
+    in its place is removed and not followed.
     """
 
     def __init__(self, path, url):
         self.url = url
         name = f"{path.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
         self.path, self.notes = path.with_name(name), path.with_name(f"{name}.state")
+        for file in (self.path, self.notes):
+            if file.is_symlink():
+                file.unlink()
 
     def fetch(self, httpx, entry, progress):
         """Appends what is missing, or starts anew where that cannot be.
@@ -210,10 +214,11 @@ def _checked_total(response, entry, begun, start):
     if (encoding := headers.get("content-encoding", "identity")) != "identity":
         raise Incomplete(f"the encoding {encoding[:20]!r}, where the bytes of the file should be")
     if status == 206:
-        rest = begun and re.fullmatch(rf"bytes {start}-\d+/(\d+)", headers.get("content-range", ""))
-        if not rest:
+        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""))
+        first, last, total = map(int, place.groups()) if place else (-1, -1, -1)
+        same = state_of(headers) in (None, begun)
+        if not (begun and same and first == start and last + 1 == total):
             raise Incomplete("another part of the file than the rest that is missing here")
-        total = int(rest[1])
     else:
         total = int(headers["content-length"]) if "content-length" in headers else None
     tells_its_end = total is not None or "chunked" in headers.get("transfer-encoding", "")

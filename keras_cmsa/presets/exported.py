@@ -10,6 +10,9 @@ from keras_cmsa.presets.safe_loading import loading
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
 
+SERVED = "segment_many"  # the signature that `server_of` asks
+NETWORK = {"image": 4, "words": 3}  # the inputs of a network and their axes
+
 
 def load_saved_model(path, config):
     """A version that `export_saved_model` wrote, as a Keras model.
@@ -38,7 +41,7 @@ def load_saved_model(path, config):
     with loading(path):
         with silenced():  # TensorFlow's notes on standard error
             loaded = tf.saved_model.load(str(path))
-        signature = loaded.signatures["tensors"]
+        signature, _ = (loaded.signatures[name] for name in ("tensors", SERVED))
         shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
         return as_model(Network(signature, shapes, owner=loaded), config)
 
@@ -56,7 +59,8 @@ def load_onnx(path, config):
     path = Path(path) / ONNX
     check_loadable(path)
     # The other providers compile the network for minutes, or ask a service.
-    run, shapes = onnx_runner(path, ("CUDAExecutionProvider", "CPUExecutionProvider"))
+    gpu_first = "CUDAExecutionProvider", "CPUExecutionProvider"
+    run, shapes = onnx_runner(path, providers=gpu_first)
     return as_model(on_arrays(run, shapes), config)
 
 
@@ -85,23 +89,24 @@ def load_photo_graph(folder):
         ValueError: if the file is damaged, or another network.
     """
     if (path := Path(folder) / ONNX_PHOTO).is_file():
-        return onnx_runner(path)[0]
+        return onnx_runner(path, {"image": 3, "words": 2})[0]
     if (path := Path(folder) / LITERT).is_file():
         return litert_runner(path, "photo")[0]
     return None
 
 
-def onnx_runner(path, providers=("CPUExecutionProvider",)):
+def onnx_runner(path, ranks=NETWORK, providers=("CPUExecutionProvider",)):
     """The function of arrays that an ONNX file computes, and the dict of the shapes of its outputs.
 
-    Of the `providers` of ONNX Runtime, the best first, those that are not there are left out.
+    The file has the inputs of the dict `ranks`, with so many axes. Of the `providers` of ONNX Runtime, the best first, those that are not there are left out.
     """
     onnxruntime = require("onnxruntime", "onnx", f"{path}")
     with loading(path):
         available = [x for x in providers if x in onnxruntime.get_available_providers()]
         session = onnxruntime.InferenceSession(path, providers=available)
-        if {x.name for x in session.get_inputs()} != {"image", "words"}:
-            raise ValueError("wanted the inputs image and words, as an export writes them")
+        found = {x.name: len(x.shape) for x in session.get_inputs()}
+        if found != ranks:
+            raise ValueError(f"wanted inputs with so many axes: {ranks}. Received: {found}")
     shapes = {output.name: output.shape for output in session.get_outputs()}
 
     def run(image, words):
@@ -137,7 +142,7 @@ def server_of(model):
     loaded = next(layer.owner for layer in model.layers if isinstance(layer, Network))
 
     def ask(file, sentences):  # `loaded` stays alive with this function, and the weights with it
-        outputs = loaded.signatures["segment_many"](
+        outputs = loaded.signatures[SERVED](
             image_bytes=tf.constant([file]), expressions=tf.constant([sentences])
         )
         return {name: x[0].numpy() for name, x in outputs.items()}

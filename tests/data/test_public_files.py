@@ -104,21 +104,23 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path, known, said):
 
 
 @pytest.mark.parametrize(
-    ("headers", "said"),
+    ("headers", "status", "said"),
     [
-        ({"Content-Range": "bytes 7-5119999/5120000"}, "another part of the file"),
-        ({"Content-Range": None}, "another part of the file"),
-        ({"Content-Encoding": "gzip"}, "the encoding 'gzip'"),
+        ({"ETag": '"other"'}, 206, "another part of the file"),
+        ({"Content-Range": "bytes 7-5119999/5120000"}, 206, "another part of the file"),
+        ({"Content-Range": None}, 206, "another part of the file"),
+        ({"Content-Encoding": "gzip"}, 206, "the encoding 'gzip'"),
     ],
 )
-def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers, said):
+def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers, status, said):
     url = f"{server.url}/file"
     kept = interrupted(server, tmp_path, url)
-    server.headers["/file"] = headers
+    server.headers["/file"], server.status["/file"] = headers, status
     with pytest.raises(OSError, match=said):
         download(entry(url), tmp_path)
-    assert Part(tmp_path / "it.bin", url).path.read_bytes() == kept
+    assert Part(tmp_path / "it.bin", f"{server.url}/file").path.read_bytes() == kept
     server.headers.clear()
+    server.status.clear()
     assert download(entry(url), tmp_path).read_bytes() == CONTENT
 
 
@@ -180,6 +182,17 @@ def test_a_file_that_could_be_cut_or_endless_is_refused(server, tmp_path, monkey
     with pytest.raises(OSError, match="more than 1,000,000 bytes"):
         download(entry(url), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_links_are_not_followed(server, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    (tmp_path / "new").mkdir()
+    part = Part(tmp_path / "new/it.bin", f"{server.url}/file")
+    for path in (part.path, part.notes):
+        path.symlink_to(mine)
+    download(entry(f"{server.url}/file"), tmp_path / "new")
+    assert mine.read_bytes() == b"mine"
 
 
 def test_one_download_of_a_file_at_a_time(server, tmp_path):
