@@ -121,7 +121,7 @@ def exported(predictor, tmp_path_factory):
 
 @pytest.fixture
 def tensors_alone(monkeypatch):
-    """Exports with the one signature that is compared: to trace the others takes most of the time."""
+    """Exports with one graph, the one that is compared: to trace the others takes most of the time."""
     from keras_cmsa.export import saved_model, served
 
     build = served.served_model
@@ -129,7 +129,7 @@ def tensors_alone(monkeypatch):
 
     def with_tensors(*arguments):
         module, signatures = build(*arguments)
-        return module, {"tensors": signatures["tensors"]}
+        return module, {name: signatures["tensors"] for name in ("tensors", "segment_many")}
 
     monkeypatch.setattr(served, "served_model", with_tensors)
 

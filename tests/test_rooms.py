@@ -11,7 +11,7 @@ PACKAGE = ROOT / "keras_cmsa"
 # From the ground up, with what docs/architecture.md says of each. A room imports from the rooms below
 # it and from itself.
 FLOORS = {
-    "utils": "whole files, CSV, names from tables, messages, quiet imports, missing extras",
+    "utils": "whole files, freed memory, CSV, names from tables, messages, quiet imports, missing extras",
     "layers": "the three of the method, and those of the other systems",
     "preprocessing": "words, image files, the square, and the `Preprocessor` of all three",
     "models": "CMSA and the systems it is compared with, backbones",

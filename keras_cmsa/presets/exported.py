@@ -98,7 +98,8 @@ def load_photo_graph(folder):
 def onnx_runner(path, ranks=NETWORK, providers=("CPUExecutionProvider",)):
     """The function of arrays that an ONNX file computes, and the dict of the shapes of its outputs.
 
-    The file has the inputs of the dict `ranks`, with so many axes. Of the `providers` of ONNX Runtime, the best first, those that are not there are left out.
+    The file has the inputs of the dict `ranks`, with so many axes. Of the `providers` of ONNX
+    Runtime, the best first, those that are not there are left out.
     """
     onnxruntime = require("onnxruntime", "onnx", f"{path}")
     with loading(path):
