@@ -31,7 +31,6 @@ from keras_cmsa.utils.silence import import_keras
 
 RUN_DIR = "runs/photo_table"
 OWN, BOXES, DESCRIBED = "own.csv", "boxes.csv", "described.csv"
-SOME = "boxes_{count}.csv"
 COUNTS = 50, 100, 200  # photos of the learning curve, which ends with all of them
 TABLE = ("image", "expression", "mask", "split")
 UNTOUCHED = "untouched"
@@ -52,7 +51,7 @@ LICENCE = (
 def write_tables(photos):
     """The tables of the trainings: own sentences, those with boxes too, and described masks too.
 
-    Of those with boxes there are tables of fewer photos too, the first ones in an order by chance.
+    Of the last two there are tables of fewer own photos too, the first ones in an order by chance.
     Each has RefCOCO's sentences about the photos of val as its val.
     """
     refs, masks = photos / "refcoco_photos", photos / "with_masks"
@@ -77,18 +76,18 @@ def write_tables(photos):
         if row["set"] != "clothes"
     ]
     order = random.Random(0).sample(sorted(images.values()), len(images))
-    fewer = {
-        SOME.format(count=count): [row for row in own + boxes if row[0] in order[:count]]
-        for count in COUNTS
-    }
-    for name, rows in {
-        OWN: own,
-        BOXES: own + boxes,
-        DESCRIBED: own + boxes + described,
-        **fewer,
-    }.items():
+    tables = {OWN: own, BOXES: own + boxes, DESCRIBED: own + boxes + described}
+    for count in COUNTS:
+        fewer = [row for row in own + boxes if row[0] in order[:count]]
+        tables |= {some(BOXES, count): fewer, some(DESCRIBED, count): fewer + described}
+    for name, rows in tables.items():
         with replaced(photos / name) as file:
             write_rows(file, [TABLE, *rows, *held_out])
+
+
+def some(table, count):
+    """The name of a table of `count` photos."""
+    return f"{Path(table).stem}_{count}.csv"
 
 
 def entry(folder, row):
@@ -112,7 +111,7 @@ def rows_of(photos, folder, eyes, vectors, sentences):
 
     `{seed}` in a setting stands for that of the run.
     """
-    recipe = {"image_encoder": eyes, "data_dir": str(photos / BOXES)}
+    recipe = {"image_encoder": eyes}
     pretrained = {"image_encoder": eyes, "data_dir": str(photos / OWN)} | SHORT
     boxes = {"data_dir": str(photos / BOXES), "steps": 900, "steps_per_round": 225}
     rows = {
@@ -121,23 +120,21 @@ def rows_of(photos, folder, eyes, vectors, sentences):
         "no attention": pretrained | {"system": "cmsa_w_none"},
         "random eyes": {"data_dir": str(photos / OWN)} | SHORT | RANDOM_EYES,
         "learnt words, boxes too": pretrained | boxes,
-        **{
-            f"recipe, {count} photos": recipe | {"data_dir": str(photos / SOME.format(count=count))}
-            for count in COUNTS
-        },
-        "recipe": recipe,
-        "described masks too": recipe
-        | {
-            "data_dir": str(photos / DESCRIBED),
-            "steps": 1200,
-            "steps_per_round": 300,
-            "map_dropout": 0.0,
-        },
-        PUBLISHED: {
-            "data_dir": str(photos / BOXES),
-            "start_from": str(folder / "described masks too" / "seed_{seed}"),
-        },
     }
+    for count in (*COUNTS, None):
+        suffix = f", {count} photos" if count else ""
+        own, described = (
+            str(photos / (some(x, count) if count else x)) for x in (BOXES, DESCRIBED)
+        )
+        first = f"described masks too{suffix}"
+        rows |= {
+            f"recipe{suffix}": recipe | {"data_dir": own},
+            first: recipe | {"data_dir": described} | LONG,
+            f"{PUBLISHED}{suffix}": {
+                "data_dir": own,
+                "start_from": str(folder / first / "seed_{seed}"),
+            },
+        }
     if vectors:
         rows["GloVe"] = pretrained | {"word_vectors": vectors}
     if sentences:
@@ -147,6 +144,8 @@ def rows_of(photos, folder, eyes, vectors, sentences):
 
 # What rows by parts share: an earlier, shorter training.
 SHORT = {"steps": 600, "steps_per_round": 150, "batch_size": 4, "map_dropout": 0.0}
+# The stage with described masks.
+LONG = {"steps": 1200, "steps_per_round": 300, "map_dropout": 0.0}
 # The small model's own backbone, trained with the rest.
 RANDOM_EYES = {
     "backbone": "small_resnet",

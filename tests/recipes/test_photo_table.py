@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,8 +79,23 @@ def test_no_training_sees_a_photo_of_val(page, photos):
 def test_fewer_photos_are_among_more(page, photos, monkeypatch):
     monkeypatch.setattr(page, "COUNTS", (0, 1))
     page.write_tables(photos)
-    found = [expressions(photos / page.SOME.format(count=count)) for count in (0, 1)]
-    assert found == [{"val": ["cat"]}, expressions(photos / page.BOXES)]
+    for table, rest in ((page.BOXES, []), (page.DESCRIBED, ["the dog"])):
+        none, one = (expressions(photos / page.some(table, count)) for count in (0, 1))
+        assert none == ({"train": rest} if rest else {}) | {"val": ["cat"]}
+        assert one == expressions(photos / table)
+
+
+def test_a_second_stage_goes_on_from_the_first_of_its_photos_and_seed(page, photos):
+    rows = page.rows_of(photos, photos / "runs", "eyes.keras", None, None)
+    for suffix in ("", ", 50 photos"):
+        first, second = rows[f"described masks too{suffix}"], rows[page.PUBLISHED + suffix]
+        assert second["start_from"] == str(
+            photos / f"runs/described masks too{suffix}/seed_{{seed}}"
+        )
+        assert second["data_dir"] == rows[f"recipe{suffix}"]["data_dir"]
+        assert Path(first["data_dir"]).stem.removeprefix("described") == Path(
+            second["data_dir"]
+        ).stem.removeprefix("boxes")
 
 
 def test_a_box_becomes_what_fills_most_of_it(page, photos):
