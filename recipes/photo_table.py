@@ -113,7 +113,7 @@ def rows_of(photos, folder, eyes, vectors, sentences):
     """
     recipe = {"image_encoder": eyes}
     pretrained = {"image_encoder": eyes, "data_dir": str(photos / OWN)} | SHORT
-    boxes = {"data_dir": str(photos / BOXES), "steps": 900, "steps_per_round": 225}
+    boxes = {"data_dir": str(photos / BOXES)} | TWICE
     rows = {
         "learnt words": pretrained,
         "CMSA with word order": pretrained | {"system": "cmsa_ordered"},
@@ -129,10 +129,11 @@ def rows_of(photos, folder, eyes, vectors, sentences):
         first = f"described masks too{suffix}"
         rows |= {
             f"recipe{suffix}": recipe | {"data_dir": own},
-            first: recipe | {"data_dir": described} | LONG,
+            first: recipe | {"data_dir": described} | STAGE,
             f"{PUBLISHED}{suffix}": {
                 "data_dir": own,
                 "start_from": str(folder / first / "seed_{seed}"),
+                **TWICE,
             },
         }
     if vectors:
@@ -144,8 +145,9 @@ def rows_of(photos, folder, eyes, vectors, sentences):
 
 # What rows by parts share: an earlier, shorter training.
 SHORT = {"steps": 600, "steps_per_round": 150, "batch_size": 4, "map_dropout": 0.0}
-# The stage with described masks.
-LONG = {"steps": 1200, "steps_per_round": 300, "map_dropout": 0.0}
+# The stage with described masks, and what follows it: twice the recipe.
+STAGE = {"steps": 1200, "steps_per_round": 300, "map_dropout": 0.0}
+TWICE = {"steps": 900, "steps_per_round": 225}
 # The small model's own backbone, trained with the rest.
 RANDOM_EYES = {
     "backbone": "small_resnet",

@@ -26,11 +26,11 @@ NUMBERS = {
     "attention_dim": 96,
     "fusion_dim": 96,
     "map_dropout": 0.2,
-    # Pace: 900 x 8 x 3 = 21,600 expressions, about eight passes over 250 photos with 11 each
-    "steps": 900,
+    # Pace: 450 x 8 x 3 = 10,800 expressions, about four passes over 250 photos with 11 each
+    "steps": 450,
     "batch_size": 8,
     "sentences_per_image": 3,
-    "steps_per_round": 225,
+    "steps_per_round": 150,
     "optimizer": "adamw",
     "learning_rate": 1e-3,
     "end_learning_rate": 1e-5,
