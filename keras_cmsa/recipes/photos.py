@@ -2,7 +2,7 @@
 
 Ours, not the paper's: eyes with ImageNet's weights, which stay as they are and are asked once about
 each photo, and `cmsa_refined` over them. docs/results.md, "Photos", says what each part is worth on
-250 photos. Cost: ten minutes of a core, and the features once; docs/own_data.md.
+250 photos. Cost: about ten minutes of a core, and the features once; docs/own_data.md.
 
     keras-cmsa train photos --data-dir mine.csv
     keras-cmsa train photos --data-dir mine.csv --start-from cmsa_photos    # its words too
