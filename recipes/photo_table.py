@@ -86,8 +86,8 @@ def write_tables(photos):
 
 
 def some(table, count):
-    """The name of a table of `count` photos."""
-    return f"{Path(table).stem}_{count}.csv"
+    """The name of a table of `count` photos; `None`: all of them."""
+    return f"{Path(table).stem}_{count}.csv" if count is not None else table
 
 
 def entry(folder, row):
@@ -122,10 +122,8 @@ def rows_of(photos, folder, eyes, vectors, sentences):
         "learnt words, boxes too": pretrained | boxes,
     }
     for count in (*COUNTS, None):
-        suffix = f", {count} photos" if count else ""
-        own, described = (
-            str(photos / (some(x, count) if count else x)) for x in (BOXES, DESCRIBED)
-        )
+        suffix = "" if count is None else f", {count} photos"
+        own, described = (str(photos / some(table, count)) for table in (BOXES, DESCRIBED))
         first = f"described masks too{suffix}"
         rows |= {
             f"recipe{suffix}": recipe | {"data_dir": own},

@@ -104,21 +104,21 @@ def test_another_file_is_refused_and_not_kept(server, tmp_path, known, said):
 
 
 @pytest.mark.parametrize(
-    ("headers", "status", "said"),
+    ("headers", "said"),
     [
-        ({"ETag": '"other"'}, 206, "another part of the file"),
-        ({"Content-Range": "bytes 7-5119999/5120000"}, 206, "another part of the file"),
-        ({"Content-Range": None}, 206, "another part of the file"),
-        ({"Content-Encoding": "gzip"}, 206, "the encoding 'gzip'"),
+        ({"ETag": '"other"'}, "another part of the file"),
+        ({"Content-Range": "bytes 7-5119999/5120000"}, "another part of the file"),
+        ({"Content-Range": None}, "another part of the file"),
+        ({"Content-Encoding": "gzip"}, "the encoding 'gzip'"),
     ],
 )
-def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers, status, said):
+def test_another_rest_is_refused_and_what_is_here_kept(server, tmp_path, headers, said):
     url = f"{server.url}/file"
     kept = interrupted(server, tmp_path, url)
-    server.headers["/file"], server.status["/file"] = headers, status
+    server.headers["/file"], server.status["/file"] = headers, 206
     with pytest.raises(OSError, match=said):
         download(entry(url), tmp_path)
-    assert Part(tmp_path / "it.bin", f"{server.url}/file").path.read_bytes() == kept
+    assert Part(tmp_path / "it.bin", url).path.read_bytes() == kept
     server.headers.clear()
     server.status.clear()
     assert download(entry(url), tmp_path).read_bytes() == CONTENT

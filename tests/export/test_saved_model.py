@@ -206,6 +206,8 @@ def test_the_check_looks_at_each_output(predictor, name):
         for wrong in (0 * example.outputs[name], example.outputs[name] * np.nan):
             with pytest.raises(OtherOutputs, match=f"gives other {name} than .* in {dtype} at"):
                 example.check({**example.outputs, name: wrong}, dtype)
+    with pytest.raises(OtherOutputs, match="in int8 at most .* int8 wants a CPU with VNNI"):
+        example.check({**example.outputs, name: wrong}, "int8")
 
 
 def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):
