@@ -62,51 +62,52 @@ test test-long test-table test-jax test-lowest: export XLA_FLAGS ?= \
 DEMO := tensorflow,demo,serve
 ALL := tensorflow,jax,beam,test
 
-# With uv if it is there (seconds), else with Python's own venv and pip (a minute or two).
+# What the lowest versions are tested with.
+LOW := tensorflow,crf,data,modeltest
+
+# With uv if it is there (seconds), else with Python's own venv and pip (minutes).
 define environment
-@if command -v uv >/dev/null; then uv venv --clear --seed --python $(PYTHON) $(VENV); \
-else $(PYTHON) -m venv --clear $(VENV); fi
+@if command -v uv >/dev/null; then uv venv --quiet --clear --seed --python $(PYTHON) $(1); \
+else $(PYTHON) -m venv --clear $(1); fi
 endef
 
 define install
-@if command -v uv >/dev/null; then \
-  uv pip install --python $(BIN)/python -e '.[$(1)]'; \
-else \
-  $(BIN)/python -m pip install --disable-pip-version-check -q -e '.[$(1)]'; \
-fi
-@touch $@
+@if command -v uv >/dev/null; then uv pip install --quiet --python $(1)/bin/python $(2); \
+else $(1)/bin/python -m pip install --disable-pip-version-check -q $(2); fi
 endef
 
 $(VENV)/.demo: setup.cfg pyproject.toml
-	$(environment)
-	$(call install,$(DEMO))
-
-$(VENV)/.installed: $(VENV)/.demo
-	$(call install,$(ALL))
-
-$(TORCH_VENV)/.installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv --clear $(TORCH_VENV)
-	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q '$(TORCH)' -e '.[modeltest]'
-	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q --no-deps $(HUB)
-	$(TORCH_VENV)/bin/python -m pip install --disable-pip-version-check -q $(HUB_NEEDS)
+	$(call environment,$(VENV))
+	$(call install,$(VENV),-e '.[$(DEMO)]')
 	@touch $@
 
-# `name>=minimum` becomes the constraint `name==minimum`; pip fails where minimums exclude each other.
+$(VENV)/.installed: $(VENV)/.demo
+	$(call install,$(VENV),-e '.[$(ALL)]')
+	@touch $@
+
+$(TORCH_VENV)/.installed: setup.cfg pyproject.toml
+	$(call environment,$(TORCH_VENV))
+	$(call install,$(TORCH_VENV),'$(TORCH)' -e '.[modeltest]')
+	$(call install,$(TORCH_VENV),--no-deps $(HUB))
+	$(call install,$(TORCH_VENV),$(HUB_NEEDS))
+	@touch $@
+
+# `name>=minimum` becomes the constraint `name==minimum`; the installer fails where minimums exclude
+# each other.
 $(LOWEST_VENV)/.installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv --clear $(LOWEST_VENV)
+	$(call environment,$(LOWEST_VENV))
 	sed -nE 's/^    ([A-Za-z0-9._-]+)(\[.*\])?>=([0-9.]+).*/\1==\3/p' setup.cfg >$(LOWEST_VENV)/lowest.txt
-	$(LOWEST_VENV)/bin/python -m pip install --disable-pip-version-check -q \
-	  --constraint $(LOWEST_VENV)/lowest.txt -e '.[tensorflow,crf,data,modeltest]'
+	$(call install,$(LOWEST_VENV),--constraint $(LOWEST_VENV)/lowest.txt -e '.[$(LOW)]')
 	@touch $@
 
 $(SERVING_VENV)/.installed: Makefile
-	$(PYTHON) -m venv --clear $(SERVING_VENV)
-	$(SERVING_VENV)/bin/python -m pip install --disable-pip-version-check -q $(SERVING)
+	$(call environment,$(SERVING_VENV))
+	$(call install,$(SERVING_VENV),$(SERVING))
 	@touch $@
 
 $(TOOLS_VENV)/.installed: setup.cfg pyproject.toml
-	$(PYTHON) -m venv --clear $(TOOLS_VENV)
-	$(TOOLS_VENV)/bin/python -m pip install --disable-pip-version-check -q $(TOOLS) -e '.[modeltest]'
+	$(call environment,$(TOOLS_VENV))
+	$(call install,$(TOOLS_VENV),$(TOOLS) -e '.[modeltest]')
 	@touch $@
 
 demo: $(VENV)/.demo
@@ -170,5 +171,5 @@ docs: $(VENV)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) $(LOWEST_VENV) $(SERVING_VENV) $(TOOLS_VENV)
+	rm -rf $(VENV) $(VENV)-*
 	rm -rf build site *.egg-info .pytest_cache .ruff_cache
