@@ -18,24 +18,17 @@ from pathlib import Path
 MAX_BYTES = 100_000_000
 MAX_STEPS = 20_000_000
 
-PLAIN = (
-    "PROTO FRAME MARK STOP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT "
-    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE EMPTY_LIST LIST APPEND "
-    "APPENDS EMPTY_DICT DICT SETITEM SETITEMS PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET"
-).split()
-# The unpickler refuses these with the name of what they import, and never comes to what follows.
-IMPORTS = ("GLOBAL", "INST", "STACK_GLOBAL")
-NAMES = {ord(opcode.code): opcode.name for opcode in pickletools.opcodes}
-# {opcode: bytes of its argument}; below 0 as `pickletools` says how they are found
-SIZES = {
-    ord(opcode.code): opcode.arg.n if opcode.arg else 0
-    for opcode in pickletools.opcodes
-    if opcode.name in PLAIN
-}
-LAST, MEMO = (
-    {code for code, name in NAMES.items() if name in names}
-    for names in (("STOP", *IMPORTS), ("PUT", "BINPUT", "LONG_BINPUT"))
+PLAIN = set(
+    """
+    PROTO FRAME MARK STOP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT
+    STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE EMPTY_LIST LIST APPEND
+    APPENDS EMPTY_DICT DICT SETITEM SETITEMS PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET
+    """.split()
 )
+# The unpickler refuses the imports with the name of what they import, and never comes to what follows.
+LAST = ("STOP", "GLOBAL", "INST", "STACK_GLOBAL")
+MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
+OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 # The errors of a damaged file: it ends too early, the stack is empty, an item is of the wrong type.
 DAMAGE_ERRORS = (
@@ -90,32 +83,23 @@ class _Unpickler(pickle.Unpickler):
 
 def _check_steps(content):
     """Refuses what is not plain, before the first import or the end."""
-    place = 0
+    file = io.BytesIO(content)
     for step in range(MAX_STEPS):
-        if place >= len(content):
-            raise EOFError(f"it ends after {len(content):,} bytes")
-        code, start = content[place], place + 1
-        if code in LAST:
+        opcode = OPCODES.get(file.read(1))
+        if opcode is None:
+            raise ValueError(f"it ends or has no opcode at byte {file.tell():,}")
+        if opcode.name in LAST:
             return
-        if code not in NAMES:
-            raise ValueError(f"byte {place:,} is no opcode")
-        if code not in SIZES:
-            raise _RefusedError(
-                f"holds more than plain data (opcode {NAMES[code]} at byte {place:,})"
-            )
-        size = SIZES[code]
-        if size >= 0:
-            place = start + size
-        elif size == pickletools.UP_TO_NEWLINE:
-            place = content.index(b"\n", start) + 1
-        else:  # its length stands before it
-            length = 1 if size == pickletools.TAKEN_FROM_ARGUMENT1 else 4
-            place = start + length + int.from_bytes(content[start : start + length], "little")
-        if code in MEMO:
-            argument = content[start:place]
-            index = int(argument) if size < 0 else int.from_bytes(argument, "little")
-            if index > step:  # the unpickler's memo has as many places as the largest index
-                raise _RefusedError(f"has a far memo index at byte {start - 1}")
+        if opcode.name not in PLAIN:
+            raise _RefusedError(f"holds more than plain data (opcode {opcode.name})")
+        if opcode.arg is None:
+            continue
+        # The reader of lines wants ASCII, which Python 2's need not be.
+        is_line = opcode.arg.n == pickletools.UP_TO_NEWLINE
+        argument = file.readline() if is_line else opcode.arg.reader(file)
+        # The unpickler's memo has as many places as the largest index.
+        if opcode.name in MEMO and int(argument) > step:
+            raise _RefusedError("has a far memo index")
     raise _RefusedError(f"takes more than {MAX_STEPS:,} steps to read")
 
 
