@@ -3,12 +3,13 @@
 import re
 from pathlib import Path
 
-from keras_cmsa.data.readers.coco import ROBOFLOW, read_coco
+from keras_cmsa.data.readers.coco import COCO_JSON, ROBOFLOW
 from keras_cmsa.data.readers.google_refexp import read_google_refexp
-from keras_cmsa.data.readers.label_studio import read_label_studio
-from keras_cmsa.data.readers.labelme import read_labelme
+from keras_cmsa.data.readers.label_studio import LABEL_STUDIO
+from keras_cmsa.data.readers.labelme import LABELME
 from keras_cmsa.data.readers.parquet import read_parquet
 from keras_cmsa.data.readers.phrasecut import read_phrasecut
+from keras_cmsa.data.readers.phrases import read_phrases
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.readers.referit import read_referit
 from keras_cmsa.data.readers.split_files import split_files
@@ -17,7 +18,7 @@ from keras_cmsa.data.readers.table import is_table, read_table
 # Data sets of one layout each, in a folder. Any other name is that of a folder in REFER's layout.
 RELEASES = {"refexp": read_google_refexp, "referit": read_referit, "phrasecut": read_phrasecut}
 # What label tools write.
-TOOLS = {"coco": read_coco, "label_studio": read_label_studio, "labelme": read_labelme}
+TOOLS = {"coco": COCO_JSON, "label_studio": LABEL_STUDIO, "labelme": LABELME}
 
 HEAD = 100_000  # bytes of a JSON file that tell its form; LabelMe's image comes last
 
@@ -51,7 +52,7 @@ def read_records(
         splits: names of the splits to read; None reads all.
         on_bad: `"raise"`, `"skip"` or a list, as in `read_refer`.
         instances: as in `read_refer`, in REFER's layout.
-        text: the field of a label tool's file that has the phrases, as in `read_coco`.
+        text: the field of a label tool's file that has the phrases, as in `read_phrases`.
         one_each: whether to leave out phrases of several objects, likewise.
         images: folder of the images, where they are not beside such a file, and for data sets of
             other names in REFER's layout.
@@ -71,7 +72,7 @@ def read_records(
     if images is not None and (form == "table" or (form is None and dataset in RELEASES)):
         raise ValueError(f"`images` would be ignored: those of {root} have a place of their own")
     if form in TOOLS:
-        return TOOLS[form](root, splits, on_bad, text, one_each, images)
+        return read_phrases(TOOLS[form], root, splits, on_bad, text, one_each, images)
     if form == "parquet":
         return read_parquet(root, splits, on_bad, images)
     if form == "table":

@@ -13,17 +13,17 @@ https://github.com/facebookresearch/sam3 (scripts/eval/gold/README.md)
 
 import re
 from collections import defaultdict
-from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
     entries_by_id,
     field,
     image_size,
+    located,
     read_each,
     read_json,
     whole,
 )
-from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, phrase_records
+from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool, texts_of
 from keras_cmsa.data.readers.split_files import split_files
 from keras_cmsa.utils.names import path_inside
 
@@ -33,38 +33,16 @@ USUAL = re.compile(
 )
 
 
-def read_coco(root, splits=None, on_bad="raise", text=None, one_each=False, images=None):
-    """Reads JSON in COCO's form, of one split or with those of the others beside it.
+def _images(root, images, on_bad):
+    """Annotated images of a file, or of the folder of an export of Roboflow.
 
-    Args:
-        root: a file, or the folder of an export of Roboflow, with `train/_annotations.coco.json`.
-        splits: names of the splits to read; None reads all.
-        on_bad: `"raise"` stops at the first bad image; `"skip"` leaves bad ones out and warns;
-            a list takes a line about each instead.
-        text: field with the phrases, such as `"annotations.caption"` or
-            `"annotations.attributes.NAME"`; None finds it.
-        one_each: whether to leave out phrases that several objects of an image have.
-        images: folder of the images; that of their file unless given.
-
-    Returns:
-        `{split: [Record, ...]}`: one record per image and phrase, whose mask joins all objects of
-        the image with that phrase.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if a file is damaged, no field or more than one has phrases, a split is not
-            there or, with `"raise"`, an image is bad.
+    The files of other splits beside it are read too: `train/_annotations.coco.json`.
     """
-    root, entries = Path(root), []
+    entries = []
     for split, path in split_files(root).items():
         path = path / ROBOFLOW if path.is_dir() else path
-        folder = path.parent if images is None else Path(images)
-        entries += [(split, folder, *entry) for entry in _entries(path)]
-    photos = read_each(entries, _image, on_bad, "images")
-    folder = root if images is None and root.is_dir() else folder
-    return phrase_records(
-        photos, root, folder, USUAL, "categories.name", text, one_each, splits, on_bad, True
-    )
+        entries += [(split, images or path.parent, *entry) for entry in _entries(path)]
+    return read_each(entries, _image, on_bad, "images")
 
 
 def _entries(path):
@@ -76,15 +54,14 @@ def _entries(path):
             f"{path}: wanted JSON of COCO ('images', 'annotations'), LabelMe ('shapes') or Label "
             f"Studio (a list of tasks). Received: {received:.100}"
         )
-    images, categories = entries_by_id(content, "images", path), {}
-    if "categories" in content:
-        categories = entries_by_id(content, "categories", path)
-    # VIA writes 1 in one place and "1" in another.
-    images = {str(image_id): image for image_id, image in images.items()}
-    categories = {str(category_id): category for category_id, category in categories.items()}
+    content = {"categories": [], **content}
+    images, categories = (
+        # VIA writes 1 in one place and "1" in another.
+        {str(entry_id): entry for entry_id, entry in entries_by_id(content, key, path).items()}
+        for key in ("images", "categories")
+    )
     annotations = defaultdict(list)
-    for place, annotation in enumerate(field(content, "annotations", list, path)):
-        where = f"{path}, annotations entry {place}"
+    for where, annotation in located(content, "annotations", dict, path):
         image_id = str(field(annotation, "image_id", int | str, where))
         if image_id not in images:
             raise ValueError(
@@ -106,13 +83,15 @@ def _image(entry):
         objects.append(
             AnnotatedObject(
                 place,
-                {"annotations": annotation, "categories": category},
+                texts_of("annotations", annotation) | texts_of("categories", category),
                 _parts(annotation, place),
                 name if type(name) is str else "",
             )
         )
     path = path_inside(folder, field(image, "file_name", str, where), where)
-    return AnnotatedImage(where, split, path, image_size(image, where), {"images": image}, objects)
+    return AnnotatedImage(
+        where, split, path, image_size(image, where), texts_of("images", image), objects
+    )
 
 
 def _parts(annotation, where):
@@ -126,3 +105,6 @@ def _parts(annotation, where):
         )
     # VIA writes a polygon without the list around it.
     return [parts] if parts and type(parts[0]) in (int, float) else parts
+
+
+COCO_JSON = Tool(_images, USUAL, "categories.name", as_stored=True)

@@ -4,6 +4,8 @@ import json
 import os
 import reprlib
 import warnings
+from itertools import islice
+from pathlib import Path
 
 from keras_cmsa.data.masks import check_size
 from keras_cmsa.data.record import Record, count
@@ -38,7 +40,7 @@ def field(entry, key, kind, where):
         value = whole(value)
     # A boolean is an integer to Python, but `true` is not a height.
     if isinstance(value, kind) and type(value) is not bool:
-        check_storable(value, key, where)
+        _check_storable(value, key, where)
         return value
     received = type(entry[key]).__name__ if key in entry else "nothing"
     wanted = getattr(kind, "__name__", kind)
@@ -50,7 +52,7 @@ def whole(value):
     return int(value) if type(value) is float and value.is_integer() else value
 
 
-def check_storable(value, key, where):
+def _check_storable(value, key, where):
     """Raises a `ValueError` for an integer or a text of an entry that later steps cannot store."""
     if type(value) is int and not -(2**63) <= value < 2**63:
         # Its digits may be too many to print.
@@ -67,45 +69,42 @@ def check_storable(value, key, where):
             ) from None
 
 
-def check_one_object(objects, image_id, ref_id, found, where):
-    """Checks that a ref is one object of its image, whose mask all of its sentences share.
+def located(entry, key, kind, where):
+    """`[(place, value), ...]` of a list in an entry, whose values are all of one kind.
 
-    Args:
-        objects: `{(image id, ref id): object}` of the entries before; the new one is added.
-        image_id, ref_id: of the entry.
-        found: what tells objects apart, such as the id of an annotation.
-        where: file and entry, the first words of an error.
+    A place is file, entry and number, the first words of an error.
 
-    Raises:
-        ValueError: if the ref is another object already.
+    Args, Raises:
+        as in `field`.
     """
-    before = objects.setdefault((image_id, ref_id), found)
-    if before != found:
-        raise ValueError(
-            f"{where}: wanted one object for ref {ref_id} of image {image_id}. Received: "
-            f"{reprlib.repr(found)} after {reprlib.repr(before)}"
-        )
+    values = enumerate(field(entry, key, list, where))
+    places = [(f"{where}, {key} entry {number}", value) for number, value in values]
+    return [(place, field({key: value}, key, kind, place)) for place, value in places]
 
 
-def read_json(path):
-    """Reads a JSON file; the memory it takes is bounded by the size of the file.
+def read_json(path, kind=object):
+    """Reads a JSON file of a dict or a list; its size bounds the memory that this takes.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not whole JSON.
+        ValueError: if the file is not whole JSON, or holds something of another type than `kind`.
     """
     try:
-        return json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not whole JSON: {error}. Fetch it again") from error
+    if not isinstance(content, kind):
+        raise ValueError(f"{path}: wanted a {kind.__name__}. Received: {type(content).__name__}")
+    return content
 
 
-def entries_by_id(content, key, path):
-    """`{id: entry}` of a list in COCO's JSON; `path` is its file."""
-    entries = field(content, key, list, path)
+def entries_by_id(content, key, path, id_key="id", kind=int | str):
+    """`{id: entry}` of a table in the JSON of a file `path`: a list, or a dict by whatever key."""
+    entries = field(content, key, list | dict, path)
+    places = entries if type(entries) is dict else range(len(entries))
     return {
-        field(entry, "id", int | str, f"{path}, {key} entry {place}"): entry
-        for place, entry in enumerate(entries)
+        field(entries[place], id_key, kind, f"{path}, {key} entry {place}"): entries[place]
+        for place in places
     }
 
 
@@ -147,10 +146,13 @@ def read_each(entries, read, on_bad, what):
 def read_entries(entries, records_of, on_bad, what="refs"):
     """Turns the entries of a file into records, as `read_each` reads them.
 
+    A ref is one object of its image, or the same objects, whose mask all of its sentences share.
+
     Args:
-        entries, on_bad, what: as in `read_each`.
-        records_of: function from `(entry, limit)` to a list of at most `limit` records. It raises
-            `ValueError` if the entry is bad.
+        entries, on_bad, what: as in `read_each`; an entry is a tuple of its file and place, the
+            first words of an error, and whatever `records_of` takes.
+        records_of: function from an entry to an iterable of records. It raises `ValueError` if the
+            entry is bad.
 
     Returns:
         `{split: [Record, ...]}`.
@@ -158,12 +160,26 @@ def read_entries(entries, records_of, on_bad, what="refs"):
     Raises:
         ValueError: as in `read_each`.
     """
-    records, limit = {}, MAX_SENTENCES
+    records, objects, left = {}, {}, MAX_SENTENCES
 
     def keep(entry):
-        nonlocal limit
-        new_records = records_of(entry, limit)
-        limit -= len(new_records)
+        nonlocal left
+        new_records = list(islice(records_of(entry), left + 1))
+        if len(new_records) > left:
+            raise ValueError(
+                f"{entry[0]}: wanted at most {MAX_SENTENCES:,} sentences in a data set"
+            )
+        for record in new_records:
+            if record.targets:  # in R-RefCOCO the same ref has sentences that fit nothing
+                ref = record.image_id, record.ref_id
+                before = objects.setdefault(ref, record.segmentation)
+                if before is not record.segmentation and before != record.segmentation:
+                    raise ValueError(
+                        f"{entry[0]}: wanted one object for ref {record.ref_id} of image "
+                        f"{record.image_id}. Received: {reprlib.repr(record.segmentation)} after "
+                        f"{reprlib.repr(before)}"
+                    )
+        left -= len(new_records)
         for record in new_records:
             records.setdefault(record.split, []).append(record)
 
@@ -178,30 +194,43 @@ def image_size(entry, where):
     return height, width
 
 
-def checked_sentences(sentences, limit, where):
-    """A ref's list of sentences, which must have at least 1 and at most `limit`."""
-    if not 0 < len(sentences) <= limit:
-        raise ValueError(
-            f"{where}: wanted at least 1 and at most {limit} sentences. Received: {len(sentences)}"
-        )
-    return sentences
-
-
-def records_of_ref(sentences, limit, where, size, **of_all):
-    """One record per sentence of a ref, whose masks are of the size that is stored.
+def records_of_ref(sentences, size, **of_all):
+    """Yields a record per sentence of a ref, whose masks are of the size that is stored.
 
     Args:
-        sentences: list of `(sentence id, text)`, at least 1 and at most `limit`.
-        limit: largest number of sentences.
-        where: file and entry, the first words of an error.
+        sentences: list of `(sentence id, text)`.
         size: `(height, width)` of the image.
         of_all: the other arguments of `Record`, which all sentences share.
     """
     of_all |= {"height": size[0], "width": size[1], "as_stored": True}
-    return [
-        Record(sentence_id=sentence_id, raw=raw, expression=" ".join(split_words(raw)), **of_all)
-        for sentence_id, raw in checked_sentences(sentences, limit, where)
-    ]
+    for sentence_id, raw in sentences:
+        expression = " ".join(split_words(raw))
+        yield Record(sentence_id=sentence_id, raw=raw, expression=expression, **of_all)
+
+
+def files_of_splits(root, names, known):
+    """The files of a release, one for each split.
+
+    Args:
+        root: the folder.
+        names: possible names of a file with a place for the split; the first that is there counts.
+        known: names of the splits.
+
+    Returns:
+        `{split: Path}` of those that are there.
+
+    Raises:
+        FileNotFoundError: if none is there.
+    """
+    files = {}
+    for split in known:
+        paths = (root / name.format(split) for name in names)
+        if path := next(filter(Path.is_file, paths), None):
+            files[split] = path
+    if not files:
+        wanted = ", ".join(names[0].format(split) for split in known)
+        raise FileNotFoundError(f"wanted {wanted} in {root}. Received: none of them")
+    return files
 
 
 def select_splits(splits, records, path):
@@ -216,55 +245,56 @@ def select_splits(splits, records, path):
     return {split: records[split] for split in splits}
 
 
-def warn_each(*messages):
-    """Warns once per message that is not empty, on behalf of the reader's caller."""
-    for message in messages:
-        if message:
-            warnings.warn(message, stacklevel=3)
+def selected(records, splits, path, folder, source, published=()):
+    """Selects the wanted splits as `select_splits`, and warns on behalf of the reader's caller.
 
-
-def describe_unpublished_counts(records, published, splits=None):
-    """A line about the counts that differ from the published ones, or an empty one.
+    It warns, in one line each, of counts that differ from the published ones and of missing images.
 
     Args:
-        records: `{split: [Record, ...]}`.
-        published: `{split: (refs, sentences, images)}`; None in place of an unknown number.
-        splits: names of the splits to compare; None compares all.
+        records, splits, path: as in `select_splits`.
+        folder: the folder of the image files.
+        source: where to get them.
+        published: `{split: (refs, sentences, images)}` of what has a target; None in place of an
+            unknown number.
     """
-    differences = [
-        f"{split} {_format_counts(found)} instead of {_format_counts(wanted)}"
-        for split, wanted in published.items()
-        if (splits is None or split in splits)
-        and _differ(found := count(records.get(split, [])), wanted)
-    ]
-    return f"counts differ from the published: {'; '.join(differences)}" if differences else ""
-
-
-def _differ(found, published):
-    return any(wanted not in (None, number) for number, wanted in zip(found, published))
+    records = select_splits(splits, records, path)
+    differences = []
+    for split in (split for split in published if split in records):
+        found = count([record for record in records[split] if record.targets])
+        if any(number not in (None, of) for number, of in zip(published[split], found)):
+            counts = (_format_counts(counts) for counts in (found, published[split]))
+            differences.append(f"{split} {' instead of '.join(counts)}")
+    warn_each(
+        f"counts differ from the published: {'; '.join(differences)}" if differences else "",
+        _missing_images(records, folder, source),
+        stacklevel=4,
+    )
+    return records
 
 
 def _format_counts(counts):
     return "{} refs / {} sentences / {} images".format(*("?" if n is None else n for n in counts))
 
 
-def describe_missing_images(records, folder, source):
+def _missing_images(records, folder, source):
     """A line about the missing image files of `{split: [Record, ...]}`, or an empty one."""
     wanted = {record.image_path for split_records in records.values() for record in split_records}
-    missing = sorted(wanted - _files_in({path.parent for path in wanted}))
+    there = set()
+    for parent in {path.parent for path in wanted}:
+        # One scan per folder: asking for 20,000 files one by one takes minutes on a network disk.
+        if parent.is_dir():
+            with os.scandir(parent) as files:
+                there.update(parent / file.name for file in files)
+    missing = sorted(wanted - there)
     if not missing:
         return ""
     return (
         f"{len(missing)} of {len(wanted)} images are missing from {folder}, "
-        f"first {missing[0].name}: put the images of {source} there"
+        f"first {missing[0].name}: put there the images of {source}"
     )
 
 
-def _files_in(folders):
-    # One scan per folder: asking for 20,000 files one by one takes minutes on a network disk.
-    files = set()
-    for folder in folders:
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                files.update(folder / entry.name for entry in entries)
-    return files
+def warn_each(*messages, stacklevel=3):
+    """Warns once per message that is not empty, on behalf of the reader's caller."""
+    for message in filter(None, messages):
+        warnings.warn(message, stacklevel=stacklevel)

@@ -13,15 +13,16 @@ from functools import partial
 from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
-    check_one_object,
-    describe_missing_images,
+    entries_by_id,
     field,
+    files_of_splits,
     image_size,
+    located,
     read_entries,
     read_json,
     records_of_ref,
     select_splits,
-    warn_each,
+    selected,
 )
 from keras_cmsa.data.readers.refer import COCO, image_path
 
@@ -46,62 +47,50 @@ def read_google_refexp(root, splits=None, on_bad="raise"):
         `{split: [Record, ...]}`: one record per expression. `ref_id` is COCO's annotation id.
 
     Raises:
-        FileNotFoundError: if there is no file at all, or none of a wanted split.
-        ValueError: if a file is damaged or, with `"raise"`, an annotation is bad.
+        FileNotFoundError: if there is no file at all.
+        ValueError: if there is none of a wanted split, a file is damaged or, with `"raise"`, an
+            annotation is bad.
     """
     root = Path(root)
-    paths = _paths(root, splits)
-    contents = {split: _read(path, root) for split, path in paths.items()}
-    entries = [
-        (split, content, f"{paths[split]}, annotation {annotation_id}", annotation_id, annotation)
-        for split, content in contents.items()
-        for annotation_id, annotation in content["annotations"]
-    ]
-    records = read_entries(entries, partial(_records_of, root, {}), on_bad, "annotations")
-    warn_each(describe_missing_images(records, root / COCO.folder, COCO.source))
-    return select_splits(splits, records, root)
-
-
-def _paths(root, splits):
-    """`{split: file}`; the aligned file if there are both."""
-    paths = {}
-    for split in splits or SPLITS:
-        for name in (f"{FILE_NAME}_coco_aligned.json", f"{FILE_NAME}.json"):
-            if (root / name.format(split)).is_file():
-                paths.setdefault(split, root / name.format(split))
-    if not paths or (splits and len(paths) < len(splits)):
-        present = ", ".join(sorted(path.name for path in root.glob("google_refexp_*.json")))
-        raise FileNotFoundError(
-            f"wanted {FILE_NAME.format('<split>')}_coco_aligned.json in {root} for the splits "
-            f"{', '.join(splits or SPLITS)}. Received: {present or 'none'}"
-        )
-    return paths
+    files = files_of_splits(root, [f"{FILE_NAME}_coco_aligned.json", f"{FILE_NAME}.json"], SPLITS)
+    entries = []
+    for split, path in select_splits(splits, files, root).items():
+        content = _read(path, root)
+        entries += [
+            (f"{path}, annotation {annotation_id}", split, content, annotation_id, annotation)
+            for annotation_id, annotation in content["annotations"].items()
+        ]
+    records = read_entries(entries, partial(_records_of, root), on_bad, "annotations")
+    return selected(records, splits, root, root / COCO.folder, COCO.source)
 
 
 def _read(path, root):
     """Reads a file and adds COCO's outlines.
 
     Returns:
-        `{"annotations": [(id, entry), ...], "images": {id: entry}, "refexps": {id: entry}}`.
+        `{"annotations": {id: entry}, "images": {id: entry}, "refexps": {id: entry}}`.
     """
     content = read_json(path)
-    annotations = _with_ids(content, "annotations", "annotation_id", path)
-    refexps = dict(_with_ids(content, "refexps", "refexp_id", path))
+    annotations, refexps = (
+        entries_by_id(content, f"{key}s", path, f"{key}_id", int)
+        for key in ("annotation", "refexp")
+    )
     if path.stem.endswith("_coco_aligned"):
-        images = dict(_with_ids(content, "images", "image_id", path))
+        images = entries_by_id(content, "images", path, "image_id", int)
     else:
         coco_path = _coco_annotations(root, path)
         coco = read_json(coco_path)
-        images = dict(_with_ids(coco, "images", "id", coco_path))
-        outlines = dict(_with_ids(coco, "annotations", "id", coco_path))
+        images, outlines = (
+            entries_by_id(coco, key, coco_path) for key in ("images", "annotations")
+        )
         # COCO's entries replace Google's, which add only the ids of their expressions.
-        annotations = [
-            (
-                annotation_id,
-                {**outlines.get(annotation_id, {}), "refexp_ids": entry.get("refexp_ids")},
-            )
-            for annotation_id, entry in annotations
-        ]
+        annotations = {
+            annotation_id: {
+                **outlines.get(annotation_id, {}),
+                "refexp_ids": entry.get("refexp_ids"),
+            }
+            for annotation_id, entry in annotations.items()
+        }
     return {"annotations": annotations, "images": images, "refexps": refexps}
 
 
@@ -116,40 +105,24 @@ def _coco_annotations(root, path):
     )
 
 
-def _with_ids(content, key, id_key, path):
-    """`[(id, entry), ...]` of a table, which is a list of entries or a dict by id."""
-    entries = field(content, key, list | dict, path)
-    places = list(entries) if type(entries) is dict else range(len(entries))
-    return [
-        (field(entries[place], id_key, int, f"{path}, {key} entry {place}"), entries[place])
-        for place in places
-    ]
-
-
-def _records_of(root, objects, located_entry, limit):
-    """One record per expression of an annotation, at most `limit`."""
-    split, content, where, annotation_id, entry = located_entry
+def _records_of(root, located_entry):
+    """A record per expression of an annotation."""
+    where, split, content, annotation_id, entry = located_entry
     image_id = field(entry, "image_id", int, where)
     if image_id not in content["images"]:
         raise ValueError(f"{where}: image {image_id} is not in the file")
     image = content["images"][image_id]
-    size = image_size(image, f"{where}, image")
-    segmentation = field(entry, "segmentation", list | dict, where)
-    check_one_object(objects, image_id, annotation_id, segmentation, where)
-    path = image_path(image, image_id, root, COCO, where)
     sentences = []
-    for refexp_id in field(entry, "refexp_ids", list, where):
-        if type(refexp_id) is not int or refexp_id not in content["refexps"]:
-            raise ValueError(f"{where}: expression {refexp_id!r:.40} is not in the file")
-        sentences.append((refexp_id, field(content["refexps"][refexp_id], "raw", str, where)))
+    for place, refexp_id in located(entry, "refexp_ids", int, where):
+        if refexp_id not in content["refexps"]:
+            raise ValueError(f"{place}: expression {refexp_id} is not in the file")
+        sentences.append((refexp_id, field(content["refexps"][refexp_id], "raw", str, place)))
     return records_of_ref(
         sentences,
-        limit,
-        where,
-        size,
-        image_path=path,
+        image_size(image, f"{where}, image"),
+        image_path=image_path(image, image_id, root, COCO, where),
         image_id=image_id,
         ref_id=annotation_id,
         split=split,
-        segmentation=segmentation,
+        segmentation=field(entry, "segmentation", list | dict, where),
     )

@@ -13,13 +13,19 @@ is about all regions of the task, and is `tasks.<its name>`. Without any the phr
 
 import os
 import re
-from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from keras_cmsa.data.brush import decode_brush
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.data.readers.entries import field, image_size, read_each, read_json, warn_each
-from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, phrase_records
+from keras_cmsa.data.readers.entries import (
+    field,
+    image_size,
+    located,
+    read_each,
+    read_json,
+    warn_each,
+)
+from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool, texts_of
 from keras_cmsa.data.readers.split_files import split_files
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.utils.names import path_inside
@@ -30,29 +36,16 @@ UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the n
 PLACES = ("points", "rle", "width", "radiusX")  # of a region; a key point is none
 
 
-def read_label_studio(path, splits=None, on_bad="raise", text=None, one_each=False, images=None):
-    """Reads an export of Label Studio (its JSON, not JSON-MIN).
+def _images(path, images, on_bad):
+    """Annotated images of an export of Label Studio (its JSON, not JSON-MIN).
 
     Of the annotations of a task the first counts, or the first that is marked as ground truth;
-    skipped ones do not. Rectangles, ellipses and key points are no masks.
-
-    Args:
-        path: the file.
-        splits, on_bad, one_each: as in `read_coco`.
-        text: field with the phrases: `"regions.NAME"` or `"tasks.NAME"`, where `NAME` is that of a
-            TextArea, or `"regions.label"`; None finds it.
-        images: folder of the images, under the names that they have in Label Studio or had before
-            the upload; that of the file unless given.
-
-    Returns:
-        `{split: [Record, ...]}`, as in `read_coco`.
-
-    Raises:
-        FileNotFoundError, ValueError: as in `read_coco`.
+    skipped ones do not. Rectangles, ellipses and key points are no masks. The images have the names
+    that they have in Label Studio or had before the upload.
     """
-    path, entries = Path(path), []
+    entries = []
     for split, file in split_files(path).items():
-        folder, tasks = file.parent if images is None else Path(images), read_json(file)
+        tasks = read_json(file)
         if type(tasks) is not list or not all(
             type(task) is dict and {"data", "annotations"} <= {*task} for task in tasks
         ):
@@ -60,6 +53,7 @@ def read_label_studio(path, splits=None, on_bad="raise", text=None, one_each=Fal
                 f"{file}: wanted a list of tasks with 'data' and 'annotations'. Received: "
                 f"{tasks!r:.100}. Export from Label Studio as JSON, not JSON-MIN"
             )
+        folder = images or file.parent
         entries += [(split, folder, f"{file}, entry {n}", task) for n, task in enumerate(tasks)]
     further = []
     tasks = read_each(entries, lambda entry: _image(further, *entry), on_bad, "tasks")
@@ -68,22 +62,20 @@ def read_label_studio(path, splits=None, on_bad="raise", text=None, one_each=Fal
             f"{path}: {len(further)} further annotations of the same tasks are left out. "
             f"The first: {further[0]}"
         )
-    tasks = [task for task in tasks if task]
-    return phrase_records(
-        tasks, path, folder, USUAL, "regions.label", text, one_each, splits, on_bad
-    )
+    return [task for task in tasks if task]
 
 
 def _image(further, split, folder, where, task):
     """The `AnnotatedImage` of a task; None without annotations."""
-    annotations = [a for _, a in _dicts(task, "annotations", where) if not a.get("was_cancelled")]
+    annotations = [of for _, of in located(task, "annotations", dict, where)]
+    annotations = [of for of in annotations if not of.get("was_cancelled")]
     annotations.sort(key=lambda annotation: not annotation.get("ground_truth"))
     if not annotations:
         return None
     further += [where] * (len(annotations) - 1)
     path = _image_path(field(task, "data", dict, where), folder, where)
     regions = {}
-    for place, result in _dicts(annotations[0], "result", where):
+    for place, result in located(annotations[0], "result", dict, where):
         key = field(result, "id", str, place) if "id" in result else place
         regions.setdefault(key, []).append((place, result, field(result, "value", dict, place)))
     size = _size([result for region in regions.values() for result in region], path, where)
@@ -99,15 +91,8 @@ def _image(further, split, folder, where, task):
         elif not any(kind.startswith("keypoint") for kind in kinds):
             label = named.get("label") or [""]
             parts = _parts(*shapes[0], size)
-            objects.append(AnnotatedObject(place, {"regions": named}, parts, label[0]))
-    return AnnotatedImage(where, split, path, size, {"tasks": texts}, objects)
-
-
-def _dicts(holder, key, where):
-    """`[(where, dict), ...]` of a list."""
-    entries = enumerate(field(holder, key, list, where))
-    places = [(f"{where}, {key} {number}", entry) for number, entry in entries]
-    return [(place, field({key: entry}, key, dict, place)) for place, entry in places]
+            objects.append(AnnotatedObject(place, texts_of("regions", named), parts, label[0]))
+    return AnnotatedImage(where, split, path, size, texts_of("tasks", texts), objects)
 
 
 def _size(results, path, where):
@@ -158,8 +143,7 @@ def _texts(region):
             name = field(result, "from_name", str, place)
             texts[name] = text if type(text) is list else [text]
         elif kind.endswith("labels"):
-            labels = field(value, kind, list, place)
-            texts["label"] = [field({kind: label}, kind, str, place) for label in labels]
+            texts["label"] = [label for _, label in located(value, kind, str, place)]
     return texts
 
 
@@ -179,3 +163,6 @@ def _parts(where, value, size):
         raise ValueError(
             f"{where}: wanted 'points' as [[x, y], ...] in percent. Received: {points!r:.100}"
         ) from None
+
+
+LABEL_STUDIO = Tool(_images, USUAL, "regions.label")

@@ -12,13 +12,12 @@ Shapes of one label and one `group_id` are parts of one object. The field is `sh
 
 import base64
 import re
-from pathlib import Path
 
 import numpy as np
 
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.data.readers.entries import field, image_size, read_each, read_json
-from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, phrase_records
+from keras_cmsa.data.readers.entries import field, image_size, located, read_each, read_json
+from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool, texts_of
 from keras_cmsa.data.readers.split_files import split_files
 from keras_cmsa.preprocessing.reading import read_mask
 from keras_cmsa.utils.names import path_inside
@@ -27,42 +26,24 @@ IGNORED = "__ignore__"  # LabelMe's own word for what is of no class
 USUAL = re.compile(r"shapes\.description")
 
 
-def read_labelme(root, splits=None, on_bad="raise", text=None, one_each=False, images=None):
-    """Reads files of LabelMe.
+def _images(root, images, on_bad):
+    """Annotated images of a folder of files, a folder with `train/` and `val/`, or one file.
 
     Rectangles, circles, lines and points are no masks.
-
-    Args:
-        root: a folder of such files, a folder with `train/` and `val/`, or one file.
-        splits, on_bad, one_each: as in `read_coco`.
-        text: `"shapes.description"` or `"shapes.label"`; None takes the first that has text.
-        images: folder of the images; that of each file unless given.
-
-    Returns:
-        `{split: [Record, ...]}`, as in `read_coco`.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: as in `read_coco`.
     """
-    root = Path(root)
     sources = split_files(root) if root.is_dir() else {None: root}
     entries = [
-        (split, file, file.parent if images is None else Path(images))
+        (split, file, images or file.parent)
         for split, source in sources.items()
         for file in (sorted(source.glob("*.json")) if source.is_dir() else [source])
     ]
-    photos = read_each(entries, _image, on_bad, "files")
-    folder = root if images is None else Path(images)
-    return phrase_records(
-        photos, root, folder, USUAL, "shapes.label", text, one_each, splits, on_bad
-    )
+    return read_each(entries, _image, on_bad, "files")
 
 
 def _image(entry):
     split, path, folder = entry
     content = read_json(path)
-    shapes = field(content, "shapes", list, path)
+    shapes = located(content, "shapes", dict, path)
     sides = {side: content.get(f"image{side.title()}") for side in ("height", "width")}
     size = image_size(sides, f"{path}, imageHeight and imageWidth")
     # The files may have moved since, with the images or without.
@@ -73,14 +54,15 @@ def _image(entry):
             "beside it"
         )
     groups = {}
-    for place, shape in enumerate(shapes):
-        where = f"{path}, shapes entry {place}"
+    for where, shape in shapes:
         label, group = field(shape, "label", str, where), shape.get("group_id")
         if label != IGNORED:
-            key = place if group is None else (label, str(group))
+            key = where if group is None else (label, str(group))
             groups.setdefault(key, []).append((where, shape))
     objects = [
-        AnnotatedObject(of[0][0], {"shapes": _texts(of)}, _parts(of, size), of[0][1]["label"])
+        AnnotatedObject(
+            of[0][0], texts_of("shapes", _texts(of)), _parts(of, size), of[0][1]["label"]
+        )
         for of in groups.values()
     ]
     return AnnotatedImage(str(path), split, path_inside(folder, name, path), size, {}, objects)
@@ -136,3 +118,6 @@ def _placed(shape, points, size, where):
     mask = np.zeros(size, "uint8")
     mask[top : top + height, left : left + width] = inside
     return run_lengths(mask)
+
+
+LABELME = Tool(_images, USUAL, "shapes.label")

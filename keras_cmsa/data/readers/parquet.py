@@ -17,12 +17,12 @@ from keras_cmsa.data.readers.entries import (
     MAX_SENTENCES,
     field,
     image_size,
+    located,
     read_entries,
     records_of_ref,
-    select_splits,
-    warn_each,
+    selected,
 )
-from keras_cmsa.data.readers.phrases import give_splits, missing_images
+from keras_cmsa.data.readers.phrases import GIVE_FOLDER, give_splits
 from keras_cmsa.data.readers.split_files import WORDS, split_in_name
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.utils.extras import require
@@ -65,8 +65,7 @@ def read_parquet(root, splits=None, on_bad="raise", images=None):
     records_of = partial(_records_of, folder, cache(read_size), count(1))
     records = read_entries(rows, records_of, on_bad, "rows")
     give_splits(records, root)
-    warn_each(missing_images(records, folder, root))
-    return select_splits(splits, records, root)
+    return selected(records, splits, root, folder, f"{root}{GIVE_FOLDER}")
 
 
 def _rows(path):
@@ -110,8 +109,8 @@ def _kept_outside(row, folder, file, place):
     return {**row, "image": path.name}
 
 
-def _records_of(folder, size_of, numbers, entry, limit):
-    """The records of a row, at most `limit`."""
+def _records_of(folder, size_of, numbers, entry):
+    """Yields the records of a row."""
     where, split, row = entry
     has_image = "samples" in row
     if "split" in row:
@@ -122,13 +121,10 @@ def _records_of(folder, size_of, numbers, entry, limit):
     path = path_inside(folder, name, where)
     targets = _samples(row, path, size_of, where) if has_image else [_annotated(row, where)]
     image_id = next(numbers) if has_image else field(row, "image_id", int, where)
-    records = []
     for ref_id, size, segmentation, sentences in targets:
         ref_id = next(numbers) if has_image else ref_id
-        records += records_of_ref(
+        yield from records_of_ref(
             [(next(numbers), raw) for raw in sentences],
-            limit - len(records),
-            where,
             size,
             image_path=path,
             image_id=image_id,
@@ -136,7 +132,6 @@ def _records_of(folder, size_of, numbers, entry, limit):
             split=split,
             segmentation=segmentation,
         )
-    return records
 
 
 def _samples(row, path, size_of, where):
@@ -145,21 +140,19 @@ def _samples(row, path, size_of, where):
         size = size_of(path)
     except (OSError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
-    for sample in field(row, "samples", list, where):
-        sentences = field(sample, "sentences", list, where)
-        sentences = [field({"sentence": text}, "sentence", str, where) for text in sentences]
-        yield None, size, field(sample, "mask", dict, where), sentences
+    for place, sample in located(row, "samples", dict, where):
+        sentences = [text for _, text in located(sample, "sentences", str, place)]
+        yield None, size, field(sample, "mask", dict, place), sentences
 
 
 def _annotated(row, where):
     """The ref of a row: `(ref id, size, segmentation, sentences)`."""
     annotation, image = (_from_json(row, key, where) for key in ("raw_anns", "raw_image_info"))
-    sentences = field(row, "sentences", list, where)
     return (
         field(row, "ref_id", int, where),
         image_size(image, f"{where}, raw_image_info"),
         field(annotation, "segmentation", list | dict, f"{where}, raw_anns"),
-        [field(sentence, "raw", str, where) for sentence in sentences],
+        [field(of, "raw", str, place) for place, of in located(row, "sentences", dict, where)],
     )
 
 

@@ -17,23 +17,22 @@ from itertools import chain
 from pathlib import Path
 
 from keras_cmsa.data.readers.entries import (
-    check_one_object,
-    describe_missing_images,
-    describe_unpublished_counts,
     field,
+    files_of_splits,
     image_size,
     read_entries,
     read_json,
     records_of_ref,
     select_splits,
-    warn_each,
+    selected,
 )
 
 REFER, SIZES, SKIPPED = "refer_{}.json", "image_data_split.json", "skip.json"
 TASK = re.compile(r"(\d{1,9})__(\d{1,6})")  # image, phrase; a ref id holds both in one number
 
 # Phrases of each split without `skip.json`. Each is a ref.
-PUBLISHED_COUNTS = {"train": 310816, "val": 20316, "test": 14354, "miniv": 821}
+PHRASES = {"train": 310816, "val": 20316, "test": 14354, "miniv": 821}
+PUBLISHED_COUNTS = {split: (phrases, phrases, None) for split, phrases in PHRASES.items()}
 
 
 def read_phrasecut(root, splits=None, on_bad="raise"):
@@ -55,62 +54,43 @@ def read_phrasecut(root, splits=None, on_bad="raise"):
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a file is damaged or, with `"raise"`, a phrase is bad.
+        ValueError: if there is none of a wanted split, a file is damaged or, with `"raise"`, a phrase
+            is bad.
     """
     root = Path(root)
-    paths = _paths(root, splits)
+    files = select_splits(splits, files_of_splits(root, [REFER], PHRASES), root)
     images = {field(entry, "image_id", int, where): entry for where, entry in _read(root / SIZES)}
-    tasks = [(split, None, *entry) for split, path in paths.items() for entry in _read(path)]
-    records_of = partial(_records_of, root, images, {})
+    tasks = [
+        (where, split, None, entry) for split, path in files.items() for where, entry in _read(path)
+    ]
+    records_of = partial(_records_of, root, images)
     records = read_entries(tasks, records_of, on_bad, "phrases")
-    published = {split: (n, n, None) for split, n in PUBLISHED_COUNTS.items()}
-    counts = describe_unpublished_counts(records, published, paths)
     if (root / SKIPPED).is_file():
-        skipped = [(None, -n, *entry) for n, entry in enumerate(_read(root / SKIPPED), start=1)]
+        numbered = enumerate(_read(root / SKIPPED), start=1)
+        skipped = [(where, None, -number, entry) for number, (where, entry) in numbered]
         lenient = "skip" if on_bad == "raise" else on_bad
         absent = read_entries(skipped, records_of, lenient, f"phrases of {SKIPPED}")
         records = {split: of + absent.get(split, []) for split, of in records.items()}
-    warn_each(counts, describe_missing_images(records, root / "images", "Visual Genome"))
-    return select_splits(splits, records, root)
-
-
-def _paths(root, splits):
-    """`{split: file}`."""
-    paths = {split: root / REFER.format(split) for split in splits or PUBLISHED_COUNTS}
-    there = {split: path for split, path in paths.items() if path.is_file()}
-    if not there or (splits and there != paths) or not (root / SIZES).is_file():
-        present = ", ".join(sorted(path.name for path in root.glob("*.json")))
-        raise FileNotFoundError(
-            f"wanted {SIZES} and {REFER.format('<split>')} in {root} for the splits "
-            f"{', '.join(paths)}. Received: {present or 'none'}"
-        )
-    return there
+    return selected(records, splits, root, root / "images", "Visual Genome", PUBLISHED_COUNTS)
 
 
 def _read(path):
     """`[(where, entry), ...]` of a file that holds a list."""
-    entries = read_json(path)
-    if type(entries) is not list:
-        raise ValueError(f"{path}: wanted a list. Received: {type(entries).__name__}")
-    return [(f"{path}, entry {place}", entry) for place, entry in enumerate(entries)]
+    return [(f"{path}, entry {n}", entry) for n, entry in enumerate(read_json(path, list))]
 
 
-def _records_of(root, images, objects, located_entry, limit):
-    """The record of a phrase, in a list; `located_entry` is `(split, ref id, where, entry)`."""
-    split, ref_id, where, entry = located_entry  # one of the first two is None
+def _records_of(root, images, located_entry):
+    """The record of a phrase; `located_entry` is `(where, split, ref id, entry)`."""
+    where, split, ref_id, entry = located_entry  # split or ref id is None
     has_id = type(entry) is not dict or "image_id" in entry
     image_id = field(entry, "image_id", int, where) if has_id else _task(entry, where)[0]
     if image_id not in images:
         raise ValueError(f"{where}: image {image_id} is not in {SIZES}")
-    size = image_size(images[image_id], f"{where}, image {image_id}")
     outlines = _outlines(entry, where) if split else []
     ref_id = ref_id or int("{}{:06}".format(*_task(entry, where)))
-    check_one_object(objects, image_id, ref_id, outlines, where)
     return records_of_ref(
         [(ref_id, field(entry, "phrase", str, where))],
-        limit,
-        where,
-        size,
+        image_size(images[image_id], f"{where}, image {image_id}"),
         image_path=root / "images" / f"{image_id}.jpg",
         image_id=image_id,
         ref_id=ref_id,

@@ -1,27 +1,30 @@
 """From the annotated images of a label tool to records: which text is the phrase, and which objects
 of the image it means.
 
-A reader of a tool's files makes an `AnnotatedImage` of each image, with the tool's own entries in
-it. A field of an entry is named as `annotations.caption` or `annotations.attributes.NAME`.
+A reader of a tool's files makes an `AnnotatedImage` of each image, with the texts of the tool's own
+entries in it. Their fields are named as `annotations.caption` or `annotations.attributes.NAME`.
 """
 
+import re
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from keras_cmsa.data.readers.entries import (
-    check_storable,
-    describe_missing_images,
+    located,
     read_entries,
-    select_splits,
+    selected,
     warn_each,
 )
 from keras_cmsa.data.readers.split_files import hold_out
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.words import split_words
+
+GIVE_FOLDER = ", or give their folder as `images`"  # what follows the source of missing images
 
 
 class AnnotatedObject(NamedTuple):
@@ -29,13 +32,13 @@ class AnnotatedObject(NamedTuple):
 
     Attributes:
         where: file and entry, the first words of an error.
-        entries: `{table: entry}`, where its texts are.
+        texts: `{field: [text, ...]}`, see `texts_of`.
         parts: COCO's segmentation as a list of its parts; empty if the object has no mask.
         category: name of its class, or an empty text.
     """
 
     where: str
-    entries: dict[str, Any]
+    texts: dict[str, list[str]]
     parts: list
     category: str = ""
 
@@ -48,7 +51,7 @@ class AnnotatedImage(NamedTuple):
         split: name of the split; None if nothing tells it.
         path: the image file.
         size: `(height, width)` in pixels.
-        entries: `{table: entry}`, where texts about all of its objects are.
+        texts: `{field: [text, ...]}` about all of its objects.
         objects: list of `AnnotatedObject`.
     """
 
@@ -56,14 +59,29 @@ class AnnotatedImage(NamedTuple):
     split: str | None
     path: Path
     size: tuple[int, int]
-    entries: dict[str, Any]
+    texts: dict[str, list[str]]
     objects: list[AnnotatedObject]
 
 
-def phrase_records(
-    images, path, folder, usual, class_field, text, one_each, splits, on_bad, as_stored=False
-):
-    """Makes records of annotated images.
+class Tool(NamedTuple):
+    """What a label tool writes.
+
+    Attributes:
+        images_of: function from `(root, images, on_bad)`, arguments of `read_phrases`, to a list of
+            `AnnotatedImage`.
+        usual: pattern of the fields that are made for text. The only one that has text is taken.
+        class_field: the field of the class, which is taken if there is no text.
+        as_stored: as in `Record`.
+    """
+
+    images_of: Callable
+    usual: re.Pattern
+    class_field: str
+    as_stored: bool = False
+
+
+def read_phrases(tool, root, splits=None, on_bad="raise", text=None, one_each=False, images=None):
+    """Reads what a label tool wrote.
 
     The objects of an image with the same text are the targets of one phrase, and the phrase of an
     image means all of its objects. A text of several lines, or a list, is several phrases. Says
@@ -71,50 +89,45 @@ def phrase_records(
     object that has no mask and, with `one_each`, phrases of several objects.
 
     Args:
-        images: list of `AnnotatedImage`.
-        path: file or folder of the data.
-        folder: the folder of the image files.
-        usual: pattern of the fields that are made for text. The only one that has text is taken.
-        class_field: the field of the class, which is taken if there is no text.
-        text: the field to take; None finds it.
-        one_each: whether to leave out phrases of several objects.
-        splits, on_bad: as in `read_records`.
-        as_stored: as in `Record`.
+        tool: `Tool`.
+        root: file or folder of the data, as the module of the tool says.
+        splits: names of the splits to read; None reads all.
+        on_bad: `"raise"` stops at the first bad image; `"skip"` leaves bad ones out and warns;
+            a list takes a line about each instead.
+        text: the field with the phrases, such as `"annotations.caption"` or
+            `"annotations.attributes.NAME"`; None finds it.
+        one_each: whether to leave out phrases that several objects of an image have.
+        images: folder of the images; that of their file unless given.
 
     Returns:
-        `{split: [Record, ...]}`.
+        `{split: [Record, ...]}`: one record per image and phrase, whose mask joins all objects of
+        the image with that phrase.
 
     Raises:
-        ValueError: if no field or more than one fits, a split is not there or, with `"raise"`, a
-            text is none.
+        FileNotFoundError: if there is no such file.
+        ValueError: if a file is damaged, no field or more than one has phrases, a split is not
+            there or, with `"raise"`, an image is bad.
     """
-    field = _checked_field(images, path, usual, class_field, text)
+    root, images = Path(root), None if images is None else Path(images)
+    photos = tool.images_of(root, images, on_bad)
+    field = _checked_field(photos, root, tool, text)
+    of_image = any(field in photo.texts for photo in photos)
     left_out, numbers, segmentations = defaultdict(list), defaultdict(count(1).__next__), {}
 
-    def records_of(image, limit):
-        phrases = _phrases_of(image, field, one_each, left_out)
-        if len(phrases) > limit:
-            raise ValueError(f"{image.where}: too many phrases")
-        return [_record(image, as_stored, numbers, segmentations, *phrase) for phrase in phrases]
+    def records_of(photo):
+        for phrase in _phrases_of(photo, field, of_image, one_each, left_out):
+            yield _record(photo, tool.as_stored, numbers, segmentations, *phrase)
 
-    records = read_entries(images, records_of, on_bad, "images")
-    give_splits(records, path)
+    records = read_entries(photos, records_of, on_bad, "images")
+    give_splits(records, root)
     reasons = "; ".join(
         f"{len(places):,} {reason} (the first: {places[0]})" for reason, places in left_out.items()
     )
     if reasons and not records:
-        raise ValueError(f"{path}: wanted phrases of objects with masks. Received: {reasons}")
-    warn_each(
-        f"{path}: left out are {reasons}" if reasons else "",
-        missing_images(records, folder, path),
-    )
-    return select_splits(splits, records, path)
-
-
-def missing_images(records, folder, path):
-    """A line about the missing image files of records that were read from a path, or an empty one."""
-    missing = describe_missing_images(records, folder, path)
-    return missing and f"{missing}, or give their folder as `images`"
+        raise ValueError(f"{root}: wanted phrases of objects with masks. Received: {reasons}")
+    warn_each(f"{root}: left out are {reasons}" if reasons else "")
+    folder = images or (root if root.is_dir() else root.parent)
+    return selected(records, splits, root, folder, f"{root}{GIVE_FOLDER}")
 
 
 def give_splits(records, path):
@@ -132,13 +145,13 @@ def give_splits(records, path):
             records.setdefault(split, []).append(replace(record, split=split))
 
 
-def _checked_field(images, path, usual, class_field, text):
+def _checked_field(images, path, tool, text):
     """The field that has the phrases, which must be one."""
     holders = (holder for image in images for holder in (image, *image.objects))
-    fields = sorted({field for holder in holders for field in _text_fields(holder.entries)})
-    fitting = [field for field in fields if (field == text if text else usual.fullmatch(field))]
-    if not text and not fitting:
-        fitting = [field for field in fields if field == class_field]
+    fields = sorted({field for holder in holders for field in holder.texts})
+    usual = [field for field in fields if tool.usual.fullmatch(field)]
+    wanted = text or tool.class_field
+    fitting = [field for field in fields if field == wanted] if text or not usual else usual
     if len(fitting) != 1:
         received = repr(text) if text else " and ".join(fitting) or "no text"
         raise ValueError(
@@ -150,28 +163,22 @@ def _checked_field(images, path, usual, class_field, text):
     return fitting[0]
 
 
-def _text_fields(tables):
-    """Yields the names of the fields of some entries that have text."""
-    for table, entry in tables.items():
-        for key, value in entry.items():
-            if key == "attributes" and type(value) is dict:
-                yield from _text_fields({f"{table}.attributes": value})
-            elif value and type(value) in (str, list):
-                if all(type(line) is str for line in ([value] if type(value) is str else value)):
-                    yield f"{table}.{key}"
+def texts_of(table, entry):
+    """`{field: [text, ...]}` of what has text in an entry of a table, and in its attributes."""
+    texts = {}
+    for key, value in entry.items():
+        lines = [value] if type(value) is str else value
+        if key == "attributes" and type(value) is dict:
+            texts |= texts_of(f"{table}.attributes", value)
+        elif value and type(lines) is list and all(type(line) is str for line in lines):
+            texts[f"{table}.{key}"] = lines
+    return texts
 
 
 def _texts(holder, field):
     """The phrases in a field of an image or an object: `{expression: as it was written}`."""
-    table, _, key = field.partition(".")
-    entry, phrases = holder.entries[table], {}
-    if key.startswith("attributes.") and type(entry.get("attributes")) is dict:
-        entry, key = entry["attributes"], key.removeprefix("attributes.")
-    value = entry.get(key)
-    for text in value if type(value) is list else [] if value is None else [value]:
-        if type(text) is not str:
-            raise ValueError(f"{holder.where}: wanted {field} as text. Received: {value!r:.100}")
-        check_storable(text, field, holder.where)
+    phrases = {}
+    for _, text in located({field: holder.texts.get(field, [])}, field, str, holder.where):
         for line in text.splitlines():
             # Classes are written as coffee_cup.
             if words := split_words(line.replace("_", " ")):
@@ -179,13 +186,12 @@ def _texts(holder, field):
     return phrases
 
 
-def _phrases_of(image, field, one_each, left_out):
+def _phrases_of(image, field, of_image, one_each, left_out):
     """The phrases of an image; names what is left out in `{reason: [place, ...]}`.
 
     Returns:
         `[(expression, as it was written, its objects, classes of all objects), ...]`.
     """
-    of_image = field.partition(".")[0] in image.entries
     targets, written = defaultdict(list), {}
     for holder in [image] if of_image else image.objects:
         texts = _texts(holder, field)

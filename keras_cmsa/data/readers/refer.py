@@ -13,7 +13,6 @@ out of the image folder. Layout: https://github.com/lichengunc/refer and, for gR
 https://github.com/henghuiding/gRefCOCO
 """
 
-import re
 import reprlib
 from collections import defaultdict
 from functools import cache, partial
@@ -22,22 +21,18 @@ from typing import NamedTuple
 
 from keras_cmsa.data.readers.entries import (
     MAX_SENTENCES,
-    check_one_object,
-    checked_sentences,
-    describe_missing_images,
-    describe_unpublished_counts,
     entries_by_id,
     field,
     image_size,
+    located,
     read_entries,
     read_json,
-    select_splits,
-    warn_each,
+    selected,
     whole,
 )
 from keras_cmsa.data.readers.plain_pickle import read_plain_pickle
 from keras_cmsa.data.record import Record
-from keras_cmsa.utils.names import checked_split
+from keras_cmsa.utils.names import checked_split, path_inside
 
 
 class _Images(NamedTuple):
@@ -45,33 +40,20 @@ class _Images(NamedTuple):
 
     Attributes:
         folder: their folder, relative to the root or absolute.
-        name: pattern of their file names. No matching name leads out of the folder.
         name_of_id: file name with a place for the image id, for entries without a name.
         source: where to get the images, for warnings.
     """
 
     folder: str
-    name: re.Pattern
     name_of_id: str
     source: str
 
 
 COCO = _Images(
-    "images/mscoco/images/train2014",
-    re.compile(r"\w[\w.-]*"),
-    "COCO_train2014_{:012d}.jpg",
-    "COCO's train2014.zip",
+    "images/mscoco/images/train2014", "COCO_train2014_{:012d}.jpg", "COCO's train2014.zip"
 )
-
 # SAIAPR TC-12 has all images in one folder, or in numbered folders as it is published.
-SAIAPR = _Images(
-    "images/saiapr_tc-12",
-    re.compile(r"(\d\d/images/)?\w[\w.-]*"),
-    "{}.jpg",
-    "the SAIAPR TC-12 collection",
-)
-
-NESTED = re.compile(r"(\w[\w. -]*/)*\w[\w. -]*")  # in folders, and none of them leads out
+SAIAPR = _Images("images/saiapr_tc-12", "{}.jpg", "the SAIAPR TC-12 collection")
 
 GREFCOCO = "grefcoco"
 IMAGES = {"refcoco": COCO, "refcoco+": COCO, "refcocog": COCO, "refclef": SAIAPR, GREFCOCO: COCO}
@@ -154,16 +136,13 @@ def read_refer(
     context = {"instances": instances, "images": images, "names": cache(frozenset)}
     records = read_entries(
         [(f"{refs_path}, entry {place}", ref) for place, ref in enumerate(refs)],
-        partial(_records_of, root=root, dataset=dataset, objects={}, **context),
+        partial(_records_of, root=root, dataset=dataset, **context),
         on_bad,
     )
-    records = select_splits(splits, records, refs_path)
-    published = _published_counts(root, dataset, split_owner)
-    warn_each(
-        describe_unpublished_counts(records, published, splits),
-        describe_missing_images(records, root / images.folder, images.source),
-    )
-    return records
+    generated = any((folder / "ref_shapes.json").is_file() for folder in (root, root / dataset))
+    published = {} if generated else PUBLISHED_COUNTS.get((dataset, split_owner), {})
+    folder = root / images.folder
+    return selected(records, splits, refs_path, folder, images.source, published)
 
 
 def _images_of(dataset, images):
@@ -173,7 +152,7 @@ def _images_of(dataset, images):
             f"wanted the folder of the images of {dataset} as `images`. Received: none; known are "
             f"those of {', '.join(IMAGES)}"
         )
-    known = IMAGES.get(dataset) or _Images("", NESTED, "{}.jpg", dataset)
+    known = IMAGES.get(dataset) or _Images("", "{}.jpg", dataset)
     return known if images is None else known._replace(folder=Path(images).absolute())
 
 
@@ -262,8 +241,8 @@ def _class_names(annotations, categories):
     return {categories[category_id] for category_id in ids if category_id in categories}
 
 
-def _records_of(located_ref, limit, instances, images, root, dataset, objects, names):
-    """One record per sentence of a ref, at most `limit`; `located_ref` is `(where, ref)`."""
+def _records_of(located_ref, instances, images, root, dataset, names):
+    """Yields a record per sentence of a ref; `located_ref` is `(where, ref)`."""
     where, ref = located_ref
     ref_id = field(ref, "ref_id", int, where)
     where = f"{where}, ref {ref_id}"
@@ -276,7 +255,6 @@ def _records_of(located_ref, limit, instances, images, root, dataset, objects, n
     path = image_path(image, image_id, root, images, f"{where}, image {image_id}")
     ids = _annotation_ids(ref, dataset, where)
     annotations = [_annotation(ann_id, image_id, instances, where) for ann_id in ids]
-    check_one_object(objects, image_id, ref_id, ids, where)
     # One of each for all sentences of the ref that fit it.
     targets = {
         "segmentation": _union([annotation["segmentation"] for annotation in annotations]),
@@ -284,37 +262,29 @@ def _records_of(located_ref, limit, instances, images, root, dataset, objects, n
         "categories": names(tuple(sorted(_class_names(annotations, instances.categories)))),
     }
     nothing = {"segmentation": None, "targets": 0, "categories": frozenset()}
-    sentences = checked_sentences(field(ref, "sentences", list, where), limit, where)
-    return [
-        Record(
+    for place, sentence in located(ref, "sentences", dict, where):
+        yield Record(
             image_path=path,
             image_id=image_id,
             ref_id=ref_id,
-            sentence_id=field(sentence, "sent_id", int, where),
-            raw=field(sentence, "raw", str, where),
-            expression=field(sentence, "sent", str, where),
+            sentence_id=field(sentence, "sent_id", int, place),
+            raw=field(sentence, "raw", str, place),
+            expression=field(sentence, "sent", str, place),
             split=split,
             height=height,
             width=width,
-            kind=field(sentence, "kind", str, where) if "kind" in sentence else "",
+            kind=field(sentence, "kind", str, place) if "kind" in sentence else "",
             as_stored=True,
             image_categories=instances.image_categories.get(image_id, frozenset()),
             # R-RefCOCO has sentences that fit nothing beside those that fit the object.
             **(nothing if sentence.get("exist") in (False, 0) else targets),
         )
-        for sentence in sentences
-    ]
 
 
 def image_path(image, image_id, root, images, where):
     """The path of the image of an entry in COCO's `images`; it is always in the image folder."""
-    name = image.get("file_name", images.name_of_id.format(image_id))
-    if type(name) is not str or not images.name.fullmatch(name):
-        raise ValueError(
-            f"{where}: wanted the plain name of an image file in {root / images.folder}. "
-            f"Received: {reprlib.repr(name)}"
-        )
-    return root / images.folder / name
+    image = {"file_name": images.name_of_id.format(image_id), **image}
+    return path_inside(root / images.folder, field(image, "file_name", str, where), where)
 
 
 def _annotation_ids(ref, dataset, where):
@@ -324,10 +294,7 @@ def _annotation_ids(ref, dataset, where):
         return ()
     if not several:
         return (field(ref, "ann_id", int | str, where),)
-    ids = tuple(
-        field({"ann_id": ann_id}, "ann_id", int | str, where)
-        for ann_id in field(ref, "ann_id", list, where)
-    )
+    ids = tuple(ann_id for _, ann_id in located(ref, "ann_id", int | str, where))
     if ids == (-1,):
         return ()
     if not ids or -1 in ids or len(set(ids)) < len(ids):
@@ -354,12 +321,5 @@ def _annotation(ann_id, image_id, instances, where):
 
 
 def _union(segmentations):
-    """The segmentation of several objects: all of their parts. None if there is no object."""
-    if len(segmentations) < 2:
-        return segmentations[0] if segmentations else None
-    return [part for s in segmentations for part in (s if type(s) is list else [s])]
-
-
-def _published_counts(root, dataset, split_owner):
-    generated = any((folder / "ref_shapes.json").is_file() for folder in (root, root / dataset))
-    return {} if generated else PUBLISHED_COUNTS.get((dataset, split_owner), {})
+    """The segmentation of objects: all of their parts. None if there is no object."""
+    return [part for s in segmentations for part in (s if type(s) is list else [s])] or None

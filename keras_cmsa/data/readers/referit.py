@@ -16,16 +16,15 @@ from pathlib import Path
 
 from keras_cmsa.data.masks import MaskFile
 from keras_cmsa.data.readers.entries import (
-    check_one_object,
-    check_storable,
-    describe_missing_images,
-    describe_unpublished_counts,
+    field,
+    files_of_splits,
+    image_size,
+    located,
     read_entries,
     read_json,
     records_of_ref,
     select_splits,
-    warn_each,
-    whole,
+    selected,
 )
 
 SPLITS = ("train", "val", "test")
@@ -60,98 +59,53 @@ def read_referit(root, splits=None, on_bad="raise"):
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: if a file is damaged or, with `"raise"`, a region is bad.
+        ValueError: if there is none of a wanted split, a file is damaged or, with `"raise"`, a region
+            is bad.
     """
     root = Path(root)
-    sizes = _read_dict(_json_file(root, "referit_imsize.json"))
-    present = [split for split in SPLITS if _find_json_file(root, QUERY.format(split))]
+    sizes = _files(root, "referit_{}.json", ["imsize"])["imsize"]
+    files = {split: [file] for split, file in _files(root, QUERY, [*SPLITS, "trainval"]).items()}
+    if {"train", "val"} <= files.keys():
+        files.setdefault("trainval", files["train"] + files["val"])
+    wanted = splits or [split for split in SPLITS if split in files] or [*files]
     entries = [
-        (split, path, key, sentences)
-        for split in splits or present or SPLITS
-        for path in _query_files(root, split)
-        for key, sentences in _read_dict(path).items()
+        (f"{path}, region {key!r:.60}", split, key, sentences)
+        for split, paths in select_splits(wanted, files, root).items()
+        for path in paths
+        for key, sentences in read_json(path, dict).items()
     ]
-    records = read_entries(entries, partial(_records_of, root, sizes, {}), on_bad, "regions")
+    records_of = partial(_records_of, root, read_json(sizes, dict))
+    records = read_entries(entries, records_of, on_bad, "regions")
     # A split may be empty, such as val in a small part of the release.
-    records = {split: records.get(split, []) for split in splits or present}
-    warn_each(
-        describe_unpublished_counts(records, PUBLISHED_COUNTS, records),
-        describe_missing_images(records, root / "images", "the ReferIt release (SAIAPR TC-12)"),
-    )
-    return select_splits(splits, records, root)
+    records = {split: records.get(split, []) for split in wanted}
+    source = "the ReferIt release (SAIAPR TC-12)"
+    return selected(records, splits, root, root / "images", source, PUBLISHED_COUNTS)
 
 
-def _find_json_file(root, name):
-    """The path of a JSON file, or None if it is not there."""
-    paths = root / name, root / "data" / name
-    return next((path for path in paths if path.is_file()), None)
+def _files(root, name, known):
+    return files_of_splits(root, [name, f"data/{name}"], known)
 
 
-def _json_file(root, name):
-    """The path of a JSON file, which must be there."""
-    path = _find_json_file(root, name)
-    if path is None:
-        present = sorted(file.name for file in root.glob("**/referit_*.json"))
-        raise FileNotFoundError(
-            f"{root / name} is missing. Wanted a ReferIt release: images/, mask/, "
-            f"{QUERY.format('<split>')} and referit_imsize.json. Received: "
-            f"{', '.join(present) or 'none'} of these JSON files"
-        )
-    return path
-
-
-def _query_files(root, split):
-    if split == "trainval" and not _find_json_file(root, QUERY.format(split)):
-        return [_json_file(root, QUERY.format(part)) for part in ("train", "val")]
-    return [_json_file(root, QUERY.format(split))]
-
-
-def _read_dict(path):
-    content = read_json(path)
-    if type(content) is not dict:
-        raise ValueError(f"{path}: wanted a dict. Received: {type(content).__name__}")
-    return content
-
-
-def _records_of(root, sizes, objects, entry, limit):
-    """One record per expression of a region, at most `limit` and at most 1,000."""
-    split, path, key, sentences = entry
-    where = f"{path}, region {key!r:.60}"
+def _records_of(root, sizes, entry):
+    """A record per expression of a region, at most 1,000: as many as `sentence_id` has room for."""
+    where, split, key, sentences = entry
     ids = REGION.fullmatch(key)
-    if not ids or type(sentences) is not list:
+    if not ids or type(sentences) is not list or len(sentences) > 1000:
         raise ValueError(
-            f"{where}: wanted '<image>_<region>' with a list of expressions. "
-            f"Received: {key!r:.60} with a {type(sentences).__name__}"
+            f"{where}: wanted '<image>_<region>' with a list of at most 1,000 expressions. "
+            f"Received: {key!r:.60} with {sentences!r:.60}"
         )
     image, region = ids.groups()
-    size = _size(sizes, f"{image}.jpg", where)
     ref_id = int(image) * 1000 + int(region)
-    check_one_object(objects, int(image), ref_id, key, where)
-    for place, raw in enumerate(sentences):
-        if type(raw) is not str:
-            raise ValueError(
-                f"{where}: wanted expression {place} as text. Received: {type(raw).__name__}"
-            )
-        check_storable(raw, f"expression {place}", where)
+    # The file has [width, height].
+    size = dict(zip(("width", "height"), field(sizes, f"{image}.jpg", list, where)))
+    texts = located({"expressions": sentences}, "expressions", str, where)
     return records_of_ref(
-        [(ref_id * 1000 + place, raw) for place, raw in enumerate(sentences)],
-        min(limit, 1000),
-        where,
-        size,
+        [(ref_id * 1000 + place, raw) for place, (_, raw) in enumerate(texts)],
+        image_size(size, f"{where}, size of {image}.jpg"),
         image_path=root / "images" / f"{image}.jpg",
         image_id=int(image),
         ref_id=ref_id,
         split=split,
         segmentation=MaskFile(root / "mask" / f"{key}.mat"),
     )
-
-
-def _size(sizes, name, where):
-    """`(height, width)` of an image; the file has `[width, height]`."""
-    size = sizes.get(name)
-    sides = [whole(side) for side in size] if type(size) is list else []
-    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise ValueError(
-            f"{where}: wanted [width, height] as the size of {name}. Received: {size!r:.60}"
-        )
-    return sides[1], sides[0]

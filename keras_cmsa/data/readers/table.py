@@ -23,11 +23,7 @@ from itertools import count
 from pathlib import Path
 
 from keras_cmsa.data.masks import MaskFile
-from keras_cmsa.data.readers.entries import (
-    field,
-    read_entries,
-    select_splits,
-)
+from keras_cmsa.data.readers.entries import field, read_entries, select_splits
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.preprocessing.words import split_words
@@ -98,11 +94,9 @@ def _json_rows(path):
     return rows
 
 
-def _records_of(folder, image_ids, ref_ids, size_of, located_row, limit):
-    """The record of a row, in a list; `located_row` is `(where, row)`."""
+def _records_of(folder, image_ids, ref_ids, size_of, located_row):
+    """Yields the record of a row; `located_row` is `(where, row)`."""
     where, row = located_row
-    if limit < 1:
-        raise ValueError(f"{where}: too many rows")
     image, raw, split = (
         field(row, column, str, where) for column in ("image", "expression", "split")
     )
@@ -116,7 +110,7 @@ def _records_of(folder, image_ids, ref_ids, size_of, located_row, limit):
     except (OSError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
     segmentation = _segmentation(mask, folder, where)
-    record = Record(
+    yield Record(
         image_path=image_path,
         image_id=image_ids[image_path],
         ref_id=ref_ids[image_path, str(mask)],
@@ -129,7 +123,6 @@ def _records_of(folder, image_ids, ref_ids, size_of, located_row, limit):
         segmentation=segmentation,
         targets=0 if segmentation is None else 1,
     )
-    return [record]
 
 
 def _segmentation(mask, folder, where):

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tiny
 from label_tools import (
     BOX,
     NAME,
@@ -36,12 +35,8 @@ def with_texts(**texts):
     return content
 
 
-@pytest.mark.parametrize(
-    "segmentation",
-    [[POLYGON], POLYGON, tiny.runs(BOX), compressed(BOX), [POLYGON[:8]], [[*POLYGON, 3, 2]]],
-    ids=["polygons", "VIA's flat polygon", "runs", "compressed", "polygon", "closed polygon"],
-)
-def test_every_form_of_a_mask_gives_its_pixels(tmp_path, segmentation):
+@pytest.mark.parametrize("segmentation", [POLYGON, compressed(BOX)], ids=["VIA's", "compressed"])
+def test_other_forms_of_a_mask_give_its_pixels(tmp_path, segmentation):
     content = with_texts(caption=["the cup", None])
     content["annotations"][0]["segmentation"] = segmentation
     with pytest.warns(
@@ -53,26 +48,21 @@ def test_every_form_of_a_mask_gives_its_pixels(tmp_path, segmentation):
     assert check_records(records["train"])[1] == []
 
 
-FIELDS = {
-    "annotations.caption": with_texts(caption=["big cup", "small cup"]),
-    "annotations.description": with_texts(description=["big cup", "small cup"]),
-    "annotations.attributes.The phrase": with_texts(
-        attributes=[
-            {"The phrase": "big cup", "occluded": False, "track_id": 8, "note": ""},
-            {"The phrase": "small cup", "occluded": True},
-        ]
-    ),
-}
-
-
-@pytest.mark.parametrize("field", FIELDS)
-def test_the_field_is_found_and_told(tmp_path, capsys, field):
-    records = read(tmp_path / "train.json", FIELDS[field])
-    assert phrases(records) == wanted(
-        ("train", "big cup", 1, BOX), ("train", "small cup", 1, OTHER)
+def test_the_field_is_found_and_told(tmp_path, capsys):
+    path = write(
+        tmp_path / "train.json",
+        with_texts(
+            attributes=[
+                {"The phrase": "big cup", "occluded": False, "track_id": 8, "note": ""},
+                {"The phrase": "small cup", "occluded": True},
+            ]
+        ),
     )
+    rows = wanted(("train", "big cup", 1, BOX), ("train", "small cup", 1, OTHER))
+    assert phrases(read_records(path)) == rows
+    field = "annotations.attributes.The phrase"
     assert f"the phrases are {field} (`text` takes another)" in capsys.readouterr().err
-    assert phrases(read_records(tmp_path / "train.json", text=field)) == phrases(records)
+    assert phrases(read_records(path, text=field)) == rows
     assert capsys.readouterr().err == ""
 
 
@@ -133,11 +123,6 @@ def test_lines_are_phrases_of_one_ref(tmp_path):
     assert records[0].image_categories is records[2].image_categories
 
 
-def test_objects_with_the_same_text_are_its_targets(tmp_path):
-    records = read(tmp_path / "train.json", with_texts(caption=["Cup", "cup "]))
-    assert phrases(records) == wanted(("train", "Cup", 2, BOX | OTHER))
-
-
 def test_a_phrase_with_a_box_alone_is_left_out(tmp_path):
     content = with_texts(caption=["cup", "dog"])
     del content["annotations"][1]["segmentation"]
@@ -165,12 +150,8 @@ def test_splits_are_found_by_their_names(tmp_path, names):
             assert record.image_path == paths[split].parent / NAME and record.split == split
     ids = {record.sentence_id for (record,) in records.values()}
     assert len(ids) == len(names) and list(read_records(path, splits=["val"])) == ["val"]
-
-
-def test_a_folder_of_roboflow(tmp_path):
-    for folder in ("train", "valid", "test"):
-        write(tmp_path / folder / "_annotations.coco.json", coco())
-    assert sorted(read_records(tmp_path)) == ["test", "train", "val"]
+    if path.parent != tmp_path:
+        assert sorted(read_records(tmp_path)) == sorted(names)
 
 
 def test_a_tenth_of_the_images_is_held_out_by_name(tmp_path, capsys):
@@ -192,16 +173,6 @@ def test_a_tenth_of_the_images_is_held_out_by_name(tmp_path, capsys):
     assert held_out() == names
 
 
-def test_images_may_be_elsewhere(tmp_path):
-    path = tmp_path / "annotations/instances_train.json"
-    content = coco(images=[{"id": 9, "file_name": f"a/{NAME}", "height": 8, "width": 12}])
-    write(path, content)
-    write(tmp_path / "images/a/x.json", {})
-    (record,) = read_records(path, images=tmp_path / "images")["train"]
-    assert record.image_path == tmp_path / "images/a" / NAME
-    assert check_records([record]) == ([record], [])
-
-
 def changed(table, **values):
     content = with_texts(caption=["big cup", "small cup"])
     content[table][0] |= values
@@ -211,14 +182,10 @@ def changed(table, **values):
 BAD = {
     "'file_name' of type str. Received: int": changed("images", file_name=5),
     "wanted a path inside .* Received: '../7.jpg'": changed("images", file_name="../7.jpg"),
-    "'height' of type int. Received: str": changed("images", height="8"),
-    "annotations entry 0: wanted annotations.caption as text. Received: 5": changed(
-        "annotations", caption=5
-    ),
+    "annotations entry 0, .* Received half a character": changed("annotations", caption="a \ud83d"),
     "annotations entry 0: wanted 'segmentation' as polygons": changed(
         "annotations", segmentation=5
     ),
-    "Received half a character": changed("annotations", caption="a \ud83d"),
 }
 
 
@@ -240,7 +207,6 @@ def test_bad_images_are_named_or_left_out(tmp_path, message):
     ("content", "options", "message"),
     [
         (coco(annotations=[{"id": 1, "image_id": 8}]), {}, "entry 0: wanted 'image_id' of one of"),
-        (coco(annotations=5), {}, "wanted 'annotations' of type list. Received: int"),
         (
             {"items": []},
             {},
@@ -265,23 +231,15 @@ def test_files_that_do_not_fit_are_named(tmp_path, content, options, message):
         read(tmp_path / "train.json", content, **options)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"mine\.json"):
-        read_records(tmp_path / "mine.json")
-
-
-REAL = {  # annotations
-    "wkentaro__labelme2coco.json": 12,
-    "metalisai__cvat_rle_iscrowd.json": 75,
-    "PardisTaghavi__cityscapes_rle_string.json": 332,
-    "egutierrezc93__via_coco_flat_segmentation.json": 18,
-    "kunalgkjoshi__roboflow_polygons.json": 21,
-    "Obmutescence__coco_instances_crowd.json": 143,
-}
-
-
 @pytest.mark.filterwarnings("ignore:.*images are missing")
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metalisai__cvat_rle_iscrowd.json",
+        "kunalgkjoshi__roboflow_polygons.json",
+        "egutierrezc93__via_coco_flat_segmentation.json",
+    ],
+)
 def test_files_of_tools_against_pycocotools(samples, name):
     """Every phrase is a class of an image; its mask is the union of COCO's own masks."""
     path = samples / "formats/coco" / name
@@ -296,7 +254,6 @@ def test_files_of_tools_against_pycocotools(samples, name):
             annotation["segmentation"] = [parts]
         phrase = files[annotation["image_id"]], names[annotation["category_id"]]
         objects.setdefault(phrase, []).append(annotation)
-    assert sum(record.targets for record in records) == REAL[name]
     assert len(records) == len(objects)
     for record in records[1::10]:
         file = record.image_path.relative_to(path.parent).as_posix()

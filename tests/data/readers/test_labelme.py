@@ -15,7 +15,6 @@ from label_tools import (
     labelme,
     mask_shape,
     phrases,
-    png,
     points,
     shape,
     wanted,
@@ -62,8 +61,6 @@ def test_masks_come_back_and_the_description_is_the_phrase(tmp_path, rng, capsys
 def test_without_descriptions_the_label_is_the_phrase(tmp_path):
     records = read(tmp_path, outline("cup", description=None), outline("cup", OTHER_POLYGON))
     assert phrases(records) == wanted(("train", "cup", 2, BOX | OTHER))
-    with pytest.raises(ValueError, match="Received: 1 phrases of several objects"):
-        read_records(tmp_path, one_each=True)
 
 
 def test_the_shapes_of_a_group_are_one_object(tmp_path):
@@ -111,45 +108,30 @@ def test_images_are_found_by_their_names(tmp_path, name):
 
 
 BAD = {
-    "wanted 'imagePath' of type str. Received: list": labelme(name=["1.jpg"]),
     "wanted 'imagePath' of an image file. Received: 'a.json'": labelme(name="a.json"),
     "imageHeight and imageWidth: wanted 'height' of type int. Received: NoneType": {
         **labelme(),
         "imageHeight": None,
     },
-    "shapes entry 0: wanted 'label' of type str. Received: nothing": labelme({}),
     "shapes entry 0: wanted 'points' as .* in pixels": labelme(shape("a", [[1, 2], [3]])),
-    "shapes entry 0: wanted 'points' as .* Received: .*, 6]]": labelme(
-        shape("a", [[1, 2, 3], [4, 5, 6]])
-    ),
     "shapes entry 0: wanted 'points' as two corners .* 5 x 4 apart": labelme(
         mask_shape("a", np.ones((4, 5)), 9, 0)
-    ),
-    "shapes entry 0: wanted 'points' as two corners": labelme(
-        shape("a", [[0, 0], [3, 3]], "mask", mask=png(BOX))
     ),
     "shapes entry 0: wanted 'mask' as a PNG in base64": labelme(
         shape("a", [[0, 0], [3, 3]], "mask", mask="????")
     ),
-    "shapes entry 0: wanted 'mask' of type str. Received: NoneType": labelme(
-        shape("a", [[0, 0], [3, 3]], "mask")
-    ),
-    "shapes entry 0: wanted 'description' of type str": labelme(outline("a", description=5)),
 }
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_bad_files_are_named_or_left_out(tmp_path, message):
+def test_bad_files_are_named(tmp_path, message):
     write(tmp_path / "train/1.json", BAD[message])
-    write(tmp_path / "train/2.json", labelme(outline("good")))
     with pytest.raises(ValueError, match=rf"1\.json.*{message}"):
         read_records(tmp_path)
-    with pytest.warns(UserWarning, match="1 of 2 files are bad and left out"):
-        assert phrases(read_records(tmp_path, on_bad="skip")) == wanted(("train", "good", 1, BOX))
 
 
 @pytest.mark.filterwarnings("ignore:.*(left out|images are missing)")
-def test_real_files(samples):
+def test_a_real_file(samples):
     """LabelMe's own example of every shape: what is drawn is what its PNG holds."""
     path = samples / "formats/labelme/wkentaro__v5.7_primitives_mask.json"
     shapes = {s["shape_type"]: s for s in json.loads(path.read_text())["shapes"]}
@@ -159,9 +141,3 @@ def test_real_files(samples):
     inside = Image.open(io.BytesIO(base64.b64decode(shapes["mask"]["mask"])))
     np.testing.assert_array_equal(records["octagon"].mask()[305:405, 417:517], np.asarray(inside))
     assert records["octagon"].mask().sum() == np.asarray(inside).sum()
-    assert check_records(of)[1] == []
-    path = samples / "formats/labelme/wkentaro__v4_group_id.json"
-    (of,) = read_records(path).values()
-    assert {(r.raw, r.targets) for r in of} == {("person", 2), ("bottle", 1)}
-    path = samples / "formats/labelme/CVHub520__xanylabeling_2.4_polygon.json"
-    assert [r.raw for of in read_records(path).values() for r in of] == ["cat", "dog"]

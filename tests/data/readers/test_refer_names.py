@@ -1,5 +1,7 @@
-"""REFER's layout under other names: RRSIS-D, Ref-ZOM and R-RefCOCO, with images in any folder."""
+"""REFER's layout under other names: gRefCOCO's refs of no object, of one and of several, and RRSIS-D,
+Ref-ZOM and R-RefCOCO with images in any folder."""
 
+import copy
 import json
 import pickle
 
@@ -13,6 +15,7 @@ from keras_cmsa.data.check import check_records
 from keras_cmsa.data.leakage import held_out_images
 from keras_cmsa.data.sources import read_records
 
+THIRD = tiny.box(8, 12, 1, 1, 4, 5)  # over a corner of both
 IMAGE = {"id": 9, "file_name": NAME, "height": 8, "width": 12}
 INSTANCES = {
     "images": [IMAGE],
@@ -20,8 +23,14 @@ INSTANCES = {
         {"id": 1, "image_id": 9, "category_id": 5, "segmentation": [POLYGON]},
         # RRSIS-D has a list of one code in bytes, as JSON text.
         {"id": 2, "image_id": 9, "category_id": 6, "segmentation": [compressed(OTHER)]},
+        {"id": 3, "image_id": 9, "category_id": 6, "segmentation": tiny.runs(THIRD)},
+        {"id": 4, "image_id": 9, "category_id": 7, "segmentation": []},
     ],
-    "categories": [{"id": 5, "name": "ship"}, {"id": 6, "name": "bridge"}],
+    "categories": [
+        {"id": 5, "name": "ship"},
+        {"id": 6, "name": "bridge"},
+        {"id": 7, "name": "pier"},
+    ],
 }
 
 
@@ -36,13 +45,79 @@ def ref(number, ann_id, *sentences, split="train", **of):
 
 
 def write(root, dataset, owner, *refs, instances=INSTANCES):
-    (root / dataset).mkdir(parents=True)
-    (root / dataset / f"refs({owner}).p").write_bytes(pickle.dumps([*refs], 2))
+    (root / dataset).mkdir(parents=True, exist_ok=True)
+    if dataset == "grefcoco":
+        (root / "grefcoco" / f"grefs({owner}).json").write_text(json.dumps(refs))
+    else:
+        (root / dataset / f"refs({owner}).p").write_bytes(pickle.dumps([*refs], 2))
     (root / dataset / "instances.json").write_text(json.dumps(instances))
     folder = root / "images" / dataset / "JPEGImages"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (12, 8)).save(folder / NAME)
     return folder
+
+
+REFS = ref(0, [-1], split="val"), ref(1, [1]), ref(2, [3, 1]), ref(3, [1, 2, 3])
+
+
+def read_several(root, *refs, instances=INSTANCES, **options):
+    """The records of gRefCOCO by their refs' ids."""
+    folder = write(root, "grefcoco", "unc", *refs, instances=instances)
+    records = read_records(root, "grefcoco", images=folder, **options)
+    return {record.ref_id: record for of in records.values() for record in of}
+
+
+def test_masks_are_the_union_of_the_objects(tmp_path):
+    records = read_several(tmp_path, *REFS)
+    assert [record.targets for record in records.values()] == [0, 1, 2, 3]
+    masks = BOX * 0, BOX, BOX | THIRD, BOX | OTHER | THIRD
+    for record, mask in zip(records.values(), masks, strict=True):
+        np.testing.assert_array_equal(record.mask(), mask)
+    assert records[0].segmentation is None
+    assert check_records([*records.values()])[1] == []
+    assert held_out_images(tmp_path, "refcoco", "unc", {}) == {"grefcoco/unc/val": {9}}
+
+
+def test_classes_of_the_objects_and_of_the_image(tmp_path):
+    records = read_several(tmp_path, *REFS, ref(4, [2, 3]), ref(5, [2]))
+    classes = [record.categories for record in records.values()]
+    both = {"ship", "bridge"}
+    assert classes == [set(), {"ship"}, both, both, {"bridge"}, {"bridge"}]
+    assert classes[4] is classes[5]
+    assert {id(record.image_categories) for record in records.values()} == {
+        id(records[0].image_categories)
+    }
+    assert records[0].image_categories == {"ship", "bridge", "pier"}
+
+
+def test_classes_without_a_name_are_left_out(tmp_path):
+    instances = copy.deepcopy(INSTANCES)
+    for annotation, category_id in zip(instances["annotations"], (0, None, 6.0, [5])):
+        annotation["category_id"] = category_id
+    record = read_several(tmp_path, *REFS, instances=instances)[3]
+    assert record.categories == record.image_categories == {"bridge"}
+    del instances["categories"]
+    record = read_several(tmp_path, *REFS, instances=instances)[3]
+    assert record.categories == record.image_categories == set()
+    instances["categories"] = [{"id": 5}]
+    with pytest.raises(ValueError, match=r"instances\.json, category 5: wanted 'name' of type str"):
+        read_several(tmp_path, *REFS, instances=instances)
+
+
+@pytest.mark.parametrize("ids", [[], [-1, 1], [1, 2, 1], 1], ids=str)
+def test_other_lists_of_ids_are_named(tmp_path, ids):
+    with pytest.raises(
+        ValueError, match=r"grefs\(unc\).json, entry 0, ref 7: wanted 'ann_id' .* list"
+    ):
+        read_several(tmp_path, ref(7, ids))
+
+
+def test_missing_files_are_named(tmp_path):
+    write(tmp_path, "grefcoco", "own")
+    with pytest.raises(
+        FileNotFoundError, match=r"<dataset>/grefs\(.*: grefcoco/grefs\(own\)\.json"
+    ):
+        read_records(tmp_path, "grefcoco")
 
 
 def test_rrsis_d(tmp_path, monkeypatch):
@@ -89,20 +164,12 @@ def test_the_images_of_a_known_set_may_be_elsewhere(tmp_path):
 
 
 def test_what_is_wrong_is_named(tmp_path):
-    folder = write(tmp_path, "rrsisd", "unc", ref(1, []), ref(2, 1))
+    folder = write(tmp_path, "rrsisd", "unc", ref(2, 1))
     with pytest.raises(ValueError, match="wanted the folder of the images of rrsisd as `images`"):
         read_records(tmp_path, "rrsisd")
-    with pytest.raises(
-        ValueError, match=r"ref 1: wanted 'ann_id' as a list of ids, .*Received: \[\]"
-    ):
-        read_records(tmp_path, "rrsisd", images=folder)
-    with pytest.raises(
-        FileNotFoundError, match=r"refs\(final\)\.p is missing\. .*rrsisd/refs\(unc\)"
-    ):
-        read_records(tmp_path, "rrsisd", "final", images=folder)
     outside = {**INSTANCES, "images": [{**IMAGE, "file_name": "a/../../7.jpg"}]}
     (tmp_path / "rrsisd/instances.json").write_text(json.dumps(outside))
-    with pytest.raises(ValueError, match="wanted the plain name of an image file in"):
+    with pytest.raises(ValueError, match=r"wanted a path inside .*JPEGImages"):
         read_records(tmp_path, "rrsisd", images=folder)
 
 
