@@ -11,7 +11,8 @@ import json
 import pickle
 import tracemalloc
 import warnings
-from functools import partial
+from functools import reduce
+from operator import getitem
 
 import label_tools
 import numpy as np
@@ -40,9 +41,9 @@ INSTANCES = {
     ],
     "categories": [{"id": 1, "name": "cup"}],
 }
-GREF = {**REF, "ann_id": [71, 70]}
+SEVERAL = {**REF, "ann_id": [71, 70]}
 ZOM = [
-    {**GREF, "source": "many", "sentences": [{**REF["sentences"][0], "exist": True}]},
+    {**SEVERAL, "source": "many", "sentences": [{**REF["sentences"][0], "exist": True}]},
     {**REF, "ref_id": 6, "source": "zero"},
 ]
 ALIGNED = {
@@ -52,52 +53,13 @@ ALIGNED = {
     },
     "refexps": {"1": {"refexp_id": 1, "raw": "cup", "tokens": ["cup"]}},
 }
-PHRASES = {
-    "refer_val": [
-        {
-            "task_id": "7__1",
-            "image_id": 7,
-            "phrase": "cup",
-            "Polygons": [[[[2, 2], [6, 2], [6, 6], [2, 6]]], [[[8, 1], [9, 1], [9, 3]]]],
-        }
-    ],
-    "image_data_split": [{"image_id": 7, "height": 8, "width": 12, "split": "val"}],
-    "skip": [{"task_id": "7__2", "phrase": "sky"}, {"image_id": 7, "phrase": "dog"}],
+PHRASE = {
+    "task_id": "7__1",
+    "image_id": 7,
+    "phrase": "cup",
+    "Polygons": [[[[2, 2], [6, 2], [6, 6], [2, 6]]], [[[8, 1], [9, 1], [9, 3]]]],
 }
 ROW = {"image": "7.jpg", "expression": "cup", "mask": [SQUARE], "split": "train"}
-
-
-def write_refs(root, dataset, refs, instances=INSTANCES):
-    """REFER's layout. The refs of gRefCOCO are JSON, the others' pickles, one of them of Python 3."""
-    folder = root / dataset
-    folder.mkdir(exist_ok=True)
-    (root / "ref_shapes.json").write_text("{}")  # no published counts
-    if dataset == "grefcoco":
-        (folder / "grefs(unc).json").write_text(json.dumps(refs))
-    else:
-        (folder / "refs(unc).p").write_bytes(pickle.dumps(refs, 4 if dataset == "ref-zom" else 2))
-    (folder / "instances.json").write_text(json.dumps(instances))
-
-
-def write_jsonl(root, row):
-    (root / "t.jsonl").write_text(json.dumps(row) + "\n")
-
-
-def write_csv(root, row):
-    with open(root / "t.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(ROW)
-        values = row.values() if type(row) is dict else [row]
-        writer.writerow([v if type(v) is str else json.dumps(v) for v in values])
-
-
-def write_parts(root, content, pattern, parts):
-    """A JSON file of each part of the content, or of all of it if it has no parts."""
-    for part in parts:
-        of = content.get(part) if type(content) is dict else content
-        (root / pattern.format(part)).write_text(json.dumps(of))
-
-
 CAPTIONS = label_tools.coco()
 for _annotation, _text in zip(CAPTIONS["annotations"], ["cup", "dog"], strict=True):
     _annotation |= {"caption": _text, "attributes": {"occluded": False}}
@@ -126,50 +88,50 @@ SAMPLES = [
 ]
 
 
-def write_json(root, content, name="t.json"):
-    (root / name).write_text(json.dumps(content))
-
-
-def write_parquet(root, rows):
-    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(arrow.Table.from_pylist(rows), root / "t.parquet")
-
-
-# kind: (whole content, how to write it, what to read)
+# {data set, or file of one's own: {file: whole content}}
 KINDS = {
-    "refs": ([REF], lambda root, of: write_refs(root, "refcoco", of), (".", "refcoco")),
-    "instances": (
-        INSTANCES, lambda root, of: write_refs(root, "refcoco", [REF], of), (".", "refcoco"),
-    ),
-    "grefs": ([GREF], lambda root, of: write_refs(root, "grefcoco", of), (".", "grefcoco")),
-    "instances of several": (
-        INSTANCES, lambda root, of: write_refs(root, "grefcoco", [GREF], of), (".", "grefcoco"),
-    ),
-    "refs of another name": (
-        ZOM, lambda root, of: write_refs(root, "ref-zom", of),
-        (".", "ref-zom", "images/mscoco/images/train2014"),
-    ),
-    "refexp": (
-        ALIGNED, partial(write_json, name="google_refexp_val_201511_coco_aligned.json"),
-        (".", "refexp"),
-    ),
-    "referit": (
-        {"query_train": {"7_1": ["sky", "cup"]}, "imsize": {"7.jpg": [12, 8]}},
-        partial(write_parts, pattern="referit_{}.json", parts=("query_train", "imsize")),
-        (".", "referit"),
-    ),
-    "phrasecut": (
-        PHRASES, partial(write_parts, pattern="{}.json", parts=PHRASES), (".", "phrasecut"),
-    ),
-    "coco": (CAPTIONS, write_json, ("t.json", "")),
-    "label studio": (TASKS, write_json, ("t.json", "")),
-    "labelme": (SHAPES, write_json, ("t.json", "")),
-    "rows with annotations": (REFS_OF_ROWS, write_parquet, ("t.parquet", "")),
-    "rows with images": (SAMPLES, write_parquet, ("t.parquet", "")),
-    "jsonl": (ROW, write_jsonl, ("t.jsonl", "")),
-    "csv": (ROW, write_csv, ("t.csv", "")),
-}  # fmt: skip
+    "refcoco": {"refcoco/refs(unc).p": [REF], "refcoco/instances.json": INSTANCES},
+    "grefcoco": {"grefcoco/grefs(unc).json": [SEVERAL], "grefcoco/instances.json": INSTANCES},
+    "ref-zom": {"ref-zom/refs(unc).p": ZOM, "ref-zom/instances.json": INSTANCES},
+    "refexp": {"google_refexp_val_201511_coco_aligned.json": ALIGNED},
+    "referit": {
+        "referit_query_train.json": {"7_1": ["sky", "cup"]},
+        "referit_imsize.json": {"7.jpg": [12, 8]},
+    },
+    "phrasecut": {
+        "refer_val.json": [PHRASE],
+        "image_data_split.json": [{"image_id": 7, "height": 8, "width": 12, "split": "val"}],
+        "skip.json": [{"task_id": "7__2", "phrase": "sky"}, {"image_id": 7, "phrase": "dog"}],
+    },
+    "coco.json": {"coco.json": CAPTIONS},
+    "label_studio.json": {"label_studio.json": TASKS},
+    "labelme.json": {"labelme.json": SHAPES},
+    "annotations.parquet": {"annotations.parquet": REFS_OF_ROWS},
+    "images.parquet": {"images.parquet": SAMPLES},
+    "rows.jsonl": {"rows.jsonl": ROW},
+    "rows.csv": {"rows.csv": ROW},
+}
+
+
+def write(root, files):
+    """Writes files as their endings say, one of the pickles as Python 3 does."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(exist_ok=True)
+        if path.suffix == ".p":
+            path.write_bytes(pickle.dumps(content, 4 if name.startswith("ref-zom") else 2))
+        elif path.suffix == ".parquet":
+            arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+            parquet = pytest.importorskip("pyarrow.parquet")
+            parquet.write_table(arrow.Table.from_pylist(content), path)
+        elif path.suffix == ".csv":
+            values = content.values() if type(content) is dict else [content]
+            with open(path, "w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(ROW)
+                writer.writerow([v if type(v) is str else json.dumps(v) for v in values])
+        else:
+            path.write_text(json.dumps(content) + "\n")
 
 
 @pytest.fixture
@@ -207,43 +169,29 @@ def places(value, path=()):
         yield from places(inner, (*path, key))
 
 
-def with_changes(value, changes):
-    """A copy of a nest with the values at some places replaced, or removed where it says REMOVE."""
-    value = copy.deepcopy(value)
-    for path, new in changes:
-        new = new if new is REMOVE else copy.deepcopy(new)  # a later change may be inside it
-        if not path:
-            value = new
-            continue
-        holder = value
-        try:
-            for key in path[:-1]:
-                holder = holder[key]
-            if new is REMOVE:
-                del holder[path[-1]]
-            else:
-                holder[path[-1]] = new
-        except (KeyError, IndexError, TypeError):
-            pass  # an earlier change took the place away
-    return value
-
-
 REMOVE = object()
 
 
-def changes_of(value):
-    one = st.tuples(st.sampled_from(list(places(value))), ODD | st.just(REMOVE))
-    return st.lists(one, min_size=1, max_size=3).filter(
-        lambda c: all(p or n is not REMOVE for p, n in c)
-    )
+def damaged(files, draw):
+    """A copy of the files with one to three of their values replaced or removed."""
+    files = copy.deepcopy(files)
+    for _ in range(draw(st.integers(1, 3))):
+        if files:
+            *path, last = draw(st.sampled_from([*places(files)][1:]))
+            holder, new = reduce(getitem, path, files), draw(ODD | st.just(REMOVE))
+            if new is REMOVE:
+                del holder[last]
+            else:
+                holder[last] = copy.deepcopy(new)  # a later change may be inside it
+    return files
 
 
-def read_and_draw(root, name, dataset, images=None):
-    """Reads a data set and draws every mask; returns what was wrong with masks."""
+def read_and_draw(root, kind):
+    """Reads a data set and draws every mask."""
+    images = root / "images/mscoco/images/train2014" if kind == "ref-zom" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        images = images and root / images
-        records = read_records(root / name, dataset, images=images)
+        records = read_records(root / kind if "." in kind else root, kind, images=images)
     for record in (record for of in records.values() for record in of):
         try:
             mask = record.mask()
@@ -262,9 +210,8 @@ FUZZED = settings(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_content_is_read(root, kind):
-    content, write, source = KINDS[kind]
-    write(root, content)
-    (records,) = (of for of in read_and_draw(root, *source).values() if of)
+    write(root, KINDS[kind])
+    (records,) = (of for of in read_and_draw(root, kind).values() if of)
     assert records[0].mask().sum() > 0
 
 
@@ -274,40 +221,35 @@ def test_the_whole_content_is_read(root, kind):
 @given(data=st.data())
 @FUZZED
 def test_changed_values_are_an_error_or_data(root, kind, data):
-    content, write, source = KINDS[kind]
-    changes = data.draw(changes_of(content))
+    for name in KINDS[kind]:
+        (root / name).unlink(missing_ok=True)
     try:
-        write(root, with_changes(content, changes))
+        write(root, damaged(KINDS[kind], data.draw))
     except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RuntimeError):
         return  # no such file can be written
-    read_within_bounds(root, *source)
-
-
-WRITTEN = (".p", ".json", ".jsonl", ".csv", ".parquet")
+    read_within_bounds(root, kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 @FUZZED
 def test_changed_or_missing_bytes_are_an_error_or_data(root, kind, data):
-    content, write, source = KINDS[kind]
-    write(root, content)
-    files = {path for path in root.rglob("*.*") if path.suffix in WRITTEN}
-    files = sorted(files - {root / "ref_shapes.json"})
-    path = data.draw(st.sampled_from(files))
+    files = KINDS[kind]
+    write(root, files)
+    path = root / data.draw(st.sampled_from([*files]))
     changed = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(0, 4))):
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(changed[: data.draw(st.integers(1, len(changed)))])
-    if error := read_within_bounds(root, *source):
-        assert any(path.name in error for path in files)
+    if error := read_within_bounds(root, kind):
+        assert any((root / name).name in error for name in files)
 
 
-def read_within_bounds(root, *source):
+def read_within_bounds(root, kind):
     """Reads and draws in bounded memory; returns the text of the error, if any."""
     tracemalloc.start()
     try:
-        read_and_draw(root, *source)
+        read_and_draw(root, kind)
     except (FileNotFoundError, ValueError) as error:
         assert str(error)
         return str(error)

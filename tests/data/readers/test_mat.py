@@ -72,7 +72,7 @@ def test_a_bomb_is_not_inflated(tmp_path):
     assert peak < 200_000
 
 
-@settings(max_examples=400, deadline=20_000, suppress_health_check=list(HealthCheck))
+@settings(deadline=20_000, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_damaged_files_give_the_matrix_or_a_clear_error(tmp_path, data):
     path = tmp_path / "x.mat"
