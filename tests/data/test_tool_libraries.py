@@ -24,7 +24,6 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from keras_cmsa.data.brush import decode_brush, encode_brush
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.data.writers import Answer, label_studio_prediction, write_coco
 from keras_cmsa.serving.label_studio import interface_of, masks_in
@@ -37,15 +36,6 @@ labelme = pytest.importorskip("labelme._label_file", exc_type=ImportError)  # no
 supervision = pytest.importorskip("supervision")
 
 RING = BOX - tiny.box(8, 12, 3, 4, 5, 8)
-
-
-def test_the_code_of_a_brush_both_ways(rng):
-    for _ in range(1000):
-        mask = (rng.random(rng.integers(1, 12, 2)) < rng.random()).astype("uint8")
-        code = brush.mask2rle(mask * 255)
-        np.testing.assert_array_equal(decode_brush(code, *mask.shape, "it"), mask)
-        ours = brush.decode_rle(encode_brush(mask)).reshape(*mask.shape, 4)[..., 3]
-        np.testing.assert_array_equal(ours, mask * 255)
 
 
 def drawn(path, mask):

@@ -10,7 +10,7 @@ from label_tools import BOX, POLYGON, compressed
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
-from keras_cmsa.data.readers.table import read_table
+from keras_cmsa.data.readers.table import is_table, read_table
 from keras_cmsa.data.sources import read_records
 
 
@@ -84,11 +84,10 @@ def test_fields_splits_and_ids(folder, suffix):
         assert list(read_table(folder / f"table.{suffix}", splits)) == splits
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_what_nothing_fits(folder, suffix):
+def test_what_nothing_fits(folder):
     """A file called none has a path before its name."""
     Image.fromarray(BOX).save(folder / "none", "PNG")
-    records = read_table(write(folder, suffix, [row("none"), row(" None"), row("./none")]))["train"]
+    records = read_table(write(folder, "csv", [row("none"), row(" None"), row("./none")]))["train"]
     assert [record.targets for record in records] == [0, 0, 1]
     assert records[0].segmentation is None and len({record.ref_id for record in records}) > 1
     for record, mask in zip(records, (BOX * 0, BOX * 0, BOX)):
@@ -98,20 +97,9 @@ def test_what_nothing_fits(folder, suffix):
 
 @pytest.mark.parametrize("name", ["table.CSV", "table.JSONL"])
 def test_the_ending_may_be_large(folder, name):
-    from keras_cmsa.data.readers.table import is_table
-
     write(folder, name.lower().partition(".")[2], [row()]).rename(folder / name)
     assert is_table(folder / name) and is_table(str(folder / "none.CSV"))
     assert len(read_records(folder / name)["train"]) == 1
-
-
-def test_a_polygon_of_seven_thousand_points(folder):
-    angles = np.linspace(0, 2 * np.pi, 7000, endpoint=False)
-    points = np.stack([6 + 4 * np.cos(angles), 4 + 3 * np.sin(angles)], axis=1)
-    polygon = points.ravel().tolist()
-    assert len(json.dumps(polygon)) > 131_072
-    (record,) = read_table(write(folder, "csv", [row(polygon)]))["train"]
-    assert record.segmentation == [polygon] and 30 < record.mask().sum() < 50
 
 
 def test_names_of_mask_files(folder):
@@ -129,27 +117,15 @@ def test_names_of_mask_files(folder):
         record.mask()
 
 
-def test_rows_of_empty_cells_are_left_out(folder):
-    path = write(folder, "csv", [row()])
-    path.write_text(path.read_text() + ",,,\n, ,,\n,,,,,\n")
-    assert len(read_table(path)["train"]) == 1
-
-
 BAD = {
     "Kaggle's run lengths": (row(mask="1 3 10 5"), "looks like Kaggle's run lengths: '1 3 10 5'"),
-    "absolute path": (row(image="/etc/passwd"), "wanted a path inside .* Received: '/etc/passwd'"),
     "path out": (row(mask="../mask.png"), r"wanted a path inside .* Received: '\.\./mask.png'"),
-    "NUL": (row(image="photos/1.jpg\0"), "wanted a path inside"),
     "no mask": (row(mask=" "), "wanted a mask: .* or none where nothing fits .* an empty cell"),
     "image missing": (row(image="photos/3.jpg"), "which does not exist"),
-    "no image": (row(image="table.jsonl"), "is not an image"),
-    "folder": (row(image="photos"), "wanted an image file. Received: the folder"),
     "no split": (row(split=" "), "wanted a split, such as train"),
-    "split leads out": (row(split="/../../x"), "wanted a split, .* Received: '/../../x'"),
     "half an emoji": (row(expression="a \ud83d"), r"as text. Received half a character: 'a .ud83d"),
     "emoji only": (row(expression="🙂 👍"), "wanted an expression with a word. Received: '🙂 👍'"),
     "cut JSON": (row(mask="[[1, 2"), "mask is not JSON"),
-    "number": (row(expression=3), "wanted 'expression' of type str. Received: int"),
     "null": (row(mask=None), "wanted 'mask' of type .*. Received: NoneType"),
 }
 
@@ -181,13 +157,6 @@ def test_bad_masks_are_found_by_the_check(folder):
     "name, content, message",
     [
         ("t.csv", b"image,mask\na,b\n", "line 1: wanted each of the columns image, expression, m"),
-        ("t.csv", b"", "line 1: wanted each of the columns"),
-        ("t.csv", b"image,expression,mask,split\n\xff,a,b,c\n", "line 2: wanted text in UTF-8"),
-        (
-            "t.csv",
-            b"image,expression,mask,split\n1.png,cup,m.png,train\n1.png,cup, left,m.png,train\n",
-            r"t\.csv, line 3: wanted 4 cells, .* Received 5: '1\.png,cup, left,m\.png,train'",
-        ),
         (
             "t.jsonl",
             b'{"image": 1}\n{"image"',
@@ -198,11 +167,9 @@ def test_bad_masks_are_found_by_the_check(folder):
             b"{}\n\xe9\n",
             "line 2: wanted text in UTF-8. .*: 'é'. Save the table in UTF-8",
         ),
-        ("t.jsonl", '{"a": 1}'.encode("utf-16"), "line 1: wanted text in UTF-8. .* '{\"a\": 1}'"),
         ("t.jsonl", b"[" * 100_000, "line 1: wanted an object in JSON"),
         ("t.jsonl", b"[]\n", "line 1: wanted a dict. Received: list"),
         ("t.xlsx", b"", r"whose name ends in \.csv or \.jsonl. Received: .*t\.xlsx. Give it"),
-        ("t", b"", "a table whose name ends in"),
     ],
 )
 def test_files_that_are_no_table_are_named(tmp_path, name, content, message):
