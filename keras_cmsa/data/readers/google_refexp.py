@@ -55,21 +55,17 @@ def read_google_refexp(root, splits=None, on_bad="raise"):
     files = files_of_splits(root, [f"{FILE_NAME}_coco_aligned.json", f"{FILE_NAME}.json"], SPLITS)
     entries = []
     for split, path in select_splits(splits, files, root).items():
-        content = _read(path, root)
+        annotations, *tables = _read(path, root)
         entries += [
-            (f"{path}, annotation {annotation_id}", split, content, annotation_id, annotation)
-            for annotation_id, annotation in content["annotations"].items()
+            (f"{path}, annotation {annotation_id}", split, annotation_id, annotation, *tables)
+            for annotation_id, annotation in annotations.items()
         ]
     records = read_entries(entries, partial(_records_of, root), on_bad, "annotations")
     return selected(records, splits, root, root / COCO.folder, COCO.source)
 
 
 def _read(path, root):
-    """Reads a file and adds COCO's outlines.
-
-    Returns:
-        `{"annotations": {id: entry}, "images": {id: entry}, "refexps": {id: entry}}`.
-    """
+    """The annotations with COCO's outlines, the images and the expressions: `{id: entry}` each."""
     content = read_json(path)
     annotations, refexps = (
         entries_by_id(content, f"{key}s", path, f"{key}_id", int)
@@ -91,7 +87,7 @@ def _read(path, root):
             }
             for annotation_id, entry in annotations.items()
         }
-    return {"annotations": annotations, "images": images, "refexps": refexps}
+    return annotations, images, refexps
 
 
 def _coco_annotations(root, path):
@@ -107,20 +103,19 @@ def _coco_annotations(root, path):
 
 def _records_of(root, located_entry):
     """A record per expression of an annotation."""
-    where, split, content, annotation_id, entry = located_entry
+    where, split, annotation_id, entry, images, refexps = located_entry
     image_id = field(entry, "image_id", int, where)
-    if image_id not in content["images"]:
+    if image_id not in images:
         raise ValueError(f"{where}: image {image_id} is not in the file")
-    image = content["images"][image_id]
     sentences = []
     for place, refexp_id in located(entry, "refexp_ids", int, where):
-        if refexp_id not in content["refexps"]:
+        if refexp_id not in refexps:
             raise ValueError(f"{place}: expression {refexp_id} is not in the file")
-        sentences.append((refexp_id, field(content["refexps"][refexp_id], "raw", str, place)))
+        sentences.append((refexp_id, field(refexps[refexp_id], "raw", str, place)))
     return records_of_ref(
         sentences,
-        image_size(image, f"{where}, image"),
-        image_path=image_path(image, image_id, root, COCO, where),
+        image_size(images[image_id], f"{where}, image"),
+        image_path=image_path(images[image_id], image_id, root, COCO, where),
         image_id=image_id,
         ref_id=annotation_id,
         split=split,

@@ -187,10 +187,9 @@ def _texts(holder, field):
 
 
 def _phrases_of(image, field, of_image, one_each, left_out):
-    """The phrases of an image; names what is left out in `{reason: [place, ...]}`.
+    """Yields the phrases of an image; names what is left out in `{reason: [place, ...]}`.
 
-    Returns:
-        `[(expression, as it was written, its objects, classes of all objects), ...]`.
+    A phrase is `(expression, as it was written, its objects, classes of all objects)`.
     """
     targets, written = defaultdict(list), {}
     for holder in [image] if of_image else image.objects:
@@ -202,7 +201,6 @@ def _phrases_of(image, field, of_image, one_each, left_out):
             written.setdefault(expression, raw)
     # The classes of an image that has one phrase need not be all that are there.
     classes = frozenset() if of_image else _classes(image.objects)
-    phrases = []
     for expression, holders in targets.items():
         objects = image.objects if of_image else holders
         place = f"{image.where}, {written[expression]!r:.60}"
@@ -211,8 +209,7 @@ def _phrases_of(image, field, of_image, one_each, left_out):
         elif one_each and len(objects) > 1:
             left_out["phrases of several objects"].append(place)
         else:
-            phrases.append((expression, written[expression], objects, classes))
-    return phrases
+            yield expression, written[expression], objects, classes
 
 
 def _classes(objects):

@@ -24,7 +24,3 @@ def test_no_image_of_train_comes_to_val(first):
         of_val = hold_out(names[:number])
         assert not of_val & before
         before = {*names[:number]} - of_val
-
-
-def test_the_order_says_nothing():
-    assert hold_out(NAMES[::-1]) == hold_out([*NAMES, *NAMES])
