@@ -32,11 +32,15 @@ def find_location(rng, judge):
         side = pick(rng, tuple(SIDES))
         target = judge.most(head, side).the_one()
         return _express(rng, f"farthest {SIDES[side]}", noun, target, side=side)
-    zones = [zone for zone in ZONES if judge.only_in_zone(head, zone) is not None]
-    if not zones:
+    found = [
+        (zone, target)
+        for zone in ZONES
+        if (target := head.both(judge.zone(zone)).the_one()) is not None
+    ]
+    if not found:
         return []
-    zone = pick(rng, zones)
-    return _express(rng, form_of_zone(zone), noun, judge.only_in_zone(head, zone), side=zone)
+    zone, target = pick(rng, found)
+    return _express(rng, form_of_zone(zone), noun, target, side=zone)
 
 
 def find_ordinal(rng, judge):
@@ -56,7 +60,7 @@ def find_relation(rng, judge):
     found = [
         (relation, target)
         for relation in RELATIONS
-        if (target := judge.only_related(head, relation, judge.noun(anchor))) is not None
+        if (target := judge.related(head, relation, judge.noun(anchor)).the_one()) is not None
     ]
     return _express_relation(rng, (noun, anchor), *pick(rng, found)) if found else []
 
@@ -69,8 +73,8 @@ def find_order(rng, judge):
     found = [
         (relation, target, counterpart)
         for relation in RELATIONS
-        if (target := judge.only_related(ones, relation, others)) is not None
-        and (counterpart := judge.only_related(others, relation, ones)) is not None
+        if (target := judge.related(ones, relation, others).the_one()) is not None
+        and (counterpart := judge.related(others, relation, ones).the_one()) is not None
     ]
     return _express_relation(rng, (one, other), *pick(rng, found)) if found else []
 

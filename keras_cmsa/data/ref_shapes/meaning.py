@@ -106,44 +106,18 @@ class Judge:
     def zone(self, zone):
         """The `Matches` of a zone, such as `"left"` or `"top right"`."""
         if zone not in self._cache:
-            bounds = ZONES[zone]
-            self._cache[zone] = Matches(self._within(bounds, 0.0), self._within(bounds, SLACK))
+            self._cache[zone] = Matches(*(self._within(ZONES[zone], slack) for slack in (0, SLACK)))
         return self._cache[zone]
 
     def related(self, head, relation, anchor):
         """The `Matches` of the things of `head` that are in the relation to a thing of `anchor`."""
+        pairs = [(i, j) for i in head.perhaps for j in anchor.perhaps if i != j]
+        perhaps = [pair for pair in pairs if self._holds(relation, *pair)[0]]
+        surely = [(i, j) for i, j in perhaps if i in head.surely and j in anchor.surely]
         return Matches(
-            frozenset(i for i in head.surely if self._relates(i, relation, anchor.surely, 1)),
-            frozenset(i for i in head.perhaps if self._relates(i, relation, anchor.perhaps, 0)),
+            frozenset(i for i, j in surely if self._holds(relation, i, j)[1]),
+            frozenset(i for i, _ in perhaps),
         )
-
-    # The next two methods are called thousands of times per scene and mostly return None, so they
-    # return as early as possible.
-
-    def only_in_zone(self, head, zone):
-        """The only thing of `head` in a zone, or None."""
-        matches = self.zone(zone)
-        if len(head.perhaps & matches.perhaps) != 1:
-            return None
-        return head.both(matches).the_one()
-
-    def only_related(self, head, relation, anchor):
-        """The only thing of `head` that is in the relation to a thing of `anchor`, or None."""
-        found = None
-        for i in head.perhaps:
-            if self._relates(i, relation, anchor.perhaps, 0):
-                if found is not None:
-                    return None
-                found = i
-        sure = found in head.surely and self._relates(found, relation, anchor.surely, 1)
-        return found if sure else None
-
-    def _relates(self, i, relation, anchors, sure):
-        """Whether thing i is in the relation to an anchor: perhaps (`sure` 0) or surely (1)."""
-        for j in anchors:
-            if i != j and self._holds(relation, i, j)[sure]:
-                return True
-        return False
 
     def _within(self, bounds, slack):
         """The things whose centre is at most `slack` outside of a zone."""

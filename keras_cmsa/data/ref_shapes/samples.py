@@ -1,7 +1,7 @@
 """Draws one image of RefShapes with its annotations and refs, in COCO's and REFER's formats."""
 
 from io import BytesIO
-from typing import NamedTuple
+from itertools import product
 
 import numpy as np
 from PIL import Image
@@ -17,30 +17,18 @@ from keras_cmsa.data.ref_shapes.scene import draw_scene
 from keras_cmsa.data.ref_shapes.things import ANGULAR, COLOURS, ROUND, SHAPES
 
 TARGET_FAMILY = {"testA": ROUND, "testB": ANGULAR}
-# Pairs of (category, supercategory), such as ("red star", "star").
-CATEGORIES = [(f"{colour} {shape}", shape) for shape in SHAPES for colour in COLOURS]
-CATEGORY_IDS = {name: number for number, (name, _) in enumerate(CATEGORIES, start=1)}
+# COCO's categories, such as "red star" of the supercategory "star".
+CATEGORIES = [
+    {"id": number, "name": f"{colour} {shape}", "supercategory": shape}
+    for number, (shape, colour) in enumerate(product(SHAPES, COLOURS), start=1)
+]
+CATEGORY_IDS = {category["name"]: category["id"] for category in CATEGORIES}
 NO_TARGET = [-1]  # in the place of gRefCOCO's ids
 JPEG_QUALITY = 93
 # The fraction of the scenes with `order` expressions whose things are placed for an expression such
 # as "left of" and its counterpart. Such pairs are rare in other scenes.
 FLANKED = 0.7
 PLAN_TRIES = 100  # scenes to draw for a plan before drawing another plan
-
-
-class Sample(NamedTuple):
-    """An image with its annotations and refs.
-
-    Attributes:
-        jpeg: bytes of the image file.
-        annotations: list of COCO's annotations of all things.
-        refs: list of REFER's refs, or gRefCOCO's; each sentence also has its `kind`, and an absent
-            one its `planted` word and its `original`.
-    """
-
-    jpeg: bytes
-    annotations: list
-    refs: list
 
 
 def draw_sample(rng, split, image_id, file_name, size, targets="one", colours=COLOURS):
@@ -57,7 +45,9 @@ def draw_sample(rng, split, image_id, file_name, size, targets="one", colours=CO
         colours: names of the things' colours.
 
     Returns:
-        `Sample`.
+        `(jpeg, annotations, refs)`: the bytes of the image file; list of COCO's annotations of all
+        things; list of REFER's refs, or gRefCOCO's, in which each sentence also has its `kind`, and
+        an absent one its `planted` word and its `original`.
     """
     scene, sentences_of = _draw_scene_with_sentences(rng, split, size, targets, colours)
     masks = [whole_mask(thing, size) for thing in scene.things]
@@ -66,7 +56,10 @@ def draw_sample(rng, split, image_id, file_name, size, targets="one", colours=CO
         _ref(annotations, target, image_id * 10 + number, sentences, split, file_name)
         for number, (target, sentences) in enumerate(sentences_of.items())
     ]
-    return Sample(_encode(paint(rng, scene, masks)), annotations, refs)
+    file = BytesIO()
+    pixels = Image.fromarray(paint(rng, scene, masks))
+    pixels.save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+    return file.getvalue(), annotations, refs
 
 
 def _draw_scene_with_sentences(rng, split, size, targets, colours):
@@ -152,9 +145,3 @@ def _record(sentence_id, sentence):
     if sentence.planted:
         record |= {"planted": sentence.planted, "original": sentence.original}
     return record
-
-
-def _encode(pixels):
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
-    return file.getvalue()

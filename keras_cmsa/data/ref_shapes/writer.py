@@ -7,7 +7,6 @@ import pickle
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -28,14 +27,6 @@ from keras_cmsa.utils.files import new_folder
 
 MANIFEST = "ref_shapes.json"
 SCENES_PER_PROCESS = 300  # for fewer scenes, another process takes more time than it saves
-
-
-class Job(NamedTuple):
-    """An image to draw: the scene number `index` of a split."""
-
-    image_id: int
-    split: str
-    index: int
 
 
 def write_ref_shapes(
@@ -117,12 +108,13 @@ def _is_complete(root, settings):
 
 
 def _list_jobs(settings):
+    """`(image id, split, number of the scene in its split)` of each image to draw."""
     order = [(s, index) for s in SPLITS for index in range(settings["scenes"].get(s, 0))]
-    return [Job(image_id, split, index) for image_id, (split, index) in enumerate(order, start=1)]
+    return [(image_id, *scene) for image_id, scene in enumerate(order, start=1)]
 
 
 def _draw_all(folder, settings, jobs, processes, progress):
-    """Draws the images of all jobs into `folder`; yields `(job, annotations, refs)` in order."""
+    """Draws the images of all jobs into `folder`; yields `(image id, annotations, refs)`."""
     draw = partial(_draw, folder, settings)
     bar = partial(
         track,
@@ -144,20 +136,21 @@ def _draw(folder, settings, job):
     Returns annotations and refs as JSON, because the bytes of a pickle depend on which strings its
     objects share, and objects from another process share other strings.
     """
+    image_id, split, index = job
     # The 0 is a part of the seed: without it a seed would give other scenes.
-    rng = np.random.default_rng([settings["seed"], 0, SPLITS.index(job.split), job.index])
-    file_name = IMAGE_NAME.format(job.image_id)
-    sample = draw_sample(
+    rng = np.random.default_rng([settings["seed"], 0, SPLITS.index(split), index])
+    file_name = IMAGE_NAME.format(image_id)
+    jpeg, annotations, refs = draw_sample(
         rng,
-        job.split,
-        job.image_id,
+        split,
+        image_id,
         file_name,
         settings["size"],
         settings.get("targets", "one"),
         settings.get("colours", COLOURS),
     )
-    (folder / IMAGE_FOLDER / file_name).write_bytes(sample.jpeg)
-    return job, json.dumps(sample.annotations), json.dumps(sample.refs)
+    (folder / IMAGE_FOLDER / file_name).write_bytes(jpeg)
+    return image_id, json.dumps(annotations), json.dumps(refs)
 
 
 def _write(folder, settings, drawn):
@@ -170,13 +163,14 @@ def _write(folder, settings, drawn):
     with open(dataset / "instances.json", "w", encoding="utf-8") as file:
         # Annotations, most of the data, are written at once instead of being kept in memory.
         file.write('{"annotations": [\n')
-        for job, new_annotations, new_refs in drawn:
+        for image_id, new_annotations, new_refs in drawn:
             separator = ",\n" if images else ""
             file.write(separator + new_annotations[1:-1])
-            images.append(_image_entry(job.image_id, settings["size"]))
+            entry = {"id": image_id, "file_name": IMAGE_NAME.format(image_id)}
+            images.append({**entry, "width": settings["size"], "height": settings["size"]})
             refs += json.loads(new_refs)
         info = {"description": "RefShapes"}
-        rest = {"images": images, "categories": _CATEGORY_ENTRIES, "info": info}
+        rest = {"images": images, "categories": CATEGORIES, "info": info}
         file.write("\n],\n" + json.dumps(rest)[1:])
     if targets == "any":
         (dataset / f"grefs({SPLIT_OWNER}).json").write_text(json.dumps(refs))
@@ -184,17 +178,6 @@ def _write(folder, settings, drawn):
         (dataset / f"refs({SPLIT_OWNER}).p").write_bytes(pickle.dumps(refs, protocol=4))
     manifest = {"settings": settings, "counts": _count(refs)}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
-
-
-_CATEGORY_ENTRIES = [
-    {"id": number, "name": name, "supercategory": supercategory}
-    for number, (name, supercategory) in enumerate(CATEGORIES, start=1)
-]
-
-
-def _image_entry(image_id, size):
-    file_name = IMAGE_NAME.format(image_id)
-    return {"id": image_id, "file_name": file_name, "width": size, "height": size}
 
 
 def _count(refs):
