@@ -100,17 +100,14 @@ def _fetch(httpx, entry, path, progress):
     # One for each address: a mirror that is cut early does not cost what another has brought.
     parts, answers = [Part(path, url) for url in entry.urls], []
     for part in sorted(parts, key=lambda part: -part.size()):
-        url = part.url
         try:
             part.fetch(httpx, entry, progress)
             check_whole(entry, part.path)
-        except Incomplete as error:
-            answers.append(f"{url}: {error}")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            answers.append(f"{url}: {type(error).__name__}: {str(error)[:200]}")
+        except (Incomplete, httpx.HTTPError, httpx.InvalidURL) as error:
+            answers.append(f"{part.url}: {type(error).__name__}: {str(error)[:200]}")
         except Damaged as error:
             part.drop()
-            answers.append(f"{url}: {error}")
+            answers.append(f"{part.url}: {error}")
         else:
             part.path.replace(path)
             for part in parts:
@@ -135,17 +132,13 @@ class Part:
     """The bytes of a file that have come from one address so far.
 
     Beside the part lies `PART.state`: what the server called this state of the file, an ETag or a
-    date. Without one of these nothing is resumed, since the file may have changed in between. A link
-    in its place is removed and not followed.
+    date. Without one of these nothing is resumed, since the file may have changed in between.
     """
 
     def __init__(self, path, url):
         self.url = url
         name = f"{path.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
         self.path, self.notes = path.with_name(name), path.with_name(f"{name}.state")
-        for file in (self.path, self.notes):
-            if file.is_symlink():
-                file.unlink()
 
     def fetch(self, httpx, entry, progress):
         """Appends what is missing, or starts anew where that cannot be.
@@ -154,28 +147,25 @@ class Part:
             Incomplete: if the server has no such file, or the connection ends before the file does.
             Damaged: if the server sends more than the file has.
         """
-        headers, begun = {"Accept-Encoding": "identity"}, self.state()
-        if begun:
+        headers, done = {"Accept-Encoding": "identity"}, self.size()
+        if done:
             # A server whose file is another by now sends all of it instead of the rest.
-            headers |= {"Range": f"bytes={self.size()}-", "If-Range": begun}
+            headers |= {"Range": f"bytes={done}-", "If-Range": self.notes.read_text("utf-8")}
         options = {"follow_redirects": True, "timeout": TIMEOUT, "headers": headers}
         with httpx.stream("GET", self.url, **options) as response:
             if response.status_code == 416:  # all of it is here, or it has shrunk
                 self.drop()
                 raise Incomplete("what was here did not fit what is there: start again")
-            resumed = response.status_code == 206
-            done = self.size() if resumed else 0
-            total = _checked_total(response, entry, begun, done)
-            most = entry.bytes or total or MAX_BYTES
-            if not resumed:
-                self.path.unlink(missing_ok=True)
-            state = begun if resumed else state_of(response.headers)
-            self.notes.write_text(state or "", encoding="utf-8")
+            total = _checked_total(response, entry, done)
+            if response.status_code == 200:
+                self.drop()
+                done = 0
+                self.notes.write_text(state_of(response.headers), encoding="utf-8")
             with open(self.path, "ab") as file:
                 for chunk in response.iter_raw(CHUNK):
                     done += len(chunk)
-                    if done > most:
-                        raise Damaged(f"more than {most:,} bytes")
+                    if done > (total or MAX_BYTES):
+                        raise Damaged(f"more than {total or MAX_BYTES:,} bytes")
                     file.write(chunk)
                     progress(done, total)
         if total is not None and done != total:
@@ -183,14 +173,8 @@ class Part:
 
     def size(self):
         """Bytes so far that can be resumed."""
-        return self.path.stat().st_size if self.state() else 0
-
-    def state(self):
-        """What the server called the state of the file that the bytes here are of; or `None`."""
-        if not (self.path.exists() and self.notes.exists()):
-            return None
-        state = self.notes.read_text(encoding="utf-8", errors="replace")
-        return state if state and state.isprintable() else None
+        is_known = self.path.exists() and self.notes.exists() and self.notes.stat().st_size
+        return self.path.stat().st_size if is_known else 0
 
     def drop(self):
         self.path.unlink(missing_ok=True)
@@ -198,35 +182,31 @@ class Part:
 
 
 def state_of(headers):
-    """What a server calls the state of a file: its ETag, or its date, or `None`."""
+    """What a server calls the state of a file: its ETag, or its date, or an empty text."""
     etag = headers.get("etag", "")
     # A weak ETag is not of the bytes.
-    return etag if etag and not etag.startswith("W/") else headers.get("last-modified")
+    return etag if etag and not etag.startswith("W/") else headers.get("last-modified", "")
 
 
-def _checked_total(response, entry, begun, start):
+def _checked_total(response, entry, start):
     """The bytes of the whole file as an answer has it, or None; raises `Incomplete` for another."""
     headers, status = response.headers, response.status_code
     if status not in (200, 206):
         raise Incomplete(f"status {status} {response.reason_phrase}")
     if "text/html" in headers.get("content-type", ""):
         raise Incomplete("a web page, where the file should be")
-    if (encoding := headers.get("content-encoding", "identity")) != "identity":
-        raise Incomplete(f"the encoding {encoding[:20]!r}, where the bytes of the file should be")
+    total = int(headers["content-length"]) if "content-length" in headers else None
     if status == 206:
-        place = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("content-range", ""))
-        first, last, total = map(int, place.groups()) if place else (-1, -1, -1)
-        same = state_of(headers) in (None, begun)
-        if not (begun and same and first == start and last + 1 == total):
+        rest = re.fullmatch(rf"bytes {start}-\d+/(\d+)", headers.get("content-range", ""))
+        if not (start and rest):
             raise Incomplete("another part of the file than the rest that is missing here")
-    else:
-        total = int(headers["content-length"]) if "content-length" in headers else None
+        total = int(rest[1])
     tells_its_end = total is not None or "chunked" in headers.get("transfer-encoding", "")
     if not tells_its_end and entry.sha256 is None and not entry.file.endswith(ARCHIVES):
         raise Incomplete("a file without its length, which could be cut")
     if total is not None and entry.bytes not in (None, total):
         raise Damaged(f"wanted {entry.bytes:,} bytes. Received: {total:,}")
-    return total
+    return total if entry.bytes is None else entry.bytes
 
 
 def check_whole(entry, path):
@@ -234,23 +214,19 @@ def check_whole(entry, path):
     size = path.stat().st_size
     if entry.bytes is not None and size != entry.bytes:
         raise Damaged(f"wanted {entry.bytes:,} bytes. Received: {size:,}")
-    if entry.sha256 is None:
-        _check_archive(path, entry.file)
+    if entry.sha256 is not None:
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != entry.sha256:
+            raise Damaged(f"wanted the SHA-256 {entry.sha256}. Received: {found}")
         return
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != entry.sha256:
-        raise Damaged(f"wanted the SHA-256 {entry.sha256}. Received: {found}")
-
-
-def _check_archive(path, name):
-    """Reads an archive to its end: each part has a checksum."""
-    try:
-        if name.endswith(".zip"):
+    try:  # each part of an archive has a checksum
+        if entry.file.endswith(".zip"):
             with zipfile.ZipFile(path) as archive:
-                if bad := archive.testzip():
-                    raise zipfile.BadZipFile(f"{bad!r} in it is damaged")
-        elif name.endswith(".gz"):
+                bad = archive.testzip()
+            if bad:
+                raise zipfile.BadZipFile(f"{bad!r} in it is damaged")
+        elif entry.file.endswith(".gz"):
             with gzip.open(path) as file:
                 while file.read(CHUNK):
                     pass
