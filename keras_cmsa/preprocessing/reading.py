@@ -77,7 +77,7 @@ def read_image(source, max_pixels=MAX_PIXELS, stored_size=None):
         return _rgb(image, turned=not is_as_wanted)
 
 
-def read_mask(source, max_pixels=MAX_PIXELS):
+def read_mask(source):
     """Reads the file of a mask, upright.
 
     A pixel is inside if it is neither black nor wholly transparent. So all that is not 0 is inside
@@ -88,7 +88,6 @@ def read_mask(source, max_pixels=MAX_PIXELS):
 
     Args:
         source: as in `read_image`.
-        max_pixels: as in `read_image`.
 
     Returns:
         `(height, width)` bool.
@@ -97,7 +96,7 @@ def read_mask(source, max_pixels=MAX_PIXELS):
         FileNotFoundError, ValueError: as in `read_image`; also for colours of 16 bits, of which
             Pillow keeps the high byte only.
     """
-    with _opened(source, max_pixels) as image:
+    with _opened(source) as image:
         is_lossy, storage = _is_lossy(image), _storage(image)
         image = _decoded(image)
         if image.mode[0] in "FI":
@@ -121,7 +120,7 @@ def read_mask(source, max_pixels=MAX_PIXELS):
     return inside
 
 
-def read_ids(source, max_pixels=MAX_PIXELS):
+def read_ids(source):
     """Reads a file of labels, upright: the number of the object that each pixel belongs to.
 
     Args, raises: as in `read_mask`.
@@ -130,7 +129,7 @@ def read_ids(source, max_pixels=MAX_PIXELS):
         `(height, width)` integers: indices into the palette of a file that has one, levels of a file
         of one channel (uint8 if it has 8 bits), `65536 red + 256 green + blue` of colours.
     """
-    with _opened(source, max_pixels) as image:
+    with _opened(source) as image:
         image = _decoded(image)
         if image.mode in ("LA", "PA"):
             image = image.getchannel(0)
@@ -142,12 +141,11 @@ def read_ids(source, max_pixels=MAX_PIXELS):
         return (red << 16) + (green << 8) + blue
 
 
-def read_size(path, max_pixels=MAX_PIXELS):
+def read_size(path):
     """Reads the size of an upright image from the header of its file.
 
     Args:
         path: the image file.
-        max_pixels: as in `read_image`.
 
     Returns:
         `(height, width)` in pixels of the image that `read_image` returns.
@@ -156,11 +154,11 @@ def read_size(path, max_pixels=MAX_PIXELS):
         FileNotFoundError: if there is no such file.
         ValueError: if the file is not an image, or is too large.
     """
-    (height, width), orientation = read_stored_size(path, max_pixels)
+    (height, width), orientation = read_stored_size(path)
     return (width, height) if orientation >= 5 else (height, width)
 
 
-def read_stored_size(path, max_pixels=MAX_PIXELS):
+def read_stored_size(path):
     """Reads the size of an image as it is stored, and its orientation.
 
     Args, raises: as in `read_size`.
@@ -169,19 +167,18 @@ def read_stored_size(path, max_pixels=MAX_PIXELS):
         `((height, width), orientation)`: pixels, and 1 to 8 as in EXIF; 1 is upright.
     """
     _check_path(path)
-    with _naming(str(path), max_pixels), Image.open(path, formats=FORMATS) as image:
-        _check_size(image, max_pixels)
+    with _naming(str(path)), Image.open(path, formats=FORMATS) as image:
+        _check_size(image)
         return image.size[::-1], _orientation(image)
 
 
-def to_pixels(image, max_pixels=MAX_PIXELS):
+def to_pixels(image):
     """Converts an image of any kind to upright RGB, by the rules of `read_image`.
 
     Args:
         image: a source that `read_image` takes; a `PIL.Image.Image`; or a uint8 array: `(H, W)`
             or `(H, W, 1)` grey, `(H, W, 3)` RGB, which is returned as it is, or `(H, W, 4)` RGB
             with opacity.
-        max_pixels: as in `read_image`.
 
     Returns:
         `(height, width, 3)` uint8, red first, values in [0, 255].
@@ -201,10 +198,10 @@ def to_pixels(image, max_pixels=MAX_PIXELS):
             return image
         image = Image.fromarray(image.reshape(image.shape[: 2 if channels == 1 else 3]))
     if isinstance(image, Image.Image):
-        with _naming("the image", max_pixels):
-            _check_size(image, max_pixels)
+        with _naming("the image"):
+            _check_size(image)
             return _rgb(image)
-    return read_image(image, max_pixels)
+    return read_image(image)
 
 
 class _Refused(ValueError):
@@ -212,7 +209,7 @@ class _Refused(ValueError):
 
 
 @contextmanager
-def _naming(name, max_pixels):
+def _naming(name, max_pixels=MAX_PIXELS):
     """Makes a `ValueError` that names the file of any error of Pillow and of these functions."""
     try:
         yield
@@ -236,7 +233,7 @@ def _naming(name, max_pixels):
 
 
 @contextmanager
-def _opened(source, max_pixels):
+def _opened(source, max_pixels=MAX_PIXELS):
     """An image, of which only the header is decoded, within bounds; errors inside name the file."""
     content, name = _content(source)
     with _naming(name, max_pixels), Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -280,7 +277,7 @@ def _check_path(path):
         )
 
 
-def _check_size(image, max_pixels):
+def _check_size(image, max_pixels=MAX_PIXELS):
     width, height = image.size
     if not 0 < width * height <= max_pixels:
         raise _Refused(
