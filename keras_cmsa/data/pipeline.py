@@ -25,7 +25,7 @@ import numpy as np
 from keras_cmsa.data.augment import mirror_expression
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.record import images_of
-from keras_cmsa.data.samples import read_row
+from keras_cmsa.data.samples import read_image_and_masks
 
 # Tell the random numbers of a purpose from others of the same seed.
 WORD_DROPOUT, NEGATIVES, MAP_DROPOUT = 1, 2, 3
@@ -84,7 +84,8 @@ class RecordBatches(keras.utils.PyDataset):
         self.records = records
         self.preprocessor = preprocessor
         vocabulary = preprocessor.vocabulary
-        self.words = with_no_words(vocabulary.encode([record.expression for record in records]))
+        words = vocabulary.encode([record.expression for record in records])
+        self.words = np.pad(words, [(0, 1), (0, 0)])  # in the place of no record is padding
         self.batch_size = batch_size
         self.order = RowOrder(images_of(records), per_image, seed)
         self.batches = -(-self.order.rows // batch_size) if batches is None else batches
@@ -144,8 +145,10 @@ class RecordBatches(keras.utils.PyDataset):
         if not records:
             side = self.preprocessor.image_size
             return np.zeros((side, side, 3), "float32"), np.zeros((side, side, len(row)), "float32")
-        image, masks = read_row(records, self.preprocessor)
-        return image, np.pad(masks, [(0, 0), (0, 0), (0, len(row) - len(records))])
+        image, masks = read_image_and_masks(records)
+        squares = np.concatenate([self.preprocessor.mask(mask) for mask in masks], axis=-1)
+        missing = [(0, 0), (0, 0), (0, len(row) - len(records))]
+        return self.preprocessor.image(image), np.pad(squares, missing)
 
     def words_of(self, number):
         """The word ids of a batch: `(B, K, N)` int32."""
@@ -233,11 +236,6 @@ class RecordBatches(keras.utils.PyDataset):
         start = (self.first_batch + number) * self.batch_size
         places = range(start, start + len(rows))
         return self.augmentation.flips(places) & self.can_flip[rows].all(axis=1)
-
-
-def with_no_words(words):
-    """Word ids `(n, N)` and a row of padding after them, for the place of no record."""
-    return np.pad(words, [(0, 1), (0, 0)])
 
 
 def drop_words(words, continues, rate, random):

@@ -1,19 +1,5 @@
 """Reads the image of some records, and their masks."""
 
-import numpy as np
-
-
-def read_row(records, preprocessor):
-    """Reads records of one image at the network's size.
-
-    Returns:
-        `(image, masks)`: `(S, S, 3)` float32 in 0..255 and `(S, S, k)` float32 of 0 and 1, a
-        channel per record.
-    """
-    image, masks = read_image_and_masks(records)
-    squares = [preprocessor.mask(mask) for mask in masks]
-    return preprocessor.image(image), np.concatenate(squares, axis=-1)
-
 
 def read_pixels(record):
     """Reads a record at its original size.

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from keras_cmsa.data.augment import Augmentation, mirror_expression
-from keras_cmsa.data.pipeline import RecordBatches, mirror_words, with_no_words
+from keras_cmsa.data.pipeline import RecordBatches, mirror_words
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.words import split_words
@@ -59,7 +59,7 @@ def test_quotation_marks_may_stand_in_the_raw_expression_alone(tmp_path):
     quoted = dataclasses.replace(record, expression="box left", raw='box "left"')
     plain = dataclasses.replace(record, expression="box left", raw="box, left")
     vocabulary = tiny.vocabulary()
-    words = with_no_words(vocabulary.encode(["box left"] * 2))
+    words = vocabulary.encode(["box left"] * 3)
     mirrored, can_flip = mirror_words([quoted, plain], words, vocabulary)
     assert can_flip.tolist() == [False, True, True]
     np.testing.assert_array_equal(mirrored[:2], vocabulary.encode(["box left", "box right"]))

@@ -12,7 +12,8 @@ from PIL import Image
 
 from keras_cmsa.data import pipeline
 from keras_cmsa.data.order import RowOrder
-from keras_cmsa.data.pipeline import BATCHES_AHEAD, RecordBatches, fastest, read_row
+from keras_cmsa.data.pipeline import BATCHES_AHEAD, RecordBatches, fastest
+from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.training.losses import MaskLoss
 
 BATCH = 4
@@ -184,12 +185,12 @@ def test_batches_are_read_ahead_and_in_order_whatever_the_threads_do(records, mo
     wanted = [*batches_of(records[:8], seed=0, batches=8)]
     main, readers = threading.get_ident(), set()
 
-    def slow_read(row, *arguments):
+    def slow_read(row):
         readers.add(threading.get_ident())
         threading.Event().wait(0.02 * (row[0].ref_id % 3))
-        return read_row(row, *arguments)
+        return read_image_and_masks(row)
 
-    monkeypatch.setattr(pipeline, "read_row", slow_read)
+    monkeypatch.setattr(pipeline, "read_image_and_masks", slow_read)
     monkeypatch.setattr(pipeline, "THREADS", 4)
     batches = batches_of(records[:8], seed=0, batches=8)
     tiny.assert_same_batches([*batches], wanted)

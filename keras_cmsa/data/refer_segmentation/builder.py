@@ -1,6 +1,5 @@
 """The TFDS builder: groups records by image and makes one example per image."""
 
-import dataclasses
 import io
 from itertools import groupby
 from pathlib import Path
@@ -15,43 +14,33 @@ from keras_cmsa.data.ref_shapes import layout, write_ref_shapes
 from keras_cmsa.data.sources import read_records
 from keras_cmsa.preprocessing.reading import read_image, read_stored_size
 
-# {(data set, owner of its splits): name of the config}
-SOURCES = {
-    ("refcoco", "unc"): "unc",
-    ("refcoco", "google"): "refcoco_google",
-    ("refcoco+", "unc"): "unc_plus",
-    ("refcocog", "google"): "gref_google",
-    ("refcocog", "umd"): "gref_umd",
-    ("grefcoco", "unc"): "grefcoco",
-    ("refexp", ""): "refexp",
-    ("refclef", "unc"): "refclef_unc",
-    ("refclef", "berkeley"): "refclef_berkeley",
-    ("referit", ""): "referit",
-    ("phrasecut", ""): "phrasecut",
-}
 REF_SHAPES = "ref_shapes"
 
+# {name of the config: (data set, owner of its splits)}
+SOURCES = {
+    "unc": ("refcoco", "unc"),
+    "refcoco_google": ("refcoco", "google"),
+    "unc_plus": ("refcoco+", "unc"),
+    "gref_google": ("refcocog", "google"),
+    "gref_umd": ("refcocog", "umd"),
+    "grefcoco": ("grefcoco", "unc"),
+    "refexp": ("refexp", ""),
+    "refclef_unc": ("refclef", "unc"),
+    "refclef_berkeley": ("refclef", "berkeley"),
+    "referit": ("referit", ""),
+    "phrasecut": ("phrasecut", ""),
+    REF_SHAPES: (layout.DATASET, layout.SPLIT_OWNER),
+}
 
-@dataclasses.dataclass
-class SourceConfig(tfds.core.BuilderConfig):
-    """A data set and the owner of its splits."""
 
-    dataset: str = ""
-    split_owner: str = ""
-
-
-def _config(name, dataset, split_owner):
-    owner = f", splits by {split_owner}" if split_owner else ""
-    description = "RefShapes." if name == REF_SHAPES else f"{dataset}{owner}."
-    return SourceConfig(
-        name=name, description=description, dataset=dataset, split_owner=split_owner
-    )
+def _description(name):
+    dataset, owner = SOURCES[name]
+    if name == REF_SHAPES:
+        return "RefShapes."
+    return f"{dataset}, splits by {owner}." if owner else f"{dataset}."
 
 
-CONFIGS = [
-    *(_config(name, *source) for source, name in SOURCES.items()),
-    _config(REF_SHAPES, layout.DATASET, layout.SPLIT_OWNER),
-]
+CONFIGS = [tfds.core.BuilderConfig(name=n, description=_description(n)) for n in SOURCES]
 
 
 class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
@@ -94,14 +83,14 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         }
 
     def _read(self, dl_manager):
-        config = self.builder_config
-        if config.name == REF_SHAPES:
-            root = Path(dl_manager.download_dir) / config.name
+        name = self.builder_config.name
+        if name == REF_SHAPES:
+            root = Path(dl_manager.download_dir) / name
             # One process only, because the calling script may have no __main__ guard.
             write_ref_shapes(root, processes=1)
         else:
             root = Path(dl_manager.manual_dir)
-        records = read_records(root, config.dataset, config.split_owner, on_bad="skip")
+        records = read_records(root, *SOURCES[name], on_bad="skip")
         return {split: check_records(split_records)[0] for split, split_records in records.items()}
 
     def _generate_examples(self, records):
