@@ -1,5 +1,5 @@
-"""RefShapes: the files are REFER's, and each sentence has one answer, as judged by other code than
-the generator's own, from what stands in the files alone."""
+"""RefShapes: the files are REFER's and gRefCOCO's, and each sentence has one answer, as judged by
+other code than the generator's own, from what stands in the files alone."""
 
 import json
 import re
@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
-from shape_files import DIRECTIONS, Written, checksums, draw_mask, fitting, meant
+from shape_files import (
+    DIRECTIONS,
+    ORDINALS,
+    RANK,
+    SAYS,
+    Written,
+    checksums,
+    draw_mask,
+    fitting,
+    meant,
+)
 
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.ref_shapes import write_ref_shapes, writer
@@ -19,36 +29,25 @@ from keras_cmsa.data.ref_shapes.expressions import SHARES
 from keras_cmsa.data.ref_shapes.render import RGB
 from keras_cmsa.data.ref_shapes.things import ANGULAR, ROUND
 
-SCENES = {"train": 170, "val": 20, "testA": 30, "testB": 30}
+NUMBERS = {"two": 2, "three": 3, "four": 4}
+SCENES = {"train": 150, "val": 10, "testA": 20, "testB": 20}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
+    """With any targets; half of the sentences are as in the form of one target each."""
     root = tmp_path_factory.mktemp("ref_shapes") / "data"
-    return Written(write_ref_shapes(root, SCENES, processes=1, progress=False))
+    return Written(write_ref_shapes(root, SCENES, processes=1, progress=False, targets="any"))
 
 
 # Files
 
 
-FOUR = ["red", "green", "blue", "yellow"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "same", "others"),
-    [
-        ({}, {}, {"seed": 1}),
-        ({"targets": "any", "colours": FOUR}, {"colours": FOUR[::-1]}, {"colours": None}),
-    ],
-    ids=["one", "any"],
-)
-def test_same_settings_give_the_same_bytes_for_any_number_of_processes(
-    tmp_path, settings, same, others
-):
-    settings = {"scenes": {"train": 9, "val": 3}, "progress": False, **settings}
+def test_same_settings_give_the_same_bytes_for_any_number_of_processes(tmp_path):
+    settings = {"scenes": {"train": 9, "val": 3}, "progress": False}
     one = write_ref_shapes(tmp_path / "one", processes=1, **settings)
-    two = write_ref_shapes(tmp_path / "two", processes=2, **settings | same)
-    other = write_ref_shapes(tmp_path / "other", processes=1, **settings | others)
+    two = write_ref_shapes(tmp_path / "two", processes=2, **settings)
+    other = write_ref_shapes(tmp_path / "other", processes=1, **settings, seed=1)
     assert checksums(one) == checksums(two)
     assert checksums(one).keys() == checksums(other).keys()
     assert not set(checksums(one).values()) & set(checksums(other).values())
@@ -76,27 +75,25 @@ def test_a_seed_keeps_its_scenes(tmp_path):
     ]
 
 
-def test_layout_is_refers(data):
+def test_layout_is_grefcocos(data):
     for ref in data.refs:
         assert set(ref) == {
             *("sent_ids", "file_name", "ann_id", "ref_id"),
             *("image_id", "split", "sentences", "category_id"),
         }
-        annotation = data.annotations[ref["ann_id"]]
-        assert annotation["image_id"] == ref["image_id"]
-        assert annotation["category_id"] == ref["category_id"]
-        assert ref["file_name"] == data.images[ref["image_id"]]["file_name"]
         assert ref["sent_ids"] == [sentence["sent_id"] for sentence in ref["sentences"]]
-        assert 1 <= len(ref["sentences"]) <= 3
-        for sentence in ref["sentences"]:
-            assert set(sentence) == {"tokens", "raw", "sent_id", "sent", "kind"}
-            assert sentence["tokens"] == sentence["sent"].split()
-            assert sentence["sent"] == re.sub("[^a-z ]", "", sentence["raw"].lower())
-    sentence_ids = [sentence["sent_id"] for _, sentence, _ in data.sentences()]
-    assert len(sentence_ids) == len(set(sentence_ids))
-    refs_by_image = Counter(ref["image_id"] for ref in data.refs)
-    assert set(refs_by_image) == set(data.images)
-    assert set(refs_by_image.values()) <= {2, 3}
+        if ref["ann_id"] == [-1]:
+            assert ref["category_id"] == [-1]
+            continue
+        annotations = [data.annotations[ann_id] for ann_id in ref["ann_id"]]
+        assert {annotation["image_id"] for annotation in annotations} == {ref["image_id"]}
+        assert ref["category_id"] == [annotation["category_id"] for annotation in annotations]
+    assert {ref["image_id"] for ref in data.refs} == set(data.images)
+    for name in ("ref_id", "sent_ids"):
+        ids = np.hstack([ref[name] for ref in data.refs])
+        assert len(ids) == len(set(ids))
+    objects = [(ref["image_id"], *ref["ann_id"]) for ref in data.refs]
+    assert len(objects) == len(set(objects))
 
 
 def test_each_image_has_one_split_and_the_numbers_are_as_asked(data):
@@ -107,10 +104,10 @@ def test_each_image_has_one_split_and_the_numbers_are_as_asked(data):
     assert sum(count["sentences"] for count in counts.values()) == len(data.sentences())
 
 
-def test_our_own_reader_takes_it_for_refer(data):
-    records = read_refer(data.root)
+def test_our_own_reader_takes_it(data):
+    records = read_refer(data.root, "grefcoco")
     assert sum(map(len, records.values())) == len(data.sentences())
-    record = records["val"][0]
+    record = next(r for r in records["val"] if r.targets == 1)
     with Image.open(record.image_path) as image:
         assert image.format == "JPEG"
         assert image.size == (record.width, record.height) == (240, 240)
@@ -170,22 +167,35 @@ def grown(mask, margin):
 
 
 def test_all_kinds_are_there_in_their_shares(data):
-    kinds = Counter(sentence["kind"] for _, sentence, _ in data.sentences())
-    assert set(kinds) == set(SHARES)
+    kinds = Counter(sentence["kind"] for _, sentence, _ in data.sentences(*SHARES))
     assert sum(SHARES.values()) == pytest.approx(1)
     for kind, share in SHARES.items():
         assert kinds[kind] / kinds.total() == pytest.approx(share, abs=0.05)
 
 
+def test_half_have_one_target_a_quarter_several_and_a_quarter_none(data):
+    numbers = Counter(
+        0 if ref["ann_id"] == [-1] else min(len(ref["ann_id"]), 2)
+        for ref in data.refs
+        for _ in ref["sentences"]
+    )
+    shares = {number: count / numbers.total() for number, count in numbers.items()}
+    assert shares == pytest.approx({0: 0.25, 1: 0.5, 2: 0.25}, abs=0.01)
+    kinds = json.loads((data.root / "ref_shapes.json").read_text())["counts"]["train"]["kinds"]
+    assert kinds["plural"] > kinds["count"] > 50 and kinds["except"] > 50
+
+
 def test_the_vocabulary_is_modest(data):
     words = {word for _, sentence, _ in data.sentences() for word in sentence["tokens"]}
-    assert 60 <= len(words) <= 80
+    assert 60 <= len(words) <= 92
 
 
 def test_targets_of_the_two_test_splits_are_of_disjoint_families(data):
     shapes = {split: set() for split in SCENES}
     for ref in data.refs:
-        shapes[ref["split"]].add(data.categories[ref["category_id"]]["supercategory"])
+        if ref["ann_id"] != [-1]:
+            kinds = [data.categories[number]["supercategory"] for number in ref["category_id"]]
+            shapes[ref["split"]].update(kinds)
     assert not set(ROUND) & set(ANGULAR)
     assert shapes["testA"] <= set(ROUND)
     assert shapes["testB"] <= set(ANGULAR)
@@ -204,30 +214,35 @@ def test_most_scenes_have_several_things_of_a_kind(data):
         assert max(shapes.values()) >= 2
 
 
-def test_attributes_fit_one_thing(data):
-    for ref, sentence, things in data.sentences("attribute"):
-        rank = re.search("biggest|largest|smallest", sentence["sent"])
-        if rank:
+def test_sentences_refer_to_all_that_they_fit(data):
+    """To one thing or, in the plural, to several."""
+    several = ("plural", "count")
+    for ref, sentence, things in data.sentences("attribute", "relation", "order", *several):
+        assert (len(ref["ann_id"]) > 1) == (sentence["kind"] in several)
+        if not RANK.search(sentence["sent"]):
+            assert meant(sentence["sent"], things) == ref["ann_id"], sentence
+
+
+def test_a_superlative_fits_one_thing_clearly(data):
+    for ref, sentence, _ in data.sentences("attribute"):
+        if rank := RANK.search(sentence["sent"]):
             facts = data.facts(ref["image_id"])
-            fits = fitting(sentence["sent"], facts)
             sign = 1 if rank[0] == "smallest" else -1
+            fits = fitting(sentence["sent"], facts)
             sizes = sorted((sign * log(facts[i]["extent"]), i) for i in fits)
-            assert sizes[0][1] == ref["ann_id"], sentence
+            assert [sizes[0][1]] == ref["ann_id"], sentence
             assert sizes[1][0] - sizes[0][0] > log(1.25), sentence
-        else:
-            assert meant(sentence["sent"], things) == [ref["ann_id"]], sentence
 
 
 def test_ordinals_count_to_one_thing(data):
-    pattern = re.compile(r"\b(first|second|third|fourth)\b")
     for ref, sentence, _ in data.sentences("ordinal"):
         words = sentence["sent"]
         facts = data.facts(ref["image_id"])
         side = words.split()[-1]
         axis, sign = {"left": (0, 1), "right": (0, -1), "top": (1, 1), "bottom": (1, -1)}[side]
         row = sorted((sign * facts[i]["centre"][axis], i) for i in fitting(words, facts))
-        number = ("first", "second", "third", "fourth").index(pattern.search(words)[0])
-        assert row[number][1] == ref["ann_id"], words
+        (number,) = (ORDINALS.index(word) for word in words.split() if word in ORDINALS)
+        assert [row[number][1]] == ref["ann_id"], words
         assert len(row) >= 3
         assert min(after[0] - before[0] for before, after in pairwise(row)) > 0.07, words
 
@@ -241,13 +256,7 @@ def test_places_hold_one_thing(data):
         direction = np.sum([DIRECTIONS.get(word, (0, 0)) for word in sentence["tokens"]], axis=0)
         centres = np.array([facts[i]["centre"] for i in fits]) - 0.5
         distance = -centres @ direction if direction.any() else np.abs(centres).max(axis=1)
-        assert fits[int(np.argmin(distance))] == ref["ann_id"], sentence
-
-
-def test_relations_hold_for_one_thing(data):
-    """And in either order of the nouns."""
-    for ref, sentence, things in data.sentences("relation", "order"):
-        assert meant(sentence["sent"], things) == [ref["ann_id"]], sentence
+        assert [fits[int(np.argmin(distance))]] == ref["ann_id"], sentence
 
 
 def test_order_changes_the_answer(data):
@@ -274,6 +283,48 @@ def nouns_swapped(words, swapped):
     )
 
 
+def test_a_count_is_right(data):
+    for ref, sentence, _ in data.sentences("count"):
+        numbers = [NUMBERS[word] for word in sentence["tokens"] if word in NUMBERS]
+        assert numbers == [len(ref["ann_id"])], sentence
+
+
+def test_an_exception_leaves_out_what_it_names(data):
+    for ref, sentence, things in data.sentences("except"):
+        named = re.fullmatch("(?:everything|all) (?:but|except) the (.+)", sentence["sent"])[1]
+        left_out = meant(named, things)
+        assert left_out and ref["ann_id"] == [i for i in things if i not in left_out], sentence
+
+
+def test_an_absent_sentence_fits_nothing(data):
+    for ref, sentence, things in data.sentences("absent"):
+        assert ref["ann_id"] == [-1]
+        assert meant(sentence["sent"], things) == [], sentence
+
+
+def test_an_absent_sentence_is_one_word_away_from_one_that_fits(data):
+    kinds = set()
+    for _, sentence, things in data.sentences("absent"):
+        pairs = list(zip(sentence["tokens"], sentence["original"].split(), strict=True))
+        changed = [word for word, before in pairs if word != before]
+        assert changed == [sentence["planted"]], sentence
+        assert meant(sentence["original"], things), sentence
+        kinds.add(SAYS.get(changed[0], ("place",))[0])
+    assert kinds == {"shape", "colour", "size", "texture", "place"}
+
+
+def test_no_word_alone_tells_that_nothing_fits(data):
+    """Else a model could answer without a look at the image."""
+    words, absent = Counter(), Counter()
+    for ref in data.refs:
+        for sentence in ref["sentences"]:
+            words.update(set(sentence["tokens"]))
+            absent.update(set(sentence["tokens"]) if sentence["kind"] == "absent" else ())
+    frequent = [word for word, number in words.items() if number >= 40]
+    assert len(frequent) > 30
+    assert {word for word in frequent if absent[word] > 0.55 * words[word]} == set()
+
+
 # Arguments and interrupted runs
 
 
@@ -281,12 +332,15 @@ def test_same_root_again_does_nothing_and_other_content_is_refused(tmp_path):
     root = tmp_path / "data"
     arguments = {"scenes": {"train": 3}, "size": 160, "processes": 1, "progress": False}
     assert write_ref_shapes(root, **arguments) == root
+    settings = json.loads((root / "ref_shapes.json").read_text())["settings"]
+    assert settings == {"version": 2, "scenes": {"train": 3}, "size": 160, "seed": 0}
     assert {record.mask().shape for record in read_refer(root)["train"]} == {(160, 160)}
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert write_ref_shapes(root, **arguments) == root
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
-    with pytest.raises(FileExistsError, match="Choose another root, or remove"):
-        write_ref_shapes(root, seed=1, **arguments)
+    for other in ({"seed": 1}, {"targets": "any"}):
+        with pytest.raises(FileExistsError, match="Choose another root, or remove"):
+            write_ref_shapes(root, **other, **arguments)
     (root / "ref_shapes.json").write_text("[]")
     with pytest.raises(FileExistsError, match="Received: None. Choose another root, or remove"):
         write_ref_shapes(root, **arguments)
@@ -329,3 +383,18 @@ def test_a_run_that_fails_leaves_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.rglob("*")] == ["data"]
     monkeypatch.undo()
     assert read_refer(write_ref_shapes(tmp_path / "data", **arguments))
+
+
+@pytest.mark.parametrize("targets", ["one", "any"])
+def test_things_and_sentences_have_the_given_colours(tmp_path, targets):
+    colours = ["yellow", "red", "blue", "green"]
+    arguments = {"targets": targets, "colours": colours, "processes": 1, "progress": False}
+    root = write_ref_shapes(tmp_path / "data", {"train": 25}, **arguments)
+    (folder,) = (path.parent for path in root.glob("*/instances.json"))
+    annotations = json.loads((folder / "instances.json").read_text())["annotations"]
+    assert {a["attributes"]["colour"] for a in annotations} == set(colours)
+    refs = next(folder.glob("*refs(unc).*")).read_bytes()
+    assert all(name.encode() in refs for name in colours)
+    assert not any(name.encode() in refs for name in ("orange", "purple"))
+    settings = json.loads((root / "ref_shapes.json").read_text())["settings"]
+    assert settings["colours"] == ["red", "yellow", "green", "blue"]
