@@ -1,7 +1,7 @@
 """Augmentation that keeps expressions true: mirrored images with mirrored words, scale and light.
 
 The paper trains without augmentation. Many expressions, above all in UNC+, depend on colours, so
-the hue is unchanged by default.
+the hue is unchanged.
 """
 
 import re
@@ -48,6 +48,14 @@ QUOTED = re.compile(
 )
 
 
+# Smallest and largest scale factor. A larger image is cropped at random, a smaller one is padded
+# with black.
+SCALES = 0.8, 1.25
+BRIGHTNESS = 0.1  # largest shift, as a fraction of the range of values
+CONTRAST = 0.2  # largest relative change
+SATURATION = 0.4, 0.6  # 0.5 changes nothing
+
+
 def mirror_expression(expression, raw=""):
     """Swaps left and right in an expression, for a mirrored image.
 
@@ -89,38 +97,16 @@ class Augmentation:
 
     Args:
         flip: probability of mirroring, for expressions that allow it.
-        scale: `(smallest, largest)` scale factor. A larger image is cropped at random, a smaller
-            one is padded with black. None keeps the scale. An image is unchanged if one of its
-            objects would be cut away.
-        brightness: largest shift of brightness, as a fraction of the range of values.
-        contrast: largest relative change of contrast.
-        saturation: largest change of saturation, from 0 to 0.5 (0.5 gives grey to double).
-        hue: largest shift of hue, from 0 to 1. Any value but 0 changes colours into others.
+        changes: whether scale and light change too.
         seed: seed of all random numbers.
 
     Raises:
-        ValueError: if a number is out of range.
-        ModuleNotFoundError: if keras-cv is needed but not installed.
+        ModuleNotFoundError: when it is called, if keras-cv is needed but not installed.
     """
 
-    def __init__(
-        self,
-        flip=0.5,
-        scale=(0.8, 1.25),
-        brightness=0.1,
-        contrast=0.2,
-        saturation=0.1,
-        hue=0.0,
-        seed=0,
-    ):
-        if not 0 <= flip <= 1 or (scale is not None and not 0 < scale[0] <= scale[1]):
-            raise ValueError(
-                "wanted flip in 0..1 and scale as (smallest, largest) above 0 or None. "
-                f"Received: flip={flip}, scale={scale}"
-            )
+    def __init__(self, flip=0.5, changes=True, seed=0):
         self.flip = flip
-        self.scale = scale
-        self.light = brightness, contrast, saturation, hue
+        self.changes = changes
         self.seed = seed
         self.layers = None  # built for the first batch, because they need its size
 
@@ -146,47 +132,36 @@ class Augmentation:
             masks: `(B, S, S, K)` float32 of 0 and 1, those of K samples of the image.
 
         Returns:
-            `(images, masks)`: TensorFlow tensors of the same shapes and ranges.
+            `(images, masks)` of the same shapes and ranges, as TensorFlow tensors if they change.
         """
+        if not self.changes:
+            return images, masks
         import tensorflow as tf
 
         if self.layers is None:
             with tf.init_scope():  # outside of any graph, so that graphs can share the variables
-                self.layers = self._light_layers(), self._scale_layers(images.shape[1])
-        light_layers, scale_layers = self.layers
+                self.layers = self.build_layers(images.shape[1])
+        *light, scale = self.layers
         images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
         lit = images
-        for layer in light_layers:
+        for layer in light:
             lit = layer(lit, training=True)
         # Padding stays black.
         images = tf.where(tf.reduce_all(images == 0, -1, keepdims=True), 0.0, lit)
-        for layer in scale_layers:
-            scaled = layer({"images": images, "segmentation_masks": masks}, training=True)
-            new_masks = tf.cast(scaled["segmentation_masks"] >= 0.5, tf.float32)
-            had, has = (tf.reduce_any(x > 0, (1, 2), keepdims=True) for x in (masks, new_masks))
-            has_all = tf.reduce_all(has | ~had, -1, keepdims=True)
-            images = tf.where(has_all, scaled["images"], images)
-            masks = tf.where(has_all, new_masks, masks)
-        return tf.clip_by_value(images, 0.0, 255.0), masks
+        scaled = scale({"images": images, "segmentation_masks": masks}, training=True)
+        new_masks = tf.cast(scaled["segmentation_masks"] >= 0.5, tf.float32)
+        had, has = (tf.reduce_any(x > 0, (1, 2), keepdims=True) for x in (masks, new_masks))
+        # An image keeps its scale if one of its objects would be cut away.
+        has_all = tf.reduce_all(has | ~had, -1, keepdims=True)
+        images = tf.where(has_all, scaled["images"], images)
+        return tf.clip_by_value(images, 0.0, 255.0), tf.where(has_all, new_masks, masks)
 
-    def _light_layers(self):
-        if not any(self.light):
-            return []
-        brightness, contrast, saturation, hue = self.light
-        cv, values, seed = _keras_cv().layers, (0, 255), self.seed
-        layers = (
-            brightness and cv.RandomBrightness(brightness, values, seed=seed),
-            contrast and cv.RandomContrast(values, contrast, seed=seed),
-            saturation and cv.RandomSaturation((0.5 - saturation, 0.5 + saturation), seed=seed),
-            hue and cv.RandomHue(hue, values, seed=seed),
-        )
-        return [layer for layer in layers if layer]
-
-    def _scale_layers(self, side):
-        if self.scale is None:
-            return []
-        return [_keras_cv().layers.JitteredResize((side, side), self.scale, seed=self.seed)]
-
-
-def _keras_cv():
-    return require("keras_cv", "data", "Changing scale or light")
+    def build_layers(self, side):
+        """Three layers of light, and that of the scale."""
+        layers, values = require("keras_cv", "data", "Changing scale or light").layers, (0, 255)
+        return [
+            layers.RandomBrightness(BRIGHTNESS, values, seed=self.seed),
+            layers.RandomContrast(values, CONTRAST, seed=self.seed),
+            layers.RandomSaturation(SATURATION, seed=self.seed),
+            layers.JitteredResize((side, side), SCALES, seed=self.seed),
+        ]

@@ -84,8 +84,7 @@ class RecordBatches(keras.utils.PyDataset):
         self.records = records
         self.preprocessor = preprocessor
         vocabulary = preprocessor.vocabulary
-        words = vocabulary.encode([record.expression for record in records])
-        self.words = np.pad(words, [(0, 1), (0, 0)])  # in the place of no record is padding
+        self.words = padded(vocabulary.encode([record.expression for record in records]))
         self.batch_size = batch_size
         self.order = RowOrder(images_of(records), per_image, seed)
         self.batches = -(-self.order.rows // batch_size) if batches is None else batches
@@ -100,7 +99,7 @@ class RecordBatches(keras.utils.PyDataset):
         self.part = part
         self.mirrored_words, self.can_flip = self.words, np.zeros(len(records) + 1, bool)
         if augmentation:
-            self.mirrored_words, self.can_flip = mirror_words(records, self.words, vocabulary)
+            self.mirrored_words, self.can_flip = mirror_words(records, vocabulary)
         self.pool = ThreadPoolExecutor(THREADS)
         self.pending = {}
         self.latest = None
@@ -238,6 +237,11 @@ class RecordBatches(keras.utils.PyDataset):
         return self.augmentation.flips(places) & self.can_flip[rows].all(axis=1)
 
 
+def padded(words):
+    """Word ids `(n, N)` and a row of padding after them, for the place of no record."""
+    return np.pad(words, [(0, 1), (0, 0)])
+
+
 def drop_words(words, continues, rate, random):
     """Leaves words out at random; those behind move up.
 
@@ -256,30 +260,23 @@ def drop_words(words, continues, rate, random):
     return np.take_along_axis(np.where(kept, words, 0), order, axis=-1)
 
 
-def mirror_words(records, words, vocabulary):
+def mirror_words(records, vocabulary):
     """Encodes the mirrored expressions of some records.
 
     Args:
         records: list of n `Record`s.
-        words: `(n + 1, N)` int32, the word ids of their expressions and of no record.
-        vocabulary: `Vocabulary` or `WordPieces`.
+        vocabulary: as that of a `Preprocessor`.
 
     Returns:
-        `(mirrored_words, can_flip)`: `(n + 1, N)` int32 and `(n + 1,)` boolean. A record that
-        cannot be mirrored keeps its words; no record can be.
+        `(mirrored_words, can_flip)`: `(n + 1, N)` int32 and `(n + 1,)` boolean, the last of no
+        record. A record that cannot be mirrored keeps its words.
     """
-    expressions = [mirror_expression(record.expression, record.raw) for record in records]
-    can_flip = np.array([*(expression is not None for expression in expressions), True])
-    mirrored_words = words.copy()
-    changed = [
-        i for i, record in enumerate(records) if expressions[i] not in (None, record.expression)
-    ]
-    if changed:
-        with warnings.catch_warnings():
-            # `encode` has already warned about unknown words.
-            warnings.simplefilter("ignore")
-            mirrored_words[changed] = vocabulary.encode([expressions[i] for i in changed])
-    return mirrored_words, can_flip
+    mirrored = [mirror_expression(record.expression, record.raw) for record in records]
+    can_flip = np.array([*(expression is not None for expression in mirrored), True])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `encode` has already warned about unknown words
+        words = vocabulary.encode([new or r.expression for new, r in zip(mirrored, records)])
+    return padded(words), can_flip
 
 
 def fastest(batches):

@@ -57,8 +57,7 @@ def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path):
     records = tiny.several_of_each(tiny.records(tmp_path, 4), [2, 1, 1, 2])
     features = features_of(tmp_path / "features")
     features.add_images(records, mirrored=records)
-    still = {"scale": None, "brightness": 0, "contrast": 0, "saturation": 0}
-    options = {"per_image": 2, "seed": 1, "augmentation": Augmentation(0.5, **still)}
+    options = {"per_image": 2, "seed": 1, "augmentation": Augmentation(0.5, changes=False)}
     ours = FeatureBatches(records, features.preprocessor, 4, features=features, **options)
     theirs = RecordBatches(records, features.preprocessor, 4, **options)
     assert 0 < theirs.flips(0).sum() < 4
