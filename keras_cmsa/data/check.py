@@ -6,7 +6,7 @@ from itertools import groupby
 import numpy as np
 from rich.progress import track
 
-from keras_cmsa.data.masks import MaskFile, has_no_area, rasterize
+from keras_cmsa.data.masks import MaskFile, has_no_area
 from keras_cmsa.data.readers.entries import warn_each
 from keras_cmsa.preprocessing.reading import read_ids, read_image, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
@@ -24,9 +24,6 @@ SEVERAL = (
     "mask files have several ids or colours, and all of them are inside (a # and a number after the "
     "name, as in masks/1.png#2, picks one id)"
 )
-BORDER = "mask files have the border of VOC beside other ids, and it is inside"
-# The border in VOC's files: the id, and the colour that it has in files without a palette.
-BORDER_ID, BORDER_COLOUR = 255, 0xE0E0C0
 WITH_IDS = (".png", ".bmp", ".gif", ".tif", ".tiff")  # the others have losses, and no ids
 AS_STORED = (
     "images have an EXIF orientation and are not turned, as their annotations have their size"
@@ -58,7 +55,12 @@ def check_records(records, progress=False):
         group = list(group)
         first = group[0]
         fault = _image_fault(first, shape_of)
-        mask, fault = (None, fault) if fault else _mask(first)
+        mask = None
+        if not fault:
+            try:
+                mask = first.mask()
+            except ValueError as error:
+                fault = str(error)
         faults = [fault or _expression_fault(record) for record in group]
         problems += [(record, fault) for record, fault in zip(group, faults) if fault]
         good += [record for record, fault in zip(group, faults) if not fault]
@@ -126,17 +128,6 @@ def _image_fault(record, shape_of):
     )
 
 
-def _mask(record):
-    """`(mask, "")`, or `(None, fault)`."""
-    if not record.targets:
-        return record.mask(), ""
-    try:
-        name = f"ref {record.ref_id}"
-        return rasterize(record.segmentation, record.height, record.width, name), ""
-    except ValueError as error:
-        return None, str(error)
-
-
 def _remarks(record, mask):
     """Pairs of a remark and the image or mask that it is about."""
     mask_name = f"ref {record.ref_id}, {record.image_path}"
@@ -145,26 +136,16 @@ def _remarks(record, mask):
         yield WHOLE, mask_name
     if record.targets and mask.sum() < 4:
         yield SMALL, mask_name
-    if isinstance(record.segmentation, MaskFile):
-        yield from _file_remarks(record.segmentation)
+    file = record.segmentation
+    if isinstance(file, MaskFile) and file.id is None and file.path.suffix.lower() in WITH_IDS:
+        if len(set(np.unique(read_ids(file.path))) - {0}) > 1:
+            yield SEVERAL, str(file.path)
     if any(has_no_area(part) for part in parts):
         yield WITHOUT_AREA, mask_name
     if record.as_stored:
         size, orientation = read_stored_size(record.image_path)
         if orientation != 1 and size == record.stored_size:
             yield AS_STORED, str(record.image_path)
-
-
-def _file_remarks(file):
-    if file.id is not None or file.path.suffix.lower() not in WITH_IDS:
-        return
-    ids = read_ids(file.path)
-    border = BORDER_ID if ids.dtype == "uint8" else BORDER_COLOUR
-    there = set(np.unique(ids).tolist()) - {0}
-    if len(there - {border}) > 1:
-        yield SEVERAL, str(file.path)
-    if border in there and len(there) > 1:
-        yield BORDER, str(file.path)
 
 
 def _expression_fault(record):

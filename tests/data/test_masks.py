@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_files import DISC, mask_files
 from one_ref import SQUARE
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -58,12 +57,12 @@ def test_polygon_partly_outside_is_cut():
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ([SQUARE[:-1]], "bad polygon: it: wanted x, y .* Received: 7 coordinates"),
-        ([[1, 1, 5, 5]], r"bad polygon: it: wanted lists .* Received: a box: \[\[1, 1, 5, 5"),
-        ([[1, 1], [5, 1], [5, 5]], "Received: a list of points .x, y., as of labelme"),
+        ([SQUARE[:-1]], r"bad polygon: it: wanted x, y, .* Received: \[2, 2, 6, 2, 6, 6, \.\.\."),
+        ([[1, 1, 5, 5]], r"bad polygon: it: wanted x, y, .* Received: \[1, 1, 5, 5\]"),
+        ([[1, 1], [5, 1], [5, 5]], r"three points in one list. Received: \[1, 1\]"),
         ([[0.1, 0.1, 0.9, 0.1, 0.9, 1.0]], "Received: all in -1..1. Are they shares of the image"),
-        ([[]], "bad polygon: it: wanted x, y .* Received: 0 coordinates"),
-        (SQUARE, "bad polygon: it: wanted x, y .* Received: 1 coordinates"),
+        ([[]], r"bad polygon: it: wanted x, y, .* Received: \[\]"),
+        (SQUARE, "bad polygon: it: wanted x, y, .* Received: 2"),
         ([["a", "b"] * 3], "bad polygon: it: wanted a list of numbers"),
         ([[10**400] * 6], "bad polygon: it: wanted a list of numbers"),
         ([[[1, 2], [3]]], "bad polygon: it: wanted a list of numbers"),
@@ -82,30 +81,36 @@ def test_polygon_partly_outside_is_cut():
         ({"size": [8, 12], "counts": [90, 5]}, "bad run lengths: .* that add up to 96"),
         (
             {"size": [8, 12], "counts": [90, 7]},
-            "bad run lengths: it: .* Received: 2 integers from 7 to 90",
+            "bad run lengths: it: .* Received: .90, 7.",
         ),
         (
             {"size": [8, 12], "counts": [97, -1]},
-            "bad run lengths: it: .* Received: 2 integers from -1 to 97",
+            "bad run lengths: it: .* Received: .97, -1.",
         ),
         (
             {"size": [8, 12], "counts": [2**32, 96]},
-            "bad run lengths: it: .* Received: 2 integers from 96 to 4294",
+            "bad run lengths: it: .* Received: .4294967296, 96.",
         ),
-        ({"size": [8, 12], "counts": [2**70]}, "bad run lengths: it: .* Received: object"),
-        ({"size": [8, 12], "counts": [90.5, 5.5]}, "bad run lengths: it: .* Received: float64"),
-        ({"size": [8, 12], "counts": [1e300]}, "bad run lengths: it: .* Received: float64"),
-        ({"size": [12, 8], "counts": [90, 6]}, r"\[8, 12\]. Received: \[12, 8\], swapped"),
+        (
+            {"size": [8, 12], "counts": [2**70]},
+            "bad run lengths: it: .* Received: .11805916207174113",
+        ),
+        ({"size": [8, 12], "counts": [90.5, 5.5]}, "bad run lengths: it: .* Received: .90.5, 5.5."),
+        ({"size": [8, 12], "counts": [1e300]}, "bad run lengths: it: .* Received: .1e.300."),
+        ({"size": [12, 8], "counts": [90, 6]}, r"\[8, 12\]. Received: \[12, 8\]"),
         (
             {"size": [8, 12], "counts": [[1], [2, 3]]},
-            "bad run lengths: it: .* Received: nested lists",
+            "bad run lengths: it: .* Received: ..1., .2, 3..",
         ),
-        ({"size": [8, 12], "counts": []}, "bad run lengths: it: .* Received: float64"),
-        ({"size": [8, 12], "counts": None}, "bad run lengths: it: .* Received: object"),
+        ({"size": [8, 12], "counts": []}, r"bad run lengths: it: .* Received: \[\]"),
+        ({"size": [8, 12], "counts": None}, "bad run lengths: it: .* Received: None"),
         ({"size": [8, 12], "counts": "P"}, "bad run lengths: it: .* text that ends inside"),
         ({"size": [8, 12], "counts": "o" * 10**6}, "bad run lengths: it: .* Received: other text"),
         ({"size": [8, 12], "counts": "häh"}, "bad run lengths: it: .* Received: other text"),
-        ({"size": [8, 12], "counts": b"9999"}, "bad run lengths: it: .* Received: 4 integers from"),
+        (
+            {"size": [8, 12], "counts": b"9999"},
+            r"bad run lengths: it: .* Received: \[9, 9, 9, 18\]",
+        ),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -130,7 +135,7 @@ def test_a_part_without_area_is_left_out(part):
         np.testing.assert_array_equal(rasterize(parts, 8, 12, "it"), wanted)
     runs = coco_mask.encode(np.asfortranarray(wanted))
     np.testing.assert_array_equal(rasterize([runs, part], 8, 12, "it"), wanted)
-    with pytest.raises(ValueError, match="bad polygon: it: wanted (x, y of at least three|lists)"):
+    with pytest.raises(ValueError, match="bad polygon: it: wanted x, y, .* at least three points"):
         rasterize([part], 8, 12, "it")
 
 
@@ -140,13 +145,6 @@ def test_a_part_without_area_is_left_out(part):
 def test_a_part_that_is_damaged_is_not_left_out(part):
     with pytest.raises(ValueError, match="bad polygon: it"):
         rasterize([SQUARE, part], 8, 12, "it")
-
-
-@pytest.mark.parametrize("name", ["png, RGBA", "tiff of labels, 32 bits", "gif, one clear colour"])
-def test_mask_files(tmp_path, name):
-    path = tmp_path / "mask.png"
-    path.write_bytes(mask_files()[name])
-    np.testing.assert_array_equal(rasterize(MaskFile(path), 90, 120, "it"), DISC)
 
 
 IDS = np.zeros((8, 12), "uint8")
