@@ -259,7 +259,7 @@ def draw_examples(count=4, seed=0):
     examples = []
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        jpeg, _, refs = draw_sample(rng, "val", number, "", EXAMPLE_SIDE)
+        jpeg, _, refs = draw_sample(rng, "val", number, EXAMPLE_SIDE)
         sentences = [ref["sentences"][0]["raw"] for ref in refs]
         examples.append((read_image(jpeg), "\n".join(sentences[:3])))
     return examples

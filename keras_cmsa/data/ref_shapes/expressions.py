@@ -38,15 +38,11 @@ class Sentence(NamedTuple):
     original: str = ""
 
 
-class Plan(NamedTuple):
-    """The number of refs and the kinds of their sentences; an `order` stands for two sentences."""
-
-    refs: int
-    kinds: list
-
-
 def draw_plan(rng):
-    """Draws a plan for a scene. Over many plans the kinds have their `SHARES`."""
+    """Draws a plan for a scene: the number of refs, and the kinds of their sentences.
+
+    An `order` stands for two sentences. Over many plans the kinds have their `SHARES`.
+    """
     refs = int(rng.integers(MIN_REFS, MAX_REFS + 1))
     sentences = int(rng.integers(refs, 2 * refs + 2))
     shares = dict(SHARES)
@@ -56,26 +52,26 @@ def draw_plan(rng):
     kinds = [names[n] for n in sorted(drawn)]
     if has_pair:
         kinds = ["order", *kinds]
-    return Plan(refs, kinds)
+    return refs, kinds
 
 
-def find_expressions(rng, judge, plan, targets):
+def find_expressions(rng, judge, refs, kinds, targets):
     """Finds the planned sentences for a scene.
 
     Args:
         rng: a NumPy `Generator`.
         judge: the scene's `Judge`.
-        plan: a `Plan`.
+        refs, kinds: from `draw_plan`.
         targets: places in the scene of the things that sentences may refer to.
 
     Returns:
         `{target: [Sentence, ...]}`, or None if the scene does not allow the plan.
     """
-    if len(targets) < plan.refs:
+    if len(targets) < refs:
         return None
     found = {}
-    for place, kind in enumerate(plan.kinds):
-        open_targets = _open_targets(found, plan, len(plan.kinds) - place, targets)
+    for place, kind in enumerate(kinds):
+        open_targets = _open_targets(found, refs, len(kinds) - place, targets)
         pairs = _find(kind, rng, judge, open_targets)
         if pairs is None:
             return None
@@ -88,13 +84,13 @@ def find_expressions(rng, judge, plan, targets):
     return None if has_repeats or len(found) < MIN_REFS else found
 
 
-def _open_targets(found, plan, sentences_left, targets):
+def _open_targets(found, refs, sentences_left, targets):
     """The targets that the next sentence may refer to, to end with the planned number of refs."""
     new = [target for target in targets if target not in found]
-    if len(found) + sentences_left <= plan.refs:
+    if len(found) + sentences_left <= refs:
         return new
     again = [target for target, sentences in found.items() if len(sentences) < MAX_SENTENCES]
-    return again + new if len(found) < plan.refs else again
+    return again + new if len(found) < refs else again
 
 
 def _find(kind, rng, judge, targets):

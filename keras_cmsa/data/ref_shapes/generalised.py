@@ -62,7 +62,10 @@ def add_several_and_none(rng, judge, sentences_of, things, colours):
     """
     groups = {(target,): list(sentences) for target, sentences in sentences_of.items()}
     known = [sentence.words for sentences in groups.values() for sentence in sentences]
-    for find, shares in _draw_finders(rng, len(known), NAMES | {"colour": colours}):
+    several, none = ((len(known) + int(rng.integers(2))) // 2 for _ in range(2))
+    finders = [(find_several, SEVERAL)] * several
+    finders += [(partial(find_none, names=NAMES | {"colour": colours}), NONE)] * none
+    for find, shares in finders:
         kind = str(rng.choice(list(shares), p=list(shares.values())))
         for _ in range(TRIES):
             sentence, targets = find(rng, judge, kind) or (None, ())
@@ -73,12 +76,6 @@ def add_several_and_none(rng, judge, sentences_of, things, colours):
         known.append(sentence.words)
         groups.setdefault(targets, []).append(sentence)
     return groups
-
-
-def _draw_finders(rng, number, names):
-    """A finder and the shares of its kinds for each sentence that is to be found."""
-    several, none = ((number + int(rng.integers(2))) // 2 for _ in range(2))
-    return [(find_several, SEVERAL)] * several + [(partial(find_none, names=names), NONE)] * none
 
 
 def find_several(rng, judge, kind):

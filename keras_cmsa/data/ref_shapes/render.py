@@ -50,20 +50,14 @@ def paint(rng, scene, masks):
 def _backdrop(rng, side):
     """Paints soft blobs and faint lines in nearly grey tones: a PIL image."""
     tone = rng.uniform(105, 205) + rng.uniform(-9, 9, size=3)
-    image = _blobs(
-        tone + rng.uniform(-24, 24, size=(5, 5, 1)) + rng.uniform(-7, 7, size=(5, 5, 3)), side
-    )
+    blobs = tone + rng.uniform(-24, 24, size=(5, 5, 1)) + rng.uniform(-7, 7, size=(5, 5, 3))
+    image = Image.fromarray(_safe(blobs)).resize((side, side), Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(3, 9))):
         faint = _safe(tone + rng.uniform(-26, 26)).tolist()
         ends = rng.uniform(-0.1, 1.1, size=4) * side
         draw.line(ends.tolist(), fill=tuple(faint), width=int(rng.integers(1, 4)))
     return image
-
-
-def _blobs(tones, side):
-    """Enlarges a coarse grid of tones to a smooth PIL image."""
-    return Image.fromarray(_safe(tones)).resize((side, side), Image.Resampling.BILINEAR)
 
 
 def _safe(tones):

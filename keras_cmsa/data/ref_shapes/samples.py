@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from keras_cmsa.data.masks import decompressed
 from keras_cmsa.data.ref_shapes.expressions import draw_plan, find_expressions
 from keras_cmsa.data.ref_shapes.generalised import add_several_and_none
+from keras_cmsa.data.ref_shapes.layout import IMAGE_NAME
 from keras_cmsa.data.ref_shapes.masks import polygon, visible_masks, whole_mask
 from keras_cmsa.data.ref_shapes.meaning import Judge
 from keras_cmsa.data.ref_shapes.render import paint
@@ -31,14 +32,13 @@ FLANKED = 0.7
 PLAN_TRIES = 100  # scenes to draw for a plan before drawing another plan
 
 
-def draw_sample(rng, split, image_id, file_name, size, targets="one", colours=COLOURS):
+def draw_sample(rng, split, image_id, size, targets="one", colours=COLOURS):
     """Draws an image and its refs.
 
     Args:
         rng: a NumPy `Generator`.
         split: split of the image.
         image_id: integer id of the image.
-        file_name: name of the image file.
         size: side of the image in pixels.
         targets: `"one"` for REFER's refs, of one target each; `"any"` for gRefCOCO's, of none, one
             or several.
@@ -53,7 +53,7 @@ def draw_sample(rng, split, image_id, file_name, size, targets="one", colours=CO
     masks = [whole_mask(thing, size) for thing in scene.things]
     annotations = _annotate(scene, masks, image_id)
     refs = [
-        _ref(annotations, target, image_id * 10 + number, sentences, split, file_name)
+        _ref(annotations, target, image_id * 10 + number, sentences, split)
         for number, (target, sentences) in enumerate(sentences_of.items())
     ]
     file = BytesIO()
@@ -69,15 +69,15 @@ def _draw_scene_with_sentences(rng, split, size, targets, colours):
     """
     family = TARGET_FAMILY.get(split, SHAPES)
     while True:
-        plan = draw_plan(rng)
+        refs, kinds = draw_plan(rng)
         for _ in range(PLAN_TRIES):
-            flanked = "order" in plan.kinds and rng.random() < FLANKED
+            flanked = "order" in kinds and rng.random() < FLANKED
             scene = draw_scene(rng, family, size, flanked, colours)
             if scene is None:
                 continue
             things = [n for n, thing in enumerate(scene.things) if thing.shape in family]
             judge = Judge(scene)
-            sentences_of = find_expressions(rng, judge, plan, things)
+            sentences_of = find_expressions(rng, judge, refs, kinds, things)
             if sentences_of and targets == "any":
                 sentences_of = add_several_and_none(rng, judge, sentences_of, things, colours)
             if sentences_of:
@@ -111,7 +111,7 @@ def _annotate(scene, masks, image_id):
     return annotations
 
 
-def _ref(annotations, target, ref_id, sentences, split, file_name):
+def _ref(annotations, target, ref_id, sentences, split):
     """REFER's ref of a thing, or gRefCOCO's of a tuple of things, with lists of ids."""
     records = [_record(ref_id * 10 + place, sentence) for place, sentence in enumerate(sentences)]
     if isinstance(target, tuple):
@@ -123,7 +123,7 @@ def _ref(annotations, target, ref_id, sentences, split, file_name):
         ann_id, category_id = annotations[target]["id"], annotations[target]["category_id"]
     return {
         "sent_ids": [record["sent_id"] for record in records],
-        "file_name": file_name,
+        "file_name": IMAGE_NAME.format(annotations[0]["image_id"]),
         "ann_id": ann_id,
         "ref_id": ref_id,
         "image_id": annotations[0]["image_id"],

@@ -139,17 +139,15 @@ def _draw(folder, settings, job):
     image_id, split, index = job
     # The 0 is a part of the seed: without it a seed would give other scenes.
     rng = np.random.default_rng([settings["seed"], 0, SPLITS.index(split), index])
-    file_name = IMAGE_NAME.format(image_id)
     jpeg, annotations, refs = draw_sample(
         rng,
         split,
         image_id,
-        file_name,
         settings["size"],
         settings.get("targets", "one"),
         settings.get("colours", COLOURS),
     )
-    (folder / IMAGE_FOLDER / file_name).write_bytes(jpeg)
+    (folder / IMAGE_FOLDER / IMAGE_NAME.format(image_id)).write_bytes(jpeg)
     return image_id, json.dumps(annotations), json.dumps(refs)
 
 
