@@ -128,16 +128,15 @@ def stored_image(path, stored_size=None):
     A plain JPEG or PNG, which all decoders read alike, is stored as it is. Any other image is
     stored as a PNG of the RGB that `read_image` gives.
     """
-    content = Path(path).read_bytes()
     _, orientation = read_stored_size(path)
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(path) as image:
         is_plain = (
             image.format in ("JPEG", "PNG")
             and image.mode in ("L", "RGB")
             and orientation == 1
             and "transparency" not in image.info
         )
-    return content if is_plain else png(read_image(content, stored_size=stored_size))
+    return path.read_bytes() if is_plain else png(read_image(path, stored_size=stored_size))
 
 
 def png(pixels):
