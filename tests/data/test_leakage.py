@@ -82,31 +82,6 @@ def test_unknown_splits_are_named(root, name):
 
 
 @pytest.mark.filterwarnings("ignore:counts differ from the published")
-def test_the_real_samples(samples, capsys):
-    """UNC and G-Ref share images of train2014 in the samples too, counted here from the pickles."""
-
-    def images(name, splits):
-        refs = pickle.loads((samples / "refer" / name).read_bytes())
-        return {ref["image_id"] for ref in refs if ref["split"] in splits}
-
-    train = images("refcocog/refs(google).p", ["train"])
-    expected = {
-        f"{name}/{split}": len(
-            train & images(f"{name[: -len(owner) - 1]}/refs({owner}).p", [split])
-        )
-        for name, owner, splits in [
-            ("refcoco/unc", "unc", ("val", "testA", "testB")),
-            ("refcocog/google", "google", ("val",)),
-        ]
-        for split in splits
-    }
-    records = read_refer(samples / "refer", "refcocog", "google")
-    images = held_out_images(samples / "refer", "refcocog", "google", records)
-    remove_held_out(records["train"], images, [])
-    assert capsys.readouterr().out == told({name: n for name, n in expected.items() if n})
-
-
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_the_releases(samples, tmp_path):
     records = read_referit(samples / "referit")
     test = {record.image_id for record in records["test"]}

@@ -1,13 +1,12 @@
 """Objects with their classes, and the class under each cell of a feature map."""
 
-import json
-
 import numpy as np
-import pytest
+from one_ref import SQUARE
 
 from keras_cmsa.data.objects import ImageObjects, class_map, objects_of
-from keras_cmsa.data.readers.refer import read_instances, read_refer
-from keras_cmsa.data.ref_shapes import write_ref_shapes
+from keras_cmsa.data.readers.refer import read_instances
+
+OTHER = [0, 0, 3, 0, 3, 2, 0, 2]
 
 
 def rectangle(left, top, right, bottom):
@@ -31,25 +30,19 @@ def test_a_class_map_has_what_lies_under_each_centre():
     assert not class_map(outside, 32, 4).any()
 
 
-@pytest.fixture(scope="module")
-def shapes(tmp_path_factory):
-    root = tmp_path_factory.mktemp("shapes") / "data"
-    return write_ref_shapes(root, scenes={"train": 12, "val": 3}, processes=1, progress=False)
-
-
-def test_all_objects_of_the_given_images_are_read(shapes):
-    """As in instances.json; of the training images only."""
-    records = read_refer(shapes)
-    images, classes = objects_of(read_instances(shapes, "refcoco"), records["train"])
-    instances = json.loads((shapes / "refcoco" / "instances.json").read_text())
-    assert {i.image_path for i in images} == {r.image_path for r in records["train"]}
-    ids = {r.image_id for r in records["train"]}
-    of_images = [a for a in instances["annotations"] if a["image_id"] in ids]
-    assert sum(len(image.objects) for image in images) == len(of_images)
-    assert classes == 1 + len({a["category_id"] for a in of_images})
-    kinds = {c["id"]: c["supercategory"] for c in instances["categories"]}
-    names = {c["id"]: c["name"] for c in instances["categories"]}
-    for annotation in of_images:
-        facts = annotation["attributes"]
-        assert names[annotation["category_id"]] == f"{facts['colour']} {facts['shape']}"
-        assert kinds[annotation["category_id"]] == facts["shape"]
+def test_all_objects_of_the_given_images_have_their_classes(one_ref):
+    """Of those images alone; what has no segmentation is left out."""
+    (annotation,) = one_ref.instances["annotations"]
+    others = [
+        {"category_id": 7, "segmentation": [OTHER]},
+        {"category_id": 1, "segmentation": []},
+        {"category_id": 3, "image_id": 8, "segmentation": [OTHER]},
+    ]
+    one_ref.instances["annotations"] = [
+        annotation | {"category_id": 9},
+        *(annotation | {"id": n, **other} for n, other in enumerate(others)),
+    ]
+    records = one_ref.read()["train"]
+    ((image,), classes) = objects_of(read_instances(one_ref.path, "refcoco"), records)
+    assert (image.image_path, image.height, image.width) == (one_ref.image, 8, 12)
+    assert image.objects == [(2, [SQUARE]), (1, [OTHER])] and classes == 3

@@ -228,17 +228,17 @@ def spied_words(keras, batches, **options):
             seen.append(np.array(inputs["words"]))
             return super().train_step(*arguments)
 
-    fit(Spied, batches, run_eagerly=True, **options)
+    fit(Spied, batches, **options)
     return seen
 
 
-def fit(model, batches, run_eagerly=False, **options):
+def fit(model, batches, **options):
     inputs = {
         "image": keras.Input((tiny.SIZE, tiny.SIZE, 3), name="image"),
         "words": keras.Input((1, tiny.WORDS), name="words"),
     }
     model = model(inputs, keras.layers.Dense(1)(inputs["image"])[:, None])
-    model.compile("sgd", MaskLoss(), run_eagerly=run_eagerly)
+    model.compile("sgd", MaskLoss(), run_eagerly=True)
     model.fit(batches, shuffle=False, verbose=0, **options)
 
 

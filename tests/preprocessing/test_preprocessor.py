@@ -58,17 +58,6 @@ def test_a_smaller_map_is_first_brought_to_the_square(resizing):
     np.testing.assert_allclose(found, literal.resized(square, (31, 47)), atol=1e-5)
 
 
-@pytest.mark.parametrize("resizing", RESIZINGS)
-def test_a_mask_lands_where_its_image_does(resizing):
-    """A white box on black: the mask is where the square is at least half white."""
-    preprocessor = tiny.preprocessor(resizing, 24)
-    mask = tiny.box(31, 47, 5, 11, 22, 40)
-    square = preprocessor.mask(mask)
-    assert square.shape == (24, 24, 1) and square.dtype == "float32"
-    white = preprocessor.image(np.repeat(mask[..., None] * 255, 3, axis=-1))
-    np.testing.assert_array_equal(square[..., 0] > 0, white[..., 0] >= 127.5)
-
-
 def test_what_is_recorded():
     """With a checksum of the lines of its vocabulary."""
     words = ["[PAD]", "[UNK]", "red", "straße"]

@@ -120,7 +120,10 @@ def read_photos(path, images):
         image_id = _id(annotation, "image_id", entries, where)
         name = names[_id(annotation, "category_id", names, where)]
         objects[image_id].append((where, name, annotation))
-    files = {id: _file(entries[id], images, f"{path}, image {id}") for id in objects}
+    files = {}
+    for id in objects:
+        where = f"{path}, image {id}"
+        files[id] = path_inside(images, field(entries[id], "file_name", str, where), where)
     missing = [file for file in files.values() if not file.is_file()]
     if missing:
         raise FileNotFoundError(
@@ -141,10 +144,6 @@ def _id(annotation, key, there, where):
     if id not in there:
         raise ValueError(f"{where}: wanted {key} of an entry of the file. Received: {id}")
     return id
-
-
-def _file(entry, images, where):
-    return path_inside(images, field(entry, "file_name", str, where), where)
 
 
 def _class_name(category, where):

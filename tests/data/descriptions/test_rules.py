@@ -126,7 +126,7 @@ def random_objects(rng):
     return [o for o in objects if o.mask.any()]
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_every_reader_finds_the_one_thing(part):
     """Random scenes; the sentences are read from their words, with none of the rules."""
     rng, kinds = np.random.default_rng(part), set()

@@ -166,18 +166,6 @@ def test_photos_are_links_or_copies(data, monkeypatch):
     assert not os.path.samefile(copy, original) and copy.read_bytes() == original.read_bytes()
 
 
-def test_a_stop_leaves_nothing(data, monkeypatch):
-    data.photo([LEFT])
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(writer, "_bring", stop)
-    with pytest.raises(KeyboardInterrupt):
-        data.describe()
-    assert sorted(path.name for path in data.folder.iterdir()) == ["instances.json", "photos"]
-
-
 def test_a_folder_that_holds_something_is_left_alone(data):
     data.photo([LEFT])
     (data.folder / "mine").mkdir()
@@ -221,27 +209,3 @@ def test_bad_input_is_named(data, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         data.describe()
     assert not (data.folder / "mine").exists()
-
-
-def test_real_photos_are_described_as_people_read(samples, tmp_path):
-    """RefCOCO's photos with all of COCO's annotations: masks, and who is meant."""
-    path = samples / "refer/refcoco/instances.json"
-    images = samples / "refer/images/mscoco/images/train2014"
-    counts = describe_instances(path, images, tmp_path / "mine", most=6)
-    assert counts["described"] > 150
-    records = [r for split in read_records(tmp_path / "mine/table.csv").values() for r in split]
-    assert len(records) == counts["sentences"] and check_records(records) == (records, [])
-    content = json.loads(path.read_text())
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    objects = {}
-    for image in content["images"]:
-        objects[image["file_name"]] = [
-            Seen(names[a["category_id"]], rasterize(a["segmentation"], *size, "it"))
-            for size in [(image["height"], image["width"])]
-            for a in content["annotations"]
-            if a["image_id"] == image["id"]
-        ]
-    for record in records:
-        there = objects[record.image_path.name]
-        (i,) = meant(record.expression, there, 0.005)
-        np.testing.assert_array_equal(record.mask(), there[i].mask)
