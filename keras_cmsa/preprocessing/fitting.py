@@ -1,4 +1,4 @@
-"""Resizes images to the square input of a network, and maps over the square back to the image.
+"""Resizes images to the square input of a network; `Preprocessor.undo` takes maps back over them.
 
 This module needs only NumPy. `keras_cmsa.export.graph.fitting` does the same in a TensorFlow graph;
 the tests hold both to the same table of cases.
@@ -66,41 +66,6 @@ def to_square(array, size, resizing="pad"):
         array, (new_height, new_width)
     )
     return square
-
-
-def from_square(array, original_size, resizing="pad"):
-    """Undoes `to_square`: cuts the padding away and resizes to the original size.
-
-    Args:
-        array: `(size, size)` or `(size, size, C)`, such as the logits of an image.
-        original_size: `(height, width)` of the original image in pixels.
-        resizing: as in `to_square`.
-
-    Returns:
-        `(height, width)` or `(height, width, C)` float32.
-    """
-    array = np.asarray(array)
-    new_height, new_width, top, left = placement(*original_size, array.shape[0], resizing)
-    inside = array[top : top + new_height, left : left + new_width]
-    return resize_bilinear(inside, original_size)
-
-
-def mask_to_square(mask, size, resizing="pad"):
-    """Resizes a mask to the square as `to_square` resizes its image.
-
-    A pixel is inside the mask if its interpolated value is at least 0.5. (The authors take any
-    value above 0, which widens every object by up to a pixel.)
-
-    Args:
-        mask: `(H, W)` of 0 and 1, or boolean.
-        size: side of the square in pixels.
-        resizing: as in `to_square`.
-
-    Returns:
-        `(size, size, 1)` float32 of 0 and 1.
-    """
-    square = to_square(mask, size, resizing)
-    return (square >= 0.5).astype("float32")[..., np.newaxis]
 
 
 def resize_bilinear(array, size):

@@ -5,13 +5,7 @@ import hashlib
 import numpy as np
 from scipy.special import expit
 
-from keras_cmsa.preprocessing.fitting import (
-    from_square,
-    mask_to_square,
-    placement,
-    resize_bilinear,
-    to_square,
-)
+from keras_cmsa.preprocessing.fitting import placement, resize_bilinear, to_square
 
 INSIDE = 0.5  # the least probability of a pixel that is found
 
@@ -88,8 +82,12 @@ class Preprocessor:
         return to_square(pixels, self.image_size, self.resizing)
 
     def mask(self, mask):
-        """Resizes a mask `(H, W)` of 0 and 1 to the square `(S, S, 1)`, float32 of 0 and 1."""
-        return mask_to_square(mask, self.image_size, self.resizing)
+        """Resizes a mask `(H, W)` of 0 and 1 to the square `(S, S, 1)`, float32 of 0 and 1.
+
+        A pixel is inside the mask if its interpolated value is at least 0.5. (The authors take any
+        value above 0, which widens every object by up to a pixel.)
+        """
+        return np.float32(self.image(mask) >= 0.5)[..., np.newaxis]
 
     def undo(self, over_square, original_size):
         """Resizes a map over the square to the original image.
@@ -103,7 +101,9 @@ class Preprocessor:
         """
         # `placement` gives the padding in pixels of the network's input.
         square = resize_bilinear(over_square, (self.image_size, self.image_size))
-        return from_square(square, original_size, self.resizing)
+        new_height, new_width, top, left = self.placement(*original_size)
+        inside = square[top : top + new_height, left : left + new_width]
+        return resize_bilinear(inside, original_size)
 
     def probabilities(self, logits, original_size):
         """Sigmoid of logits `(S, S)`, undone to the original size: `(H, W)` float32 in 0..1."""

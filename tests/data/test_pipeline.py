@@ -128,14 +128,6 @@ def test_the_pieces_of_a_word_are_left_out_together():
     assert len(np.unique(found, axis=0)) == 7  # every choice but none
 
 
-def test_batches_leave_words_out(grouped):
-    rows = {"per_image": 4, "seed": 5, "batches": 1}
-    (some, _, _), (whole, _, _) = (
-        batches_of(grouped, word_dropout=rate, **rows)[0] for rate in (0.4, 0)
-    )
-    assert (some["words"] > 0).sum() < (whole["words"] > 0).sum()
-
-
 @pytest.mark.parametrize("per_image", [1, 3, 4, 9])
 def test_a_row_has_an_image_once_and_its_expressions(grouped, per_image):
     """As many as there are; where a row has no more, words and masks are 0 and have no weight."""

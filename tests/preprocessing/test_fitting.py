@@ -1,16 +1,10 @@
-"""Images on the square and maps back over the image: by the table and by hand."""
+"""Images on the square: by the table and by hand."""
 
 import cases
 import numpy as np
 import pytest
 
-from keras_cmsa.preprocessing.fitting import (
-    from_square,
-    mask_to_square,
-    placement,
-    resize_bilinear,
-    to_square,
-)
+from keras_cmsa.preprocessing.fitting import placement, resize_bilinear, to_square
 
 by_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
 
@@ -29,16 +23,6 @@ def test_an_image_on_the_square(case):
     np.testing.assert_array_equal(one_channel, square[..., 1])
 
 
-@by_case
-def test_a_map_over_the_image_again(case):
-    found = from_square(case.over_square(), (case.height, case.width), case.resizing)
-    assert found.dtype == "float32"
-    np.testing.assert_allclose(found, case.probabilities(), atol=1e-4)
-    two = np.stack([case.over_square()] * 2, -1)
-    again = from_square(two, (case.height, case.width), case.resizing)
-    np.testing.assert_array_equal(again, np.stack([found] * 2, -1))
-
-
 def test_numbers_of_few_bits_are_numbers():
     found = placement(np.uint16(480), np.uint16(640), np.int16(320))
     assert found == (240, 320, 40, 0) and {type(x) for x in found} == {int}
@@ -47,11 +31,6 @@ def test_numbers_of_few_bits_are_numbers():
 def test_an_unknown_resizing_is_named():
     with pytest.raises(ValueError, match=r"one of \('pad', 'stretch'\)\. Received: .*='crop'"):
         placement(4, 4, 8, "crop")
-
-
-def test_a_mask_takes_half_and_more():
-    np.testing.assert_array_equal(mask_to_square([[1, 1, 0, 0]] * 4, 2)[..., 0], [[1, 0], [1, 0]])
-    np.testing.assert_array_equal(mask_to_square([[0, 1], [0, 1]], 1)[..., 0], [[1]])
 
 
 # --- resizing

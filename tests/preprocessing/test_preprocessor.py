@@ -58,6 +58,23 @@ def test_a_smaller_map_is_first_brought_to_the_square(resizing):
     np.testing.assert_allclose(found, literal.resized(square, (31, 47)), atol=1e-5)
 
 
+def test_a_mask_takes_half_and_more():
+    two, one = tiny.preprocessor(size=2), tiny.preprocessor(size=1)
+    np.testing.assert_array_equal(two.mask([[1, 1, 0, 0]] * 4)[..., 0], [[1, 0], [1, 0]])
+    np.testing.assert_array_equal(one.mask([[0, 1], [0, 1]])[..., 0], [[1]])
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=str)
+def test_a_map_over_the_image_again(case):
+    preprocessor = tiny.preprocessor(case.resizing, case.size)
+    found = preprocessor.undo(case.over_square(), (case.height, case.width))
+    assert found.dtype == "float32"
+    np.testing.assert_allclose(found, case.probabilities(), atol=1e-4)
+    two = np.stack([case.over_square()] * 2, -1)
+    again = preprocessor.undo(two, (case.height, case.width))
+    np.testing.assert_array_equal(again, np.stack([found] * 2, -1))
+
+
 def test_what_is_recorded():
     """With a checksum of the lines of its vocabulary."""
     words = ["[PAD]", "[UNK]", "red", "straße"]
