@@ -36,9 +36,9 @@ class PublicFile:
     sha256: str | None = None
 
 
-def read_table(path=TABLE):
+def read_table():
     """`{name: PublicFile}` in the order of the table."""
-    entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))["file"]
+    entries = tomllib.loads(TABLE.read_text(encoding="utf-8"))["file"]
     return {e["name"]: PublicFile(**{**e, "urls": tuple(e["urls"])}) for e in entries}
 
 

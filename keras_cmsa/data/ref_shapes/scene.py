@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import cos, pi, sin
 
 from keras_cmsa.data.ref_shapes.masks import hidden_part
-from keras_cmsa.data.ref_shapes.things import COLOURS, EDGE, SHAPES, draw_thing
+from keras_cmsa.data.ref_shapes.things import EDGE, SHAPES, draw_thing
 
 # The number of things of each kind. There are always several of one kind, as in RefCOCO.
 GROUPS = ((2, 1), (2, 1), (2, 1, 1), (2, 2))
@@ -35,7 +35,7 @@ class Scene:
     hiding: set = field(default_factory=set)
 
 
-def draw_scene(rng, family, side, flanked, colours=COLOURS):
+def draw_scene(rng, family, side, flanked, colours):
     """Draws a random scene.
 
     Args:
