@@ -15,8 +15,8 @@ from keras_cmsa.export.network import (
 from keras_cmsa.export.warmup import check_warmup, write_warmup
 from keras_cmsa.inference.masks import PROFILES, check_profile
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
-from keras_cmsa.presets.exported import load_saved_model
-from keras_cmsa.presets.files import VOCABULARY, threshold_in
+from keras_cmsa.presets.exported import load_export
+from keras_cmsa.presets.files import GRAPH, VOCABULARY, threshold_in
 from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS
 from keras_cmsa.presets.preset import Preset, write_config
 from keras_cmsa.presets.reference import read_reference, write_reference
@@ -126,7 +126,7 @@ def export_saved_model(preset, folder, version=1, options=None):
         check_operations(partial, path)
         write_config(partial, config)
         write_reference(partial, preset, PROFILES[options.profile].to_mask)
-        written = load_saved_model(partial, config)
+        written = load_export(partial / GRAPH, config)
         example.check(written.predict_on_batch(example.inputs), options.dtype)
         if read_reference(partial).masks[0].size <= options.max_pixels:
             check_masks(partial, Preset(written, preset.preprocessor, config))

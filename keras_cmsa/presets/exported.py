@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from keras_cmsa.presets.files import LITERT, ONNX, ONNX_PHOTO
+from keras_cmsa.presets.files import GRAPH, LITERT, ONNX, ONNX_PHOTO
 from keras_cmsa.presets.safe_loading import loading
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import silenced
@@ -14,26 +14,49 @@ SERVED = "segment_many"  # the signature that `server_of` asks
 NETWORK = {"image": 4, "words": 3}  # the inputs of a network and their axes
 
 
-def load_saved_model(path, config):
-    """A version that `export_saved_model` wrote, as a Keras model.
+def load_export(path, config):
+    """The network of an export as a Keras model, for inference alone.
 
-    A SavedModel is a program: TensorFlow runs its graph. Load only those you trust.
+    A SavedModel is a program: TensorFlow runs its graph. Load only those you trust. ONNX Runtime
+    and LiteRT compute the others.
 
     Args:
-        path: of a version's folder.
-        config: its `config.json`, a dict.
+        path: of its file, as `network_file` gives it.
+        config: the `config.json` beside it, a dict.
 
     Returns:
-        `keras.Model` from `image` and `words` to a dict with `logits` and the attention maps, for
-        inference alone.
+        `keras.Model` from `image` and `words` to a dict with `logits` and the attention maps.
 
     Raises:
-        FileNotFoundError: if the folder is not there.
-        ModuleNotFoundError: if its words are pieces and tensorflow-text is missing.
-        ValueError: if it is no SavedModel of this package, or Keras runs on another backend.
+        ModuleNotFoundError: if onnxruntime or ai-edge-litert is missing, or tensorflow-text for a
+            SavedModel of word pieces.
+        ValueError: if it is damaged, or Keras runs on another backend than TensorFlow.
     """
-    path = Path(path)
-    check_loadable(path)
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{path} is an export, which needs KERAS_BACKEND=tensorflow. "
+            f"Received: {keras.backend.backend()!r}"
+        )
+    if path.name == GRAPH:
+        network = saved_network(path.parent, config)
+    elif path.name == ONNX:
+        # The other providers compile the network for minutes, or ask a service.
+        gpu_first = "CUDAExecutionProvider", "CPUExecutionProvider"
+        network = on_arrays(*onnx_runner(path, providers=gpu_first))
+    else:
+        network = on_arrays(*litert_runner(path, "serving_default"))
+    settings = config["preprocessor"]
+    size, max_words = settings["image_size"], settings["max_words"]
+    inputs = {
+        "image": keras.Input((size, size, 3), name="image"),
+        "words": keras.Input((None, max_words), dtype="int32", name="words"),
+    }
+    with loading(path):  # it may lack an output
+        return keras.Model(inputs, network(inputs), name=config["system"])
+
+
+def saved_network(path, config):
+    """The `Network` in the folder of a version that `export_saved_model` wrote."""
     if config["preprocessor"].get("tokenizer") == "wordpiece":
         require("tensorflow_text", "wordpiece", "A SavedModel of word pieces")  # its operations
     import tensorflow as tf
@@ -43,35 +66,7 @@ def load_saved_model(path, config):
             loaded = tf.saved_model.load(str(path))
         signature, _ = (loaded.signatures[name] for name in ("tensors", SERVED))
         shapes = {name: spec.shape for name, spec in signature.structured_outputs.items()}
-        return as_model(Network(signature, shapes, owner=loaded), config)
-
-
-def load_onnx(path, config):
-    """A folder that `export_onnx` wrote, as a Keras model that ONNX Runtime computes.
-
-    Args, returns: as in `load_saved_model`.
-
-    Raises:
-        FileNotFoundError: if the file is not there.
-        ModuleNotFoundError: if onnxruntime is missing.
-        ValueError: if the file is damaged, or Keras runs on another backend than TensorFlow.
-    """
-    path = Path(path) / ONNX
-    check_loadable(path)
-    # The other providers compile the network for minutes, or ask a service.
-    gpu_first = "CUDAExecutionProvider", "CPUExecutionProvider"
-    run, shapes = onnx_runner(path, providers=gpu_first)
-    return as_model(on_arrays(run, shapes), config)
-
-
-def load_litert(path, config):
-    """A folder that `export_litert` wrote, as a Keras model that LiteRT computes.
-
-    Args, returns, raises: as in `load_onnx`; the library is ai-edge-litert.
-    """
-    path = Path(path) / LITERT
-    check_loadable(path)
-    return as_model(on_arrays(*litert_runner(path, "serving_default")), config)
+        return Network(signature, shapes, owner=loaded)
 
 
 def load_photo_graph(folder):
@@ -132,7 +127,7 @@ def litert_runner(path, signature):
 
 
 def server_of(model):
-    """What a server makes of a picture by the SavedModel of a model of `load_saved_model`.
+    """What a server makes of a picture by the SavedModel of a model of `load_export`.
 
     Returns:
         Function of the bytes of an image file and a list of K sentences to a dict of arrays, those
@@ -169,28 +164,6 @@ def on_arrays(function, shapes):
 def is_export(model):
     """Whether a model is one of these, whose weights another library keeps."""
     return any(isinstance(layer, Network) for layer in model.layers)
-
-
-def check_loadable(path):
-    """Raises an error if an export is not there, or Keras runs on another backend than TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            f"{path} is an export, which needs KERAS_BACKEND=tensorflow. "
-            f"Received: {keras.backend.backend()!r}"
-        )
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is not there: wanted what an export writes")
-
-
-def as_model(network, config):
-    """The functional model of a `Network`, whose inputs `config.json` describes."""
-    settings = config["preprocessor"]
-    size, max_words = settings["image_size"], settings["max_words"]
-    inputs = {
-        "image": keras.Input((size, size, 3), name="image"),
-        "words": keras.Input((None, max_words), dtype="int32", name="words"),
-    }
-    return keras.Model(inputs, network(inputs), name=config["system"])
 
 
 class Network(keras.layers.Layer):

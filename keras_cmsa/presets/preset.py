@@ -9,7 +9,6 @@
 A run folder is a preset with the records of its training beside it.
 """
 
-import contextlib
 import importlib
 import json
 from collections.abc import Mapping
@@ -22,16 +21,13 @@ import keras
 from keras_cmsa._version import __version__
 from keras_cmsa.models.inputs_and_outputs import check_preprocessor
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
-from keras_cmsa.presets.exported import load_litert, load_onnx, load_saved_model
+from keras_cmsa.presets.exported import load_export
 from keras_cmsa.presets.files import (
     CARD,
     CONFIG,
     FORMAT,
-    GRAPH,
     LICENCE,
-    LITERT,
     MODEL,
-    ONNX,
     UNKNOWN,
     VOCABULARY,
     network_file,
@@ -42,8 +38,6 @@ from keras_cmsa.presets.model_card import as_markdown
 from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.presets.safe_loading import load_model
 from keras_cmsa.utils.files import new_file, replaced
-
-LOADERS = {GRAPH: load_saved_model, ONNX: load_onnx, LITERT: load_litert}  # of exports
 
 
 class Preset(NamedTuple):
@@ -85,8 +79,7 @@ def load_preset(source):
     folder, config = opened(source)
     preprocessor = read_preprocessor(folder, config)
     file = network_file(folder)
-    load_export = LOADERS.get(file.name)
-    model = load_export(folder, config) if load_export else load_model(file)
+    model = load_model(file) if file.name == MODEL else load_export(file, config)
     check_preprocessor(model, preprocessor)
     return Preset(model, preprocessor, config)
 
@@ -114,18 +107,15 @@ def save_preset(folder, preset):
 
 
 def save_model(model, path):
-    """Writes a `.keras` file without the optimizer, whole or not at all."""
-    with new_file(path) as partial, without_optimizer(model):
-        model.save(partial)
+    """Writes a `.keras` file without the optimizer, whole or not at all.
 
-
-@contextlib.contextmanager
-def without_optimizer(model):
-    """Takes a model's optimizer away, which has up to twice the size of its weights."""
+    An optimizer has up to twice the size of the weights.
+    """
     optimizer, compiled = getattr(model, "optimizer", None), model.compiled
     model.optimizer, model.compiled = None, False
     try:
-        yield
+        with new_file(path) as partial:
+            model.save(partial)
     finally:
         model.optimizer, model.compiled = optimizer, compiled
 

@@ -29,8 +29,9 @@ def loaded(request, predictor, exported, tmp_path_factory):
 def test_an_export_answers_as_the_predictor(predictor, loaded, photo):
     assert loaded.preprocessor.get_config() == predictor.preprocessor.get_config()
     assert loaded.preprocessor.vocabulary == predictor.preprocessor.vocabulary
-    sentences = tiny.SENTENCES
-    for one, other in zip(predictor(photo, sentences), loaded(photo, sentences), strict=True):
+    assert loaded.levels == predictor.levels
+    found = (x(photo, tiny.SENTENCES) for x in (predictor, loaded))
+    for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one.mask, other.mask)
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
         np.testing.assert_allclose(one.word_attention, other.word_attention, atol=1e-5)
@@ -46,13 +47,11 @@ def test_threads_have_their_own_answers(loaded):
     np.testing.assert_allclose(found, wanted * 10, atol=1e-6)
 
 
-def test_an_export_is_evaluated_as_the_model(predictor, loaded, tmp_path):
-    from keras_cmsa import evaluate
+def test_the_name_of_a_version_is_of_its_weights(exported, preset):
+    from keras_cmsa.presets.files import digest_of, name_of
 
-    records = tiny.records(tmp_path, 3)
-    scores = [evaluate(p, records) for p in (predictor, loaded)]
-    assert scores[0] == scores[1]
-    assert loaded.levels == predictor.levels
+    assert digest_of(exported)[0].name == "fingerprint.pb"
+    assert name_of(exported) != name_of(preset)
 
 
 def test_another_backend_cannot_load_it(exported, seeded, monkeypatch):
