@@ -113,17 +113,7 @@ class Client:
         if not len(expression):
             return []
         files = image if isinstance(image, (list, tuple)) else [image]
-        inputs, signature = {"image_bytes": [image_file(x) for x in files]}, "serving_default"
-        many = len(files) < len(expression)
-        if many:
-            inputs["expressions"], signature = [list(expression)], "segment_many"
-        else:
-            inputs["expression"] = list(expression)
-        return self._ask(
-            signature,
-            inputs,
-            lambda columns: to_answers(first(columns) if many else columns, len(expression)),
-        )
+        return self._ask(files, expression)
 
     def outputs(self, image, expressions):
         """The answers about one image with the probabilities, which `Answer` leaves out.
@@ -139,25 +129,33 @@ class Client:
         Raises:
             ServerError: as `segment`.
         """
+        return self._ask([image], expressions, whole=True)
 
-        def read(columns):
-            columns = first(columns)
-            masks = np.stack([answer.mask for answer in to_answers(columns, len(expressions))])
+    def _ask(self, images, expressions, whole=False):
+        """What `segment` returns for lists, or `outputs` if `whole`."""
+        signature, count = "serving_default", len(expressions)
+        inputs = {"image_bytes": [image_file(image) for image in images]}
+        if len(images) < count:
+            inputs["expressions"], signature = [list(expressions)], "segment_many"
+        else:
+            inputs["expression"] = list(expressions)
+        reply = self.retrying(self.protocol.predict, signature, inputs, whole)
+        try:
+            columns = self.protocol.columns(reply)
+            if signature == "segment_many":
+                columns = {name: x[0] for name, x in columns.items()}
+            if lengths := {name: len(x) for name, x in columns.items() if len(x) != count}:
+                raise ValueError(f"wanted {count} rows. Received: {lengths}")
+            rows = [{name: x[row] for name, x in columns.items()} for row in range(count)]
+            answers = [to_answer(row) for row in rows]
+            if not whole:
+                return answers
             existence = columns.get("existence")
             return (
                 np.asarray(columns["probabilities"], "float32"),
                 None if existence is None else np.asarray(existence, "float32"),
-                masks,
+                np.stack([answer.mask for answer in answers]),
             )
-
-        inputs = {"image_bytes": [image_file(image)], "expressions": [list(expressions)]}
-        return self._ask("segment_many", inputs, read, whole=True)
-
-    def _ask(self, signature, inputs, read, whole=False):
-        """What `read` makes of the outputs of a request, which are all there are if `whole`."""
-        reply = self.retrying(self.protocol.predict, signature, inputs, whole)
-        try:
-            return read(self.protocol.columns(reply))
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ServerError(
                 f"{self.protocol.url}: wanted the outputs {', '.join(OUTPUTS)} of a model that "
@@ -233,8 +231,7 @@ class Http:
 
     def columns(self, reply):
         """The outputs of a reply."""
-        outputs = json.loads(reply)["outputs"]
-        return {**outputs, "mask_png_bytes": decoded(outputs["mask_png_bytes"])}
+        return json.loads(reply, object_hook=decoded)["outputs"]
 
     def close(self):
         pass
@@ -324,11 +321,9 @@ def without_user(url):
     return re.sub("^([a-z]+://)?.*@", r"\1...@", url, flags=re.DOTALL)
 
 
-def decoded(pngs):
-    """Files of a reply in JSON, or lists of them, as bytes."""
-    if isinstance(pngs, list):
-        return [decoded(png) for png in pngs]
-    return base64.b64decode(pngs["b64"])
+def decoded(value):
+    """An object of a reply in JSON; a file as its bytes."""
+    return base64.b64decode(value["b64"]) if "b64" in value else value
 
 
 def image_file(image):
@@ -342,22 +337,6 @@ def image_file(image):
     return file.getvalue()
 
 
-def first(columns):
-    """The outputs of the first image of `segment_many`."""
-    return {name: x[0] for name, x in columns.items()}
-
-
-def to_answers(columns, count):
-    """The list of `Answer` for a dict of outputs.
-
-    Raises:
-        AttributeError, LookupError, TypeError, ValueError: if these are no outputs of `count` rows.
-    """
-    if lengths := {name: len(x) for name, x in columns.items() if len(x) != count}:
-        raise ValueError(f"wanted {count} rows. Received: {lengths}")
-    return [to_answer({name: x[row] for name, x in columns.items()}) for row in range(count)]
-
-
 def to_answer(row):
     """The `Answer` for a dict of one row's outputs."""
     words = [word for word in row["words"] if word]
@@ -365,7 +344,7 @@ def to_answer(row):
     return Answer(
         valid=bool(row["valid"]),
         exists=bool(row["exists"]),
-        mask=read_image(row["mask_png_bytes"])[..., 0] > 0,
+        mask=read_image(io.BytesIO(row["mask_png_bytes"]))[..., 0] > 0,  # a text is no path
         score=float(row["score"]),
         box=np.reshape(row["box"], 4).astype("float32"),
         words=words,

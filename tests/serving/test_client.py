@@ -1,8 +1,10 @@
 """The client and an exported model on a server with TensorFlow Serving's interfaces."""
 
 import base64
+import contextlib
 import json
 import socket
+import socketserver
 import sys
 import threading
 import time
@@ -128,50 +130,32 @@ def test_a_server_that_is_not_there_is_asked_again():
 # --- a server that is broken or hostile
 
 
-class Misbehaving:
+class Misbehaving(socketserver.TCPServer):
     """An HTTP server that answers its n-th connection by `answers[n]`, the last for all that follow.
 
     An answer is bytes, or a list of bytes that are sent one after the other, a moment apart.
     """
 
-    PAUSE = 0.05
-
     def __init__(self, *answers):
+        super().__init__(("127.0.0.1", 0), None)
         self.answers = answers
         self.asked = []  # the requests, as bytes
-        self.closing = threading.Event()
-
-    def __enter__(self):
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self.socket.getsockname()[1]}"
-        self.thread = threading.Thread(target=self._serve)
+        self.host = f"127.0.0.1:{self.server_address[1]}"
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.01,))
         self.thread.start()
-        return self
 
     def __exit__(self, *_):
-        self.closing.set()
-        with socket.create_connection(self.socket.getsockname()):  # wakes `accept`
-            pass
+        self.shutdown()
         self.thread.join()
-        self.socket.close()
+        self.server_close()
 
-    def _serve(self):
-        while not self.closing.is_set():
-            connection, _ = self.socket.accept()
-            with connection:
-                if not self.closing.is_set():
-                    self.asked.append(read_request(connection))
-                    answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
-                    self._send(connection, [answer] if isinstance(answer, bytes) else answer)
-
-    def _send(self, connection, pieces):
-        try:
-            for piece in pieces:
-                connection.sendall(piece)
-                if len(pieces) > 1 and self.closing.wait(self.PAUSE):
-                    return
-        except OSError:
-            pass  # the client has left, as it should
+    def finish_request(self, request, _):
+        self.asked.append(read_request(request))
+        answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
+        with contextlib.suppress(OSError):  # the client has left, as it should
+            for piece in [answer] if isinstance(answer, bytes) else answer:
+                request.sendall(piece)
+                time.sleep(0.05 * (piece is not answer))
 
 
 def read_request(connection):
@@ -257,20 +241,14 @@ def test_an_answer_that_is_cut_short_is_asked_for_again(cut):
     "answer",
     [
         http(b"<html>a proxy's page</html>"),
-        http(b""),
         http(b"{}"),
-        http(b"[]"),
-        http(b"null"),
-        http(b"\xff\xfe"),
         http(b"[" * 100_000),
         http(b'{"outputs": [1]}'),
-        http(b'{"predictions": [{"score": 1}]}'),
         one_answer(mask_png_bytes=[]),
-        one_answer(mask_png_bytes=["text"]),
+        one_answer(mask_png_bytes=[str(DOCS.with_name("found_1.png"))]),
         one_answer(mask_png_bytes=[{"b64": "*"}]),
         one_answer(mask_png_bytes=[{"b64": "AAAA"}]),
         one_answer(mask_png_bytes=[{"b64": base64.b64encode(bomb()).decode()}]),
-        one_answer(score=["high"]),
         one_answer(score=[0.5, 0.5]),
         one_answer(box=[[1, 2]]),
         one_answer(words=3),
@@ -322,14 +300,11 @@ def test_a_password_is_sent_and_not_shown():
         "ftp://me:secret@host",
         "me:secret@host:8501",
         "http://me:secret/1@host:8501",
-        "http://me:secret#1@host:8501",
         "http://me:secret@host:port",
         "http://me:secret@[::1",
-        "http://me:secret@host:99999",
         "grpc://me:secret@host:8500",
         "http://host:8501/\0",
         "http://",
-        "grpc:",
     ],
 )
 def test_urls(url):
