@@ -90,12 +90,10 @@ def an_unknown_layer(folder):
     keras.Model(image, Foreign()(image)).save(folder / "model.keras")
 
 
-def cut(name, keep):
-    """Cuts a file to what `keep` gives for its length."""
-
+def halved(name):
     def damage(folder):
         data = (folder / name).read_bytes()
-        (folder / name).write_bytes(data[: keep(len(data))])
+        (folder / name).write_bytes(data[: len(data) // 2])
 
     return damage
 
@@ -103,12 +101,6 @@ def cut(name, keep):
 def one_word_less(folder):
     lines = (folder / "vocabulary.txt").read_text("utf-8").splitlines(keepends=True)
     (folder / "vocabulary.txt").write_text("".join(lines[:-1]), "utf-8")
-
-
-def two_words_swapped(folder):
-    lines = (folder / "vocabulary.txt").read_text("utf-8").splitlines(keepends=True)
-    lines[-2:] = lines[:-3:-1]
-    (folder / "vocabulary.txt").write_text("".join(lines), "utf-8")
 
 
 def configured(**changes):
@@ -162,16 +154,12 @@ FILES_OF_STRANGERS = {
         "model.keras",
     ),
     "a name with ..": (with_member("../evil.txt"), r"the name '\.\./evil\.txt' in it leads out"),
-    "a name with .. inside": (with_member("assets/../../evil.txt"), "leads out of it"),
     "an absolute name": (with_member("/tmp/evil.txt"), "leads out of it"),
     "a name of Windows": (with_member("..\\evil.txt"), "leads out of it"),
     "it expands": (an_archive_that_expands, "it unpacks to 50,.* bytes; wanted at most 20 times"),
 }
 DAMAGED_FILES = {
-    "an empty model": (cut("model.keras", lambda length: 0), DAMAGED),
-    "a hundred bytes": (cut("model.keras", lambda length: 100), DAMAGED),
-    "half a model": (cut("model.keras", lambda length: length // 2), DAMAGED),
-    "no end": (cut("model.keras", lambda length: length - 30), DAMAGED),
+    "half a model": (halved("model.keras"), DAMAGED),
     "half of the weights": (half_of_the_weights, DAMAGED),
     "other inputs": (other_inputs, "inputs 'image' and 'words'"),
     "an unknown layer": (an_unknown_layer, r"model\.keras (is refused|cannot be loaded)"),
@@ -183,30 +171,17 @@ DAMAGED_FILES = {
         one_word_less,
         r"is not the vocabulary .* it has 9 entries, config.json is of 10",
     ),
-    "words swapped": (two_words_swapped, r"is not the vocabulary that the model was trained with"),
     "no words": (without("vocabulary.txt"), r"vocabulary\.txt is missing"),
     "words of another encoding": (written("vocabulary.txt", b"\xff\xfe[PAD]"), r"vocabulary\.txt"),
-    "no config": (without("config.json"), r"is no preset: config\.json is not there"),
-    "half a config": (cut("config.json", lambda length: length // 2), "is not whole JSON"),
+    "half a config": (halved("config.json"), "is not whole JSON"),
     "a deep config": (written("config.json", b"[" * 200_000), "is not whole JSON"),
-    "a config of bytes": (written("config.json", b"\xff\xfe\x00"), "is not whole JSON"),
     "a list": (written("config.json", b"[]"), "is not the config.json of a preset in format 1"),
     "a format to come": (configured(format=99), "is not the config.json of a preset in format 1"),
     "no system": (configured(system=None), "wanted 'system' of type str"),
-    "no name of the data": (
-        configured(data__name=None),
-        "wanted 'data.name' of type str. Received: None",
-    ),
-    "no licence": (configured(licence=[]), r"wanted 'licence' of type str. Received: \[\]"),
-    "no settings": (configured(training="x"), "wanted 'training' of type dict. Received: 'x'"),
     "no counts": (configured(data__counts={"val": {"refs": 3}}), "'data.counts.val.expressions'"),
     "a text for a number": (
         configured(metrics={"profile": "strict", "splits": {"val": {"mean_iou": "0.5"}}}),
         "wanted 'metrics.splits.val.mean_iou' of type number. Received: '0.5'",
-    ),
-    "metrics of nothing": (
-        configured(metrics={"profile": "strict", "splits": {"val": 3}}),
-        "wanted 'metrics.splits.val' of type dict",
     ),
     "metrics without splits": (
         configured(metrics={"profile": "strict", "splits": {}}),
@@ -217,9 +192,10 @@ DAMAGED_FILES = {
         configured(starting_weights="\x1b[2J"),
         r"without control characters. Received: '\\x1b",
     ),
-    "endless words": (configured(preprocessor__max_words=float("inf")), "is incomplete: cannot"),
-    "no side": (configured(preprocessor__image_size=None), "is incomplete: 'image_size'"),
-    "a side of words": (configured(preprocessor__image_size="wide"), "is incomplete"),
+    "endless words": (
+        configured(preprocessor__max_words=float("inf")),
+        "wanted 'preprocessor.max_words' of type int. Received: inf",
+    ),
     "another side": (configured(preprocessor__image_size=32), "takes images of 16 x 16"),
     "more words": (configured(preprocessor__max_words=6), "takes 5 words per expression"),
     "another resizing": (configured(preprocessor__resizing="crop"), "resizing must be one of"),

@@ -8,7 +8,12 @@ COUNTS = {"refs": int, "expressions": int, "images": int}
 # A name with ? may be missing.
 CONFIG_TYPES = {
     "system": str,
-    "preprocessor": {},
+    "preprocessor": {
+        "image_size": int,
+        "max_words": int,
+        "resizing": str,
+        "vocabulary_sha256": str,
+    },
     "data": {"name": str, "counts?": {EACH: COUNTS}},
     "metrics": {},
     "starting_weights?": str,

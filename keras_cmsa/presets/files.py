@@ -143,18 +143,12 @@ def read_preprocessor(folder, config):
     if not words.is_file():
         raise FileNotFoundError(f"{words} is missing: a model needs the vocabulary of its training")
     settings = config["preprocessor"]
-    try:
-        max_words, image_size = int(settings["max_words"]), int(settings["image_size"])
-        resizing, checksum = settings["resizing"], settings["vocabulary_sha256"]
-    except (KeyError, OverflowError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"The preprocessor in {CONFIG} beside {words} is incomplete: {error}"
-        ) from error
-    preprocessor = Preprocessor(load_vocabulary(words, max_words), image_size, resizing)
-    if preprocessor.get_config()["vocabulary_sha256"] != checksum:
+    vocabulary = load_vocabulary(words, settings["max_words"])
+    preprocessor = Preprocessor(vocabulary, settings["image_size"], settings["resizing"])
+    if preprocessor.get_config()["vocabulary_sha256"] != settings["vocabulary_sha256"]:
         raise ValueError(
             f"{words} is not the vocabulary that the model was trained with: it has "
-            f"{len(preprocessor.vocabulary)} entries, {CONFIG} is of "
+            f"{len(vocabulary)} entries, {CONFIG} is of "
             f"{settings.get('vocabulary_size')} with another checksum. Fetch all files anew"
         )
     return preprocessor

@@ -58,9 +58,7 @@ def loading(path):
     """Turns any error but `Refused` into a `ValueError` of one line that names the path."""
     try:
         yield
-    except Refused:
-        raise
-    except ModuleNotFoundError:
+    except (Refused, ModuleNotFoundError):
         raise
     # The errors of broken files have no common base: BadZipFile, KeyError, OSError, TypeError,
     # those of TensorFlow and ONNX Runtime, ...

@@ -24,20 +24,6 @@ def test_both_files_hold_the_same_picture_of_another_size(reference):
     assert sum(map(len, draw_picture(320))) < 40_000
 
 
-def test_it_has_the_predictors_answers(reference, predictor):
-    pixels = read_image(reference.png)
-    answers = predictor(pixels, reference.sentences)
-    np.testing.assert_array_equal(
-        reference.ids, [words.ids for words in predictor.read(reference.sentences)]
-    )
-    square = predictor(in_square(pixels, 16), reference.sentences[0])
-    for stored, answer in zip([*reference.probabilities, *reference.square], [*answers, square]):
-        np.testing.assert_allclose(stored, 1 / (1 + np.exp(-answer.logits)), atol=3e-4)
-    np.testing.assert_array_equal(reference.masks, [answer.mask for answer in answers])
-    assert reference.exists is None
-    assert 0 < reference.masks.mean() < 1
-
-
 def test_the_sentences_are_the_vocabularys_words(reference, predictor):
     assert reference.sentences == ["red", "green blue box", "on the left right red"]
     assert sentences_of(predictor.preprocessor.vocabulary) == reference.sentences
