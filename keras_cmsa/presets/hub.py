@@ -30,10 +30,10 @@ def split_address(address):
     Raises:
         ValueError: if it is none.
     """
-    scheme, separator, handle = str(address).partition("://")
+    scheme, _, handle = str(address).partition("://")
     parts = handle.split("/")
     wanted = {"hf": (2,), "kaggle": (4, 5)}.get(scheme, ())
-    if not separator or len(parts) not in wanted or not all(parts) or ".." in parts:
+    if len(parts) not in wanted or not all(parts) or ".." in parts:
         raise ValueError(
             f"wanted hf://user/name or kaggle://user/model/keras/variation. Received: {address!r}"
         )
@@ -90,15 +90,12 @@ def upload(folder, address):
     scheme, handle = split_address(address)
     if scheme != "hf":
         raise ValueError(f"wanted hf://user/name: uploads go there alone. Received: {address!r}")
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if set(missing) - {REFERENCE}:
+    contents = {name: folder / name for name in FILES if (folder / name).is_file()}
+    if missing := [name for name in FILES if name not in contents and name != REFERENCE]:
         raise FileNotFoundError(f"{folder} is no preset: {', '.join(missing)} not there")
     hub = require("huggingface_hub", "hub", "An upload to Hugging Face")
-    present = [name for name in FILES if name not in missing]
-    contents = dict.fromkeys(present, None) | {
-        "config.json": without_folders(folder / "config.json")
-    }
-    files = [hub.CommitOperationAdd(n, content or folder / n) for n, content in contents.items()]
+    contents["config.json"] = without_folders(folder / "config.json")
+    files = [hub.CommitOperationAdd(*file) for file in contents.items()]
     with hub_fault(f"{address} could not be uploaded", "Is there a login? hf auth login"):
         api = hub.HfApi()
         api.create_repo(handle, exist_ok=True)
