@@ -29,14 +29,12 @@ def verify(model: str, *, reference: Path | None = None):
         The preset or the export whose reference counts; needed for a server: what was deployed.
     """
     address = ADDRESS.fullmatch(model)
-    if model.startswith(("http:", "https:", "grpc:")):
-        if not address:
-            raise ValueError(
-                "wanted http://HOST:8501/v1/models/NAME or grpc://HOST:8500/v1/models/NAME. "
-                "Received: an address of a server without /v1/models/NAME"
-            )
-        if reference is None:
-            raise ValueError("`reference` is missing: wanted the folder of what was deployed")
+    if model.startswith(("http:", "https:", "grpc:")) and not (address and reference):
+        raise ValueError(
+            "wanted http://HOST:8501/v1/models/NAME or grpc://HOST:8500/v1/models/NAME, and the "
+            "folder of what was deployed as `reference`. Received: "
+            + ("no reference" if address else "an address of a server without /v1/models/NAME")
+        )
     import_keras()
     from keras_cmsa.inference import verification
     from keras_cmsa.inference.predictor import Predictor

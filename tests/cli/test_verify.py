@@ -10,6 +10,8 @@ from command import refused, run
 from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.presets.reference import read_reference
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 def test_a_preset(capsys, models_kept, preset):
     assert run("verify", preset) == 0
@@ -75,7 +77,9 @@ def test_a_saved_model(capsys, exported):
 def test_wrong_input(capsys, preset, tmp_path):
     server = "http://localhost:8501"
     assert "without /v1/models/NAME" in refused(capsys, "verify", server)
-    assert "--reference is missing" in refused(capsys, "verify", f"{server}/v1/models/cmsa")
+    assert "as --reference. Received: no reference" in refused(
+        capsys, "verify", f"{server}/v1/models/cmsa"
+    )
     shutil.copytree(preset, tmp_path / "bare")
     (tmp_path / "bare/reference.npz").unlink()
     assert "reference.npz is not there" in refused(capsys, "verify", tmp_path / "bare")
