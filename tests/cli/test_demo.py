@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from command import refused, run
+from command import run
 
 
 @pytest.fixture
@@ -26,8 +26,3 @@ def test_the_page_gets_the_model(models_kept, preset, predictor, served):
     # What a service manager sends ends the process as an interrupt does, so that uploads go.
     with pytest.raises(SystemExit):
         signal.getsignal(signal.SIGTERM)(signal.SIGTERM, None)
-
-
-def test_bad_input_is_one_line(capsys, served, tmp_path):
-    assert "is no preset" in refused(capsys, "demo", "--model", tmp_path)
-    assert not served

@@ -18,21 +18,23 @@ def few(monkeypatch):
     monkeypatch.setattr("keras_cmsa.data.ref_shapes.layout.SCENES", SCENES)
 
 
-@pytest.mark.parametrize("options", [(), ("--seed", "3")], ids=str)
-def test_the_files_are_the_generators(capsys, tmp_path, options):
-    assert run("synthesize", tmp_path / "shapes", *options) == 0
-    seed = 3 if options else 0
-    wanted = write_ref_shapes(tmp_path / "wanted", SCENES, seed=seed, processes=1, progress=False)
-    assert files_of(tmp_path / "shapes") == files_of(wanted)
-    assert run("prepare", tmp_path / "shapes") == 0
-    assert "train: " in capsys.readouterr().out
+COLOURS = ["red", "green", "blue", "yellow"]
 
 
-def test_any_targets_and_some_colours(tmp_path):
-    colours = ["red", "green", "blue", "yellow"]
-    options = ("--targets", "any", "--colours", *colours)
+@pytest.mark.parametrize(
+    "options, arguments",
+    [
+        ((), {}),
+        (
+            ("--seed", 3, "--targets", "any", "--colours", *COLOURS),
+            {"seed": 3, "targets": "any", "colours": COLOURS},
+        ),
+    ],
+    ids=["plain", "options"],
+)
+def test_the_files_are_the_generators(tmp_path, options, arguments):
     assert run("synthesize", tmp_path / "shapes", *options) == 0
-    arguments = {"targets": "any", "colours": colours, "processes": 1, "progress": False}
+    arguments |= {"processes": 1, "progress": False}
     wanted = write_ref_shapes(tmp_path / "wanted", SCENES, **arguments)
     assert files_of(tmp_path / "shapes") == files_of(wanted)
 
