@@ -12,7 +12,7 @@ import html
 import io
 import os
 import tempfile
-import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ STYLE = """
 """
 
 
-def build_page(explain, examples=()):
+def build_page(explain, examples):
     """Builds the page without serving it.
 
     Args:
@@ -79,12 +79,13 @@ def build_page(explain, examples=()):
         if not file:
             return None
         try:
-            return fit_to_page(read_image(file["path"], MAX_PIXELS))
+            picture = Image.fromarray(read_image(file["path"], MAX_PIXELS))
         except (OSError, ValueError) as error:
-            reason = in_words(error).replace(
-                file["path"], "The photo"
-            )  # its folder is not for visitors
+            # Its folder is not for visitors.
+            reason = in_words(error).replace(file["path"], "The photo")
             raise gr.Error(reason, print_exception=False) from error
+        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+        return np.asarray(picture)
 
     def answer(photo, text):
         try:
@@ -119,23 +120,13 @@ def build_page(explain, examples=()):
         # Pillow does not know would end in a traceback.
         image.change(take, image, photo, preprocess=False, show_progress="minimal", **queue)
         button.click(answer, [photo, text], answers, **queue)
-        if examples:
-            small = "<img alt='' style='height:5rem' src='{}'>"
-            samples = [[small.format(data_address(x)), sentences] for x, sentences in examples]
-            shown = gr.Dataset(
-                components=["html", "textbox"], samples=samples, label="Examples", type="index"
-            )
-            shown.click(examples.__getitem__, shown, [image, text], **queue)
+        small = "<img alt='' style='height:5rem' src='{}'>"
+        samples = [[small.format(data_address(x)), sentences] for x, sentences in examples]
+        shown = gr.Dataset(
+            components=["html", "textbox"], samples=samples, label="Examples", type="index"
+        )
+        shown.click(examples.__getitem__, shown, [image, text], **queue)
     return page.queue(max_size=20)
-
-
-def fit_to_page(pixels):
-    """Shrinks pixels to at most `MAX_SIDE` per side: `(H, W, 3)` uint8."""
-    if max(pixels.shape) <= MAX_SIDE:
-        return pixels
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((MAX_SIDE, MAX_SIDE), reducing_gap=2)
-    return np.asarray(picture)
 
 
 def render(explain, photo, text):
@@ -252,67 +243,47 @@ def gradio():
     return require("gradio", "demo", "The demo page")
 
 
-def draw_examples(count=4, seed=0):
+def draw_examples():
     """Scenes of RefShapes as examples for `build_page`."""
     from keras_cmsa.data.ref_shapes.samples import draw_sample
 
     examples = []
-    for number in range(count):
-        rng = np.random.default_rng([seed, number])
+    for number in range(4):
+        rng = np.random.default_rng([0, number])
         jpeg, _, refs = draw_sample(rng, "val", number, EXAMPLE_SIDE)
         sentences = [ref["sentences"][0]["raw"] for ref in refs]
         examples.append((read_image(jpeg), "\n".join(sentences[:3])))
     return examples
 
 
-@contextlib.contextmanager
-def swept_folder(every):
-    """The folder of this process' temporary files: Gradio leaves uploads where Python writes them.
+def sweep(folder, seen):
+    """Deletes from a folder what is as it was at the sweep before.
 
-    A file goes at the second sweep that sees it. No clock is asked for its age: clocks are set.
+    So a file goes at the second sweep that sees it. No clock is asked for its age: clocks are set.
 
     Args:
-        every: seconds between two sweeps.
+        folder: its path.
+        seen: what the sweep before has returned; at first an empty dict.
 
-    Yields:
-        Its path; it is removed at the end.
+    Returns:
+        The paths in it with the times of their last change.
     """
-    stop, before = threading.Event(), tempfile.tempdir
-    with tempfile.TemporaryDirectory(
-        prefix="keras-cmsa-demo-", ignore_cleanup_errors=True
-    ) as folder:
-        tempfile.tempdir = folder
-        thread = threading.Thread(target=sweep, args=(folder, every, stop), daemon=True)
-        thread.start()
-        try:
-            yield folder
-        finally:
-            stop.set()
-            thread.join()
-            tempfile.tempdir = before
+    now = {}
+    for path in sorted(Path(folder).rglob("*"), reverse=True):  # a folder after what is in it
+        with contextlib.suppress(OSError):  # it is gone, or something new lies in it
+            now[path] = path.stat().st_mtime_ns
+            if seen.get(path) == now[path]:
+                path.rmdir() if path.is_dir() else path.unlink()
+    return now
 
 
-def sweep(folder, every, stop):
-    """Deletes from a folder what is as it was a sweep ago, until the event `stop`."""
-    seen = {}
-    while not stop.wait(every):
-        now = {}
-        for path in sorted(Path(folder).rglob("*"), reverse=True):  # a folder after what is in it
-            with contextlib.suppress(OSError):  # it is gone, or something new lies in it
-                now[path] = path.stat().st_mtime_ns
-                if seen.get(path) == now[path]:
-                    path.rmdir() if path.is_dir() else path.unlink()
-        seen = now
-
-
-def serve(predictor, host="127.0.0.1", port=7860, sweep_every=SWEEP_EVERY):
+def serve(predictor, host="127.0.0.1", port=7860):
     """Serves the page until it is interrupted.
 
     Args:
         predictor: `Predictor`.
         host: address to listen on; `"0.0.0.0"` also admits other machines.
         port: port to listen on.
-        sweep_every: seconds between two sweeps of the uploads.
     """
     gr = gradio()
     from starlette.middleware import Middleware
@@ -325,8 +296,12 @@ def serve(predictor, host="127.0.0.1", port=7860, sweep_every=SWEEP_EVERY):
     examples = draw_examples()
     explain = Explainer(predictor)
     render(explain, *examples[0])  # the first answer folds and compiles: no visitor waits for it
-    with swept_folder(sweep_every) as folder:
-        # Gradio writes here. Each component reads the variable when the page is built.
+    with tempfile.TemporaryDirectory(
+        prefix="keras-cmsa-demo-", ignore_cleanup_errors=True
+    ) as folder:
+        # Gradio leaves uploads where Python writes temporary files, and others where the variable
+        # says. Each component reads it when the page is built.
+        before, tempfile.tempdir = tempfile.tempdir, folder
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build_page(explain, examples)
         _, url, _ = page.launch(
@@ -346,7 +321,14 @@ def serve(predictor, host="127.0.0.1", port=7860, sweep_every=SWEEP_EVERY):
             prevent_thread_lock=True,
         )
         print(f"keras-cmsa demo: {url}", flush=True)
+        seen = {}
         try:
-            page.block_thread()
+            while True:
+                time.sleep(SWEEP_EVERY)
+                with contextlib.suppress(OSError):  # a folder is gone while it is looked through
+                    seen = sweep(folder, seen)
+        except KeyboardInterrupt:
+            pass
         finally:
             page.close()
+            tempfile.tempdir = before

@@ -1,7 +1,6 @@
 """The demo page: in a real browser, and what it leaves behind."""
 
 import base64
-import contextlib
 import importlib.util
 import io
 import os
@@ -10,15 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_cmsa.explain.drawing import outlined_overlay
+from keras_cmsa.serving.demo import gradio, render, sweep
+
+httpx = pytest.importorskip("httpx")
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
@@ -35,56 +36,38 @@ def photo(size=(60, 90), seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype("uint8")
 
 
-@contextlib.contextmanager
-def running(temporary, home, *command):
-    """The page as a process of its own: it, its URL, its temporary files, its standard error."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary), "HOME": str(home)}
-    with open(home / "errors", "w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, *map(str, command), str(port)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    try:
-        line = process.stdout.readline()
-        assert line.startswith("keras-cmsa demo: http"), line
-        yield process, line.split()[-1], temporary, home / "errors"
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def server(preset, tmp_path_factory):
-    """`keras-cmsa demo`."""
-    command = ("-m", "keras_cmsa.cli.main", "demo", "--model", preset, "--port")
-    folders = (tmp_path_factory.mktemp(name) for name in ("temporary", "home"))
-    with running(*folders, *command) as found:
-        yield found
-
-
+# `keras-cmsa demo`, where an upload stays for four seconds.
 SHORT_LIVED = """
 import sys
-from keras_cmsa import Predictor
-from keras_cmsa.serving.demo import serve
-serve(Predictor.from_preset(sys.argv[1]), port=int(sys.argv[2]), sweep_every=1)
+from keras_cmsa.cli.main import main
+from keras_cmsa.serving import demo
+assert 2 * demo.SWEEP_EVERY < 60
+demo.SWEEP_EVERY = 2
+main(["demo", "--model", *sys.argv[1:]])
 """
 
 
 @pytest.fixture(scope="module")
-def short_lived(preset, tmp_path_factory):
-    """The same page, where an upload stays for two seconds: its URL and its folder."""
+def server(preset, tmp_path_factory):
+    """The page as a process of its own: it, its URL, its temporary files, its standard error."""
     pytest.importorskip("gradio")
-    folders = (tmp_path_factory.mktemp(name) for name in ("temporary", "home"))
-    with running(*folders, "-c", SHORT_LIVED, preset) as (_, url, temporary, _):
-        yield url, temporary
+    temporary, home = (tmp_path_factory.mktemp(name) for name in ("temporary", "home"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"PATH": "/usr/bin:/bin", "TMPDIR": str(temporary), "HOME": str(home)}
+    command = [sys.executable, "-c", SHORT_LIVED, preset, "--port", str(port)]
+    options = {"env": environment, "stdout": subprocess.PIPE, "text": True}
+    with (
+        open(home / "errors", "w") as errors,
+        subprocess.Popen(command, stderr=errors, **options) as process,
+    ):
+        line = process.stdout.readline()
+        try:
+            assert line.startswith("keras-cmsa demo: http"), line
+            yield process, line.split()[-1], temporary, home / "errors"
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +112,6 @@ def drawn(page, kind):
 @pytest.mark.slow
 @needs_browser
 def test_upload_type_and_see_the_predictors_masks(page, predictor, tmp_path):
-    from keras_cmsa.explain.drawing import outlined_overlay
-
     pixels = photo()
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     upload(page, tmp_path / "photo.png")
@@ -184,47 +165,19 @@ def test_what_cannot_be_answered_is_said_on_the_page_alone(page, server, tmp_pat
     assert "Traceback" not in server[3].read_text()
 
 
-@pytest.mark.slow
-@needs_browser
-def test_uploads_are_gone_within_a_minute_and_all_at_exit(server, browser, tmp_path):
-    process, url, temporary, _ = server
-    page = browser.new_page()
-    page.goto(url)
-    Image.fromarray(photo(seed=1)).save(tmp_path / "private.png")
-    upload(page, tmp_path / "private.png")
-    since = time.monotonic()
-    assert list(temporary.rglob("private.*"))
-    while list(temporary.rglob("private.*")):
-        assert time.monotonic() - since < 60
-        time.sleep(1)
-    # The photo is still there to be asked about.
-    page.fill("#sentences textarea", SENTENCES[0])
-    page.click("#find")
-    assert drawn(page, "mask")[0].shape == (60, 90, 3)
-    page.close()
-    assert list(temporary.glob("keras-cmsa-demo-*"))
-    process.send_signal(signal.SIGTERM)
-    process.wait(timeout=30)
-    assert not list(temporary.glob("keras-cmsa-demo-*"))
-
-
 def post(url, *files, route="upload", field="files"):
     """What the page answers to an upload of `(name, content)`s."""
-    import httpx
-
     return httpx.post(f"{url}gradio_api/{route}", files=[(field, x) for x in files], timeout=30)
 
 
 def fetched(url, path):
-    import httpx
-
     return httpx.get(f"{url}gradio_api/file={path}", timeout=30)
 
 
 @pytest.mark.slow
-def test_what_a_visitor_uploads_is_no_page_of_ours(short_lived):
+def test_what_a_visitor_uploads_is_no_page_of_ours(server):
     """A browser saves it and does not run it."""
-    url, folder = short_lived
+    _, url, folder, _ = server
     page = b"<script>alert(1)</script>"
     for name in ("page.html", "picture.svg", "page.xhtml", "script.js", "page"):
         (path,) = post(url, (name, page)).json()
@@ -237,10 +190,8 @@ def test_what_a_visitor_uploads_is_no_page_of_ours(short_lived):
 
 
 @pytest.mark.slow
-def test_the_page_answers_to_its_own_name_and_tells_no_folder(short_lived):
-    import httpx
-
-    url, folder = short_lived
+def test_the_page_answers_to_its_own_name_and_tells_no_folder(server):
+    _, url, folder, _ = server
     for route in ("", "config"):
         answer = httpx.get(url + route, timeout=30)
         assert answer.status_code == 200 and str(folder) not in answer.text
@@ -252,8 +203,8 @@ def test_the_page_answers_to_its_own_name_and_tells_no_folder(short_lived):
 
 
 @pytest.mark.slow
-def test_an_upload_leaves_nothing_and_is_bounded_in_sum(short_lived):
-    url, folder = short_lived
+def test_an_upload_leaves_nothing_and_is_bounded_in_sum(server):
+    _, url, folder, _ = server
     before = at_rest(folder)
     half = b"x" * (8 * 2**20)
     assert post(url, ("one.jpg", half)).status_code == 200
@@ -265,14 +216,33 @@ def test_an_upload_leaves_nothing_and_is_bounded_in_sum(short_lived):
 
 
 def at_rest(folder):
-    """What lies in a folder once uploads that stay for two seconds are swept."""
+    """What lies in a folder once uploads are swept."""
     time.sleep(5)
     return set(folder.rglob("*"))
 
 
-def test_render_says_what_is_missing(predictor):
-    from keras_cmsa.serving.demo import render
+@pytest.mark.slow
+@needs_browser
+def test_uploads_are_gone_soon_and_all_at_exit(server, browser, tmp_path):
+    process, url, temporary, _ = server
+    page = browser.new_page()
+    page.goto(url)
+    Image.new("RGB", (1600, 3200)).save(tmp_path / "private.png")
+    upload(page, tmp_path / "private.png")
+    at_rest(temporary)
+    assert not list(temporary.rglob("private.*"))
+    # The photo is still there to be asked about, at the page's size.
+    page.fill("#sentences textarea", SENTENCES[0])
+    page.click("#find")
+    assert drawn(page, "mask")[0].shape == (1600, 800, 3)
+    page.close()
+    assert list(temporary.glob("keras-cmsa-demo-*"))
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=30)
+    assert not list(temporary.glob("keras-cmsa-demo-*"))
 
+
+def test_render_says_what_is_missing(predictor):
     with pytest.raises(ValueError, match="Drop a photo"):
         render(predictor, None, "red box")
     with pytest.raises(ValueError, match="1 to 6 sentences"):
@@ -283,49 +253,22 @@ def test_render_says_what_is_missing(predictor):
         render(predictor, photo(), "box " * 300)
 
 
-def test_photos_are_brought_to_the_pages_size():
-    from keras_cmsa.serving.demo import MAX_SIDE, fit_to_page
-
-    small = photo()
-    assert fit_to_page(small) is small
-    assert fit_to_page(np.zeros((2 * MAX_SIDE, MAX_SIDE, 3), "uint8")).shape == (1600, 800, 3)
-
-
 def test_a_sweep_takes_what_the_one_before_saw(tmp_path):
-    from keras_cmsa.serving.demo import sweep
-
-    photo, there = tmp_path / "hash/photo.jpg", []
-
-    def upload():
-        photo.parent.mkdir(exist_ok=True)
-        photo.write_text("photo")
-
-    def upload_again():
-        upload()
-        os.utime(photo, ns=(0, 7))  # the clock was set back
-
-    def look():
-        there.append(len(list(tmp_path.rglob("*"))))
-
-    # What happens before each sweep; the last ends them.
-    steps = iter([upload, look, look, look, look, upload, upload_again, look, look, lambda: True])
-    sweep(tmp_path, 1, SimpleNamespace(wait=lambda seconds: next(steps)()))
-    assert there[0] == 2 and there[1] < 2 and there[3] == 0  # the folder after its file
-    assert there[4] == 2 and there[5] < 2
-
-
-def test_a_folder_for_temporary_files():
-    from keras_cmsa.serving.demo import swept_folder
-
-    usual = tempfile.gettempdir()
-    with swept_folder(every=60) as folder:
-        assert tempfile.gettempdir() == folder and Path(folder).parent == Path(usual)
-    assert tempfile.gettempdir() == usual and not Path(folder).exists()
+    photo = tmp_path / "hash/photo.jpg"
+    photo.parent.mkdir()
+    photo.write_text("photo")
+    seen = sweep(tmp_path, {})
+    assert photo.exists()
+    os.utime(photo, ns=(0, 7))  # it was uploaded again, and the clock set back
+    seen = sweep(tmp_path, seen)
+    assert photo.exists()
+    seen = sweep(tmp_path, seen)
+    assert not photo.exists()
+    sweep(tmp_path, sweep(tmp_path, seen))
+    assert not photo.parent.exists()
 
 
 def test_without_gradio(monkeypatch):
-    from keras_cmsa.serving.demo import gradio
-
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "keras-cmsa\[demo\]"'):
         gradio()
