@@ -9,6 +9,9 @@ https://docs.cvat.ai/docs/api_sdk/sdk/auto-annotation has the interface.
 
 import warnings
 
+import cvat_sdk.auto_annotation as cvat
+from cvat_sdk.masks import encode_mask
+
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.presets.hub import PHOTOS
 
@@ -35,8 +38,6 @@ class Function:
             raise ValueError(
                 f"`phrases` must be phrases with ; between, each once. Received: {phrases}"
             )
-        import cvat_sdk.auto_annotation as cvat
-
         predictor.read(phrases)  # warns of unknown words once, and not for each frame
         self.predictor, self.phrases = predictor, phrases
         labels = [cvat.label_spec(phrase, i, type="mask") for i, phrase in enumerate(phrases)]
@@ -44,9 +45,6 @@ class Function:
 
     def detect(self, context, image):
         """The masks of a frame, a Pillow image: list of CVAT's shapes. What fits nothing has none."""
-        import cvat_sdk.auto_annotation as cvat
-        from cvat_sdk.masks import encode_mask
-
         if context.conv_mask_to_poly:
             raise cvat.BadFunctionError(
                 "wanted masks. Received: the option to make polygons of them"

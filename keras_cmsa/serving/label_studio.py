@@ -31,7 +31,7 @@ EVENTS = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED")
 
 
 class Backend:
-    """What the routes do.
+    """What the routes do; FastAPI reads a body of JSON where they want a `dict`.
 
     Args:
         predictor: `Predictor`.
@@ -44,12 +44,12 @@ class Backend:
         self.predictor, self.name, self.images, self.table = predictor, name, images, table
         self.lock = threading.Lock()  # the predictor and the table are for one thread at a time
 
-    def setup(self, request):
+    def setup(self, request: dict):
         """The answer to `/setup`."""
         interface_of(field(request, "schema", str, "setup"))
         return {"model_version": self.name}
 
-    def predict(self, request):
+    def predict(self, request: dict):
         """The answer to `/predict`: a prediction for each task.
 
         The phrases are those of the context, which a person has just typed, else those of the task.
@@ -62,8 +62,9 @@ class Backend:
         context = (params.get("context") if isinstance(params, dict) else None) or {}
         typed = [
             phrase
-            for result in results_in(context, "context")
-            if result.get("type") == "textarea" and result.get("from_name") != names.phrase
+            for result in (field(context, "result", list, "context") if context else [])
+            if field(result, "type", str, "context") == "textarea"
+            and result.get("from_name") != names.phrase
             for phrase in phrases_in(field(result, "value", dict, "context").get("text"))
         ]
         return {"results": [self.predict_task(task, typed, names) for task in tasks]}
@@ -82,7 +83,7 @@ class Backend:
             predictions = self.predictor(pixels, phrases)
         return label_studio_prediction(drained(predictions), self.name, names)
 
-    def webhook(self, request):
+    def webhook(self, request: dict):
         """The answer to `/webhook`, after the table has the rows of a submitted annotation."""
         action = field(request, "action", str, "webhook")
         if self.table is None or action not in EVENTS:
@@ -121,10 +122,10 @@ def masks_in(annotation, asked, height, width):
     are parts of one mask. A phrase of the task without a region fits nothing.
     """
     regions, texts, masks = {}, {}, {phrase: [] for phrase in asked}
-    for result in results_in(annotation, "annotation"):
-        kind = result.get("type")
+    for result in field(annotation, "result", list, "annotation"):
+        kind = field(result, "type", str, "region")
         if kind not in ("brushlabels", "textarea"):
-            if str(kind).endswith("labels"):
+            if kind.endswith("labels"):
                 raise ValueError(f"wanted regions of a brush. Received: {kind!r:.40}")
             continue
         value, region = (field(result, *part, "region") for part in (("value", dict), ("id", str)))
@@ -147,14 +148,6 @@ def masks_in(annotation, asked, height, width):
         for phrase in phrases:
             masks.setdefault(phrase, []).append(runs)
     return masks
-
-
-def results_in(holder, where):
-    """The `result` of an annotation or a context: list of dicts."""
-    results = holder.get("result", []) if isinstance(holder, dict) else None
-    if not isinstance(results, list) or not all(isinstance(x, dict) for x in results):
-        raise ValueError(f"{where}: wanted `result`, a list of objects. Received: another value")
-    return results
 
 
 def phrases_in(value):
@@ -214,17 +207,9 @@ def build_app(backend, hosts):
     def health():
         return {"status": "UP", "model_class": backend.name}
 
-    @app.post("/setup")
-    def setup(request: dict):
-        return backend.setup(request)
-
-    @app.post("/predict")
-    def predict(request: dict):
-        return backend.predict(request)
-
-    @app.post("/webhook", status_code=201)
-    def webhook(request: dict):
-        return backend.webhook(request)
+    app.post("/setup")(backend.setup)
+    app.post("/predict")(backend.predict)
+    app.post("/webhook", status_code=201)(backend.webhook)
 
     def refuse(request, error):
         reason = in_words(error)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cmsa.serving import cvat
-
 sdk = pytest.importorskip("cvat_sdk.auto_annotation", reason="needs cvat-sdk")
 masks = pytest.importorskip("cvat_sdk.masks")
+cvat = pytest.importorskip("keras_cmsa.serving.cvat")
 
 PHRASES = ["red box", "blue box on the left"]
 CONTEXT = SimpleNamespace(frame_name="1.png", conf_threshold=None, conv_mask_to_poly=False)
