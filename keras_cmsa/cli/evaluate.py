@@ -70,10 +70,8 @@ def evaluate(
     from keras_cmsa.evaluation.scores import metrics_of, write_scores
     from keras_cmsa.inference.predictor import Predictor
 
-    records = read_records(data_dir, dataset, split_owner, **vars(own))
-    splits = list(split) or [name for name in records if name != "train"]
-    if missing := set(splits) - set(records):
-        raise ValueError(f"{data_dir} has the splits {sorted(records)}, not {sorted(missing)}")
+    records = read_records(data_dir, dataset, split_owner, splits=split or None, **vars(own))
+    splits = split or [name for name in records if name != "train"]
     predictor = Predictor.from_preset(model)
     records = {name: records[name][:limit] for name in splits}
     kept = {name: Kept(data_dir) for name in splits} if format else {}
