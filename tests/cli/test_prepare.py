@@ -12,7 +12,6 @@ from command import last_line, read_rows, run
 from label_tools import (
     NAME,
     POLYGON,
-    annotated,
     coco,
     labelme,
     outline,
@@ -20,7 +19,6 @@ from label_tools import (
     shape,
     task,
     text_area,
-    with_image,
     write,
 )
 from PIL import Image
@@ -88,18 +86,6 @@ def test_every_row_that_is_left_out_is_counted_and_named(capsys, tmp_path):
     assert [int(place[1]) for place in places] == [3, 5, 6] and "mask missing" in reasons[3]
 
 
-def test_every_ref_that_is_left_out_is_counted_and_named(capsys, tmp_path):
-    root = one_ref.OneRef(tmp_path)
-    root.refs += [root.refs[0] | {"ref_id": 6, "ann_id": 71}, {"ref_id": 7}]
-    root.write()
-    assert run("prepare", root.path, "--problems", tmp_path / "problems.csv") == 0
-    assert "2 of 3 expressions skipped" in capsys.readouterr().out
-    reasons = [row["reason"] for row in read_rows(tmp_path / "problems.csv")]
-    assert (
-        "entry 1, ref 6: annotation 71 is not in" in reasons[0] and "entry 2, ref 7" in reasons[1]
-    )
-
-
 PAGE = (Path(__file__).parents[2] / "docs/own_data.md").read_text("utf-8")
 ROWS = {  # of the table in docs/own_data.md: a file, what is in it, and the phrase that is found
     "CVAT": ("annotations/instances_default.json", coco(), "categories.name", "--images"),
@@ -152,18 +138,6 @@ def test_exports_of_label_tools(capsys, tmp_path, tool):
     assert run("prepare", whole, *flags, "--one-each") == (2 if several else 0)
     if several:
         assert "1 phrases of several objects" in last_line(capsys)
-
-
-@pytest.mark.parametrize(("row", "refs", "sentences"), [(with_image(), 2, 3), (annotated(), 1, 2)])
-def test_rows_of_hugging_face(capsys, tmp_path, row, refs, sentences):
-    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
-    pytest.importorskip("pyarrow.parquet").write_table(
-        arrow.Table.from_pylist([row]), tmp_path / "train-00000-of-00001.parquet"
-    )
-    Image.new("RGB", (12, 8)).save(tmp_path / NAME)
-    assert run("prepare", tmp_path, "--images", tmp_path) == 0
-    printed = capsys.readouterr().out
-    assert f"train: {refs} refs, {sentences} sentences, 1 images\n0 of {sentences} " in printed
 
 
 @pytest.mark.parametrize("command", re.findall(r"\| `(--dataset .*)` \|", PAGE))
