@@ -69,21 +69,19 @@ def export(
             f"--dtype {dtype}": dtype not in ("float32", "int8"),
             "--no-warmup": not warmup,
         }
-        refuse(given, f"--format saved_model. Received: {form}")
-    if dtype == "int8" and form == "saved_model":
+        if names := [name for name, is_given in given.items() if is_given]:
+            raise ValueError(f"{', '.join(names)} is for --format saved_model. Received: {form}")
+    elif dtype == "int8":
         raise ValueError(
             "--dtype int8 is for --format onnx, litert or fastest. Received: saved_model"
         )
-    if dtype != "int8":
-        given = {
-            "--calibrate": calibrate is not None,
-            "--dataset": dataset != "refcoco",
-            "--split-owner": split_owner != "unc",
-            **{f"--{name.replace('_', '-')}": bool(value) for name, value in vars(own).items()},
-        }
-        refuse(given, f"--dtype int8. Received: {dtype}")
-    elif calibrate is None:
-        raise ValueError("--dtype int8 needs --calibrate, data with a split train. Received: none")
+    if (dtype == "int8") != (calibrate is not None):
+        raise ValueError(
+            "--dtype int8 needs --calibrate, data with a split train, and --calibrate is for it "
+            f"alone. Received: --dtype {dtype}, --calibrate {calibrate}"
+        )
+    if calibrate is None and (dataset, split_owner, own) != ("refcoco", "unc", OwnData()):
+        raise ValueError("wanted the flags of a data set with --calibrate alone. Received: no data")
     check_folder(output if form == "saved_model" else output.parent)
     import_keras()
     from keras_cmsa.data.sources import read_records
@@ -120,12 +118,6 @@ def export(
         print("The model itself is the fastest here: nothing is written")
         return
     print(f"{path}: {size_of_folder(path) / 2**20:,.1f} MiB")
-
-
-def refuse(given, what):
-    """Raises a `ValueError` that names the flags of a dict to whether each was given."""
-    if names := [name for name, is_given in given.items() if is_given]:
-        raise ValueError(f"{', '.join(names)} is for {what}")
 
 
 def next_version(folder):

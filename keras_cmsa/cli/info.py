@@ -6,9 +6,8 @@ from importlib import metadata
 from keras_cmsa.presets.model_card import STORED_AS
 from keras_cmsa.utils.silence import import_keras
 
-# Name of a distribution -> the extra of ours that brings it; "" where no extra does.
+# Name of a distribution -> the extra of ours that brings it.
 PARTS = {
-    "keras": "",
     "tensorflow": "tensorflow",
     "jax": "jax",
     "torch": "torch",
@@ -31,7 +30,8 @@ def info(model: str | None = None, *, json: bool = False):
     json
         Print as JSON.
     """
-    facts = {"keras-cmsa": metadata.version("keras-cmsa"), **installed(), **machine()}
+    facts = {name: metadata.version(name) for name in ("keras-cmsa", "keras")}
+    facts |= {**installed(), **machine()}
     if model:
         facts |= describe(model)
     if json:
@@ -48,8 +48,7 @@ def installed():
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            hint = f'pip install "keras-cmsa[{extra}]"' if extra else ""
-            versions[name] = f"not installed{f': {hint}' if hint else ''}"
+            versions[name] = f'not installed: pip install "keras-cmsa[{extra}]"'
     return versions
 
 

@@ -26,7 +26,6 @@ def test_what_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setattr(info.metadata, "version", missing)
     versions = info.installed()
     assert versions["gradio"] == 'not installed: pip install "keras-cmsa[demo]"'
-    assert versions["keras"] == "not installed"
 
 
 def test_what_a_preset_is(capsys, models_kept, preset, predictor):
