@@ -60,7 +60,8 @@ def segment(
     check_request(image, expressions, csv, format, outside, mask, json)
     name_model(model)
     if csv:
-        output = output or default_folder(csv)
+        if not output:  # a folder of another name than the table's own
+            output = csv.with_suffix("") if csv.suffix else csv.with_name(f"{csv.name}_results")
         check_folder(output)
         import_keras()
         from keras_cmsa.cli.segment_table import segment_table
@@ -103,15 +104,8 @@ def check_request(image, expressions, csv, format, outside, mask, json):
         raise ValueError('wanted IMAGE and "EXPRESSION" ..., or --csv TABLE; see segment --help')
     if csv and (mask or json):
         raise ValueError("--mask and --json are for one photo: the results of --csv have both")
-    if format and not csv:
-        raise ValueError("--format is for the results of a table: give it with --csv")
-    if outside and not csv:
-        raise ValueError("--outside is for the paths of a table: give it with --csv")
-
-
-def default_folder(table):
-    """The folder beside a table with its name, which must be another than the table's own."""
-    return table.with_suffix("") if table.suffix else table.with_name(f"{table.name}_results")
+    if not csv and (format or outside):
+        raise ValueError("--format and --outside are for a table: give it with --csv")
 
 
 def why_not(predictor, pixels, prediction):
@@ -144,19 +138,16 @@ def as_json(prediction, excluding):
 
 def as_line(prediction, excluding):
     if not prediction.exists:
-        line = f"“{prediction.expression}”: nothing in this photo fits"
-        line += f"; without “{excluding[0]}” something would" if excluding else ""
-        return with_unknown_words(line, prediction)
-    if prediction.box is None:
-        return f"“{prediction.expression}”: nothing found"
-    share = f"{100 * prediction.mask.mean():.1f} %"
-    line = (
-        f"“{prediction.expression}”: {prediction.mask.sum():,} pixels ({share} of the image), "
-        f"score {prediction.score:.2f}, box {' '.join(map(str, prediction.box))}"
-    )
-    return with_unknown_words(line, prediction)
-
-
-def with_unknown_words(line, prediction):
+        found = "nothing in this photo fits"
+        found += f"; without “{excluding[0]}” something would" if excluding else ""
+    elif prediction.box is None:
+        found = "nothing found"
+    else:
+        share = f"{100 * prediction.mask.mean():.1f} %"
+        found = (
+            f"{prediction.mask.sum():,} pixels ({share} of the image), "
+            f"score {prediction.score:.2f}, box {' '.join(map(str, prediction.box))}"
+        )
     unknown = prediction.tokens.count(prediction.preprocessor.vocabulary.unknown)
-    return f"{line}; {unknown} of {len(prediction.tokens)} words unknown" if unknown else line
+    found += f"; {unknown} of {len(prediction.tokens)} words unknown" if unknown else ""
+    return f"“{prediction.expression}”: {found}"

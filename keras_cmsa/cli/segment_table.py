@@ -93,19 +93,15 @@ def check_model(folder, path, digest):
     """A folder holds the results of one model, whose `digest_of` is `(path, digest)`."""
     note = folder / MADE_BY
     if note.exists():
-        try:
-            same = json.loads(note.read_bytes())["sha256"] == digest
-        except (ValueError, LookupError, TypeError):  # a damaged note says nothing
-            same = False
-        if not same:
+        if digest not in note.read_text("utf-8", "replace"):
             raise ValueError(
                 f"{folder} holds results of another model: give another folder, or {path}"
             )
-        return
-    if (folder / RESULTS).exists():
+    elif (folder / RESULTS).exists():
         raise ValueError(f"{folder} holds a {RESULTS} of something else: give another folder")
-    with replaced(note) as file:
-        json.dump({"model": str(path), "sha256": digest}, file)
+    else:
+        with replaced(note) as file:
+            json.dump({"model": str(path), "sha256": digest}, file)
 
 
 def read_done(folder, rows):
@@ -133,20 +129,18 @@ def segment_rows(predictor, path, rows, folder):
         yield from (failed(row, error) for row in rows)
         return
     good, errors = [], {}
-    for row in rows:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # `unknown words` of each row would drown the rest
-                predictor.read([row["expression"]])
-            good.append(row)
-        except ValueError as error:
-            errors[row["row"]] = failed(row, error)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # `unknown words` of each row would drown the rest
+        for row in rows:
+            try:
+                predictor.read([row["expression"]])
+                good.append(row)
+            except ValueError as error:
+                errors[row["row"]] = error
         predictions = iter(predictor(image, [row["expression"] for row in good]))
     for row in rows:
-        if row["row"] in errors:
-            yield errors[row["row"]]
+        if error := errors.get(row["row"]):
+            yield failed(row, error)
             continue
         prediction = next(predictions)
         mask = f"{row['row']:06d}.png"

@@ -5,12 +5,12 @@ import signal
 import pytest
 from command import run
 
+from keras_cmsa.serving import demo
+
 
 @pytest.fixture
 def served(monkeypatch):
     """What would be served, instead of a page that waits for visitors."""
-    from keras_cmsa.serving import demo
-
     calls = []
     monkeypatch.setattr(demo, "gradio", lambda: None)
     monkeypatch.setattr(demo, "serve", lambda *arguments: calls.append(arguments))

@@ -5,16 +5,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny
 from command import refused, run
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from keras_cmsa.cli.segment import as_line
 from keras_cmsa.explain.drawing import overlay
 
 
+@pytest.mark.usefixtures("untraced")
 def test_segment(capsys, preset, predictor, photo_path, tmp_path):
-    from pycocotools import mask as coco_mask
-
     out, mask = tmp_path / "out.png", tmp_path / "mask.png"
     asked = ["segment", photo_path, "red box", "--model", preset, "-o", out, "--mask", mask]
     assert run(*asked, "--json") == 0
@@ -61,7 +62,8 @@ def test_several_expressions_are_asked_in_one_pass(
 
 
 def test_nothing_found():
-    nothing = SimpleNamespace(expression="red box", box=None, exists=True)
+    kept = {"tokens": ["red", "box"], "preprocessor": tiny.preprocessor()}
+    nothing = SimpleNamespace(expression="red box", box=None, exists=True, **kept)
     assert as_line(nothing, []) == "“red box”: nothing found"
 
 
@@ -80,7 +82,8 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path
         ([photo_path, "box", "--model", "hf://user"], "wanted hf://user/name"),
         ([photo_path, "box", "-o", tmp_path / "a.jpg"], "whose name ends in .png. Received: "),
         ([photo_path, "box", "-o", png, "--mask", png], "wanted two files"),
-        ([photo_path, "box", "--outside"], "--outside is for the paths of a table"),
+        ([photo_path, "box", "--outside"], "--format and --outside are for a table"),
+        ([photo_path, "box", "--format", "coco"], "--format and --outside are for a table"),
         (["--csv", tmp_path / "lost.csv", "--mask", png], "--mask and --json are for one photo"),
         (["--csv", tmp_path / "lost.csv", "--json"], "--mask and --json are for one photo"),
         ([photo_path], "wanted IMAGE"),

@@ -3,13 +3,13 @@
 import pytest
 from command import refused, run
 
+from keras_cmsa.serving import label_studio
+
 
 @pytest.fixture
 def served(monkeypatch):
     """What would be served, instead of a server that waits."""
     pytest.importorskip("fastapi")
-    from keras_cmsa.serving import label_studio
-
     calls = []
     monkeypatch.setattr(label_studio, "serve", lambda *arguments: calls.append(arguments))
     monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)

@@ -8,6 +8,7 @@ import pytest
 from command import refused, run
 
 from keras_cmsa.data.masks import run_lengths
+from keras_cmsa.inference import verification
 from keras_cmsa.presets.reference import read_reference
 
 pytestmark = pytest.mark.usefixtures("untraced")
@@ -30,8 +31,6 @@ def changed(folder, to):
 
 def test_the_model_has_the_bounds_and_the_graph(preset, tmp_path, monkeypatch):
     """Whatever export the reference is of."""
-    from keras_cmsa.inference import verification
-
     coarse, other = (shutil.copytree(preset, tmp_path / name) for name in ("coarse", "other"))
     config = json.loads((coarse / "config.json").read_text())
     config["training"] = {"mixed_precision": "bfloat16"}
