@@ -14,7 +14,7 @@ FACE, ROCKET, HELMET = (95, 225), (80, 430), (440, 400)  # row, column
 
 
 def test_it_finds_things_in_a_photo():
-    sentences = ["woman", "right top", "right bottom"]
+    sentences = ["woman", "top right corner", "bottom right corner"]
     woman, top, bottom = Predictor.from_preset(PHOTOS)(ASTRONAUT, sentences)
     assert woman.mask[FACE] and not woman.mask[ROCKET]
     assert top.mask[ROCKET] and not top.mask[FACE] and not top.mask[HELMET]
