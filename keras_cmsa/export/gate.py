@@ -47,11 +47,9 @@ def known_attributes():
 
 def unknown_in(graph):
     """Yields what the server lacks for a `GraphDef` and its functions."""
-    versions = graph.versions
-    if versions.min_consumer > GRAPH_VERSION:
-        yield f"a graph for version {versions.min_consumer} and later, not {GRAPH_VERSION}"
-    if GRAPH_VERSION in versions.bad_consumers:
-        yield f"a graph that refuses version {GRAPH_VERSION}"
+    wanted = graph.versions.min_consumer
+    if wanted > GRAPH_VERSION:
+        yield f"a graph for version {wanted} and later, not {GRAPH_VERSION}"
     known, functions = known_attributes(), graph.library.function
     own = {function.signature.name for function in functions}  # called as operations are
     for node in [*graph.node, *(node for function in functions for node in function.node_def)]:

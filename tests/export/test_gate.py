@@ -70,14 +70,6 @@ def test_what_the_server_lacks_is_named(changed_version, kind):
         check_operations(changed_version(kind), "saved_models/cmsa/1")
 
 
-def test_a_reader_that_the_graph_refuses_is_no_reader():
-    from tensorflow.core.framework import graph_pb2
-
-    graph = graph_pb2.GraphDef()
-    graph.versions.bad_consumers.append(GRAPH_VERSION)
-    assert list(unknown_in(graph))
-
-
 def test_functions_and_notes_of_the_graph_are_known():
     from tensorflow.core.framework import graph_pb2
 
@@ -87,12 +79,6 @@ def test_functions_and_notes_of_the_graph_are_known():
     assert list(unknown_in(graph)) == ["the operation Mine"]
     graph.library.function.add().signature.name = "Mine"
     assert not list(unknown_in(graph))
-
-
-def test_what_python_runs_is_not_among_the_operations():
-    assert not {"PyFunc", "PyFuncStateless", "EagerPyFunc", "FastUnicodeDecode"} & set(
-        known_attributes()
-    )
 
 
 def test_nothing_is_kept(predictor, changed_version, tmp_path, monkeypatch):
