@@ -48,13 +48,7 @@ def find_masks(logits, sizes, resizing="pad", profile="strict"):
         mask = MASKS[profile](logit, size, resizing)
         probability = from_square(tf.sigmoid(logit), size, resizing)
         png = tf.io.encode_png(tf.cast(mask, tf.uint8)[..., None] * 255)
-        # The sum over a large mask needs the digits of float64.
-        area = tf.math.count_nonzero(mask, dtype=tf.float64)
-        total = tf.reduce_sum(tf.cast(tf.where(mask, probability, 0.0), tf.float64))
-        score = tf.cast(total / tf.maximum(area, 1), tf.float32)
-        left, right = extent(tf.reduce_any(mask, axis=0))
-        top, bottom = extent(tf.reduce_any(mask, axis=1))
-        return png, score, tf.stack([left, top, right, bottom])
+        return png, *score_and_box(mask, probability)
 
     signature = (
         tf.TensorSpec((), tf.string),
@@ -62,6 +56,18 @@ def find_masks(logits, sizes, resizing="pad", profile="strict"):
         tf.TensorSpec((4,), tf.float32),
     )
     return tf.map_fn(find, (logits, sizes), fn_output_signature=signature)
+
+
+def score_and_box(mask, probability):
+    """The scores `(...)` and boxes `(..., 4)`, as in `find_masks`, of masks `(..., H, W)`."""
+    # Line by line, since float32 cannot count the pixels of a large photo one by one.
+    area, total = (
+        tf.reduce_sum(tf.reduce_sum(tf.where(mask, x, 0.0), axis=-1), axis=-1)
+        for x in (tf.ones_like(probability), probability)
+    )
+    left, right = extent(tf.reduce_any(mask, axis=-2))
+    top, bottom = extent(tf.reduce_any(mask, axis=-1))
+    return total / tf.maximum(area, 1.0), tf.stack([left, top, right, bottom], axis=-1)
 
 
 def extent(line):

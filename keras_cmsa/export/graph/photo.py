@@ -6,7 +6,7 @@ The rule of the masks is `strict` alone: that of `tf_phrasecut` hangs on the las
 import tensorflow as tf
 
 from keras_cmsa.export.graph.fitting import placement
-from keras_cmsa.export.graph.masks import extent
+from keras_cmsa.export.graph.masks import score_and_box
 from keras_cmsa.preprocessing.preprocessor import INSIDE
 from keras_cmsa.presets.files import fits
 
@@ -74,18 +74,12 @@ class PhotoGraph:
         inside = probabilities[:, top : top + new_height, left : left + new_width]
         undone = resize_axis(resize_axis(inside, sides[0], 1), sides[1], 2)
         mask = (undone >= INSIDE) & exists[:, None, None]
-        # Line by line, since float32 cannot count the pixels of a large photo one by one.
-        area, total = (
-            tf.reduce_sum(tf.reduce_sum(tf.where(mask, x, 0.0), axis=-1), axis=-1)
-            for x in (tf.ones_like(undone), undone)
-        )
-        left_side, right_side = extent(tf.reduce_any(mask, axis=1))
-        top_side, bottom_side = extent(tf.reduce_any(mask, axis=2))
+        score, box = score_and_box(mask, undone)
         answer = {
             "mask": tf.cast(255 * tf.cast(mask, tf.int32), tf.uint8),
             "probabilities": probabilities,
-            "score": total / tf.maximum(area, 1.0),
-            "box": tf.stack([left_side, top_side, right_side, bottom_side], axis=-1),
+            "score": score,
+            "box": box,
             "exists": exists,
             "valid": valid,
         }
