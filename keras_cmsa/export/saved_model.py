@@ -22,7 +22,6 @@ from keras_cmsa.presets.preset import Preset, write_config
 from keras_cmsa.presets.reference import read_reference, write_reference
 from keras_cmsa.utils.files import new_folder
 
-LARGEST_IMAGE = "Largest image in pixels"  # a fact of an export
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -119,7 +118,15 @@ def export_saved_model(preset, folder, version=1, options=None):
     if options.warmup:
         check_warmup()
     network, example = network_for_export(preset)
-    config = config_of_export(preset, export_facts(path, options))
+    facts = {
+        EXPORTED_AS: "SavedModel",
+        "Name for a server": path.parent.name,
+        "Version": version,
+        MASKS_BY: options.profile,
+        STORED_AS: options.dtype,
+        "Largest image in pixels": options.max_pixels,
+    }
+    config = config_of_export(preset, facts)
     # A server takes folders with a number as versions and ignores one whose name begins with a dot.
     with new_folder(path) as partial:
         write_graph(network, preset.preprocessor, partial, options, threshold_in(config))
@@ -154,15 +161,3 @@ def write_graph(network, preprocessor, folder, options, threshold=0.5):
         reason = str(error).strip().split("\n")[0].rpartition("; ")[2]
         raise OSError(errno.EIO, reason, str(folder)) from error
     words.unlink()
-
-
-def export_facts(path, options):
-    """The facts of the export for `config.json` and the model card: dict."""
-    return {
-        EXPORTED_AS: "SavedModel",
-        "Name for a server": path.parent.name,
-        "Version": int(path.name),
-        MASKS_BY: options.profile,
-        STORED_AS: options.dtype,
-        LARGEST_IMAGE: options.max_pixels,
-    }

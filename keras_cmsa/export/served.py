@@ -58,13 +58,13 @@ class ServedModel(tf.Module):
 
     def __init__(self, model, word_ids, resizing, options, threshold):
         super().__init__(name="keras_cmsa")
-        self.network = Network(model)
+        self.call, variables = stateless(model)
         self.options = options
         self.threshold = threshold
         self.size = model.input["image"].shape[1]
         self.resizing = resizing
         self.word_ids = word_ids
-        self.weights = [stored(variable, options.dtype) for variable in self.network.variables]
+        self.weights = [stored(variable, options.dtype) for variable in variables]
 
     def run(self, image, words):
         """The signature `tensors`: the model's outputs, in float32."""
@@ -76,7 +76,7 @@ class ServedModel(tf.Module):
             "image": tf.pad(image, [[0, extra], [0, 0], [0, 0], [0, 0]]),
             "words": tf.pad(words, [[0, extra], [0, more], [0, 0]]),
         }
-        outputs = self.network(self.weights, inputs)
+        outputs = self.call(self.weights, inputs)
         return {n: tf.cast(x, tf.float32)[:images, :sentences] for n, x in outputs.items()}
 
     def answer(self, image_bytes, expression):
@@ -150,25 +150,20 @@ class ServedModel(tf.Module):
         return {n: zero_unless(valid, x) for n, x in outputs.items()}, tokens, sizes, valid
 
 
-class Network:
-    """A Keras model that is called with weights from outside.
+def stateless(model):
+    """A model as a function of its weights and inputs to the outputs by name; and its variables.
 
-    It is not a `tf.Module`: TensorFlow saves the weights in the attributes of a module, and a
-    SavedModel must hold the stored weights only.
+    The module has the function, not the model: TensorFlow saves the weights of what a module holds,
+    and a SavedModel must hold the stored weights only.
     """
+    split = len(model.trainable_variables)
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
 
-    def __init__(self, model):
-        self.model = model
-        self.variables = [*model.trainable_variables, *model.non_trainable_variables]
+    def call(weights, inputs):
+        weights = [tf.cast(w, variable.dtype) for w, variable in zip(weights, variables)]
+        return model.stateless_call(weights[:split], weights[split:], inputs, training=False)[0]
 
-    def __call__(self, weights, inputs):
-        """The outputs by name; the weights are cast to the dtypes of the model's variables."""
-        weights = [tf.cast(w, variable.dtype) for w, variable in zip(weights, self.variables)]
-        split = len(self.model.trainable_variables)
-        outputs, _ = self.model.stateless_call(
-            weights[:split], weights[split:], inputs, training=False
-        )
-        return outputs
+    return call, variables
 
 
 def first_sentence(answer):
