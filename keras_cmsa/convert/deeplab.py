@@ -27,24 +27,11 @@ def load_deeplab(checkpoint, image_size=320, train_stages=PAPER_STAGES, freeze_n
     """
     checkpoint = TensorFlowCheckpoint(checkpoint)
     backbone = deeplab_resnet101(image_size, train_stages, freeze_norm)
-    assign_deeplab(backbone, checkpoint)
-    return backbone
-
-
-def assign_deeplab(backbone, checkpoint):
-    """Gives a `deeplab_resnet101` the weights of a `TensorFlowCheckpoint`, by their names.
-
-    Returns:
-        The names that were read.
-
-    Raises:
-        ValueError: if the checkpoint is damaged or lacks a variable of this shape.
-    """
     variables = deeplab_variables(backbone)
     checkpoint.check({name: x.shape for name, x in variables.items()})
     for name, variable in variables.items():
         variable.assign(checkpoint.read(name))
-    return list(variables)
+    return backbone
 
 
 def deeplab_variables(backbone):

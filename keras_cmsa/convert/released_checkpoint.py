@@ -6,8 +6,7 @@ import keras
 import numpy as np
 
 from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
-from keras_cmsa.convert.deeplab import assign_deeplab, deeplab_variables
-from keras_cmsa.models.backbones import PAPER_STAGES, deeplab_resnet101
+from keras_cmsa.convert.deeplab import load_deeplab
 from keras_cmsa.models.cmsa import LEVELS
 from keras_cmsa.models.cmsa_released import build_cmsa_released
 
@@ -42,48 +41,31 @@ def load_released_checkpoint(checkpoint, image_size=320, max_words=20):
 
     Source: https://github.com/lwye/CMSA-Net.
     """
-    return convert_checkpoint(TensorFlowCheckpoint(checkpoint), image_size, max_words)[0]
-
-
-def convert_checkpoint(checkpoint, image_size=320, max_words=20):
-    """`load_released_checkpoint` of a `TensorFlowCheckpoint`; and how many variables it used."""
-    model = build_for(checkpoint, image_size, max_words)
-    # All names and shapes before the first value: a wrong checkpoint is refused in a moment.
-    sources = head_sources(model)
-    checkpoint.check({name: x.shape for name, x in sources.items()})
-    used = assign_deeplab(model.get_layer("backbone"), checkpoint)
-    for name, source in sources.items():
-        source.assign(checkpoint.read(name))
-    return model, len(used) + len(sources)
-
-
-def build_for(checkpoint, image_size, max_words):
-    """A `cmsa_released` of a checkpoint's sizes, with random weights.
-
-    Raises:
-        ValueError: if the checkpoint does not have the variables that say them, or lacks one of the
-            backbone.
-    """
+    path, checkpoint = checkpoint, TensorFlowCheckpoint(checkpoint)
     sizes = {
         "word_dim": head_shape(checkpoint, "embedding", 2)[1],
         "attention_dim": head_shape(checkpoint, "CMSA/conv3d/kernel", 5)[-1],
         "fusion_dim": head_shape(checkpoint, "conv2d/kernel", 4)[-1],
     }
-    # For whoever trains it further: as a pretrained backbone is.
-    backbone = deeplab_resnet101(image_size, train_stages=PAPER_STAGES, freeze_norm=True)
     # Its sizes are ours. Those of the rest are the checkpoint's: nothing is built of them before.
-    checkpoint.check({name: x.shape for name, x in deeplab_variables(backbone).items()})
+    backbone = load_deeplab(path, image_size)
     vocabulary = vocabulary_size(checkpoint)
-    return build_cmsa_released(vocabulary, image_size, backbone, max_words, **sizes)
+    model = build_cmsa_released(vocabulary, image_size, backbone, max_words, **sizes)
+    # All names and shapes before the first value.
+    sources = head_sources(model)
+    checkpoint.check({name: x.shape for name, x in sources.items()})
+    for name, source in sources.items():
+        source.assign(checkpoint.read(name))
+    return model
 
 
 def vocabulary_size(checkpoint):
-    """How many word vectors a checkpoint has; the error is that of `build_for`."""
+    """How many word vectors a checkpoint has; the error is that of `head_shape`."""
     return head_shape(checkpoint, "embedding", 2)[0]
 
 
 def head_shape(checkpoint, name, rank):
-    """The shape of a variable above the backbone; the error is that of `build_for`."""
+    """The shape of a variable above the backbone; a `ValueError` if that is not possible."""
     shape = checkpoint.shapes.get(HEAD + name)
     if shape is None or len(shape) != rank or not 1 <= shape[-1] <= MAX_WIDTH:
         raise ValueError(

@@ -1,7 +1,12 @@
 """The authors' checkpoint and vocabulary as a preset."""
 
 from keras_cmsa.convert.checkpoints import TensorFlowCheckpoint
-from keras_cmsa.convert.released_checkpoint import convert_checkpoint, vocabulary_size
+from keras_cmsa.convert.deeplab import deeplab_variables
+from keras_cmsa.convert.released_checkpoint import (
+    head_sources,
+    load_released_checkpoint,
+    vocabulary_size,
+)
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
 from keras_cmsa.presets.preset import Preset, save_preset
@@ -42,7 +47,8 @@ def convert_to_preset(checkpoint, vocabulary, output, trained_on):
             f"{vocabulary} is not the vocabulary of {checkpoint.prefix}, which has word vectors for "
             f"{vocabulary_size(checkpoint):,} lines. Received: {len(words):,} lines"
         )
-    model, used = convert_checkpoint(checkpoint, max_words=words.max_words)
+    model = load_released_checkpoint(checkpoint.prefix, max_words=words.max_words)
+    used = len(deeplab_variables(model.get_layer("backbone"))) + len(head_sources(model))
     size = model.input["image"].shape[1]
     config = {
         "data": {"name": trained_on, "counts": {}},

@@ -1,10 +1,12 @@
 """A checkpoint as the authors' code writes it, with the reference's weights."""
 
-from types import SimpleNamespace
+import contextlib
+import io
 
 import numpy as np
 import pytest
 import released_graph
+from command import run
 from tf1_checkpoint import write_checkpoint
 
 EXTRA = {  # what a training of the authors leaves beside the model
@@ -41,8 +43,8 @@ def vocabulary(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def released_preset(checkpoint, vocabulary, tmp_path_factory):
-    from keras_cmsa.convert.released_preset import convert_to_preset
-
+    """The folder that `keras-cmsa convert` writes, and what it prints."""
     folder = tmp_path_factory.mktemp("models") / "released"
-    report = convert_to_preset(checkpoint, vocabulary, folder, "G-Ref")
-    return SimpleNamespace(folder=folder, report=report)
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert run("convert", checkpoint, "--vocabulary", vocabulary, "-o", folder) == 0
+    return folder, printed.getvalue()

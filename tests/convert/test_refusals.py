@@ -1,10 +1,8 @@
 """`keras-cmsa convert`: wrong files are one line, before anything is written."""
 
-import shutil
-
 import numpy as np
 import pytest
-from command import refused, run
+from command import refused
 from tf1_checkpoint import write_checkpoint
 
 pytest.importorskip("tensorflow")
@@ -72,26 +70,3 @@ def test_a_head_without_its_backbone(capsys, tmp_path, words, monkeypatch):
     line = refused(capsys, "convert", path, "--vocabulary", words, "-o", tmp_path / "new")
     assert "head.ckpt is of another model: 520 of 520 variables are missing, such as conv1/" in line
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.slow
-def test_the_authors_checkpoint(capsys, tmp_path, checkpoint, vocabulary):
-    """From the command line; and cut short, or with another vocabulary."""
-    output = tmp_path / "new"
-    arguments = ["--vocabulary", vocabulary, "-o", output]
-    short = tmp_path / "short.txt"
-    short.write_text("\n".join(vocabulary.read_text().splitlines()[:-1]) + "\n")
-    line = refused(capsys, "convert", checkpoint, "--vocabulary", short, "-o", output)
-    assert "which has word vectors for 12,112 lines. Received: 12,111 lines" in line
-    cut = tmp_path / "cut.tfmodel"
-    shutil.copy(f"{checkpoint}.index", f"{cut}.index")
-    with open(f"{checkpoint}.data-00000-of-00001", "rb") as whole:
-        (tmp_path / "cut.tfmodel.data-00000-of-00001").write_bytes(whole.read(50_000_000))
-    line = refused(capsys, "convert", cut, *arguments)
-    assert "cut.tfmodel is damaged or not whole: download it again" in line
-    assert not output.exists()
-    assert run("convert", checkpoint, *arguments) == 0
-    assert "568 variables used" in capsys.readouterr().out
-    assert sorted(x.name for x in output.iterdir()) == [
-        "README.md", "config.json", "model.keras", "reference.npz", "vocabulary.txt",
-    ]  # fmt: skip
