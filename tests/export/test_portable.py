@@ -12,16 +12,47 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from command import last_line, run
 from network_files import run_file
 from PIL import Image
 
+from keras_cmsa import Predictor, Preprocessor, Preset, Vocabulary
 from keras_cmsa.export.portable import export
+from keras_cmsa.presets.exported import load_photo_graph
 
 pytest.importorskip("tensorflow")
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = {"onnx": "network.onnx", "litert": "model.tflite"}
+
+
+def right():
+    """A model whose sentences all exist by its threshold.
+
+    One level has scores whose exponentials would vanish, the other has not; both take a map in
+    chunks, by a loop that neither form has.
+    """
+    import keras
+
+    keras.utils.set_random_seed(7)
+    preprocessor = tiny.preprocessor()
+    options = {"levels": ("res4", "res5"), "query_chunk": 3}  # of four positions
+    model = tiny.finder(preprocessor, existence=True, **options)
+    model.get_layer("score").bias.assign_add([2.0])  # few pixels near 0.5, as training leaves them
+    wide = model.attention_layers[1]
+    for kernel in (wide.query_kernel, wide.key_kernel):
+        kernel.assign(60 * kernel)
+    return Preset(model, preprocessor, existence(0.0))
+
+
+def existence(threshold):
+    counts = {"absent": 1, "present": 1}
+    return {"existence": {"threshold": threshold, "sentences": counts, "curve": []}}
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    preset = right()
+    return Predictor(preset.model, preset.preprocessor, config=preset.config)
 
 
 @pytest.fixture(scope="module", params=FILES)
@@ -31,11 +62,9 @@ def form(request):
 
 
 @pytest.fixture(scope="module")
-def written(form, preset, tmp_path_factory):
-    """The folder that `keras-cmsa export` writes of a preset."""
-    folder = tmp_path_factory.mktemp(form) / "new" / "tiny"
-    assert run("export", folder, "--model", preset, "--format", form) == 0
-    return folder
+def written(form, predictor, tmp_path_factory):
+    """The folder of an export."""
+    return export(predictor, tmp_path_factory.mktemp(form) / "new" / "tiny", form)
 
 
 def inputs_of(batch, seed=0):
@@ -46,22 +75,10 @@ def inputs_of(batch, seed=0):
     return {"image": image, "words": words}
 
 
-def check(model, found, inputs, tolerance):
-    from keras_cmsa.models.cmsa import with_attention
-
-    wanted = with_attention(model)(inputs, training=False)
-    assert set(found) == set(wanted) == {"logits", "word_attention", "position_attention"}
-    for name, value in wanted.items():
-        value = tiny.to_numpy(value)
-        atol = tolerance * max(1, np.abs(value).max())
-        np.testing.assert_allclose(found[name], value, atol=atol, err_msg=name)
-    return wanted
-
-
 @pytest.mark.slow
-def test_it_runs_elsewhere(predictor, preset, written, form):
+def test_it_runs_elsewhere(predictor, written, form):
     from keras_cmsa import load_preprocessor
-    from keras_cmsa.presets.files import read_config
+    from keras_cmsa.models.cmsa import with_all_outputs
 
     assert [p.name for p in written.parent.iterdir()] == ["tiny"]
     names = {"README.md", "config.json", "reference.npz", "vocabulary.txt", FILES[form]}
@@ -69,9 +86,6 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
         names |= {"model.onnx", "weights.bin"}
     assert {p.name for p in written.iterdir()} == names
     assert load_preprocessor(written).get_config() == predictor.preprocessor.get_config()
-    ours, presets = (read_config(folder) for folder in (written, preset))
-    assert ours["metrics"] == presets["metrics"] and ours["data"] == presets["data"]
-    assert ours["parameters"] == predictor.model.count_params()
     if form == "onnx":
         import onnxruntime
 
@@ -81,62 +95,111 @@ def test_it_runs_elsewhere(predictor, preset, written, form):
         assert axes.pop("image") == ["B", 16] and set(map(tuple, axes.values())) == {("B", "K")}
     for batch in (1, 3):
         inputs = inputs_of(batch, seed=batch)
-        check(predictor.model, run_file(written / FILES[form], inputs), inputs, 1e-4)
-
-
-@pytest.mark.slow
-def test_a_file_is_never_written_over(predictor, preset, written, form, capsys):
-    before = (written / FILES[form]).read_bytes()
+        found = run_file(written / FILES[form], inputs)
+        wanted = with_all_outputs(predictor.model)(inputs, training=False)
+        assert set(found) == set(wanted)
+        assert set(found) == {"logits", "exists", "word_attention", "position_attention"}
+        for name, value in wanted.items():
+            tiny.assert_near(found[name], tiny.to_numpy(value), 1e-4)
+    assert not any(layer.unroll for layer in predictor.model.attention_layers)
     with pytest.raises(FileExistsError, match="is there already"):
         export(predictor, written, form)
-    assert run("export", written, "--model", preset, "--format", form) == 2
-    assert "is there already" in last_line(capsys)
-    assert (written / FILES[form]).read_bytes() == before
+
+
+# --- What was changed
+
+
+def another_threshold(preset):
+    return preset._replace(config=existence(1.1))  # which nothing reaches
+
+
+def another_resize(preset):
+    return preset._replace(preprocessor=tiny.preprocessor("stretch"))
+
+
+def another_weight(preset):
+    preset.model.get_layer("score").bias.assign_add([2.0])
+    return preset
+
+
+def another_order(preset):
+    words = preset.preprocessor.vocabulary.words[2:]
+    vocabulary = Vocabulary([*words[1:], words[0]], tiny.WORDS)
+    return preset._replace(preprocessor=Preprocessor(vocabulary, tiny.SIZE))
+
+
+def exchanged_channels(preset):
+    """The first kernel takes blue for red."""
+    kernel = preset.model.get_layer("backbone").get_layer("stem").kernel
+    kernel.assign(kernel.numpy()[:, :, ::-1])
+    return preset
+
+
+CAUSES = {
+    another_threshold: "a threshold",
+    another_resize: "another resize",
+    another_weight: "other weights",
+    another_order: "the vocabulary: words have other ids",
+    exchanged_channels: "the channel order",
+}
 
 
 @pytest.mark.slow
-def test_scores_of_any_range_and_chunks_of_a_large_map(seeded, tmp_path, form):
-    """The branch of the attention that is taken where exponentials of scores would vanish.
+def test_what_was_changed_is_named(written, tmp_path):
+    """By the predictor and by the export's own graph, beside the reference of another model."""
+    from keras_cmsa.inference.verification import asking, asking_graph, bounds_of, verify
+    from keras_cmsa.presets.reference import read_reference, write_reference
 
-    Neither form has what a loop over chunks needs; the model itself keeps it. Its photos are stretched.
-    """
-    from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.presets.preset import Preset
+    loaded = Predictor.from_preset(written, verify=True)
+    asks, bounds = (asking(loaded), asking_graph(written, loaded)), bounds_of(loaded.config)
+    for change, cause in CAUSES.items():
+        write_reference(tmp_path, change(right()))
+        for ask in asks:
+            found = verify(read_reference(tmp_path), ask, bounds).cause
+            assert found.startswith(cause), change.__name__
 
-    preprocessor = tiny.preprocessor("stretch")
-    wide = tiny.finder(preprocessor, query_chunk=3, levels=("res4", "res5"))  # of four positions
-    for layer in wide.attention_layers:
-        for kernel in (layer.query_kernel, layer.key_kernel):
-            kernel.assign(60 * kernel)
-    path = tmp_path / "wide"
-    assert export(Preset(wide, preprocessor), path, form) == path
-    inputs = inputs_of(2)
-    wanted = check(wide, run_file(path / FILES[form], inputs), inputs, 1e-4)
-    assert tiny.to_numpy(wanted["word_attention"]).max() > 0.3
-    assert not any(layer.unroll for layer in wide.attention_layers)
-    check_photo(Predictor(wide, preprocessor), path, (21, 37))
+
+# --- Photos
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(21, 37), (64, 16), (16, 16), (5, 90)], ids=str)
-def test_pixels_become_the_masks_of_the_predictor(predictor, written, size):
-    check_photo(predictor, written, size)
+def test_pixels_become_the_masks_of_the_predictor(predictor, written):
+    ask = load_photo_graph(written)
+    for size in ((21, 37), (64, 16), (16, 16), (5, 90)):
+        check_photo(predictor, ask, size)
 
 
-def check_photo(predictor, folder, size):
-    """The graph of an export finds in noise of some size what a predictor finds."""
+@pytest.mark.parametrize("resizing", ["pad", "stretch"])
+def test_the_graph_around_a_network(predictor, resizing):
+    """In TensorFlow, where the network is the model's own; above, its files are asked."""
+    from keras_cmsa.export.graph.photo import PhotoGraph
+
+    preprocessor = tiny.preprocessor(resizing)
+    predictor = Predictor(predictor.model, preprocessor, config=predictor.config)
+    graph = PhotoGraph(tiny.SIZE, resizing, len(preprocessor.vocabulary), predictor.threshold)
+
+    def ask(image, words):
+        given = graph.before(image, words)
+        outputs = predictor.network({"image": given["square"], "words": given["ids"]})
+        found = graph.after(outputs, given["valid"], given["sides"])
+        return {name: x.numpy() for name, x in found.items()}
+
+    check_photo(predictor, ask, (21, 37))
+
+
+def check_photo(predictor, ask, size):
+    """A graph finds in noise of some size what a predictor finds."""
     from scipy.special import expit
-
-    from keras_cmsa.presets.exported import load_photo_graph
 
     image = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3)).astype("uint8")
     sentences = ["red box", "blue box on the left", "box"]
-    found = load_photo_graph(folder)(image, predictor.preprocessor.vocabulary.encode(sentences))
+    found = ask(image, predictor.preprocessor.vocabulary.encode(sentences))
     wanted = predictor(image, sentences)
     assert found["mask"].dtype == "uint8" and found["mask"].shape == (3, *size)
     assert found["valid"].all() and found["exists"].all()
     for k, prediction in enumerate(wanted):
         np.testing.assert_allclose(found["probabilities"][k], expit(prediction.logits), atol=1e-4)
+        assert found["existence"][k] == pytest.approx(prediction.existence, abs=1e-4)
         # Where a probability is 0.5 but for rounding either answer is right.
         sure = np.abs(prediction.probabilities - 0.5) > 1e-4
         np.testing.assert_array_equal(found["mask"][k][sure], 255 * prediction.mask[sure])
@@ -148,8 +211,6 @@ def check_photo(predictor, folder, size):
 
 @pytest.mark.slow
 def test_what_cannot_be_answered_is_not_valid(predictor, written):
-    from keras_cmsa.presets.exported import load_photo_graph
-
     ask = load_photo_graph(written)
     image = np.full((9, 7, 3), 200, "uint8")
     words = predictor.preprocessor.vocabulary.encode(["red box"] * 4)
@@ -171,76 +232,70 @@ def test_what_cannot_be_answered_is_not_valid(predictor, written):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", [1, tiny.WORDS - 1, tiny.WORDS + 1])
-def test_words_of_another_length_are_an_error_of_the_network(written, form, length):
-    with pytest.raises(Exception, match="(?i)words|reshape"):
-        run_file(written / FILES[form], {**inputs_of(1), "words": np.ones((1, 2, length), "int32")})
+def test_what_is_an_error_of_the_network(written, form):
+    """Words of another length, ids outside of the vocabulary, and an empty batch."""
+    path, inputs = written / FILES[form], inputs_of(1)
+    run_file(path, inputs)
+    wrong = {}
+    for length in (1, tiny.WORDS - 1, tiny.WORDS + 1):
+        wrong[f"{length} words"] = {"words": np.ones((1, 2, length), "int32")}, "words|reshape"
+    for word in (-1, len(tiny.vocabulary())):
+        words = inputs["words"].copy()
+        words[0, 1, 0] = word
+        wrong[f"the id {word}"] = {"words": words}, "out of|bounds"
+    for name, axis in (("image", 0), ("words", 0), ("words", 1)):
+        empty = np.delete(inputs[name], slice(None), axis)
+        wrong[f"no {name} on {axis}"] = {name: empty}, "reshape|prepare|size"
+    for case, (given, message) in wrong.items():
+        with pytest.raises(Exception, match=f"(?i){message}"):
+            run_file(path, inputs | given)
+            pytest.fail(case)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("place", ["below", "above"])
-def test_ids_outside_of_the_vocabulary_are_an_error_of_the_network(written, form, place):
-    inputs = inputs_of(1)
-    inputs["words"][0, 1, 0] = -1 if place == "below" else len(tiny.vocabulary())
-    with pytest.raises(Exception, match="(?i)out of|bounds"):
-        run_file(written / FILES[form], inputs)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name, axis", [("image", 0), ("words", 0), ("words", 1)])
-def test_an_empty_batch_is_an_error_of_the_network(written, form, name, axis):
-    inputs = inputs_of(1)
-    run_file(written / FILES[form], inputs)
-    with pytest.raises(Exception, match="(?i)reshape|prepare|size"):
-        run_file(
-            written / FILES[form], {**inputs, name: np.delete(inputs[name], slice(None), axis)}
-        )
-
-
-@pytest.mark.parametrize("error", [0.5, float("nan")])
 @pytest.mark.parametrize("part", ["network", "photo"])
-def test_what_computes_something_else_is_not_kept(
-    predictor, tmp_path, form, monkeypatch, error, part
-):
+def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypatch, part):
     """Without the conversion itself, which takes seconds and is run above."""
-    import keras_cmsa.export.portable as portable
+    from keras_cmsa.export import portable
     from keras_cmsa.inference import verification
     from keras_cmsa.presets.reference import read_reference
 
     def outputs_of(**inputs):
         outputs = {n: np.array(x) for n, x in predictor.network.predict_on_batch(inputs).items()}
-        outputs["logits"][0, 0, 0, 0] += error if part == "network" else 0
+        outputs["logits"][0, 0, 0, 0] += 0.5 if part == "network" else 0
         return outputs
 
     def answers_of(folder):
         reference = read_reference(folder)
         probabilities = reference.probabilities.astype("float32")
-        probabilities[0, 0, 0] += error
+        probabilities[0, 0, 0] += 0.5
         return lambda image, words: {"probabilities": probabilities, "mask": reference.masks}
 
-    module = getattr(portable, f"to_{form}")
-    for name in ("write_network", "write_photo", "write"):
-        monkeypatch.setattr(module, name, lambda *_: None, raising=False)
-    monkeypatch.setattr(portable, f"{form}_runner", lambda *_: (outputs_of, {}))
+    monkeypatch.setattr(portable, "check_libraries", lambda *_: None)
+    monkeypatch.setattr(portable.to_litert, "write", lambda *_: None)
+    monkeypatch.setattr(portable, "litert_runner", lambda *_: (outputs_of, {}))
     monkeypatch.setattr(verification, "load_photo_graph", answers_of)
     match = {"network": "gives other logits than the model", "photo": "finds other masks"}[part]
     with pytest.raises(RuntimeError, match=match):
-        export(predictor, tmp_path / "cmsa", form)
+        export(predictor, tmp_path / "cmsa", "litert")
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
-    from keras_cmsa import Preprocessor, Vocabulary
-    from keras_cmsa.presets.preset import Preset
-
-    path = tmp_path / "cmsa"
-    with pytest.raises(ValueError, match="vocabulary does not fit the model"):
-        other = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
-        export(Preset(predictor.model, other), path, form)
-    library = {"onnx": "tf2onnx", "litert": "ai_edge_litert"}[form]
+@pytest.mark.parametrize(
+    "form, library, records",
+    [
+        ("onnx", "tf2onnx", None),
+        ("litert", "ai_edge_litert", None),
+        ("litert", "ai_edge_quantizer", []),
+    ],
+)
+def test_a_missing_library_is_named_before_work_begins(
+    predictor, tmp_path, monkeypatch, form, library, records
+):
+    for each in ("onnx", "tf2onnx", "onnxruntime", "ai_edge_litert"):
+        pytest.importorskip(each)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ModuleNotFoundError, match=rf"keras-cmsa\[{form}\]"):
-        export(predictor, path, form)
+        export(predictor, tmp_path / "cmsa", form, records)
     assert not list(tmp_path.iterdir())
 
 
@@ -248,7 +303,14 @@ def test_what_is_refused(predictor, tmp_path, form, monkeypatch):
 def test_the_example_of_the_model_card(predictor, written, tmp_path, monkeypatch, photo):
     card = (written / "README.md").read_text(encoding="utf-8")
     (code,) = [part.split("```")[0] for part in card.split("```python\n")[1:]]
-    check_example(code.replace("FOLDER", str(written)), predictor, photo, tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("photo.jpg")
+    names = {}
+    exec(code.replace("FOLDER", str(written)).replace("man in yellow shirt", "red box"), names)
+    wanted = predictor("photo.jpg", "red box").mask
+    assert 0 < wanted.mean() < 1
+    (mask,) = names["masks"]
+    np.testing.assert_array_equal(mask, 255 * wanted)
 
 
 @pytest.fixture
@@ -280,9 +342,10 @@ def test_onnxruntime_alone_goes_from_a_file_to_a_mask(
     np.testing.assert_array_equal(mask, 255 * wanted)
 
 
-@pytest.fixture
-def to_ids(code_of_the_docs):
-    """The function of the docs, of a vocabulary whose ids are hashes of words."""
+def test_ids_in_plain_python_of_each_european_letter(code_of_the_docs):
+    """By the function of the docs, of a vocabulary whose ids are hashes of words."""
+    from keras_cmsa.preprocessing.words import split_words
+
     begin, end = code_of_the_docs.index("def to_ids"), code_of_the_docs.index("def segment")
 
     class Ids(dict):
@@ -291,31 +354,14 @@ def to_ids(code_of_the_docs):
 
     names = {"re": re, "unicodedata": unicodedata, "id_of": Ids({"[UNK]": 1}), "most": 1000}
     exec(code_of_the_docs[begin:end], names)
-    return lambda sentence: [x for x in names["to_ids"](sentence) if x]
-
-
-def test_ids_in_plain_python_of_each_european_letter(to_ids):
-    from keras_cmsa.preprocessing.words import split_words
-
     blocks = (*range(0x20, 0x250), *range(0x386, 0x530), *range(0x1E00, 0x1F00))
     letters = [x for x in map(chr, blocks) if x.isascii() or unicodedata.category(x)[0] == "L"]
     for letter in letters:
         if letter == "İ":  # which Python makes two characters
             continue
         sentence = f"a{letter}b {letter}, {unicodedata.normalize('NFD', letter)}1_2"
-        assert to_ids(sentence) == [hash(word) for word in split_words(sentence)], hex(ord(letter))
-
-
-def check_example(code, predictor, photo, folder, monkeypatch):
-    """Its mask is the predictor's."""
-    monkeypatch.chdir(folder)
-    Image.fromarray(photo).save("photo.jpg")
-    names = {}
-    exec(code.replace("man in yellow shirt", "red box"), names)
-    wanted = predictor("photo.jpg", "red box").mask
-    assert 0 < wanted.mean() < 1
-    (mask,) = names["masks"]
-    np.testing.assert_array_equal(mask, 255 * wanted)
+        found = [x for x in names["to_ids"](sentence) if x]
+        assert found == [hash(word) for word in split_words(sentence)], hex(ord(letter))
 
 
 def test_garbage_in_cycles_is_found_soon_while_a_file_is_made():
