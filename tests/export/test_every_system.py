@@ -101,14 +101,14 @@ def captured(model):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_a_file_computes_what_each_attention_does(tmp_path, form):
-    """On one convolution; the test below has the published backbones."""
+    """On one convolution; the test below has the published backbones, test_portable.py the whole."""
     from keras_cmsa.models.folding import fold_for_inference
 
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE, SIZE, 3), name="image")
     words = keras.Input((None, WORDS), dtype="int32", name="words")
     found, outputs = keras.layers.Conv2D(4, 3, strides=16, padding="same")(image), {}
-    for name in ("cmsa_w_none", "cmsa_w_word", "cmsa_w_pixel", "cmsa_w_pair", "cmsa_w", "cmsa_s"):
+    for name in ("cmsa_w_word", "cmsa_w_pixel", "cmsa_w_pair", "cmsa_s"):
         answers = head(name, [(16, 4)] * 3)([found, found, found, words])
         outputs |= {f"{name}_{key}": x for key, x in answers.items()}
     model = keras.Model({"image": image, "words": words}, outputs, name="attentions")
@@ -156,11 +156,8 @@ def pretrained_parts(hub):
         encoder.name = name
         maps = encoder(keras.layers.Cropping2D((SIZE - side) // 2)(image))
         outputs |= {f"{name}_{i}": x for i, x in enumerate(maps)}
-    for name in ("tiny_bert", "tiny_distilbert"):
-        tower = towers.randomized(getattr(towers, name)(hub), rng)
-        encoder, _ = word_encoder(tower, towers.PIECES, max_words=WORDS)
-        encoder.name = name
-        outputs[name] = encoder(words)
+    tower = towers.randomized(towers.tiny_bert(hub), rng)
+    outputs["tiny_bert"] = word_encoder(tower, towers.PIECES, max_words=WORDS)[0](words)
     return keras.Model({"image": image, "words": words}, outputs, name="parts")
 
 

@@ -99,8 +99,7 @@ def test_an_artefact_of_word_pieces(word_pieces, photo, serve_version):
         np.testing.assert_array_equal(mask, predictor(photo, sentence).mask)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo, policy):
+def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo):
     from keras_cmsa import Predictor
     from keras_cmsa.export.network import coarsest_dtype
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
@@ -109,14 +108,14 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, pho
 
     plain = tiny.finder(tiny.preprocessor())
     plain.get_layer("score").bias.assign_add([2.0])  # few pixels near 0.5, as training leaves them
-    with tiny.dtype_policy(seeded, policy):
+    with tiny.dtype_policy(seeded, "mixed_bfloat16"):
         mixed = tiny.model()
     mixed.set_weights(plain.get_weights())
-    assert coarsest_dtype(plain) == "float32" and coarsest_dtype(mixed) == policy[6:]
+    assert coarsest_dtype(plain) == "float32" and coarsest_dtype(mixed) == "bfloat16"
     options = ExportOptions(warmup=False)
     path = export_saved_model(Predictor(mixed, tiny.preprocessor()), tmp_path / "cmsa", 1, options)
     # Its reference has what the model computes, which says nothing of its precision.
-    assert bounds_of(read_config(path)) == BOUNDS[policy[6:]]
+    assert bounds_of(read_config(path)) == BOUNDS["bfloat16"]
     wanted = Predictor(plain, tiny.preprocessor())(photo, "red box")
     found = Predictor.from_preset(path)(photo, "red box")
     np.testing.assert_allclose(found.logits, wanted.logits, atol=1e-5)
@@ -126,16 +125,7 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, pho
 # --- What is refused
 
 
-def test_a_version_is_never_written_over(exported, predictor):
-    from keras_cmsa.export.saved_model import export_saved_model
-
-    before = (exported / "saved_model.pb").stat()
-    with pytest.raises(FileExistsError, match="is there already, and may be in service"):
-        export_saved_model(predictor, exported.parent)
-    assert (exported / "saved_model.pb").stat() == before
-
-
-def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch):
+def test_what_does_not_fit_is_refused(exported, predictor, tmp_path):
     from keras_cmsa import Preprocessor, Vocabulary, load_preset
     from keras_cmsa.export import saved_model
     from keras_cmsa.presets.preset import Preset
@@ -157,14 +147,8 @@ def test_what_does_not_fit_is_refused(exported, predictor, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="comes from an export: copy its folder"):
         export(load_preset(exported), folder)
     assert not folder.exists()
-
-    def full(*_):
-        raise OSError("full")
-
-    monkeypatch.setattr(saved_model, "write_graph", full)
-    with pytest.raises(OSError, match="full"):
-        export(predictor, folder)
-    assert not list(folder.iterdir())
+    with pytest.raises(FileExistsError, match="is there already, and may be in service"):
+        export(predictor, exported.parent)
 
 
 @pytest.mark.parametrize("place", ["fold", "store"])
@@ -195,19 +179,26 @@ def test_what_computes_something_else_is_not_kept(
     assert not list((tmp_path / "cmsa").glob("*"))
 
 
-@pytest.mark.parametrize("name", ["logits", "word_attention", "position_attention"])
-def test_the_check_looks_at_each_output(predictor, name):
-    from keras_cmsa.export.network import Example, OtherOutputs
+def test_the_check_looks_at_each_output(predictor):
+    """In int8, small differences everywhere and a few large ones are none."""
+    from keras_cmsa.export.network import TOLERANCES, Example, OtherOutputs
     from keras_cmsa.models.cmsa import with_all_outputs
 
     example = Example(with_all_outputs(predictor.model), len(tiny.vocabulary()))
     example.check(example.outputs)
-    for dtype in ("float32", "float16", "bfloat16"):
-        for wrong in (0 * example.outputs[name], example.outputs[name] * np.nan):
-            with pytest.raises(OtherOutputs, match=f"gives other {name} than .* in {dtype} at"):
-                example.check({**example.outputs, name: wrong}, dtype)
-    with pytest.raises(OtherOutputs, match="in int8 at most .* int8 wants a CPU with VNNI"):
-        example.check({**example.outputs, name: wrong}, "int8")
+    assert set(example.outputs) == {"logits", "word_attention", "position_attention"}
+    for name, value in example.outputs.items():
+        near = 1.05 * value
+        near.flat[0] = value.max()
+        example.check({**example.outputs, name: near}, "int8")
+        wrong = [(dtype, x * value) for dtype in TOLERANCES for x in (0, np.nan)]
+        flipped = np.flip(value, -2 if name == "logits" else -1)
+        for dtype, other in [*wrong, ("int8", flipped)]:
+            hint = ".* int8 wants a CPU with VNNI" if dtype == "int8" else ""
+            with pytest.raises(
+                OtherOutputs, match=f"gives other {name} than .* in {dtype} at{hint}"
+            ):
+                example.check({**example.outputs, name: other}, dtype)
 
 
 def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):

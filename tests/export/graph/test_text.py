@@ -38,17 +38,13 @@ def test_words_of_any_text(texts):
     assert graph_words(texts) == [split_words(text) for text in texts]
 
 
-def check_code_points(codes):
-    """Each between two letters: joined, lower case, or apart."""
+def test_words_of_code_points():
+    """Each between two letters: the scripts in use, all of them, and of the others one in 97."""
     from keras_cmsa.preprocessing.words import split_words
 
+    codes = [*range(0x8000), *range(0x10000, 0x18000), *range(0x8000, 0x110000, 97)]
     texts = [f"a{chr(code)}b" for code in codes if not 0xD800 <= code < 0xE000]
     assert graph_words(texts) == [split_words(text) for text in texts]
-
-
-def test_words_of_code_points():
-    """The scripts in use, all of them, and of the other code points one in 97."""
-    check_code_points([*range(0x8000), *range(0x10000, 0x18000), *range(0x8000, 0x110000, 97)])
 
 
 def test_words_of_letters_and_marks():
@@ -78,11 +74,6 @@ def test_words_of_any_letters_and_marks(texts):
     words = [split_words(text) for text in texts]
     assert graph_words(texts) == words
     assert [split_words(" ".join(of_text)) for of_text in words] == words
-
-
-@pytest.mark.slow
-def test_words_of_every_code_point():
-    check_code_points(range(0x110000))
 
 
 BERT = "WordPieces of BERT"
