@@ -21,6 +21,12 @@ def test_it_finds_things_in_a_photo():
     assert bottom.mask[HELMET] and not bottom.mask[FACE] and not bottom.mask[ROCKET]
 
 
+@pytest.mark.keras
+def test_it_answers_as_where_it_was_made():
+    """A preset is no file of one backend: this one was trained on TensorFlow."""
+    Predictor.from_preset(PHOTOS, verify=True)
+
+
 def test_it_is_small_and_knows_no_machine():
     folder, config = files.opened(PHOTOS)
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
