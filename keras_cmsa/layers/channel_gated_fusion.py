@@ -24,20 +24,11 @@ class ChannelGatedFusion(keras.layers.Layer):
     Returns:
         `(B, H, W, F)`.
 
-    Raises:
-        ValueError: if there are not three levels of one shape.
-
     Source: https://github.com/lwye/CMSA-Net; it differs from Eq. 5, which `GatedMultiLevelFusion`
     follows: there a gate is one number per position and mixes X itself, not a candidate i.
     """
 
     def build(self, levels_shape):
-        sizes = {tuple(shape[1:]) for shape in levels_shape}
-        if len(levels_shape) != 3 or len(sizes) != 1:
-            raise ValueError(
-                "ChannelGatedFusion needs three maps of the same height, width and channels. "
-                f"Received: shapes {[tuple(shape) for shape in levels_shape]}"
-            )
         channels = levels_shape[0][-1]
         self.gates = [
             keras.layers.Conv2D(

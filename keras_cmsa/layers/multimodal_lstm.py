@@ -59,7 +59,9 @@ class MultimodalLSTM(keras.layers.Layer):
             hidden, cell = state
             gates = at_positions + inputs[0][:, None, None]
             gates = gates + ops.matmul(hidden, self.recurrent_kernel)
-            return lstm_step(gates, cell)
+            write, candidate, keep, show = ops.split(gates, 4, axis=-1)
+            cell = ops.sigmoid(keep) * cell + ops.sigmoid(write) * ops.tanh(candidate)
+            return ops.sigmoid(show) * ops.tanh(cell), cell
 
         start = ops.zeros_like(at_positions[..., : self.units])
         states = scan_words(step, [start, start], [at_words], word_mask)
@@ -70,13 +72,6 @@ class MultimodalLSTM(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}
-
-
-def lstm_step(gates, cell):
-    """Steps 2 and 3 of `MultimodalLSTM`: h and c from the gates i, j, f, o side by side."""
-    write, candidate, keep, show = ops.split(gates, 4, axis=-1)
-    cell = ops.sigmoid(keep) * cell + ops.sigmoid(write) * ops.tanh(candidate)
-    return ops.sigmoid(show) * ops.tanh(cell), cell
 
 
 def forget_bias_of_one(shape, dtype=None):

@@ -33,15 +33,13 @@ class PooledSelfAttention(keras.layers.Layer):
         joint_dim: channels of m. `None`: those of f, Cp + Cl.
 
     Call arguments:
-        positions: `(B, H, W, Cp)`, the part of the feature that depends on the position.
+        positions: `(B, H, W, Cp)`, the part of the feature that depends on the position; H and W
+            must be known.
         words: `(B, N, Cl)`, the part that depends on the word.
         word_mask: `(B, N)` bool, False at padding, which takes no part; `None`: all are words.
 
     Returns:
         `(B, H, W, C)`, where C is `joint_dim` or Cp + Cl.
-
-    Raises:
-        ValueError: if the height or width is unknown.
 
     Source: https://github.com/lwye/CMSA-Net; it differs from Sec. 3.2 of the paper, which
     `CrossModalSelfAttention` follows.
@@ -56,11 +54,6 @@ class PooledSelfAttention(keras.layers.Layer):
         self.joint = None
 
     def build(self, positions_shape, words_shape):
-        if None in positions_shape[1:3]:
-            raise ValueError(
-                "PooledSelfAttention needs positions (batch, height, width, channels) whose height "
-                f"and width are known. Received: shape {tuple(positions_shape)}"
-            )
         channels = positions_shape[-1] + words_shape[-1]
         if self.joint_dim:
             self.joint = self._affine("joint", channels, self.joint_dim)

@@ -131,8 +131,3 @@ def test_a_sentence_without_a_word_is_finite(seeded, rng):
     both = tiny.to_numpy(layer(positions, words, mask))
     assert np.isfinite(both).all()
     tiny.assert_near(layer(positions[:1], words[:1], mask[:1]), both[:1])
-
-
-def test_a_map_of_unknown_size():
-    with pytest.raises(ValueError, match=r"height and width are known. Received: shape \(None, No"):
-        PooledSelfAttention(4).build((None, None, 3, 5), (None, 2, 3))
