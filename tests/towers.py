@@ -72,24 +72,18 @@ def randomized(model, rng):
     return model
 
 
+TEXT = {
+    "num_layers": 2,
+    "num_heads": 2,
+    "hidden_dim": 8,
+    "intermediate_dim": 16,
+    "max_sequence_length": 12,
+}
+
+
 def tiny_bert(hub, vocabulary_size=10):
-    return hub.BertBackbone(
-        vocabulary_size=vocabulary_size,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        dropout=0.5,
-        max_sequence_length=12,
-    )
+    return hub.BertBackbone(vocabulary_size=vocabulary_size, dropout=0.5, **TEXT)
 
 
 def tiny_distilbert(hub):
-    return hub.DistilBertBackbone(
-        vocabulary_size=len(PIECES),
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=12,
-    )
+    return hub.DistilBertBackbone(vocabulary_size=len(PIECES), **TEXT)

@@ -1,6 +1,5 @@
 """Pretrained image towers as backbones: RGB in 0..255 to three maps of one side, and finer ones."""
 
-import functools
 from pathlib import Path
 
 import keras
@@ -11,13 +10,27 @@ from keras_cmsa.models.hub_presets import preset_fault
 from keras_cmsa.utils.extras import require
 
 PYRAMID = (8, 16, 32)  # the strides of a pyramid's three maps
-STRIDES = (4, *PYRAMID)  # those that a map may have
 PRESET = (
     "a name of keras.applications, or the name or folder of a preset of KerasHub with its "
     "config.json, weights and preprocessing"
 )
 # ImageNet's mean and deviation of RGB in 0..1.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NORMALISED = [1 / (255 * x) for x in DEVIATION], [-m / x for m, x in zip(MEAN, DEVIATION)]
+FROM_MINUS_1_TO_1 = 1 / 127.5, -1.0
+# What weights of `keras.applications` expect, by the module of their function: a factor and an
+# offset, a function, or `None` for those that scale their input themselves.
+SCALINGS = {
+    "convnext": None,
+    "densenet": NORMALISED,
+    "efficientnet": None,
+    "efficientnet_v2": None,
+    "mobilenet": FROM_MINUS_1_TO_1,
+    "mobilenet_v2": FROM_MINUS_1_TO_1,
+    "mobilenet_v3": None,
+    "resnet": caffe_pixels,
+    "resnet_v2": FROM_MINUS_1_TO_1,
+}
 
 
 def image_encoder(
@@ -58,11 +71,8 @@ def image_encoder(
         ValueError: if the source is of no such kind or does not fit `image_size`, or if it has
             `Lambda` layers, which no preset loads.
     """
-    check_strides(stride, finer)
-    tower, scale = tower_and_scale(source, image_size, weights)
+    tower, own_scaling = tower_and_scaling(source, image_size, weights)
     check_tower(tower, image_size)
-    if scaling is not None:
-        scale = rescale(*scaling)
     image = keras.Input((image_size, image_size, 3), name="image")
     of_hub = hasattr(tower, "from_preset")
     features = TowerMaps(tower) if of_hub else keras.Model(tower.inputs[0], taps(tower))
@@ -70,7 +80,7 @@ def image_encoder(
     if not trainable:
         for dropout in (x for x in tower.layers if isinstance(x, layers.Dropout)):
             dropout.rate = 0.0  # A frozen tower gives in training what it gives in use.
-    maps = features(scale(image) if scale else image)
+    maps = features(scaled(image, own_scaling if scaling is None else scaling))
     if len(maps[0].shape) == 3:
         maps = grids(maps, image_size // patch_size(tower), finer)
     elif len(maps) < 3 or len({x.shape[1] for x in maps[:3]}) > 1:
@@ -122,35 +132,15 @@ def keep_constants_as_arrays(tower):
                 setattr(layer, name, keras.ops.convert_to_numpy(value))
 
 
-def rescale(factor, offset):
-    """A layer from RGB in 0..255 to what weights expect, in float32 under any dtype policy."""
-    return layers.Rescaling(factor, offset, dtype="float32", name="scale")
+def scaled(image, scaling):
+    """RGB in 0..255 as weights expect it, see `SCALINGS`; in float32 under any dtype policy."""
+    if scaling is None or callable(scaling):
+        return scaling(image) if scaling else image
+    return layers.Rescaling(*scaling, dtype="float32", name="scale")(image)
 
 
-from_0_to_1 = functools.partial(
-    rescale,
-    [1 / (255 * deviation) for deviation in DEVIATION],
-    [-mean / deviation for mean, deviation in zip(MEAN, DEVIATION)],
-)
-from_minus_1_to_1 = functools.partial(rescale, 1 / 127.5, -1.0)
-
-# What makes the scaling that weights of `keras.applications` expect, by the module of their
-# function; `None` for those that scale their input themselves.
-SCALINGS = {
-    "convnext": lambda: None,
-    "densenet": from_0_to_1,
-    "efficientnet": lambda: None,
-    "efficientnet_v2": lambda: None,
-    "mobilenet": from_minus_1_to_1,
-    "mobilenet_v2": from_minus_1_to_1,
-    "mobilenet_v3": lambda: None,
-    "resnet": lambda: caffe_pixels,
-    "resnet_v2": from_minus_1_to_1,
-}
-
-
-def tower_and_scale(source, image_size, weights):
-    """The model of a source, and the function that scales its input or `None`."""
+def tower_and_scaling(source, image_size, weights):
+    """The model of a source, and the scaling of its input, as in `SCALINGS`."""
     if not isinstance(source, str | Path):
         return of_side(source, image_size), None
     shape = (image_size, image_size, 3)
@@ -165,7 +155,7 @@ def tower_and_scale(source, image_size, weights):
         tower = published_weights(
             application, weights, f"those of {source}", include_top=False, input_shape=shape
         )
-        return tower, SCALINGS[module]()
+        return tower, SCALINGS[module]
     hub = require("keras_hub", "pretrained", f"The image encoder {source!r}")
     with preset_fault(source, PRESET):
         tower = hub.models.Backbone.from_preset(
@@ -173,7 +163,7 @@ def tower_and_scale(source, image_size, weights):
         )
         converter = hub.layers.ImageConverter.from_preset(str(source))
     factor = 1.0 if converter.scale is None else converter.scale
-    return tower, rescale(factor, 0.0 if converter.offset is None else converter.offset)
+    return tower, (factor, 0.0 if converter.offset is None else converter.offset)
 
 
 def of_side(tower, image_size):
@@ -239,6 +229,8 @@ def narrow_end(operations):
 
 def pyramid(maps, image_size, stride, finer):
     """The maps of strides 8, 16 and 32 at the side S / stride, then those of `finer`."""
+    if stride not in PYRAMID:
+        raise ValueError(f"stride must be one of {PYRAMID}. Received: stride={stride}")
     of_stride = {image_size / x.shape[1]: x for x in maps}
     if finer is None:
         finer = [x for x in (8, 4) if x in of_stride and x < stride]
@@ -276,15 +268,6 @@ def patch_size(tower):
     """The side of a transformer's patches in pixels."""
     size = tower.patch_size
     return size if isinstance(size, int) else size[0]
-
-
-def check_strides(stride, finer):
-    finer = finer or ()
-    if stride not in PYRAMID or not set(finer) <= set(STRIDES) or sorted(finer)[::-1] != [*finer]:
-        raise ValueError(
-            f"stride must be one of {PYRAMID} and finer some of {STRIDES}, from coarse to fine. "
-            f"Received: stride={stride}, finer={finer}"
-        )
 
 
 def check_tower(tower, image_size):

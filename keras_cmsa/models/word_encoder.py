@@ -142,9 +142,6 @@ class PretrainedWords(keras.layers.Layer):
     def compute_output_shape(self, words_shape):
         return (*words_shape, self.tower.hidden_dim)
 
-    def compute_output_spec(self, words, training=None):
-        return keras.KerasTensor(self.compute_output_shape(words.shape), self.compute_dtype)
-
     def get_config(self):
         return {
             **super().get_config(),
@@ -190,11 +187,17 @@ def static_vectors(path, words=(), most=20_000, max_words=MAX_WORDS, trainable=F
                 continue
             if not (number <= most or word in wanted) or not Vocabulary.is_valid_word(word):
                 continue
-            vectors.setdefault(word, numbers_of(values, path, number))
-            if len({len(x) for x in (vectors[word], next(iter(vectors.values())))}) > 1:
+            try:
+                vectors.setdefault(word, np.array(values, "float32"))
+            except ValueError as error:
                 raise ValueError(
-                    f"{path}, line {number}: wanted {len(next(iter(vectors.values())))} numbers as "
-                    f"in the lines before. Received: {len(values)}"
+                    f"{path}, line {number}: wanted a word and its numbers. {error}"
+                ) from None
+            length = len(next(iter(vectors.values())))
+            if len(values) != length:
+                raise ValueError(
+                    f"{path}, line {number}: wanted {length} numbers as in the lines before. "
+                    f"Received: {len(values)}"
                 )
     if not vectors:
         raise ValueError(f"wanted a file of words and their vectors. Received: {path}, with none")
@@ -205,11 +208,3 @@ def static_vectors(path, words=(), most=20_000, max_words=MAX_WORDS, trainable=F
     encoder.build(None)
     encoder.set_weights([table])
     return encoder, vocabulary
-
-
-def numbers_of(values, path, line):
-    """A vector `(C,)` float32 of the texts in a line."""
-    try:
-        return np.array(values, "float32")
-    except ValueError as error:
-        raise ValueError(f"{path}, line {line}: wanted a word and its numbers. {error}") from None
