@@ -89,35 +89,28 @@ class ImageFeatures:
         wanted = {self.path(record): (record, 1) for record in records}
         wanted |= {self.path(record, True): (record, -1) for record in mirrored}
         missing = [path for path in wanted if not path.exists()]
-        self.check_space(len(missing))
+        there = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
+        needed, free = self.bytes * len(missing), shutil.disk_usage(there).free
+        if needed > free:
+            raise OSError(
+                f"wanted {needed / 1e6:,.1f} MB for the features of {len(missing)} images in "
+                f"{self.folder}. Received: a disk with {free / 1e6:,.1f} MB free. Give another "
+                "folder, or a smaller image_size"
+            )
         if title and missing:
-            size = in_words(self.bytes * len(missing))
+            size = f"{needed / 1e6:,.1f} MB"
             print(f"{title}: {len(missing)} of {len(wanted)} to compute, {size} in {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
         starts = range(0, len(missing), batch_size)
         for start in track(starts, title or "", disable=title is None):
             paths = missing[start : start + batch_size]
-            images = np.stack([self.pixels(*wanted[path]) for path in paths])
-            maps = self.encoder(images, training=False)
+            pairs = [wanted[path] for path in paths]
+            images = [self.preprocessor.image(r.image())[:, ::step] for r, step in pairs]
+            maps = self.encoder(np.stack(images), training=False)
             maps = [keras.ops.convert_to_numpy(level).astype("float16") for level in maps]
             for path, *of_image in zip(paths, *maps):
                 with replaced(path, "wb") as file:
                     np.save(file, np.concatenate([level.ravel() for level in of_image]))
-
-    def pixels(self, record, step):
-        """A record's image as the encoder takes it, mirrored by a step of -1."""
-        return self.preprocessor.image(record.image())[:, ::step]
-
-    def check_space(self, count):
-        """Raises an `OSError` if the disk has no space for `count` more images."""
-        there = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
-        free = shutil.disk_usage(there).free
-        if self.bytes * count > free:
-            raise OSError(
-                f"wanted {in_words(self.bytes * count)} for the features of {count} images in "
-                f"{self.folder.parent}. Received: a disk with {in_words(free)} free. Give another "
-                "folder, or a smaller image_size"
-            )
 
     def maps(self, record, mirrored=False):
         """The maps of a record's image, float16, memory-mapped.
@@ -204,7 +197,9 @@ def checksum_of_encoder(encoder, setting):
     digest = hashlib.sha256(setting.encode())
     for layer in encoder._flatten_layers():
         config = {k: v for k, v in layer.get_config().items() if k not in UNSTABLE}
-        digest.update(f"{type(layer).__name__} {json.dumps(config, default=type_name)}".encode())
+        # By its type, since an object would be written with its place in memory.
+        text = json.dumps(config, default=lambda value: type(value).__name__)
+        digest.update(f"{type(layer).__name__} {text}".encode())
     for weight in encoder.weights:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
         digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
@@ -216,13 +211,3 @@ def head_of(size):
     file = io.BytesIO()
     np.save(file, np.zeros(size, "float16"))
     return file.getvalue()[: -2 * size]
-
-
-def type_name(value):
-    # An object would be written with its place in memory.
-    return type(value).__name__
-
-
-def in_words(size):
-    """A number of bytes as people say it."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

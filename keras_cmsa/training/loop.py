@@ -125,7 +125,10 @@ def train_here(preset, training, validation, settings, resume, verbose):
     checkpoint, first_round = Checkpoint(run_dir, monitor, whole=model), 0
     features = None
     if settings.features:
-        features = features_of(preset, training, validation, settings)
+        backbone = model.get_layer("backbone")
+        features = ImageFeatures(settings.features, backbone, preset.preprocessor)
+        mirrored = training if settings.augment else []
+        features.add_images([*training, *validation], mirrored, title="Features")
         _, model = split_at_maps(model)
         compile_model(model, settings)
     if checkpoint.exists():
@@ -152,21 +155,6 @@ def train_here(preset, training, validation, settings, resume, verbose):
         held_out.part = None  # this process asks about all of them
         refit(run_dir, held_out, threshold_in(preset.config))
     return run_dir
-
-
-def features_of(preset, training, validation, settings):
-    """The `ImageFeatures` of a run, with the maps of all of its images, mirrored as it needs them.
-
-    Raises:
-        OSError: before any is computed, if the disk has too little space.
-        ValueError: if training would change the backbone.
-    """
-    features = ImageFeatures(
-        settings.features, preset.model.get_layer("backbone"), preset.preprocessor
-    )
-    mirrored = training if settings.augment else []
-    features.add_images([*training, *validation], mirrored, title="Features")
-    return features
 
 
 def make_batches(preset, training, validation, settings, first_step, features=None):
