@@ -21,16 +21,7 @@ from keras_cmsa.utils.memory import keep_freed_memory
 ENLARGEMENT = 4  # of the scores: from stride 8 to stride 2
 
 
-def pretrain(
-    backbone,
-    objects,
-    steps,
-    resizing="pad",
-    batch_size=16,
-    learning_rate=2e-3,
-    seed=0,
-    verbose="auto",
-):
+def pretrain(backbone, objects, settings, verbose="auto"):
     """Trains a backbone, in place, for semantic segmentation.
 
     A linear classifier on each map gives the class of every position. As in DeepLab, the scores are
@@ -42,17 +33,15 @@ def pretrain(
         backbone: see `small_resnet`.
         objects: `(list of ImageObjects, number of classes)`, with the background as a class, as
             `objects_of` returns it.
-        steps: number of batches.
-        resizing: how images fill the square, as in `Preprocessor`.
-        batch_size: images per batch.
-        learning_rate: initial learning rate of Adam, which falls to zero along a half cosine.
-        seed: seed of the order of images.
+        settings: `Settings`, of which those of a pretraining, `resizing` and `seed` count here. The
+            learning rate falls to zero along a half cosine.
         verbose: as in `keras.Model.fit`.
 
     Raises:
         ValueError: if no image has objects, an image cannot be read, or the devices of the training
             cannot share a batch equally.
     """
+    batch_size, steps = settings.pretrain_batch_size, settings.pretrain_steps
     check_divides(pretrain_batch_size=batch_size)
     keep_freed_memory()
     images, classes = objects
@@ -76,16 +65,18 @@ def pretrain(
         logits.append(enlarge(score))
     model = keras.Model(backbone.inputs, logits)
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)),
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(settings.pretrain_learning_rate, steps)
+        ),
         loss=[keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in logits],
     )
     # As in `compile_model`: otherwise TensorFlow traces the first step twice.
     model.optimizer.build(model.trainable_variables)
     size = backbone.input_shape[1]
     sample = functools.partial(
-        read_sample, size=size, stride=size // logits[0].shape[1], resizing=resizing
+        read_sample, size=size, stride=size // logits[0].shape[1], resizing=settings.resizing
     )
-    order = RowOrder(range(len(images)), seed=seed)
+    order = RowOrder(range(len(images)), seed=settings.seed)
     batches = ClassBatches(images, sample, order, len(logits), batch_size, steps, process_part())
     model.fit(batches, shuffle=False, verbose=verbose)
 

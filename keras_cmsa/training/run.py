@@ -43,13 +43,7 @@ from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.training.callbacks import Checkpoint
 from keras_cmsa.training.devices import ONE
 from keras_cmsa.training.distribution import is_lead, join_processes
-from keras_cmsa.training.loop import (
-    check_run_dir,
-    compile_model,
-    counts,
-    own_run_dir,
-    train_here,
-)
+from keras_cmsa.training.loop import compile_model, counts, own_run_dir, train_here
 from keras_cmsa.training.pretraining import pretrain
 
 BACKBONE = "backbone.keras"
@@ -79,7 +73,6 @@ def run_training(settings, resume=False, devices=ONE):
             data cannot be read or have not the splits that the settings name.
         ConnectionError, ValueError: as `join_processes`.
     """
-    check_run_dir(settings.run_dir, resume)
     with contextlib.ExitStack() as stack:
         with join_processes(devices, settings.batch_size):
             # Before any work, and until the last picture is written.
@@ -279,15 +272,7 @@ def pretrained_backbone(settings, data, records):
     run_dir = Path(settings.run_dir)
     if Checkpoint(run_dir).exists():
         return backbone  # the checkpoint has its weights
-    pretrain(
-        backbone,
-        objects_of(data.instances, records),
-        settings.pretrain_steps,
-        settings.resizing,
-        settings.pretrain_batch_size,
-        settings.pretrain_learning_rate,
-        settings.seed,
-    )
+    pretrain(backbone, objects_of(data.instances, records), settings)
     if is_lead():
         run_dir.mkdir(parents=True, exist_ok=True)
         save_model(backbone, run_dir / BACKBONE)

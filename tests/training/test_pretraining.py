@@ -8,6 +8,15 @@ from PIL import Image
 from keras_cmsa.data.objects import ImageObjects
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.training.pretraining import ClassBatches, pretrain
+from keras_cmsa.training.settings import Settings
+
+SETTINGS = Settings(
+    backbone="small_resnet",
+    backbone_weights="none",
+    pretrain_steps=60,
+    pretrain_batch_size=4,
+    pretrain_learning_rate=1e-2,
+)
 
 
 def rectangle(left, top, right, bottom):
@@ -38,7 +47,7 @@ def test_a_backbone_learns_the_classes(tmp_path):
     keras.utils.set_random_seed(0)
     backbone = backbone_of_two_levels()
     before = [np.array(weight) for weight in backbone.get_weights()]
-    pretrain(backbone, (images, 3), steps=60, batch_size=4, learning_rate=1e-2, verbose=0)
+    pretrain(backbone, (images, 3), SETTINGS, verbose=0)
     assert any((old != new).any() for old, new in zip(before, backbone.get_weights()))
     pixels = np.stack([np.asarray(Image.open(image.image_path)) for image in images])
     features = np.asarray(backbone.predict(pixels.astype("float32"), verbose=0)[-1])
@@ -51,7 +60,7 @@ def test_a_backbone_learns_the_classes(tmp_path):
 
 def test_without_objects_there_is_nothing_to_learn():
     with pytest.raises(ValueError, match="images with annotated objects"):
-        pretrain(backbone_of_two_levels(), ([ImageObjects("x.jpg", 8, 8, [])], 2), steps=1)
+        pretrain(backbone_of_two_levels(), ([ImageObjects("x.jpg", 8, 8, [])], 2), SETTINGS)
 
 
 def test_processes_share_the_batches():
