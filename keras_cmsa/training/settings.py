@@ -252,12 +252,9 @@ def check_values(settings):
     check_at_least(0, **{name: getattr(settings, name) for name in AT_LEAST_ZERO})
     for name in POSITIVE:
         value = getattr(settings, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"`{name}` must be above 0. Received: {value}")
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"`{name}` must be above 0 and finite. Received: {value}")
     check_within(0, 2**32 - 1, seed=settings.seed)
-    for name in (*POSITIVE, *AT_LEAST_ZERO):
-        if getattr(settings, name) == math.inf:
-            raise ValueError(f"`{name}` must be finite. Received: inf")
     if settings.end_learning_rate > settings.learning_rate:
         raise ValueError(
             f"`end_learning_rate` must be at most `learning_rate`, {settings.learning_rate}. "
@@ -324,6 +321,7 @@ def check_given(settings, given):
     words = settings.word_encoder or settings.word_vectors
     has_words = words is not None and f"the words are those of {words}"
     learns_words = "word_encoder" not in built and f"{settings.system} learns its words"
+    no_data = settings.data_dir is None and "RefShapes have theirs: give `data_dir`"
     needs_existence = not (settings.existence or settings.start_from) and "it needs `existence`"
     ignored = {
         "map_dropout": settings.features is None and "it needs `features`",
@@ -333,26 +331,21 @@ def check_given(settings, given):
         **dict.fromkeys(("word_encoder", "word_vectors"), learns_words),
         "tokenizer": has_words,
         "word_dim": settings.system != "cmsa_refined" and has_words,
-        "dataset": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
-        or (is_own and "the data are one data set"),
-        "split_owner": (settings.data_dir is None and "RefShapes have one: give `data_dir`")
-        or (not has_owners and "the splits of these data have no owner"),
-        **dict.fromkeys(
-            ("images", "text", "one_each"),
-            settings.data_dir is None and "RefShapes have theirs: give `data_dir`",
-        ),
+        "dataset": no_data or (is_own and "the data are one data set"),
+        "split_owner": no_data or (not has_owners and "the splits of these data have no owner"),
+        **dict.fromkeys(("images", "text", "one_each"), no_data),
         "pieces": has_words or (settings.tokenizer == "words" and "it needs `tokenizer` wordpiece"),
         "min_count": has_words
         or (settings.tokenizer == "wordpiece" and "it needs `tokenizer` words"),
         "steps": settings.epochs is not None and "`epochs` says how long to train",
         "attention_dim": not attends and f"{settings.system} attends to nothing",
-        "pretrain_batch_size": not settings.pretrain_steps and "it needs `pretrain_steps`",
-        "pretrain_learning_rate": not settings.pretrain_steps and "it needs `pretrain_steps`",
+        **dict.fromkeys(
+            ("pretrain_batch_size", "pretrain_learning_rate"),
+            not settings.pretrain_steps and "it needs `pretrain_steps`",
+        ),
     }
     if settings.start_from is not None:
-        ignored = dict.fromkeys(OF_MODEL, "it comes with the model of `start_from`") | {
-            name: reason for name, reason in ignored.items() if name not in OF_MODEL
-        }
+        ignored |= dict.fromkeys(OF_MODEL, "it comes with the model of `start_from`")
     for name, reason in ignored.items():
         if given.get(name) is not None and reason:
             raise ValueError(f"`{name}` would be ignored: {reason}")
