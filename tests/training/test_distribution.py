@@ -159,10 +159,6 @@ def test_a_killed_process_ends_the_other_and_another_number_resumes(alone, tmp_p
             "`process_id` must be 0 to 1. Received: 2",
         ),
         (
-            {"coordinator": "a", "num_processes": 2, "process_id": 0},
-            "`coordinator` must be HOST:PORT. Received: a",
-        ),
-        (
             {"coordinator": "a:70000", "num_processes": 2, "process_id": 0},
             "`coordinator` must be HOST:PORT. Received: a:70000",
         ),

@@ -2,11 +2,7 @@
 
 import importlib.util
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +19,6 @@ from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
 from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import callbacks, loop
-from keras_cmsa.training.losses import MaskLoss
-from keras_cmsa.training.settings import Settings
 
 pytestmark = pytest.mark.keras
 
@@ -63,16 +57,6 @@ def assert_same_run(trainee, run_dir, whole):
     assert len(rows) == len(wanted_rows)
     for row, wanted in zip(rows, wanted_rows):
         assert row == pytest.approx(wanted, rel=1e-5, abs=1e-6)
-
-
-def test_the_loss_is_that_of_the_settings(seeded):
-    """Equation 7, and a Dice term where they give it a weight."""
-    mask, logits = np.eye(4)[None, ..., None], np.full((1, 4, 4, 1), 0.5)
-    for dice_weight in (0.0, 0.7):
-        model = tiny.model(attention="none")
-        loop.compile_model(model, Settings(steps=10, dice_weight=dice_weight))
-        loss = float(model.compute_loss(y=mask, y_pred=seeded.ops.convert_to_tensor(logits)))
-        assert loss == pytest.approx(float(MaskLoss(dice_weight)(mask, logits)), rel=1e-6)
 
 
 # --- a run
@@ -144,57 +128,31 @@ def test_what_a_run_leaves(whole, scenes):
 # --- killed and resumed
 
 
-@pytest.mark.slow
-def test_a_killed_run_resumes_as_if_nothing_had_happened(
-    seeded, trainee, whole, scenes, tmp_path, capsys
+@pytest.mark.parametrize(
+    ("last_step", "said"),
+    [
+        (1, "Nothing to resume in {}: starting at step 0"),
+        (5, "Resuming {} at step 3 (round 1), best val_overall_iou"),
+    ],
+)
+def test_a_run_that_ends_in_a_round_resumes_as_if_nothing_had_happened(
+    trainee, whole, scenes, tmp_path, monkeypatch, capsys, last_step, said
 ):
-    """SIGKILL in the middle of the second round, and then another process."""
-    run_dir = tmp_path / "run"
-    script = f"""
-import os, signal, tiny, trainee
-from keras_cmsa.training import callbacks
+    """In its first round and in its second. `test_distribution.py` kills processes."""
+    before = callbacks.StopOnNaN.on_train_batch_end
 
-before = callbacks.StopOnNaN.on_train_batch_end
-def kill_at_step_5(self, batch, logs=None):
-    before(self, batch, logs)
-    if self.step == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-callbacks.StopOnNaN.on_train_batch_end = kill_at_step_5
-scenes = tiny.records({str(tmp_path)!r}, {TRAINING + VALIDATION})
-trainee.train(trainee.compiled_model(), scenes, {str(run_dir)!r})
-"""
-    killed = subprocess.run(
-        [sys.executable, "-c", script],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": seeded.backend.backend(),
-            "PYTHONPATH": str(Path(tiny.__file__).parent),
-        },
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert len(history(run_dir)) == 1
-
-    assert train(trainee.scramble(), scenes, run_dir, resume=True) == run_dir
-    printed = capsys.readouterr().out
-    assert f"Resuming {run_dir} at step 3 (round 1), best val_overall_iou" in printed
-    assert_same_run(trainee, run_dir, whole)
-
-
-def test_a_run_killed_in_its_first_round_starts_again(
-    trainee, whole, scenes, tmp_path, monkeypatch, capsys
-):
-    def interrupt(self, batch, logs=None):
-        raise KeyboardInterrupt
+    def end(self, batch, logs=None):
+        before(self, batch, logs)
+        if self.step == last_step:
+            raise KeyboardInterrupt
 
     run_dir = tmp_path / "run"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(callbacks.StopOnNaN, "on_train_batch_end", interrupt)
+        patch.setattr(callbacks.StopOnNaN, "on_train_batch_end", end)
         train(trainee.restart(), scenes, run_dir)
-    train(trainee.restart(), scenes, run_dir, resume=True)
-    assert f"Nothing to resume in {run_dir}: starting at step 0" in capsys.readouterr().out
+    model = trainee.restart() if last_step == 1 else trainee.scramble()
+    assert train(model, scenes, run_dir, resume=True) == run_dir
+    assert said.format(run_dir) in capsys.readouterr().out
     assert_same_run(trainee, run_dir, whole)
 
 

@@ -50,11 +50,10 @@ def test_a_sample_without_weight_costs_nothing(seeded, rng, dice_weight):
     assert found == pytest.approx(wanted, rel=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(2,), (2, 3, 1), ()])
-def test_weights_of_another_shape_are_refused(seeded, shape):
+def test_weights_of_another_shape_are_refused(seeded):
     masks = seeded.ops.zeros((2, 3, 4, 4, 1))
-    with pytest.raises(ValueError, match=r"2 axes .* such as \(B, K\)\. Received: shape \("):
-        MaskLoss()(masks, masks, sample_weight=np.ones(shape, "float32"))
+    with pytest.raises(ValueError, match=r"2 axes .* such as \(B, K\)\. Received: shape \(2,\)"):
+        MaskLoss()(masks, masks, sample_weight=np.ones(2, "float32"))
 
 
 def test_a_loss_is_rebuilt_from_its_configuration(seeded):

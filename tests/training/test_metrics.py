@@ -58,13 +58,6 @@ def test_metrics_equal_numpys_over_batches_of_different_sizes(seeded):
         assert measured(metric, batches) == pytest.approx(np.mean(ious > x), rel=1e-6)
 
 
-def test_a_reset_metric_starts_anew(seeded):
-    for metric in (OverallIoU(), MeanSampleIoU(), PrecisionAt(0.5)):
-        measured(metric, [(row(10), logits_of(row(1)))])
-        metric.reset_state()
-        assert measured(metric, [(row(4), logits_of(row(4)))]) == 1.0
-
-
 @pytest.mark.parametrize("threshold", THRESHOLDS)
 def test_precision_at_the_threshold_itself(seeded, threshold):
     """An IoU of exactly X does not count."""
