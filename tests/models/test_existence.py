@@ -8,7 +8,7 @@ import tiny
 from keras_cmsa import build_cmsa_refined, build_system, fold_for_inference
 from keras_cmsa.models.cmsa import with_all_outputs
 
-pytestmark = pytest.mark.keras
+pytestmark = [pytest.mark.keras, pytest.mark.usefixtures("untraced")]
 
 
 def inputs(rng, sentences=2):
@@ -42,18 +42,12 @@ def test_masks_are_those_of_the_model_without_it(rng):
 
 
 @pytest.mark.parametrize("make", [lambda: tiny.model(existence=True), refined])
-def test_a_sentence_gets_what_it_gets_alone(rng, make):
+def test_a_sentence_gets_what_it_gets_alone_saved_and_folded(rng, make, tmp_path):
     model, given = make(), inputs(rng, 3)
-    together = model.predict_on_batch(given)["exists"]
+    wanted = model.predict_on_batch(given)
     for k in range(3):
         alone = model.predict_on_batch({**given, "words": given["words"][:, k : k + 1]})["exists"]
-        np.testing.assert_allclose(alone[:, 0], together[:, k], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("make", [lambda: tiny.model(existence=True), refined])
-def test_it_is_saved_and_folded(rng, make, tmp_path):
-    model, given = make(), inputs(rng)
-    wanted = model.predict_on_batch(given)
+        np.testing.assert_allclose(alone[:, 0], wanted["exists"][:, k], rtol=1e-5, atol=1e-6)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     folded = fold_for_inference(with_all_outputs(model))

@@ -94,13 +94,15 @@ def test_sentences_of_one_kind_leave_the_layer_as_it_is(run, tmp_path):
     assert after.config["existence"]["threshold"] == 0.3
 
 
-@pytest.mark.parametrize("features", [None, "features"])
-def test_a_training_learns_it_and_ends_with_the_refit(tmp_path, features):
+@pytest.mark.usefixtures("untraced")
+@pytest.mark.parametrize("has_features", [False, True])
+def test_a_training_learns_it_and_ends_with_the_refit(tmp_path, has_features):
     keras.utils.set_random_seed(0)
     records = tiny.records(tmp_path, 8)
     model = tiny.model(existence=True)
     model.get_layer("backbone").trainable = False
-    options = {"features": str(tmp_path / features), "start_from": "x"} if features else {}
+    of_features = {"features": str(tmp_path / "maps"), "map_dropout": 0.3, "augment": True}
+    options = {**of_features, "start_from": "x"} if has_features else {}
     settings = Settings(
         steps=2, steps_per_round=2, batch_size=4, run_dir=str(tmp_path / "run"), **options
     )
