@@ -99,7 +99,7 @@ def pyramid_resnet101(image_size=512, weights="imagenet", train_stages=None, fre
     check_image_size(image_size, 32)
     blocks = ("conv2_block3", "conv3_block4", "conv4_block23", "conv5_block3")
     ends = ["conv1_relu", *(f"{block}_out" for block in blocks)]
-    return resnet101(image_size, weights, train_stages, freeze_norm, as_published, ends)
+    return resnet101(image_size, weights, train_stages, freeze_norm, None, ends)
 
 
 def resnet101(
@@ -108,7 +108,8 @@ def resnet101(
     """`keras.applications.ResNet101` from the image to the layers named `ends`.
 
     Args:
-        clone_function: function from a published layer to the layer that takes its place.
+        clone_function: function from a published layer to the layer that takes its place; `None`: a
+            copy.
         ends: names of the layers whose outputs are the maps.
         mean: BGR, subtracted from the image.
 
@@ -224,10 +225,6 @@ def published_weights(application, weights, file, **options):
             "in the place of imagenet; none starts from random weights (`weights`, in a recipe "
             f"`backbone_weights`). Received: {error}"
         ) from error
-
-
-def as_published(layer):
-    return layer.__class__.from_config(layer.get_config())
 
 
 def dilate(layer):

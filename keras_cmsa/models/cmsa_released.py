@@ -10,13 +10,14 @@ from keras import layers
 from keras_cmsa.layers import (
     ChannelGatedFusion,
     CornerUpsampling2D,
+    FromRows,
     MultimodalFeature,
     PooledSelfAttention,
 )
 from keras_cmsa.models.backbones import deeplab_resnet101
 from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.cmsa import LEVELS
-from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, logits_of_sentences
+from keras_cmsa.models.inputs_and_outputs import check_one_side, image_and_words_in_rows
 
 
 @channels_last()
@@ -56,9 +57,11 @@ def build_cmsa_released(
     Source: https://github.com/lwye/CMSA-Net.
     """
     backbone = backbone or deeplab_resnet101(image_size)
-    inputs, (res3, res4, res5), word_vectors, is_word = image_and_words_in_rows(
+    inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
+    check_one_side(maps)
+    res3, res4, res5 = maps
     res5 = layers.Conv2D(word_dim, 1, name="reduction_res5")(res5)
     fused = []
     for level, visual, width, joint_dim in (
@@ -74,4 +77,5 @@ def build_cmsa_released(
     fused = ChannelGatedFusion(name="fusion")(fused)
     score = layers.Conv2D(1, 3, padding="same", name="score")(fused)  # (B K, H, W, 1)
     enlarge = CornerUpsampling2D(image_size // score.shape[1], dtype="float32", name="enlarge")
-    return keras.Model(inputs, logits_of_sentences(enlarge(score), inputs), name=name)
+    logits = FromRows(dtype="float32", name="logits")(enlarge(score), inputs["words"])
+    return keras.Model(inputs, logits, name=name)

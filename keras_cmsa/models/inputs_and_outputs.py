@@ -86,12 +86,7 @@ def mask_logits(score, inputs, name="logits"):
     enlarge = layers.UpSampling2D(
         scale, interpolation="bilinear", dtype="float32", name=f"enlarged_{name}"
     )
-    return logits_of_sentences(enlarge(score), inputs, name)
-
-
-def logits_of_sentences(rows, inputs, name="logits"):
-    """Logits of rows `(B K, S, S, 1)` with their sentence axis: `(B, K, S, S, 1)` float32."""
-    return FromRows(dtype="float32", name=name)(rows, inputs["words"])
+    return FromRows(dtype="float32", name=name)(enlarge(score), inputs["words"])
 
 
 def split_at_maps(model):

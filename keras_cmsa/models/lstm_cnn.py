@@ -8,14 +8,10 @@
 import keras
 from keras import layers
 
-from keras_cmsa.layers import BilinearFilter, SentenceFeature
+from keras_cmsa.layers import BilinearFilter, FromRows, SentenceFeature
 from keras_cmsa.models.backbones import dilated_resnet101, vgg16
 from keras_cmsa.models.channels_last import channels_last
-from keras_cmsa.models.inputs_and_outputs import (
-    image_and_words_in_rows,
-    logits_of_sentences,
-    mask_logits,
-)
+from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 
 @channels_last()
@@ -66,7 +62,8 @@ def build_lstm_cnn(
         dtype="float32",
         name="enlarge",
     )(score)
-    return keras.Model(inputs, logits_of_sentences(logits, inputs), name=name)
+    logits = FromRows(dtype="float32", name="logits")(logits, inputs["words"])
+    return keras.Model(inputs, logits, name=name)
 
 
 @channels_last()

@@ -9,13 +9,11 @@ import tiny
 from fresh_process import run_python
 
 from keras_cmsa.models.cmsa import Cmsa, build_cmsa, with_all_outputs, with_attention
-from keras_cmsa.models.fusions import FUSIONS
 from keras_cmsa.training.loop import compile_model
 from keras_cmsa.training.settings import Settings
 
 pytestmark = pytest.mark.keras
 
-MODES = ("none", "word", "pixel", "pair", "full")
 LEVELS = ("res3", "res4", "res5")
 P = tiny.SIZE // 8
 
@@ -38,7 +36,7 @@ def run(model, image, words):
 # --- the model
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["none", "full"])
 def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, mode):
     """From the backbone's maps on, everything again in float64 as the paper writes it."""
     model = tiny.shaken(tiny.model(attention=mode), rng)
@@ -88,6 +86,7 @@ def test_the_parts_and_the_sizes_can_be_asked_of_a_model(seeded):
     model = build_cmsa(10, tiny.SIZE, backbone, 5, word_dim=6, attention_dim=4, fusion_dim=3)
     assert isinstance(model, Cmsa) and model.image_encoder is backbone
     assert model.word_encoder.embeddings.shape == (10, 6)
+    assert 0.07 < np.abs(tiny.to_numpy(model.word_encoder.embeddings)).max() <= 0.08
     assert [x.name for x in model.attention_layers] == [f"attention_{x}" for x in LEVELS]
     assert isinstance(model.fusion, seeded.saving.get_registered_object(
         "keras_cmsa>GatedMultiLevelFusion"
@@ -98,11 +97,12 @@ def test_the_parts_and_the_sizes_can_be_asked_of_a_model(seeded):
     assert model.levels == LEVELS and model.attention == "full"
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
-def test_a_model_is_made_again_from_its_configuration(seeded, rng, fusion):
+def test_a_model_is_made_again_from_its_configuration(seeded, rng):
     """With its options, its precision, and what is frozen in its backbone."""
     with tiny.dtype_policy(seeded, "mixed_bfloat16"):
-        model = tiny.model(fusion=fusion, levels=LEVELS[1:], word_positions=True, query_chunk=3)
+        model = tiny.model(
+            fusion="self_gated", levels=LEVELS[1:], word_positions=True, query_chunk=3
+        )
     tiny.shaken(model, rng).image_encoder.get_layer("conv4").trainable = False
     twin = seeded.saving.deserialize_keras_object(
         json.loads(json.dumps(seeded.saving.serialize_keras_object(model)))
@@ -129,43 +129,31 @@ def test_with_attention(seeded, rng):
         outputs["position_attention"].sum((-1, -2)), np.ones((3, 3)), atol=1e-5
     )
     assert not outputs["word_attention"].swapaxes(1, 2)[WORDS == 0].any()
-    # Level by level, the means of Eq. 3.
-    maps = [tiny.to_numpy(x).astype("float64") for x in model.get_layer("backbone")(image)]
-    words = tiny.to_numpy(model.get_layer("word_vectors").embeddings).astype("float64")[WORDS[0]]
-    for i, (level, visual) in enumerate(zip(LEVELS, maps)):
-        layer = model.get_layer(f"attention_{level}")
-        kernels = [
-            tiny.to_numpy(k).astype("float64") for k in (layer.query_kernel, layer.key_kernel)
-        ]
-        weights = literal.attention(literal.feature(visual[0], words), *kernels).mean((0, 1))
-        np.testing.assert_allclose(outputs["word_attention"][0, i], weights.sum(1), atol=1e-5)
-        np.testing.assert_allclose(
-            outputs["position_attention"][0, i].ravel(), weights.sum(0), atol=1e-5
-        )
+    # Level by level.
+    _, *deepest = seeded.Model(model.input, model.get_layer("attention_res5").output).predict(
+        {"image": image, "words": WORDS[:, None]}, verbose=0
+    )
+    for name, wanted in zip(("word_attention", "position_attention"), deepest):
+        np.testing.assert_allclose(outputs[name][:, 2], wanted[:, 0], atol=1e-5)
 
 
 @pytest.mark.slow
-def test_saved_models_load_in_a_process_that_only_imports(seeded, rng, tmp_path):
-    """No custom_objects and no call of ours: the uncompiled, the compiled, every option."""
-    plain = tiny.shaken(tiny.model(), rng)
-    options = tiny.shaken(tiny.model(attention="pair", word_positions=True, query_chunk=3), rng)
-    compile_model(options, Settings(steps=10, dice_weight=0.5))
+def test_a_saved_model_loads_in_a_process_that_only_imports(seeded, rng, tmp_path):
+    """No custom_objects and no call of ours: with options, and compiled."""
+    model = tiny.shaken(tiny.model(attention="pair", word_positions=True, query_chunk=3), rng)
+    compile_model(model, Settings(steps=10, dice_weight=0.5))
     image = images(rng)
     np.savez(tmp_path / "inputs.npz", image=image, words=WORDS[:, None])
-    for name, model in (("plain", plain), ("options", options)):
-        model.save(tmp_path / f"{name}.keras")
+    model.save(tmp_path / "model.keras")
     script = """
-import sys, numpy as np, keras, keras_cmsa
+import numpy as np, keras, keras_cmsa
+model = keras.saving.load_model("model.keras")
 inputs = dict(np.load("inputs.npz"))
-for name in ("plain", "options"):
-    model = keras.saving.load_model(name + ".keras")
-    np.save(name + ".npy", keras.ops.convert_to_numpy(model(inputs, training=False)))
+np.save("logits.npy", keras.ops.convert_to_numpy(model(inputs, training=False)))
 """
     run_python(script, backend=seeded.backend.backend(), cwd=tmp_path)
-    for name, model in (("plain", plain), ("options", options)):
-        np.testing.assert_allclose(
-            np.load(tmp_path / f"{name}.npy")[:, 0], run(model, image, WORDS), atol=1e-6
-        )
+    logits = np.load(tmp_path / "logits.npy")[:, 0]
+    np.testing.assert_allclose(logits, run(model, image, WORDS), atol=1e-6)
 
 
 def test_all_outputs_of_any_model(seeded):

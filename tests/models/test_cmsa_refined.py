@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_cmsa.models.cmsa import build_cmsa
 from keras_cmsa.models.cmsa_refined import build_cmsa_refined
+from keras_cmsa.models.cmsa_released import build_cmsa_released
 
 pytestmark = pytest.mark.keras
 SIZES = {"image_size": 16, "max_words": 4, "word_dim": 6, "attention_dim": 4, "fusion_dim": 8}
@@ -89,7 +90,7 @@ def test_with_words_from_elsewhere_saved_and_loaded(seeded, rng, tmp_path, build
 
 
 def test_maps_of_unlike_sides():
-    for build in (build_cmsa_refined, build_cmsa):
+    for build in (build_cmsa_refined, build_cmsa, build_cmsa_released):
         with pytest.raises(ValueError, match=r"three maps of one side.* Received: .*\(8, 8\)"):
             build(5, backbone=tower(4, 4, 8), **SIZES)
     with pytest.raises(ValueError, match=r"multiples of those before. Received: sides 8 and 4"):

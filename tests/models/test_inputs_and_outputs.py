@@ -1,43 +1,16 @@
-"""Both ends that systems share: what a model takes, and the logits of a score map."""
+"""What systems share: where a model splits, and what it takes."""
 
-import literal
 import numpy as np
 import pytest
 import tiny
 
 from keras_cmsa.models.folding import fold_for_inference
-from keras_cmsa.models.inputs_and_outputs import (
-    check_inputs,
-    check_preprocessor,
-    mask_logits,
-    split_at_maps,
-)
+from keras_cmsa.models.inputs_and_outputs import check_inputs, check_preprocessor, split_at_maps
 from keras_cmsa.models.systems import build_system
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 pytestmark = pytest.mark.keras
-
-
-@pytest.mark.parametrize(("side", "image_size"), [(2, 16), (16, 16), (5, 20)])
-def test_logits_are_the_score_map_resized(seeded, rng, side, image_size):
-    score = tiny.normal(rng, 2, side, side, 1)
-    inputs = {
-        "image": seeded.Input((image_size, image_size, 3), name="image"),
-        "words": seeded.Input((None, 4), dtype="int32", name="words"),
-        "score": seeded.Input((side, side, 1), name="score"),
-    }
-    model = seeded.Model(inputs, mask_logits(inputs["score"], inputs))
-    given = {"image": np.zeros((1, image_size, image_size, 3)), "words": np.zeros((1, 2, 4))}
-    logits = tiny.to_numpy(model({**given, "score": score}))
-    assert logits.shape == (1, 2, image_size, image_size, 1)
-    for sentence in range(2):
-        wanted = literal.resized(score[sentence], (image_size, image_size))
-        np.testing.assert_allclose(logits[0, sentence], wanted, atol=1e-5)
-
-
-def as_built(keras, model, folder):
-    return model
 
 
 def folded(keras, model, folder):
@@ -56,7 +29,6 @@ def of_another_class(keras, model, folder):
 @pytest.mark.parametrize(
     ("form", "name", "policy"),
     [
-        (as_built, "cmsa", "float32"),
         (folded, "cmsa", "float32"),
         (saved_and_loaded, "cmsa", "float32"),
         (of_another_class, "cmsa", "float32"),
@@ -82,20 +54,6 @@ def test_a_model_splits_at_the_maps_of_its_backbone(seeded, rng, tmp_path, form,
         tiny.to_numpy(model({"image": image, "words": words})),
         atol=1e-6,
     )
-
-
-def test_a_model_without_a_backbone_splits_at_the_image(seeded, rng):
-    """As an exported one does, which is a layer of the image and the words."""
-    model = tiny.model()
-    whole = seeded.Model(model.input, seeded.models.clone_model(model)(model.input))
-    image = seeded.ops.convert_to_tensor(tiny.normal(rng, 2, tiny.SIZE, tiny.SIZE, 3))
-    words = seeded.ops.ones((2, 3, tiny.WORDS), "int32")
-    image_model, sentence_model = split_at_maps(whole)
-    (same,) = seeded.tree.flatten(image_model(image))
-    np.testing.assert_array_equal(tiny.to_numpy(same), tiny.to_numpy(image))
-    found = sentence_model({"maps": [same], "words": words})
-    wanted = whole({"image": image, "words": words})
-    np.testing.assert_array_equal(tiny.to_numpy(found), tiny.to_numpy(wanted))
 
 
 @pytest.mark.parametrize("names", [("image",), ("image", "text"), ("image", "words", "mask")])
