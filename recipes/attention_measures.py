@@ -1,10 +1,185 @@
-"""Alpha and beta (Eq. 2) of a layer, and what can be said of an attention in one number."""
+"""Alpha and beta (Eq. 2) of a trained model, and what can be said of them in numbers."""
 
-import functools
+import collections
+import contextlib
 import itertools
+import math
 from typing import NamedTuple
 
+import keras
 import numpy as np
+from keras import ops
+
+from keras_cmsa.evaluation.scores import summarize
+from keras_cmsa.inference.predictor import filled_up
+from keras_cmsa.models.cmsa import Cmsa, attention_levels
+from keras_cmsa.models.inputs_and_outputs import PartOfModel, maps_of
+
+# The parts of the attention that a mode learns; the others are fixed (Table 2).
+LEARNT = {
+    "none": (),
+    "word": ("words",),
+    "pixel": ("positions",),
+    "pair": ("positions", "words"),
+    "full": ("positions", "words"),
+}
+MEASURES = ("entropy", "change_with_place", "change_with_sentence", "change_with_image")
+
+
+class AttentionReport:
+    """Measures the attention of a trained model; one of `ask` of `evaluate`.
+
+        report = AttentionReport(predictor)
+        scores = evaluate(predictor, records, ask=[report])
+        report.rows()
+
+    Args:
+        predictor: of a model with `CrossModalSelfAttention` layers, as `build_cmsa` makes.
+
+    Raises:
+        ValueError: if the model learns no such attention.
+    """
+
+    def __init__(self, predictor):
+        if not learnt_attentions(predictor.model):
+            raise ValueError(
+                "An attention report is of cross-modal self-attention that is learnt, as "
+                f"build_cmsa makes it. Received: {predictor.model.name!r}, which has none"
+            )
+        self.parts = learnt_attentions(predictor.model, predictor.network)
+        self.layers = {layer.name: layer for _, layer, _ in self.parts}
+        self.inside = inner_model(predictor, self.layers)
+        self.measured = collections.defaultdict(list)
+        self.scores = []  # as trained
+        self.uniform_scores = [[] for _ in self.parts]
+        self.first_before = None  # the first sentence about the last image, and its attention
+
+    def sentences(self, records, words):
+        """Nothing else is asked of the model as it is."""
+        return words[:0]
+
+    def take(self, photo, answers):
+        """Looks inside the model for one image, on the maps that it has."""
+        # The first sentence about the last image is asked about this one too.
+        before = [self.first_before[0]] if self.first_before else []
+        sentences = np.concatenate([photo.words, *before])
+        inside = self.inside.predict_on_batch(
+            {"maps": photo.maps, "words": filled_up(sentences)[None]}
+        )
+        attention = {}
+        for name, layer in self.layers.items():
+            words = zip(*(x[0] for x in inside[name]["words"]), inside[name]["is_word"][0])
+            parts = [np.stack([q[there], k[there]]) for q, k, there in words]
+            positions = np.concatenate(inside[name]["positions"])
+            attention[name] = attentions(layer.attention, positions, parts[: len(sentences)])
+        self.measure(photo.words, attention)
+        self.scores += photo.scores
+        for (_, layer, over), scores in zip(self.parts, self.uniform_scores):
+            with averaged(layer, over):
+                (answers,) = photo.predictor.decode(photo.maps, [photo.words])
+            scores += [photo.score(k, photo.mask(x["logits"])) for k, x in enumerate(answers)]
+
+    def measure(self, words, attention):
+        """Adds the measures of the attention of the sentences `(K, N)` about one image."""
+        ids, firsts = [row[row > 0] for row in words], {}
+        for _, layer, over in self.parts:
+            each = [sentence[over] for sentence in attention[layer.name]]
+            own = each[: len(words)]
+            lists = {name: self.measured[layer.name, over, name] for name in MEASURES}
+            for one in own:
+                if one.has_choice:
+                    lists["entropy"].append(one.entropy)
+                    lists["change_with_place"].append(distance(one.mean, one.mean.mean(axis=0)))
+            lists["change_with_sentence"] += changes_with_sentence(ids, own, over)
+            if self.first_before and each[-1].has_choice:
+                change = distance(each[-1].mean, self.first_before[1][layer.name, over])
+                lists["change_with_image"].append(change)
+            firsts[layer.name, over] = own[0].mean
+        self.first_before = words[:1], firsts
+
+    def rows(self, profile="strict"):
+        """List of a dict for each level and each attention that is learnt.
+
+        - `level`, such as `"Res5"`; `over`, `"positions"` (alpha) or `"words"` (beta)
+        - `entropy`: mean over pairs (p, n) and sentences, in 0..1, where there is a choice: beta
+          needs two words, and in the mode `"pair"`, which never takes itself, three
+        - `change_with_place`: mean distance of the attention of a position p from the mean over p
+        - `change_with_sentence`: of two sentences of one image. Of beta, between the words that
+          both have
+        - `change_with_image`: of one sentence on two images
+        - `overall_iou`; `overall_iou_uniform`: with this attention an average
+
+        A mean of nothing is None, such as a change with the sentence where no image has two.
+        """
+        as_trained = summarize(self.scores, profile)["overall_iou"]
+        rows = []
+        for (level, layer, over), scores in zip(self.parts, self.uniform_scores):
+            values = {name: self.measured[layer.name, over, name] for name in MEASURES}
+            means = {name: float(sum(x) / len(x)) if x else None for name, x in values.items()}
+            without = summarize(scores, profile)["overall_iou"]
+            ious = {"overall_iou": as_trained, "overall_iou_uniform": without}
+            rows.append({"level": level, "over": over, **means, **ious})
+        return rows
+
+
+def learnt_attentions(model, network=None):
+    """What is measured of a model: list of `(level, layer, over)`.
+
+    Args:
+        model: `keras.Model`.
+        network: its folded copy, to give the layers of; `None`: those of the model.
+    """
+    layers = model.attention_layers if isinstance(model, Cmsa) else ()
+    return [
+        (level, (network or model).get_layer(layer.name), over)
+        for level, layer in zip(attention_levels(model), layers)
+        for over in learnt(layer)
+    ]
+
+
+def learnt(layer):
+    """What a `CrossModalSelfAttention` learns: some of `"positions"` and `"words"`."""
+    has_words = layer.input[1].shape[2] != 1  # CMSA-S has one vector for all words
+    return [over for over in LEARNT[layer.attention] if over == "positions" or has_words]
+
+
+def inner_model(predictor, layers):
+    """A predictor's network from `{"maps": maps, "words": words}` to what its attention is made of.
+
+    Args:
+        predictor: `Predictor`.
+        layers: dict of the attention layers of its network by name.
+
+    Returns:
+        `keras.Model` to a dict by the name of a layer of
+
+        - `positions`: query and key of the positions, `(B, P, d)`
+        - `words`: those of the words, `(B, K, N, d)`
+        - `is_word`: `(B, K, N)` bool
+    """
+    network, given = predictor.network, predictor.sentence_model.input
+    start = {"maps": maps_of(network), "words": network.input["words"]}
+    part = PartOfModel(network, start, {name: layer.input for name, layer in layers.items()})
+    outputs = {}
+    for name, (positions, vectors, is_word) in part(given).items():
+        flat = ops.reshape(positions, (-1, math.prod(positions.shape[1:3]), positions.shape[-1]))
+        pairs = layers[name].queries_and_keys(flat, vectors)
+        of_positions, of_words = zip(*[[ops.cast(x, "float32") for x in pair] for pair in pairs])
+        outputs[name] = {"positions": of_positions, "words": of_words, "is_word": is_word}
+    return keras.Model(given, outputs)
+
+
+@contextlib.contextmanager
+def averaged(layer, over):
+    """Makes one attention of a layer an average: with query 0 all its scores are equal."""
+    kernel = ops.convert_to_numpy(layer.query_kernel)
+    channels, changed = layer.input[0].shape[-1], kernel.copy()
+    changed[slice(channels) if over == "positions" else slice(channels, None)] = 0
+    layer.query_kernel.assign(changed)
+    try:
+        yield
+    finally:
+        layer.query_kernel.assign(kernel)
 
 
 class Attention(NamedTuple):
@@ -80,12 +255,6 @@ def attention(by_position, by_word, leaves_one_out=False):
     entropy = np.log(sums) - scores / sums
     share = float(entropy.mean() / np.log(choices)) if choices > 1 else 0.0
     return Attention(mean, share, choices > 1)
-
-
-@functools.lru_cache(maxsize=64)
-def uniform(mode, positions, words):
-    """`attentions` of so many positions and words if all scores are equal."""
-    return attentions(mode, np.zeros((2, positions, 1)), [np.zeros((2, words, 1))])[0]
 
 
 def exponentials(scores):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
-from attention_report import AttentionReport, learnt_attentions
+from attention_measures import AttentionReport, learnt_attentions
 from costs import measure_costs
 from run_table import ALL, add, is_done
 from tables import SETTINGS, write_table

@@ -75,24 +75,28 @@ def test_scores_far_apart_are_no_trouble():
 
 
 def test_an_average_has_entropy_1_whatever_is_left_out():
-    from attention_measures import uniform
+    from attention_measures import attentions
+
+    def average(mode, positions, words):
+        (found,) = attentions(mode, np.zeros((2, positions, 1)), [np.zeros((2, words, 1))])
+        return found
 
     for mode, alpha, beta in (
         ("full", np.full((4, 4), 1 / 4), np.full((4, 3), 1 / 3)),
         ("pair", (1 - np.eye(4)) / 3, np.full((4, 3), 1 / 3)),
     ):
-        found = uniform(mode, 4, 3)
+        found = average(mode, 4, 3)
         for over, wanted in (("positions", alpha), ("words", beta)):
             np.testing.assert_allclose(found[over].mean, wanted, rtol=1e-6)
             assert found[over].entropy == pytest.approx(1) and found[over].has_choice
-    assert not uniform("full", 4, 1)["words"].has_choice
-    assert not uniform("pair", 4, 2)["words"].has_choice  # one other word
-    alone = uniform("pair", 4, 1)
+    assert not average("full", 4, 1)["words"].has_choice
+    assert not average("pair", 4, 2)["words"].has_choice  # one other word
+    alone = average("pair", 4, 1)
     assert not alone["words"].has_choice and not alone["positions"].has_choice
 
 
 def test_one_vector_for_all_words_is_no_choice(seeded):
-    from attention_report import learnt_attentions
+    from attention_measures import learnt_attentions
 
     model = tiny.model(sentence_vector=True)
     assert {over for _, _, over in learnt_attentions(model)} == {"positions"}
@@ -114,7 +118,7 @@ def test_the_measures_of_known_attentions():
 
 def report_of(predictor, records):
     """The rows of the report and the scores that were made with it."""
-    from attention_report import AttentionReport
+    from attention_measures import AttentionReport
 
     report = AttentionReport(predictor)
     scores = evaluate(predictor, records, [report])
@@ -164,9 +168,8 @@ def test_the_report_is_the_mean_over_the_split(predictor, records):
 
 
 @pytest.mark.parametrize("mode", ["word", "pixel", "pair", "full"])
-def test_uniform_is_a_query_kernel_without_that_part(seeded, rng, tmp_path, monkeypatch, mode):
-    """Answers with one attention an average, against a model whose scores are made equal."""
-    import attention_report as module
+def test_an_attention_becomes_an_average_and_all_else_stays(seeded, rng, tmp_path, mode):
+    from attention_measures import averaged, learnt_attentions
 
     records = tiny.several_of_each(tiny.noise_records(tmp_path, 3), [4, 2, 1])
     expressions = itertools.cycle(["red box on the left", "the blue box", "green box"])
@@ -175,37 +178,26 @@ def test_uniform_is_a_query_kernel_without_that_part(seeded, rng, tmp_path, monk
     model = tiny.finder(preprocessor, attention=mode)
     for layer in model.attention_layers:
         layer.query_kernel.assign(4 * layer.query_kernel)
-    predictor, logits, in_pieces = Predictor(model, preprocessor), [], module.in_pieces
-    monkeypatch.setattr(
-        module, "in_pieces", lambda *x, **y: logits.append(in_pieces(*x, **y)) or logits[-1]
-    )
-    monkeypatch.setattr(module, "AT_ONCE", 5)
+    predictor = Predictor(model, preprocessor)
     rows, scores = report_of(predictor, records)
-    assert {row["overall_iou"] for row in rows} == {overall_iou(scores)}
-    first = logits[1]["logits"]  # of the first image, part by part
-    asked = [r for r in records if r.image_path == records[0].image_path]
-    words = preprocessor.vocabulary.encode([r.expression for r in asked])
-    as_trained = predictor.outputs(records[0].image(), words)
-    for i, (row, (_, layer, over)) in enumerate(
-        zip(rows, module.learnt_attentions(model), strict=True)
-    ):
-        kernel, channels = tiny.to_numpy(layer.query_kernel), layer.input[0].shape[-1]
-        part = slice(channels) if over == "positions" else slice(channels, None)
-        changed = kernel.copy()
-        changed[part] = 0
-        layer.query_kernel.assign(changed)
-        other = Predictor(model, preprocessor)
-        wanted = evaluate(other, records)
-        outputs = other.outputs(records[0].image(), words)
-        layer.query_kernel.assign(kernel)
-        assert row["overall_iou_uniform"] == pytest.approx(overall_iou(wanted), abs=1e-9)
-        for k, output in enumerate(outputs):
-            tiny.assert_near(first[i * len(asked) + k], output["logits"], 1e-4)
-        assert np.abs(outputs[0]["logits"] - as_trained[0]["logits"]).max() > 1e-2
-
-
-def overall_iou(scores):
-    return sum(s.intersection for s in scores) / sum(s.union for s in scores)
+    assert {row["overall_iou"] for row in rows} == {summarize(scores)["overall_iou"]}
+    image, (words,) = records[0].image(), preprocessor.vocabulary.encode(["red box on the left"])
+    before = predictor.outputs(image, [words])[0]
+    parts = learnt_attentions(model, predictor.network)
+    for row, (level, layer, over) in zip(rows, parts, strict=True):
+        with averaged(layer, over):
+            wanted = summarize(evaluate(predictor, records))["overall_iou"]
+            outputs = predictor.outputs(image, [words])[0]
+        assert row["overall_iou_uniform"] == pytest.approx(wanted, abs=1e-9)
+        assert np.abs(outputs["logits"] - before["logits"]).max() > 1e-2
+        at = predictor.levels.index(level)
+        for name in ("positions", "words"):
+            found, as_trained = (
+                x[f"{name.removesuffix('s')}_attention"][at] for x in (outputs, before)
+            )
+            shares = np.full_like(found, 1 / found.size) if name == over else as_trained
+            tiny.assert_near(found, shares)
+    tiny.assert_near(predictor.outputs(image, [words])[0]["logits"], before["logits"])
 
 
 def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
@@ -217,7 +209,7 @@ def test_a_pair_attention_with_one_word_attends_to_nothing(seeded, records):
 
 
 def test_a_model_without_learnt_attention_is_refused(seeded):
-    from attention_report import AttentionReport
+    from attention_measures import AttentionReport
 
     with pytest.raises(ValueError, match="which has none"):
         AttentionReport(Predictor(tiny.model(attention="none"), tiny.preprocessor()))
@@ -225,7 +217,7 @@ def test_a_model_without_learnt_attention_is_refused(seeded):
 
 def test_all_at_once_opens_encodes_and_draws_once(predictor, tmp_path, monkeypatch, spied):
     """Controls and report: each file is opened, each image encoded, each object drawn once."""
-    from attention_report import AttentionReport
+    from attention_measures import AttentionReport
 
     from keras_cmsa.data import record as module
 
