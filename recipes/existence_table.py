@@ -17,8 +17,8 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from photo_table import BOXES, SHORT, as_markdown, write_tables
-from run_table import RUNS, is_done, read, write
+from photo_table import BOXES, SHORT, trained, write_tables
+from run_table import fill, in_percent
 
 from keras_cmsa.cli import command_line
 from keras_cmsa.recipes.recipe_settings import recipe_settings
@@ -68,20 +68,14 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
         TUNED: tuning | {"start_from": start},
         FORGETFUL: tuning | {"start_from": start, "negatives": 0},
     }
-    for seed in range(seeds):
-        for row, given in rows.items():
-            if is_done(run_dir, row, seed):
-                continue
-            given = {k: v.format(seed=seed) if isinstance(v, str) else v for k, v in given.items()}
-            settings = recipe_settings(
-                "unc", small=True, **given, seed=seed, run_dir=str(run_dir / row / f"seed_{seed}")
-            )
-            predictor = trained(settings, limit=200 if row in (TUNED, FORGETFUL) else None)
-            line = numbers_of(predictor, val) | {
-                "planted word named": named(predictor, val, planted)
-            }
-            write(run_dir / RUNS, [*read(run_dir / RUNS), line_of(row, seed, line)])
-    print(as_markdown(read(run_dir / RUNS)))
+
+    def measure(row, given):
+        settings = recipe_settings("unc", small=True, **given)
+        predictor = trained(settings, limit=200 if row in (TUNED, FORGETFUL) else None)
+        found = named(predictor, val, planted)
+        return in_percent(numbers_of(predictor, val) | {"planted word named": found})
+
+    fill(run_dir, rows, seeds, measure)
 
 
 @app.command
@@ -106,40 +100,20 @@ def photos(
 
     write_tables(folder)
     val = read_refer(folder / "refcoco_photos", "refcoco", "own")["val"]
-    for seed in range(seeds):
-        for row, existence in ((EXISTS, True), (ALONE, False)):
-            if is_done(run_dir, row, seed):
-                continue
-            settings = replace(
-                recipe_settings("photos"),
-                image_encoder=eyes,
-                data_dir=str(folder / BOXES),
-                features=str(run_dir / "features"),
-                **SHORT | {"steps": 900, "steps_per_round": 225},
-                existence=existence,
-                seed=seed,
-                run_dir=str(run_dir / row / f"seed_{seed}"),
-            )
-            predictor = trained(settings)
-            line = numbers_of(predictor, [*val, *of_other_images(val)])
-            write(run_dir / RUNS, [*read(run_dir / RUNS), line_of(row, seed, line)])
-    print(as_markdown(read(run_dir / RUNS)))
+    settings = replace(
+        recipe_settings("photos"),
+        image_encoder=eyes,
+        data_dir=str(folder / BOXES),
+        features=str(run_dir / "features"),
+        **SHORT | {"steps": 900, "steps_per_round": 225},
+    )
 
+    def measure(row, given):
+        predictor = trained(replace(settings, **given))
+        return in_percent(numbers_of(predictor, [*val, *of_other_images(val)]))
 
-def trained(settings, limit=None):
-    """The `Predictor` of a training, on the first `limit` records if it is given."""
-    import keras
-
-    from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.training import run
-    from keras_cmsa.training.loop import own_run_dir
-
-    keras.utils.clear_session()
-    data = run.read_data(settings)
-    data.records[settings.train_on] = data.records[settings.train_on][:limit]
-    with own_run_dir(settings.run_dir, resume=True):
-        run.train_system(settings, data, resume=True, verbose=2)
-    return Predictor.from_preset(settings.run_dir)
+    rows = {EXISTS: {"existence": True}, ALONE: {"existence": False}}
+    fill(run_dir, rows, seeds, measure)
 
 
 def numbers_of(predictor, records):
@@ -194,11 +168,6 @@ def named(predictor, records, planted):
             excluding = excluding_words(importance, predictor.threshold)
             hits.append(excluding[:1] == [planted[record.sentence_id]])
     return sum(hits) / max(1, len(hits))
-
-
-def line_of(row, seed, numbers):
-    percent = {name: round(100 * value, 2) for name, value in numbers.items()}
-    return {"system": row, "seed": seed, **percent}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ one that is cut resumes. A row that needs a file that is not given is left out.
 import json
 import random
 import shutil
-import statistics
 import sys
 import time
 from dataclasses import replace
@@ -21,7 +20,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from run_table import KEYS, RUNS, is_done, read, write
+from run_table import fill, in_percent
 
 from keras_cmsa.cli import command_line
 from keras_cmsa.recipes.recipe_settings import recipe_settings
@@ -159,35 +158,43 @@ RANDOM_EYES = {
 }
 
 
-def train_and_evaluate(settings, row, records, untouched, resume=True):
-    """A line of `runs.csv`: the numbers of a run in %, those of the controls, and its minutes."""
+def trained(settings, limit=None):
+    """The `Predictor` of a training, on the first `limit` records if it is given."""
     import keras
 
-    from keras_cmsa.evaluation.controls import Controls
-    from keras_cmsa.evaluation.evaluate import evaluate
-    from keras_cmsa.evaluation.scores import metrics_of, summarize
     from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.presets.preset import write_config
     from keras_cmsa.training import run
     from keras_cmsa.training.loop import own_run_dir
 
     keras.utils.clear_session()
+    data = run.read_data(settings)
+    data.records[settings.train_on] = data.records[settings.train_on][:limit]
+    with own_run_dir(settings.run_dir, resume=True):
+        run.train_system(settings, data, resume=True, verbose=2)
+    return Predictor.from_preset(settings.run_dir)
+
+
+def train_and_evaluate(settings, records, untouched):
+    """The numbers of a run in %, those of the controls, and its minutes."""
+    from keras_cmsa.evaluation.controls import Controls
+    from keras_cmsa.evaluation.evaluate import evaluate
+    from keras_cmsa.evaluation.scores import metrics_of, summarize
+    from keras_cmsa.presets.preset import write_config
+    from keras_cmsa.training.run import PROFILE
+
     start = time.monotonic()
-    with own_run_dir(settings.run_dir, resume):
-        run.train_system(settings, run.read_data(settings), resume, verbose=2)
+    predictor = trained(settings)
     minutes = (time.monotonic() - start) / 60
-    predictor = Predictor.from_preset(settings.run_dir)
     controls = Controls(predictor.preprocessor.vocabulary)
-    scores = evaluate(predictor, records, [controls], run.PROFILE)
-    config = {**predictor.config, "controls": controls.summary(run.PROFILE)}
-    config["metrics"] = metrics_of({"val": scores}, run.PROFILE, config["starting_weights"])
+    scores = evaluate(predictor, records, [controls], PROFILE)
+    config = {**predictor.config, "controls": controls.summary(PROFILE)}
+    config["metrics"] = metrics_of({"val": scores}, PROFILE, config["starting_weights"])
     write_config(settings.run_dir, config)
-    numbers = summarize(scores, run.PROFILE)
+    numbers = summarize(scores, PROFILE)
     line = {name: numbers[name] for name in ("overall_iou", "mean_iou", "prec@0.5")}
     line[UNTOUCHED] = summarize([s for s in scores if s.record.ref_id in untouched])["overall_iou"]
     line |= {name: summarize(x.control)["overall_iou"] for name, x in controls.scores.items()}
-    percent = {name: round(100 * value, 2) for name, value in line.items()}
-    return {"system": row, "seed": settings.seed, **percent, "minutes": round(minutes, 1)}
+    return {**in_percent(line), "minutes": round(minutes, 1)}
 
 
 def untouched_refs(photos):
@@ -211,18 +218,6 @@ def publish(run_dir, folder):
         shutil.copy(run_dir / name, folder)
     write_config(folder, config)
     write_reference(folder, load_preset(folder))
-
-
-def as_markdown(lines):
-    """The table: means over seeds with the lowest and the highest."""
-    columns = [name for name in lines[0] if name not in KEYS]
-    table = [["row", "seeds", *columns], ["---", *["---:"] * (len(columns) + 1)]]
-    for row in dict.fromkeys(line["system"] for line in lines):
-        runs = [line for line in lines if line["system"] == row]
-        values = [[run[name] for run in runs] for name in columns]
-        cells = [f"{statistics.mean(x):.1f} ({min(x):.1f} to {max(x):.1f})" for x in values]
-        table.append([row, str(len(runs)), *cells])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
 
 
 def main(
@@ -262,29 +257,17 @@ def main(
 
     write_tables(photos)
     records = read_refer(photos / "refcoco_photos", "refcoco", "own")["val"]
-    untouched, path = untouched_refs(photos), run_dir / RUNS
+    untouched = untouched_refs(photos)
     there = rows_of(photos, run_dir, eyes, vectors, sentences)
     if unknown := set(rows or ()) - set(there):
         raise ValueError(f"`rows` must be among {list(there)}. Received: {sorted(unknown)}")
     run_dir.mkdir(parents=True, exist_ok=True)
-    for seed in range(seeds):
-        for row in rows or there:
-            if is_done(run_dir, row, seed):
-                continue
-            own = {
-                name: value.format(seed=seed) if isinstance(value, str) else value
-                for name, value in there[row].items()
-            }
-            settings = replace(
-                recipe_settings("photos"),
-                **{"features": str(run_dir / "features"), **own},
-                seed=seed,
-                run_dir=str(run_dir / row / f"seed_{seed}"),
-            )
-            line = train_and_evaluate(settings, row, records, untouched)
-            # Read again: another process may have added rows meanwhile.
-            write(path, [*read(path), line])
-    print(as_markdown(read(path)))
+
+    def measure(row, given):
+        own = {"features": str(run_dir / "features"), **given}
+        return train_and_evaluate(replace(recipe_settings("photos"), **own), records, untouched)
+
+    fill(run_dir, {row: there[row] for row in rows or there}, seeds, measure)
     if preset:  # the first seed: the best one would be a choice on val
         publish(run_dir / PUBLISHED / "seed_0", preset)
 

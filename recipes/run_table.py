@@ -5,6 +5,8 @@ that `runs.csv` has is done, whether or not its folder is still there: with the 
 in --run-dir, `ablations.py` adds to what docs/results.md reports.
 """
 
+import statistics
+
 from keras_cmsa.evaluation.controls import SHUFFLED
 from keras_cmsa.evaluation.scores import THRESHOLDS
 from keras_cmsa.utils.csv_files import read_rows, write_rows
@@ -25,6 +27,47 @@ def is_done(folder, system, seed):
 
 def is_of(line, system, seed):
     return (line["system"], line["seed"]) == (system, seed)
+
+
+def fill(folder, rows, seeds, measure):
+    """Measures the rows that `runs.csv` lacks, seed by seed, and prints its table.
+
+    Args:
+        folder: `Path` of the file.
+        rows: `{row: settings}`; `{seed}` in a text stands for that of the run.
+        seeds: how often to measure each row, with the seeds 0, 1, ...
+        measure: function of a row and its settings, with `seed` and `run_dir`, to a dict of numbers.
+    """
+    for seed in range(seeds):
+        for row, given in rows.items():
+            if is_done(folder, row, seed):
+                continue
+            given = {k: x.format(seed=seed) if isinstance(x, str) else x for k, x in given.items()}
+            given |= {"seed": seed, "run_dir": str(folder / row / f"seed_{seed}")}
+            line = {"system": row, "seed": seed, **measure(row, given)}
+            # Read again: another process may have added rows meanwhile.
+            write(folder / RUNS, [*read(folder / RUNS), line])
+    print(as_markdown(read(folder / RUNS)))
+
+
+def in_percent(numbers):
+    return {name: round(100 * value, 2) for name, value in numbers.items()}
+
+
+def as_markdown(lines):
+    """The table: means over seeds with the lowest and the highest."""
+    columns = [name for name in lines[0] if name not in KEYS]
+    table = [as_line(["row", "seeds", *columns]), as_line(["---", *["---:"] * (len(columns) + 1)])]
+    for row in dict.fromkeys(line["system"] for line in lines):
+        runs = [line for line in lines if line["system"] == row]
+        values = [[run[name] for run in runs] for name in columns]
+        cells = [f"{statistics.mean(x):.1f} ({min(x):.1f} to {max(x):.1f})" for x in values]
+        table.append(as_line([row, str(len(runs)), *cells]))
+    return "\n".join(table)
+
+
+def as_line(cells):
+    return f"| {' | '.join(cells)} |"
 
 
 def add(folder, system, seed, config, split):

@@ -6,7 +6,7 @@ import statistics
 
 from matplotlib.figure import Figure
 from paper_tables import PAPER_UNC_VAL
-from run_table import ALL, COSTS, MEASURES, RUNS, read
+from run_table import ALL, COSTS, MEASURES, RUNS, as_line, read
 
 from keras_cmsa.explain.drawing import write_figure
 from keras_cmsa.utils.files import replaced
@@ -155,10 +155,6 @@ def cells_of(summary, measures):
         f"{adds / 1e9:.2f}" if adds else "(no JAX)",
         f"{paper:.2f}" if paper else "–",
     ]
-
-
-def as_line(cells):
-    return f"| {' | '.join(cells)} |"
 
 
 def chart(summaries, title, settings):

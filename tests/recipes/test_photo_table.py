@@ -1,33 +1,28 @@
 """The table of real photos: which sentences and masks a training gets, and what is reported."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import write_rows
 from PIL import Image
 
 from keras_cmsa.data.readers.table import read_table
 
 SENTENCES = [
-    # image, expression, mask, split, dataset
+    ("image", "expression", "mask", "split", "dataset"),
     ("a.jpg", "left dog", "a.png", "train", "refcoco"),
     ("a.jpg", "black one", "a.png", "train", "refcoco+"),
     ("b.jpg", "cat", "b.png", "val", "refcoco"),
     ("b.jpg", "grey one", "b.png", "val", "refcoco+"),
 ]
 BOXES = [
-    # file_name, sent, own_split, x, y, w, h
+    ("file_name", "sent", "own_split", "x", "y", "w", "h"),
     ("a.jpg", "right dog", "train", 20, 10, 30, 20),
     ("b.jpg", "right cat", "val", 20, 10, 30, 20),
 ]
-
-
-def write_csv(path, head, rows):
-    with open(path, "w", newline="") as file:
-        csv.writer(file).writerows([head, *rows])
 
 
 @pytest.fixture
@@ -47,17 +42,14 @@ def photos(tmp_path):
             Image.new("RGB", (60, 40)).save(tmp_path / folder / f"{name}.jpg")
             Image.fromarray(mask).save(tmp_path / folder / f"{name}.png")
     refs = tmp_path / "refcoco_photos"
-    write_csv(refs / "table.csv", ("image", "expression", "mask", "split", "dataset"), SENTENCES)
-    write_csv(refs / "boxes_only.csv", ("file_name", "sent", "own_split", *"xywh"), BOXES)
+    write_rows(refs / "table.csv", SENTENCES)
+    write_rows(refs / "boxes_only.csv", BOXES)
     described = [
+        ("image", "expression", "mask", "split", "set"),
         ("a.jpg", "the dog", "a.png", "val", "animals"),
         ("c.jpg", "shirt", "c.png", "train", "clothes"),
     ]
-    write_csv(
-        tmp_path / "with_masks/table.csv",
-        ("image", "expression", "mask", "split", "set"),
-        described,
-    )
+    write_rows(tmp_path / "with_masks/table.csv", described)
     return tmp_path
 
 
@@ -114,11 +106,26 @@ def test_a_row_that_lacks_its_file_is_left_out(page, photos):
     assert rows["GloVe"]["word_vectors"] == "glove.txt"
 
 
-def test_the_table_has_means_and_ranges(page):
-    lines = [
-        {"system": "all", "seed": seed, "overall_iou": iou} for seed, iou in ((0, 49.0), (1, 52.0))
+def test_each_row_and_seed_is_measured_once_and_the_table_has_means_and_ranges(
+    recipes, tmp_path, capsys
+):
+    from run_table import fill
+
+    asked = []
+
+    def measure(row, given):
+        asked.append((row, given))
+        return {"overall_iou": 49.0 + 3 * given["seed"]}
+
+    rows = {"all": {"start_from": "first/seed_{seed}"}}
+    for seeds in (1, 2):
+        fill(tmp_path, rows, seeds, measure)
+    settings = [
+        {"start_from": f"first/seed_{n}", "seed": n, "run_dir": str(tmp_path / f"all/seed_{n}")}
+        for n in (0, 1)
     ]
-    assert "| all | 2 | 50.5 (49.0 to 52.0) |" in page.as_markdown(lines)
+    assert asked == [("all", given) for given in settings]
+    assert capsys.readouterr().out.endswith("| all | 2 | 50.5 (49.0 to 52.0) |\n")
 
 
 def test_a_copied_run_names_no_folder_of_its_machine_and_passes_verify(page, preset, tmp_path):
