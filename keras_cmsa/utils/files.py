@@ -52,16 +52,16 @@ def new_file(path):
         descriptor, partial = tempfile.mkstemp(
             path.suffix[:20], f"{PARTIAL}{path.stem[:20]}-", dir=path.parent
         )
-    os.close(descriptor)
-    partial = Path(partial)
-    try:
-        with held(partial), _named(path, partial):
-            partial.chmod(mode_of(path))
-            yield partial
-            os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        os.close(descriptor)
+        partial = Path(partial)
+        try:
+            with held(partial):
+                partial.chmod(mode_of(path))
+                yield partial
+                os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
@@ -83,16 +83,17 @@ def new_folder(path):
     remove_left(path.parent)
     with _named(path):
         partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name[:20]}-", dir=path.parent))
-    try:
-        with held(partial), _named(path, partial):
-            partial.chmod(0o777 & ~_umask())
-            yield partial
-            if os.path.lexists(path):
-                raise FileExistsError(f"{path} is there already: choose another name or remove it")
-            os.rename(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        try:
+            with held(partial):
+                partial.chmod(0o777 & ~_umask())
+                yield partial
+                if os.path.lexists(path):
+                    text = f"{path} is there already: choose another name or remove it"
+                    raise FileExistsError(text)
+                os.rename(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
 def remove_left(folder):
@@ -103,15 +104,12 @@ def remove_left(folder):
 
 
 @contextlib.contextmanager
-def _named(path, partial=""):
-    """An error of the disk, such as a full one, names the file that was asked for.
-
-    It would name none, or what is at `partial` beside the file.
-    """
+def _named(path):
+    """An error of the disk names the file that was asked for, not none or what is beside it."""
     try:
         yield
     except OSError as error:
-        if error.errno and str(error.filename or partial).startswith(str(partial)):
+        if error.errno and PARTIAL in str(error.filename or PARTIAL):
             error.filename = str(path)
         raise
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Files are called after a split, and TFDS has a syntax of its own for other characters.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
-RESERVED = ("all",)  # every split at once, to TFDS and to --exclude-images-of
+ALL = "all"  # every split at once, to TFDS and to --exclude-images-of
 
 
 def checked_split(name, where):
@@ -23,10 +23,10 @@ def checked_split(name, where):
     Raises:
         ValueError: if it is another name than 1 to 50 of the letters a to z, digits, `_` and `-`.
     """
-    if not NAME.fullmatch(name) or name in RESERVED:
+    if not NAME.fullmatch(name) or name == ALL:
         raise ValueError(
             f"{where}: wanted a split, such as train or val_2: 1 to 50 letters a to z, digits, _ "
-            f"and -, but not {' or '.join(RESERVED)}. Received: {name!r:.80}"
+            f"and -, but not {ALL}. Received: {name!r:.80}"
         )
     return name
 
