@@ -97,10 +97,6 @@ def outline(axis, mask, **style):
         axis.contour(mask, levels=[0.5], **style).set_path_effects(BORDER)
 
 
-def show_probability(axis, image, probabilities, title):
-    show(axis, probability_overlay(image, probabilities), title)
-
-
 def show_map(axis, image, values, title):
     """A map of 0..1 over the photo in grey."""
     axis.imshow(as_grey(image), cmap="gray", vmin=0, vmax=255)

@@ -17,12 +17,12 @@ from keras_cmsa.explain.drawing import (
     draw_importance,
     draw_word_attention,
     grid,
+    probability_overlay,
     quoted,
     rows_of,
     show,
     show_map,
     show_mask,
-    show_probability,
     write_figure,
 )
 from keras_cmsa.inference.masks import MaskRule
@@ -42,7 +42,8 @@ def explanations_figure(images, explanations, truths=None):
         truth = truths[i] if truths else None
         show(row[0], image, quoted(explanation.prediction.expression))
         show_mask(row[1], image, explanation.mask, result(explanation, truth), truth)
-        show_probability(row[2], image, explanation.prediction.probabilities, "probability")
+        likely = probability_overlay(image, explanation.prediction.probabilities)
+        show(row[2], likely, "probability")
         draw_importance(row[3], explanation.words)
     add_bar(figure, [row[2] for row in axes], PROBABILITY_BAR)
     add_legend(figure, truth=bool(truths))

@@ -77,11 +77,7 @@ def test_paper_figure(photo, explanations):
         np.testing.assert_array_equal(pictures(found)[0], overlay(photo, explanation.mask))
         np.testing.assert_allclose(pictures(matrix)[0], prediction.word_attention)
         assert [t.get_text() for t in matrix.get_xticklabels()] == prediction.tokens
-        assert [t.get_text() for t in matrix.get_yticklabels()] == [
-            "Res3",
-            "Res4",
-            "Res5",
-        ]
+        assert [t.get_text() for t in matrix.get_yticklabels()] == ["Res3", "Res4", "Res5"]
         np.testing.assert_array_equal(pictures(last)[0], overlay(photo, inside.last_level))
         assert "its part of the fusion" in last.get_title()
         grey, drawn = pictures(channel)

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -88,10 +87,9 @@ def kill_while_it_writes(command, folder):
         (("pairs.csv", "runner"), "wanted options of Beam, behind --. Received: 'runner'"),
     ],
 )
-def test_what_is_refused_is_one_line(preset, tmp_path, monkeypatch, capsys, arguments, message):
+def test_what_is_refused_is_one_line(
+    page, preset, tmp_path, monkeypatch, capsys, arguments, message
+):
     monkeypatch.chdir(tmp_path)
-    options = ["--model", str(preset), "--output", "out"]
-    monkeypatch.setattr(sys, "argv", ["batch_segment.py", *arguments, *options])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(PAGE), run_name="__main__")
-    assert stop.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+    assert page("batch_segment", *arguments, model=preset, output="out") == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
