@@ -15,26 +15,12 @@ import measure
 import numpy as np
 from forms import FORMS, draw_parts, plain
 from keras import ops
-from rich.table import Table
 
 from keras_cmsa.layers import CrossModalSelfAttention
 from keras_cmsa.layers.pair_attention import rows_at_once
 
 STRIDE = 8  # image pixels per position
 FUSION_DIM = 500  # channels of the level's reduced map
-# Whose memory is compared; the literal form's with its gradient is more than most machines have.
-WEIGHED = {
-    "forward": ("plain", "factorised", "literal"),
-    "forward_backward": ("plain", "factorised"),
-}
-TARGETS = {
-    "forward_times_faster_than_literal": (">=", 200),
-    "forward_over_plain": ("<=", 1.1),
-    "forward_backward_over_plain": ("<=", 1.2),
-    "memory_below_literal": (">=", 40),
-    "level_gigabytes": ("<=", 6),
-    "level_bytes_per_position": ("<=", 1.2),
-}
 
 
 @cli.options
@@ -130,17 +116,9 @@ def compare_forms(options):
     results = measure.compare_passes(forms, options.repeats)
     # One run: the gap is so wide that its noise changes nothing.
     function, parts = make(form="literal")
-    wall, cpu, _ = measure.timed(partial(measure.compiled(function, parts), *parts))
-    base = results["forward"][0]
-    results["forward"].append(
-        {
-            "name": "literal",
-            "seconds": wall,
-            "cpu_seconds": cpu,
-            "ratio": wall / base["seconds"],
-            "cpu_ratio": cpu / base["cpu_seconds"],
-        }
-    )
+    literal = measure.timed(partial(measure.compiled(function, parts), *parts))[:2]
+    base = results["forward"][0]["seconds"], results["forward"][0]["cpu_seconds"]
+    results["forward"] += measure.summary({"plain": [base], "literal": [literal]}, "plain")[1:]
     return results
 
 
@@ -197,18 +175,14 @@ def memory_of(make, side, backward):
 
 
 def compare_memory(options):
-    """Peak bytes of each form, each in a fresh process: by pass and form."""
+    """Peak bytes of each form forward, each in a fresh process."""
+    makers = {
+        form: partial(form_of, form=form, words=options.words, width=options.width)
+        for form in ("plain", "factorised", "literal")
+    }
     return {
-        name: {
-            form: measure.in_fresh_process(
-                memory_of,
-                partial(form_of, form=form, words=options.words, width=options.width),
-                options.side,
-                name == "forward_backward",
-            )
-            for form in forms
-        }
-        for name, forms in WEIGHED.items()
+        form: measure.in_fresh_process(memory_of, make, options.side, False)
+        for form, make in makers.items()
     }
 
 
@@ -239,51 +213,26 @@ def measure_all(options):
     }
 
 
-def target_values(results):
-    """What `TARGETS` are about, as far as it was measured."""
-    values = {}
+def targets(results):
+    """Those of what was measured."""
     if results["forms"]:
         _, factorised, literal = results["forms"]["forward"]
-        values |= {
-            "forward_times_faster_than_literal": literal["seconds"] / factorised["seconds"],
-            "forward_over_plain": factorised["ratio"],
-            "forward_backward_over_plain": results["forms"]["forward_backward"][1]["ratio"],
-        }
+        faster = literal["seconds"] / factorised["seconds"]
+        backward = results["forms"]["forward_backward"][1]["ratio"]
+        yield "forward_times_faster_than_literal", faster, ">=", 200
+        yield "forward_over_plain", factorised["ratio"], "<=", 1.1
+        yield "forward_backward_over_plain", backward, "<=", 1.2
+    if results["memory"]:
+        peaks = results["memory"]
+        yield "memory_below_literal", peaks["literal"] / peaks["factorised"], ">=", 40
     if results["level"]:
         first, *_, last = results["level"]
-        values["level_gigabytes"] = last["bytes"] / 1e9
-        values["level_bytes_per_position"] = (
-            last["bytes_per_position"] / first["bytes_per_position"]
-        )
-    if results["memory"]:
-        peaks = results["memory"]["forward"]
-        values["memory_below_literal"] = peaks["literal"] / peaks["factorised"]
-    return values
+        growth = last["bytes_per_position"] / first["bytes_per_position"]
+        yield "level_gigabytes", last["bytes"] / 1e9, "<=", 6
+        yield "level_bytes_per_position", growth, "<=", 1.2
 
 
-def show(results, console):
-    growth = {f"growth with {name}": passes for name, passes in results["growth"].items()}
-    for title, passes in {"forms": results["forms"], "layers": results["layers"], **growth}.items():
-        for name, rows in passes.items():
-            console.print(measure.timing_table(f"{title}, {name}", rows))
-    for name, peaks in results["memory"].items():
-        for form, size in peaks.items():
-            console.print(f"memory of {form}, {name}: {size / measure.MEGABYTE:.0f} MB")
-    table = Table(
-        "image side", "P", "query_chunk", "peak MB", "kB per position",
-        title="One level with its gradient",
-    )  # fmt: skip
-    for row in results["level"]:
-        table.add_row(
-            *(str(row[key]) for key in ("image_side", "positions", "query_chunk")),
-            f"{row['bytes'] / measure.MEGABYTE:.0f}",
-            f"{row['bytes_per_position'] / 1e3:.0f}",
-        )
-    if results["level"]:
-        console.print(table)
-
-
-BENCHMARK = cli.Benchmark("attention", Options, measure_all, show, TARGETS, target_values)
+BENCHMARK = cli.Benchmark("attention", Options, measure_all, targets)
 
 if __name__ == "__main__":
     BENCHMARK.main()

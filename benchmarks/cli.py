@@ -1,7 +1,8 @@
 """The command line that the benchmarks share: sizes and repeats in, tables and JSON out."""
 
+import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import cyclopts
 import measure
 from cyclopts import Parameter
 from rich.console import Console
+from rich.table import Table
 
 Repeats = Annotated[
     int,
@@ -37,28 +39,26 @@ class Benchmark:
         name: of the script and of its JSON file.
         options: class made by `options`; a field without default is none.
         measure_all: function from options to a dict, what the JSON file holds.
-        show: function that prints such a dict, from it and a `Console`.
-        targets: dict of name -> `(">=" or "<=", bound)`.
-        target_values: function from such a dict to what was measured of the targets.
+        targets: function from such a dict, with the settings, that yields of each target that was
+            measured `(name, value, ">=" or "<=", bound)`.
     """
 
     name: str
     options: type
     measure_all: Callable
-    show: Callable
-    targets: dict = field(default_factory=dict)
-    target_values: Callable = lambda results: {}
+    targets: Callable = lambda results: ()
 
     def run(self, options, output):
         """Measures, prints, and writes the JSON file; gives what it holds."""
-        settings = {"environment": measure.environment(), "settings": asdict(options)}
-        results = settings | self.measure_all(options)
-        results["targets"] = measure.check_targets(self.target_values(results), self.targets)
+        results = {"environment": measure.environment(), "settings": asdict(options)}
+        results |= self.measure_all(options)
+        results["targets"] = measure.verdicts(self.targets(results))
         console = Console()
-        self.show(results, console)
-        if results["targets"]:
-            console.print(measure.target_table(results["targets"]))
-        measure.write_json(output, results)
+        for title, found in results.items():
+            for part in printable(title, found):
+                console.print(part)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")
         return results
 
     def main(self):
@@ -78,3 +78,29 @@ class Benchmark:
 
         command.__annotations__ = {"options": self.options, "output": Path}
         cyclopts.run(command)
+
+
+def printable(title, found):
+    """Yields what is printed of a result: a table of a list of dicts, a line of a value."""
+    if isinstance(found, dict):
+        for name, part in found.items():
+            yield from printable(f"{title}: {name}", part)
+    elif isinstance(found, list) and found and isinstance(found[0], dict):
+        columns = dict.fromkeys(name for row in found for name in row)
+        table = Table(*columns, title=title)
+        for row in found:
+            table.add_row(*(shown(row.get(name)) for name in columns))
+        yield table
+    else:
+        yield f"{title}: {shown(found)}"
+
+
+def shown(value):
+    """A value in a cell or a line."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown, value))
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else "" if value is None else str(value)

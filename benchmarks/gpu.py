@@ -27,16 +27,10 @@ import measure
 import model
 import numpy as np
 from keras import ops
-from rich.table import Table
 
 from keras_cmsa.training.loop import compile_model
 
 BACKBONE, FACTORISED = "backbone", "factorised"
-TARGETS = {
-    "forward_over_backbone": ("<=", 1.3),
-    "training_over_backbone": ("<=", 1.5),
-    "fused_over_factorised": (">=", 10),
-}
 
 
 @cli.options
@@ -82,8 +76,7 @@ def forward_call(image_size, count, options):
     inputs = model.draw_batch(network, options.batch_size, count or 1)[0]
     inputs = keras.tree.map_structure(ops.convert_to_tensor, inputs)
     form, given = (network, inputs) if count else (backbone, inputs["image"])
-    run = measure.compiled(partial(form, training=False), (given,), options.torch_compile)
-    return partial(run, given)
+    return measure.forward_call(form, given, options.torch_compile)
 
 
 def training_call(image_size, count, options):
@@ -102,10 +95,7 @@ def training_call(image_size, count, options):
         form = keras.Model(backbone.input, sum(means))
         form.compile(keras.optimizers.AdamW(), "mse", jit_compile=jit)
         inputs, target = inputs["image"], np.zeros(options.batch_size, "float32")
-    # The loss comes as a number of NumPy, after the step.
-    return lambda: ops.convert_to_tensor(
-        form.train_on_batch(inputs, target, return_dict=True)["loss"]
-    )
+    return partial(form.train_on_batch, inputs, target)  # its losses come after the step
 
 
 CALLS = {"forward": forward_call, "training": training_call}
@@ -122,18 +112,14 @@ def attention_call(form, image_size, words, backward, options):
 
 
 def measured(make, repeats):
-    """Peak bytes of this process in the first call that `make` returns, and median seconds.
-
-    Returns:
-        A dict; empty if memory does not suffice.
-    """
+    """Median seconds, and peak bytes of this process in the first call that `make` returns."""
     try:
         call = make()
         peak = measure.peak_memory(call)[1]
         times = [measure.timed(call)[0] for _ in range(repeats)]
     except Exception as error:
         if measure.is_out_of_memory(error):
-            return {}
+            return {"note": "does not fit"}
         raise
     return {"seconds": statistics.median(times), "peak_bytes": peak}
 
@@ -160,7 +146,7 @@ def measure_model(image_size, mode, options):
         if "seconds" in row:
             row["images_per_second"] = options.batch_size / row["seconds"]
             row["sentences_per_second"] = row["images_per_second"] * counts[row["name"]]
-    return {"image_size": image_size, "mode": mode, "rows": rows}
+    return rows
 
 
 def measure_attention(image_size, words, backward, options):
@@ -169,71 +155,42 @@ def measure_attention(image_size, words, backward, options):
         form: partial(attention_call, form, image_size, words, backward, options)
         for form in (FACTORISED, "fused")
     }
-    rows = rows_of(makers, options.repeats)
-    return {"image_size": image_size, "words": words, "backward": backward, "rows": rows}
+    return rows_of(makers, options.repeats)
 
 
 def measure_all(options):
     """What the JSON file holds."""
     return {
-        "model": [
-            measure_model(size, mode, options) for size in options.image_sizes for mode in CALLS
-        ],
-        "attention": [
-            measure_attention(size, words, backward, options)
+        "model": {
+            f"{mode}, {size} pixels": measure_model(size, mode, options)
+            for size in options.image_sizes
+            for mode in CALLS
+        },
+        "attention": {
+            f"{passes}, {size} pixels, N = {words}": measure_attention(
+                size, words, passes == "with gradient", options
+            )
             for size in options.image_sizes
             for words in options.words
-            for backward in (False, True)
-        ],
+            for passes in ("forward", "with gradient")
+        },
     }
 
 
-def target_values(results):
-    """What `TARGETS` are about, at the first size and the most words, where they fit."""
-    forward, training = (group["rows"][1].get("ratio") for group in results["model"][:2])
-    size, words = results["model"][0]["image_size"], max(results["settings"]["words"])
-    (fused,) = (
-        group["rows"][1].get("ratio")
-        for group in results["attention"]
-        if (group["image_size"], group["words"], group["backward"]) == (size, words, False)
-    )
-    return {
-        name: value for name, value in zip(TARGETS, (forward, training, fused)) if value is not None
-    }
+def targets(results):
+    """At the first size and the most words, where they fit."""
+    size, words = results["settings"]["image_sizes"][0], max(results["settings"]["words"])
+    forward, training = (results["model"][f"{mode}, {size} pixels"][1] for mode in CALLS)
+    fused = results["attention"][f"forward, {size} pixels, N = {words}"][1]
+    if "ratio" in forward:
+        yield "forward_over_backbone", forward["ratio"], "<=", 1.3
+    if "ratio" in training:
+        yield "training_over_backbone", training["ratio"], "<=", 1.5
+    if "ratio" in fused:
+        yield "fused_over_factorised", fused["ratio"], ">=", 10
 
 
-def group_table(title, rows):
-    table = Table(
-        "", "ms", f"of {rows[0]['name']}", "images/s", "sentences/s", "peak GB", title=title
-    )
-    for row in rows:
-        if "seconds" not in row:
-            table.add_row(row["name"], "does not fit")
-            continue
-        rates = (row.get(f"{kind}_per_second") for kind in ("images", "sentences"))
-        table.add_row(
-            row["name"],
-            f"{1e3 * row['seconds']:.2f}",
-            f"{row['ratio']:.2f}" if "ratio" in row else "",
-            *("" if rate is None else f"{rate:.2f}" for rate in rates),
-            f"{row['peak_bytes'] / 1e9:.2f}",
-        )
-    return table
-
-
-def show(results, console):
-    for key, value in results["environment"].items():
-        console.print(f"{key}: {value}")
-    for group in results["model"]:
-        title = f"Model, {group['mode']}, {group['image_size']} pixels"
-        console.print(group_table(title, group["rows"]))
-    for group in results["attention"]:
-        passes = "with gradient" if group["backward"] else "forward"
-        title = f"Attention, {passes}, {group['image_size']} pixels, N = {group['words']}"
-        console.print(group_table(title, group["rows"]))
-
-
-BENCHMARK = cli.Benchmark("gpu", Options, measure_all, show, TARGETS, target_values)
+BENCHMARK = cli.Benchmark("gpu", Options, measure_all, targets)
 
 if __name__ == "__main__":
     BENCHMARK.main()

@@ -1,13 +1,11 @@
 """Compile, time and weigh functions on the Keras backend in use: what the benchmarks share."""
 
-import json
 import multiprocessing
 import os
 import platform
 import re
 import statistics
 import time
-from collections import namedtuple
 from concurrent.futures import ProcessPoolExecutor
 from datetime import date
 from functools import partial
@@ -16,12 +14,9 @@ from pathlib import Path
 
 import keras
 from keras import ops, tree
-from rich.table import Table
 
-MEGABYTE = 1e6
 # What the backends call it when memory runs out.
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "OOM when", "can't allocate memory")
-Memory = namedtuple("Memory", ["now", "peak", "limit"])
 
 
 def compiled(function, arguments, torch_compile=False):
@@ -60,9 +55,9 @@ def compiled(function, arguments, torch_compile=False):
     )
 
 
-def forward_call(network, inputs):
+def forward_call(network, inputs, torch_compile=False):
     """A network's forward pass as a callable without arguments, compiled but not run yet."""
-    return partial(compiled(partial(network, training=False), (inputs,)), inputs)
+    return partial(compiled(partial(network, training=False), (inputs,), torch_compile), inputs)
 
 
 def with_gradient(function):
@@ -109,10 +104,11 @@ PASSES = {"forward": lambda function: function, "forward_backward": with_gradien
 
 
 def wait_for(result):
-    """Returns once `result` is computed: accelerators work behind Python's back."""
+    """Returns once the tensors in `result` are computed: accelerators work behind Python's back."""
     # One compiled function makes all its outputs, so one number of one of them is enough.
-    output = next(leaf for leaf in tree.flatten(result) if leaf is not None)
-    ops.convert_to_numpy(output[(0,) * len(output.shape)])
+    for output in filter(lambda leaf: hasattr(leaf, "shape"), tree.flatten(result)):
+        ops.convert_to_numpy(output[(0,) * len(output.shape)])
+        return
 
 
 def interleaved(calls, repeats):
@@ -140,6 +136,11 @@ def timed(call):
     result = call()
     wait_for(result)
     return time.perf_counter() - wall, time.process_time() - cpu, result
+
+
+def compare(calls, repeats, base=None):
+    """The `summary` of the `interleaved` times of callables."""
+    return summary(interleaved(calls, repeats), base or next(iter(calls)))
 
 
 def summary(times, base):
@@ -177,7 +178,7 @@ def compare_passes(forms, repeats):
             form: partial(compiled(prepare(function), arguments), *arguments)
             for form, (function, arguments) in forms.items()
         }
-        results[name] = summary(interleaved(calls, repeats), next(iter(calls)))
+        results[name] = compare(calls, repeats)
     return results
 
 
@@ -207,11 +208,10 @@ def peak_memory(call):
     Returns:
         `(above, total)`: the peak less what was taken just before the call, and the peak.
     """
-    before = device_memory()
-    if before:
+    if device := accelerator():
         wait_for(call())
-        peak = device_memory().peak
-        return peak - before.now, peak
+        peak = accelerator()["peak"]
+        return peak - device["now"], peak
     Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
     before = resident("VmRSS")
     wait_for(call())
@@ -219,29 +219,34 @@ def peak_memory(call):
     return peak - before, peak
 
 
-def device_memory():
-    """`Memory` of the accelerator in bytes, by the backend's own count; None on a CPU."""
+def accelerator():
+    """Its `name`, and bytes that are taken `now` and were at their `peak`; None on a CPU.
+
+    The bytes are by the backend's own count.
+    """
     backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
-        found = jax.local_devices()[0].memory_stats()
-        keys = "bytes_in_use", "peak_bytes_in_use", "bytes_limit"
-        return Memory(*map(found.get, keys)) if found else None
-    if backend == "torch":
+        device = jax.local_devices()[0]
+        if found := device.memory_stats():
+            peak = found["peak_bytes_in_use"]
+            return {"name": device.device_kind, "now": found["bytes_in_use"], "peak": peak}
+    elif backend == "torch":
         import torch
 
-        if not torch.cuda.is_available():
-            return None
-        limit = torch.cuda.get_device_properties(0).total_memory
-        return Memory(torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated(), limit)
-    import tensorflow as tf
+        if torch.cuda.is_available():
+            cuda = torch.cuda
+            taken = {"now": cuda.memory_allocated(), "peak": cuda.max_memory_allocated()}
+            return {"name": cuda.get_device_name(0), **taken}
+    elif backend == "tensorflow":
+        import tensorflow as tf
 
-    if not tf.config.list_physical_devices("GPU"):
-        return None
-    found = tf.config.experimental.get_memory_info("GPU:0")
-    # TensorFlow does not tell how much there is.
-    return Memory(found["current"], found["peak"], float("inf"))
+        for device in tf.config.list_physical_devices("GPU"):
+            found = tf.config.experimental.get_memory_info("GPU:0")
+            name = tf.config.experimental.get_device_details(device)["device_name"]
+            return {"name": name, "now": found["current"], "peak": found["peak"]}
+    return None
 
 
 def is_out_of_memory(error):
@@ -251,23 +256,8 @@ def is_out_of_memory(error):
 
 def chip():
     """The name of the accelerator, or else of the processor."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        device = jax.local_devices()[0]
-        if device.platform != "cpu":
-            return device.device_kind
-    elif backend == "torch":
-        import torch
-
-        if torch.cuda.is_available():
-            return torch.cuda.get_device_name(0)
-    elif backend == "tensorflow":
-        import tensorflow as tf
-
-        for device in tf.config.list_physical_devices("GPU"):
-            return tf.config.experimental.get_device_details(device)["device_name"]
+    if device := accelerator():
+        return device["name"]
     cpus = Path("/proc/cpuinfo")  # Linux
     named = cpus.exists() and re.search(r"model name\s*: (.+)", cpus.read_text())
     return named.group(1) if named else platform.machine()
@@ -279,45 +269,17 @@ def resident(field):
     return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE).group(1)) * 1024
 
 
-def check_targets(values, targets):
-    """Compares measured values with targets.
-
-    Args:
-        values: dict of name -> number; a target without one is left out.
-        targets: dict of name -> `(">=" or "<=", bound)`.
-
-    Returns:
-        Dict of name -> dict of `value`, `target` (as text) and `met`.
-    """
-    checked = {}
-    for name, value in values.items():
-        sign, bound = targets[name]
-        met = value >= bound if sign == ">=" else value <= bound
-        checked[name] = {"value": value, "target": f"{sign} {bound}", "met": met}
-    return checked
-
-
-def timing_table(title, rows):
-    """A table of what `summary` returns."""
-    table = Table("", "wall ms", "CPU ms", "wall ratio", "CPU ratio", title=title)
-    for row in rows:
-        table.add_row(
-            row["name"],
-            f"{1e3 * row['seconds']:.1f}",
-            f"{1e3 * row['cpu_seconds']:.1f}",
-            f"{row['ratio']:.2f}",
-            f"{row['cpu_ratio']:.2f}",
-        )
-    return table
-
-
-def target_table(targets):
-    """A table of what `check_targets` returns."""
-    table = Table("target", "wanted", "measured", "met", title="Targets")
-    for name, row in targets.items():
-        met = "yes" if row["met"] else "NO"
-        table.add_row(name, row["target"], f"{row['value']:.2f}", met)
-    return table
+def verdicts(targets):
+    """Rows of targets, each `(name, value, ">=" or "<=", bound)`, with `met`."""
+    return [
+        {
+            "name": name,
+            "measured": value,
+            "wanted": f"{sign} {bound}",
+            "met": value >= bound if sign == ">=" else value <= bound,
+        }
+        for name, value, sign, bound in targets
+    ]
 
 
 def environment():
@@ -332,8 +294,3 @@ def environment():
         "python": platform.python_version(),
         "cpu_cores": len(os.sched_getaffinity(0)),
     }
-
-
-def write_json(path, results):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")

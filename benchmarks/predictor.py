@@ -24,7 +24,6 @@ from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
 # How far from 0.5 rounding can move a probability; random weights leave some pixels that close.
 ROUNDING = 1e-5
-TARGETS = {"faster_than_passes": (">=", 6.4), "pixels_that_differ": ("<=", 0)}
 
 
 @cli.options
@@ -49,11 +48,14 @@ class Options:
     photo_size: tuple[int, int] = (480, 640)
 
 
-def draw_preprocessor(model):
-    """A `Preprocessor` with as many words as the model has vectors for: w2, w3, ..."""
+def random_predictor(options):
+    """The `Predictor` of a model with random weights and the words w2, w3, ..., one for each vector."""
+    keras.utils.set_random_seed(0)
+    model, _ = build(options.image_size, options.small)
     rows = model.get_layer("word_vectors").input_dim
     image_size, max_words = model.input["image"].shape[1], model.input["words"].shape[-1]
-    return Preprocessor(Vocabulary([f"w{i}" for i in range(2, rows)], max_words), image_size)
+    vocabulary = Vocabulary([f"w{i}" for i in range(2, rows)], max_words)
+    return Predictor(model, Preprocessor(vocabulary, image_size))
 
 
 def draw_sentences(vocabulary, count, length):
@@ -70,34 +72,28 @@ def balance(model, image, words):
 
 def compare(options):
     """Timings of the three ways, and how many pixels of their masks differ, at most."""
-    keras.utils.set_random_seed(0)
-    model, _ = build(options.image_size, options.small)
-    preprocessor = draw_preprocessor(model)
+    predictor = random_predictor(options)
+    model, preprocessor = predictor.model, predictor.preprocessor
     asked = draw_sentences(preprocessor.vocabulary, options.sentences, options.length)
     photo = np.random.default_rng(1).integers(0, 256, (*options.photo_size, 3)).astype("uint8")
     square = preprocessor.image(photo)[None]
     ids = preprocessor.vocabulary.encode(asked)
     balance(model, square, ids[:1])
-    predictor = Predictor(model, preprocessor)
     size, masks, logits = photo.shape[:2], {}, []
 
     def by_model():
         inputs = [{"image": square, "words": row[None, None]} for row in ids]
         logits[:] = [np.asarray(model.predict_on_batch(x))[0, 0] for x in inputs]
-        return keep("model", [to_mask(x, size, preprocessor) for x in logits])
+        masks["model"] = np.stack([to_mask(x, size, preprocessor) for x in logits])
 
     def by_calls():
-        return keep("calls", [predictor(photo, sentence).mask for sentence in asked])
+        masks["calls"] = np.stack([predictor(photo, sentence).mask for sentence in asked])
 
     def at_once():
-        return keep("at once", [prediction.mask for prediction in predictor(photo, asked)])
-
-    def keep(name, found):
-        masks[name] = np.stack(found)
-        return keras.ops.zeros(1)  # all is computed by now; `interleaved` waits for a tensor
+        masks["at once"] = np.stack([prediction.mask for prediction in predictor(photo, asked)])
 
     forms = {"at once": at_once, "calls": by_calls, "model": by_model}
-    timings = measure.summary(measure.interleaved(forms, options.repeats), "at once")
+    timings = measure.compare(forms, options.repeats)
     found = np.stack([preprocessor.probabilities(x[..., 0], size) for x in logits])
     others = [masks[name] for name in ("calls", "at once")]
     return {
@@ -123,23 +119,12 @@ def count_differences(mask, others, found):
     }
 
 
-def target_values(results):
-    return {
-        "faster_than_passes": results["timings"][2]["ratio"],
-        "pixels_that_differ": results["pixels_that_differ"],
-    }
+def targets(results):
+    yield "faster_than_passes", results["timings"][2]["ratio"], ">=", 6.4
+    yield "pixels_that_differ", results["pixels_that_differ"], "<=", 0
 
 
-def show(results, console):
-    title = f"One image, {results['settings']['sentences']} sentences"
-    console.print(measure.timing_table(title, results["timings"]))
-    console.print(
-        f"pixels found: {100 * results['share_of_pixels_found']:.0f} %; within {ROUNDING:.0e} of the "
-        f"threshold, where the size of a batch decides, {results['pixels_of_rounding']} differ"
-    )
-
-
-BENCHMARK = cli.Benchmark("predictor", Options, compare, show, TARGETS, target_values)
+BENCHMARK = cli.Benchmark("predictor", Options, compare, targets)
 
 if __name__ == "__main__":
     BENCHMARK.main()

@@ -15,8 +15,8 @@ import io
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -26,9 +26,8 @@ import keras
 import measure
 import numpy as np
 import tensorflow as tf
-from model import build
 from PIL import Image
-from predictor import draw_preprocessor, draw_sentences
+from predictor import draw_sentences, random_predictor
 
 from keras_cmsa.export.saved_model import export_saved_model
 from keras_cmsa.inference.predictor import Predictor
@@ -89,13 +88,9 @@ def compare_latency(predictor, folder, sentence, repeats):
         "predict_on_batch, backbone": partial(backbone.predict_on_batch, image),
         "predict_on_batch, model": partial(model.predict_on_batch, inputs),
         "SavedModel, tensors": partial(loaded.signatures["tensors"], **tensors),
-        "SavedModel, file to mask": partial(asked_for_mask, loaded, asked),
+        "SavedModel, file to mask": lambda: loaded.signatures["serving_default"](**asked)["score"],
     }
-    return measure.summary(measure.interleaved(calls, repeats), "predict_on_batch, model")
-
-
-def asked_for_mask(loaded, asked):
-    return loaded.signatures["serving_default"](**asked)["score"]
+    return measure.compare(calls, repeats, "predict_on_batch, model")
 
 
 @contextlib.contextmanager
@@ -116,7 +111,7 @@ def compare_batches(url, sizes, sentences, repeats):
         calls = {
             f"batch {size}": partial(ask, client, size, (sentences * size)[:size]) for size in sizes
         }
-        rows = measure.summary(measure.interleaved(calls, repeats), f"batch {sizes[0]}")
+        rows = measure.compare(calls, repeats)
     return [
         row | {"images_per_second": size / row["seconds"]}
         for row, size in zip(rows, sizes, strict=True)
@@ -127,7 +122,6 @@ def ask(client, size, sentences):
     answers = client.segment([photo(number) for number in range(size)], sentences)
     if not all(answer.valid for answer in answers):
         raise RuntimeError("the server found a row of the batch invalid")
-    return keras.ops.zeros(1)  # all is computed by now; `interleaved` waits for a tensor
 
 
 def load(url, clients, seconds, sentences):
@@ -149,11 +143,8 @@ def load(url, clients, seconds, sentences):
                     if not valid:
                         errors.append("valid is false")
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(work, range(clients)))
     elapsed = time.monotonic() - begin
     p50, p95, p99 = np.percentile(latencies, (50, 95, 99)) if latencies else (np.nan,) * 3
     return {
@@ -169,17 +160,10 @@ def load(url, clients, seconds, sentences):
     }
 
 
-def load_predictor(options):
-    """The `Predictor` that is measured."""
-    if options.model:
-        return Predictor.from_preset(options.model)
-    network, _ = build(options.image_size, options.small)
-    return Predictor(network, draw_preprocessor(network))
-
-
 def measure_all(options):
     """Exports a model, times it, asks a server for masks."""
-    predictor = load_predictor(options)
+    model = options.model
+    predictor = Predictor.from_preset(model) if model else random_predictor(options)
     preprocessor = predictor.preprocessor
     sentences = draw_sentences(preprocessor.vocabulary, 16, min(6, preprocessor.max_words))
     results = {
@@ -198,16 +182,7 @@ def measure_all(options):
     return results
 
 
-def show(results, console):
-    console.print(measure.timing_table("Batch 1", results["latency"]))
-    # The client's own CPU time, not the server's.
-    console.print(measure.timing_table("Requests", results["batches"]))
-    for row in results["batches"]:
-        console.print(f"{row['name']}: {row['images_per_second']:.2f} images/s")
-    console.print(results.get("load", "no load"))
-
-
-BENCHMARK = cli.Benchmark("serving", Options, measure_all, show)
+BENCHMARK = cli.Benchmark("serving", Options, measure_all)
 
 if __name__ == "__main__":
     BENCHMARK.main()

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tiny
-from benchmarking import BACKEND, check_targets, compiles, linux, measured, names, on_tensorflow
+from benchmarking import BACKEND, compiles, linux, measured, names, on_tensorflow, targets_of
 
 pytestmark = pytest.mark.keras
 
@@ -18,16 +18,14 @@ def test_artefacts_writes_its_measurements(preset, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("ai_edge_litert")
     root = tiny.refer_root(tmp_path / "data", {"train": 1, "val": 3})
-    forms = ["TensorFlow", "SavedModel", "SavedModel, bfloat16", "ONNX", "LiteRT"]
-    options = {"model": str(preset), "data_dir": root, "forms": forms, "samples": 2, "repeats": 1}
-    results = measured("artefacts", tmp_path, **options)
+    forms = ["TensorFlow", "SavedModel, bfloat16", "ONNX", "LiteRT"]
+    options = {"forms": forms, "samples": 2, "repeats": 1, "memory": False}
+    results = measured("artefacts", tmp_path, model=str(preset), data_dir=root, **options)
     assert results["samples"] == 2
     exact, *others = results["forms"]
-    assert exact["pixels_that_differ"] == 0 and len(others) == 4
+    assert exact["pixels_that_differ"] == 0 and len(others) == 3
     assert names(results["timings"]) == [row["name"] for row in results["forms"]] == forms
-    assert all(0 <= row["pixels_that_differ"] < 0.2 for row in others)
-    sizes = {row["name"]: row["bytes"] for row in results["forms"]}
-    assert sizes["SavedModel, bfloat16"] < sizes["SavedModel"]
+    assert all(0 <= row["pixels_that_differ"] < 0.2 and row["bytes"] > 0 for row in others)
 
 
 @on_tensorflow
@@ -52,15 +50,7 @@ def test_parts_writes_its_measurements(tmp_path):
         ]  # fmt: skip
         if mode == "forward":  # the backward pass of a part also reaches what is not trained
             assert sum(row["multiply_adds"] for row in each) == whole["multiply_adds"]
-    speed = {
-        mode: results[mode][-1]["gflops"] / results[mode][0]["gflops"]
-        for mode in ("forward", "forward_backward")
-    }
-    check_targets(
-        results,
-        forward_of_matmul=pytest.approx(speed["forward"]),
-        forward_backward_of_matmul=pytest.approx(speed["forward_backward"]),
-    )
+    assert targets_of(results) == ["forward_of_matmul", "forward_backward_of_matmul"]
 
 
 @pytest.mark.slow
@@ -76,22 +66,15 @@ def test_pipeline_writes_its_measurements(tmp_path, monkeypatch):
     floor, rates = results["rates"]
     assert (floor["name"], rates["name"]) == ("floor", "pipeline")
     assert rates["per_second"] == 9 / rates["seconds"]
-    # Medians of one round are its own numbers.
-    per_core = rates["per_core_second"] / floor["per_core_second"]
     feeding = results["feeding"]
     assert feeding["multiply_adds_per_row"] == 10**12  # 2e12 operations at 989e12 a second
     assert feeding["rows_wanted_per_second"] == pytest.approx([0.3 * 494.5, 0.4 * 494.5])
     fed = [cores * feeding["rows_per_core_second"] for cores in feeding["cores"]]
     assert fed == pytest.approx(feeding["rows_wanted_per_second"])
-    memory, shapes = results["memory"], results["ref_shapes"]
-    assert len(memory["megabytes_after_pass"]) == 2 and results["seconds_to_first_batch"] > 0
-    before, after = memory["megabytes_after_pass"]
-    check_targets(
-        results,
-        pipeline_over_floor_per_core=pytest.approx(per_core),
-        memory_growth_mb=after - before,
-        scenes_per_second_of_two_cores=2 * shapes["scenes_per_core_second"],
-    )
+    assert len(results["memory"]["megabytes_after_pass"]) == 2
+    assert targets_of(results) == [
+        "pipeline_over_floor_per_core", "memory_growth_mb", "scenes_per_second_of_two_cores",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -112,13 +95,6 @@ def test_serving_writes_its_measurements(preset, tmp_path):
     load = results["load"]
     assert load["errors"] == 0 and load["answers"] >= load["clients"] == 3
     assert 0 < load["p50_seconds"] <= load["p99_seconds"]
-
-
-@pytest.mark.slow
-def test_explanations_writes_its_measurements(tmp_path):
-    results = measured("explanations", tmp_path, image_size=16, length=3, repeats=1, small=True)
-    assert names(results["timings"]) == ["prediction", "explanation"]
-    check_targets(results, explanation_per_prediction=results["timings"][1]["ratio"])
 
 
 def test_the_word_that_an_expression_hinges_on():
@@ -159,21 +135,17 @@ def test_gpu_writes_its_measurements(tmp_path):
     sizes = {"image_sizes": (16,), "sentences": (2,), "words": (3,)}
     results = measured("gpu", tmp_path, repeats=1, small=True, **sizes)
     assert results["environment"]["backend"] == BACKEND and results["environment"]["chip"]
-    assert [group["mode"] for group in results["model"]] == ["forward", "training"]
-    for group in results["model"]:
-        backbone, two = group["rows"]
+    assert list(results["model"]) == ["forward, 16 pixels", "training, 16 pixels"]
+    for backbone, two in results["model"].values():
         assert backbone["sentences_per_second"] == 0 < backbone["images_per_second"]
         assert two["images_per_second"] == 2 / two["seconds"]
         assert two["sentences_per_second"] == 4 / two["seconds"]
-    for group in results["attention"]:
-        assert [row["name"] for row in group["rows"]] == ["factorised", "fused"]
-        assert all(row["seconds"] > 0 and row["peak_bytes"] > 0 for row in group["rows"])
-    check_targets(
-        results,
-        forward_over_backbone=results["model"][0]["rows"][1]["ratio"],
-        training_over_backbone=results["model"][1]["rows"][1]["ratio"],
-        fused_over_factorised=results["attention"][0]["rows"][1]["ratio"],
-    )
+    for rows in results["attention"].values():
+        assert [row["name"] for row in rows] == ["factorised", "fused"]
+        assert all(row["seconds"] > 0 and row["peak_bytes"] > 0 for row in rows)
+    assert targets_of(results) == [
+        "forward_over_backbone", "training_over_backbone", "fused_over_factorised",
+    ]  # fmt: skip
 
 
 @linux
@@ -186,7 +158,7 @@ def test_gpu_tells_memory_from_other_errors(message):
     def fail(message):
         raise RuntimeError(message)
 
-    assert gpu.measured(lambda: fail(message), 1) == {}
+    assert gpu.measured(lambda: fail(message), 1) == {"note": "does not fit"}
     with pytest.raises(RuntimeError, match="wrong shape"):
         gpu.measured(lambda: fail("wrong shape"), 1)
 
@@ -197,17 +169,12 @@ def test_model_writes_its_measurements(tmp_path):
     forms = ["backbone", "model, 1", "model, 4", "model, 8"]
     forms += ["backbone, folded", "model, 1, folded"]
     assert names(results["forward"]) == forms
-    seconds = {row["name"]: row["seconds"] for row in results["forward"]}
     small, whole = results["parameters"].values()
-    assert 0 < small < whole
-    assert results["training_steps"] == []
-    check_targets(
-        results,
-        forward_over_backbone=seconds["model, 1"] / seconds["backbone"],
-        folded_forward_over_backbone=seconds["model, 1, folded"] / seconds["backbone"],
-        forward_per_sentence_of_4=seconds["model, 4"] / 4 / seconds["model, 1"],
-        forward_per_sentence_of_8=seconds["model, 8"] / 8 / seconds["model, 1"],
-    )
+    assert 0 < small < whole and results["training_steps"] == []
+    assert targets_of(results) == [
+        "forward_over_backbone", "folded_forward_over_backbone", "forward_per_sentence_of_4",
+        "forward_per_sentence_of_8",
+    ]  # fmt: skip
 
 
 def test_the_model_has_the_sizes_of_the_recipes():
@@ -252,5 +219,12 @@ def test_predictor_writes_its_measurements(tmp_path):
     sizes = {"image_size": 16, "sentences": 2, "length": 3, "photo_size": (24, 32)}
     results = measured("predictor", tmp_path, repeats=1, small=True, **sizes)
     assert names(results["timings"]) == ["at once", "calls", "model"]
-    assert 0 < results["share_of_pixels_found"] < 1
-    check_targets(results, faster_than_passes=results["timings"][2]["ratio"], pixels_that_differ=0)
+    assert 0 < results["share_of_pixels_found"] < 1 and results["pixels_that_differ"] == 0
+    assert targets_of(results) == ["faster_than_passes", "pixels_that_differ"]
+
+
+@pytest.mark.slow
+def test_explanations_writes_its_measurements(tmp_path):
+    results = measured("explanations", tmp_path, image_size=16, length=3, repeats=1, small=True)
+    assert names(results["timings"]) == ["prediction", "explanation"]
+    assert targets_of(results) == ["explanation_per_prediction"]
