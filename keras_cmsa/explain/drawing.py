@@ -67,15 +67,10 @@ def as_grey(image):
     return np.asarray(image, "float32").mean(axis=-1)
 
 
-def grid(rows, columns, widths):
-    """A figure of that many rows and columns of pictures."""
+def grid(rows, widths):
+    """A figure of rows of pictures of these relative widths, and its axes, an array of rows."""
     figure = Figure(figsize=(2.9 * sum(widths), 2.9 * rows + 0.3), layout="constrained")
-    figure.subplots(rows, columns, squeeze=False, width_ratios=widths)
-    return figure
-
-
-def rows_of(figure, columns):
-    return [figure.axes[i : i + columns] for i in range(0, len(figure.axes), columns)]
+    return figure, figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
 
 
 def show(axis, picture, title):

@@ -19,7 +19,6 @@ from keras_cmsa.explain.drawing import (
     grid,
     probability_overlay,
     quoted,
-    rows_of,
     show,
     show_map,
     show_mask,
@@ -36,8 +35,7 @@ def explanations_figure(images, explanations, truths=None):
         explanations: list of `Explanation`, one of each image.
         truths: list of `(H, W)` bool, or `None` where there is no ground truth.
     """
-    figure = grid(len(explanations), 4, (1, 1, 1, 1.2))
-    axes = rows_of(figure, 4)
+    figure, axes = grid(len(explanations), (1, 1, 1, 1.2))
     for i, (row, image, explanation) in enumerate(zip(axes, images, explanations)):
         truth = truths[i] if truths else None
         show(row[0], image, quoted(explanation.prediction.expression))
@@ -45,7 +43,7 @@ def explanations_figure(images, explanations, truths=None):
         likely = probability_overlay(image, explanation.prediction.probabilities)
         show(row[2], likely, "probability")
         draw_importance(row[3], explanation.words)
-    add_bar(figure, [row[2] for row in axes], PROBABILITY_BAR)
+    add_bar(figure, axes[:, 2], PROBABILITY_BAR)
     add_legend(figure, truth=bool(truths))
     return figure
 
@@ -61,8 +59,7 @@ def paper_figure(images, explanations, truths=None):
         images, truths: as in `explanations_figure`.
         explanations: list of `Explanation` of a model that has an inside.
     """
-    figure = grid(len(explanations), 4, (1, 1.5, 1, 1))
-    axes = rows_of(figure, 4)
+    figure, axes = grid(len(explanations), (1, 1.5, 1, 1))
     for i, (row, image, explanation) in enumerate(zip(axes, images, explanations)):
         truth = truths[i] if truths else None
         prediction, inside = explanation.prediction, explanation.inside
@@ -71,7 +68,7 @@ def paper_figure(images, explanations, truths=None):
         title = f"Fig. 4: {inside.levels[-1]} only\n({inside.last_level_by})"
         show_mask(row[2], image, inside.last_level, title, truth)
         show_map(row[3], image, inside.strongest_channel, "Fig. 5: strongest channel")
-    add_bar(figure, [row[3] for row in axes], MAP_COLOURS)
+    add_bar(figure, axes[:, 3], MAP_COLOURS)
     add_legend(figure, truth=bool(truths))
     return figure
 
@@ -102,10 +99,10 @@ def failures_figure(predictor, scores, rule=None, count=8):
     """
     rule = rule or MaskRule()
     worst = sorted(scores, key=lambda score: (score.iou_by(rule.profile), -score.union))[:count]
-    figure = grid(-(-len(worst) // 2), 4, (1, 1, 1, 1))
-    for axis in figure.axes:
+    figure, axes = grid(-(-len(worst) // 2), (1, 1, 1, 1))
+    for axis in axes.flat:
         axis.set_axis_off()
-    for (photo, answer), score in zip(rows_of(figure, 2), worst):
+    for (photo, answer), score in zip(axes.reshape(-1, 2), worst):
         image, truth = read_pixels(score.record)
         mask = predictor(image, score.record.expression).mask_by(rule, image)
         show(photo, image, quoted(score.record.expression))

@@ -43,17 +43,16 @@ def test_a_mask_has_an_outline_where_it_has_an_edge():
     for mask, truth, lines in (
         (some, None, 1), (none, None, 0), (every, None, 0), (some, some, 2), (none, some, 1)
     ):  # fmt: skip
-        figure = drawing.grid(1, 1, (1,))
-        drawing.show_mask(figure.axes[0], image, mask, "title", truth)
-        (picture,) = figure.axes[0].images
+        _, ((axis,),) = drawing.grid(1, (1,))
+        drawing.show_mask(axis, image, mask, "title", truth)
+        (picture,) = axis.images
         np.testing.assert_array_equal(picture.get_array(), drawing.overlay(image, mask))
-        assert len(figure.axes[0].collections) == lines
+        assert len(axis.collections) == lines
 
 
 def test_importance_is_a_bar_for_each_word_from_the_first_at_the_top():
     words = [WordImportance("cheap", 0.25, 0.5), WordImportance("$box$", 1.0, 0.0)]
-    figure = drawing.grid(1, 1, (1,))
-    axis = figure.axes[0]
+    _, ((axis,),) = drawing.grid(1, (1,))
     drawing.draw_importance(axis, words)
     assert [bar.get_width() for bar in axis.patches] == [0.25, 1.0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["cheap", r"\$box\$"]
@@ -67,8 +66,8 @@ def test_any_expression_can_be_a_title(text, tmp_path):
     """A formula in a title would not be drawn as it was written, or not at all."""
     title = drawing.quoted(text)
     assert title.replace(r"\$", "$").replace("\n", " ") == f"“{text}”"
-    figure = drawing.grid(1, 1, (1,))
-    drawing.show(figure.axes[0], np.zeros((4, 4, 3), "uint8"), title)
+    figure, ((axis,),) = drawing.grid(1, (1,))
+    drawing.show(axis, np.zeros((4, 4, 3), "uint8"), title)
     drawing.write_figure(tmp_path / "title.png", figure)
     with Image.open(tmp_path / "title.png") as picture:
         drawn = np.asarray(picture.convert("L"))
@@ -84,8 +83,7 @@ def test_long_expressions_are_wrapped():
 def test_word_attention_is_a_matrix_with_numbers():
     rng = np.random.default_rng(0)
     attention = rng.random((3, 2))
-    figure = drawing.grid(1, 1, (1,))
-    axis = figure.axes[0]
+    _, ((axis,),) = drawing.grid(1, (1,))
     drawing.draw_word_attention(axis, ["red", "box"], attention, ["Res3", "Res4", "Res5"])
     np.testing.assert_array_equal(axis.images[0].get_array(), attention)
     assert [t.get_text() for t in axis.get_xticklabels()] == ["red", "box"]
@@ -95,7 +93,7 @@ def test_word_attention_is_a_matrix_with_numbers():
 
 
 def test_a_figure_is_written_at_its_size(tmp_path):
-    figure = drawing.grid(1, 2, (1, 1))
+    figure, _ = drawing.grid(1, (1, 1))
     drawing.write_figure(tmp_path / "figure.png", figure)
     with Image.open(tmp_path / "figure.png") as picture:
         np.testing.assert_allclose(picture.size, figure.get_size_inches() * figure.dpi, atol=1)
