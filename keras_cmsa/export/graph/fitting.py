@@ -1,4 +1,4 @@
-"""The TensorFlow twin of `keras_cmsa.preprocessing.fitting`."""
+"""The TensorFlow twin of `keras_cmsa.preprocessing.fitting` and of `Preprocessor.undo`."""
 
 import tensorflow as tf
 
