@@ -67,8 +67,8 @@ def percent(polygon):
     return [[x * 100 / 12, y * 100 / 8] for x, y in zip(polygon[::2], polygon[1::2])]
 
 
-def brush(number, mask, label="Cup", **of):
-    value = {"format": "rle", "rle": encode_brush(mask), "brushlabels": [label]}
+def brush(number, mask, **of):
+    value = {"format": "rle", "rle": encode_brush(mask), "brushlabels": ["Cup"]}
     return region(number, "brushlabels", value, **of)
 
 
@@ -77,8 +77,8 @@ def outline(number, polygon, label="Cup"):
     return region(number, "polygonlabels", value)
 
 
-def text_area(number, text, name="phrase"):
-    return region(number, "textarea", {"text": [text]}, from_name=name)
+def text_area(number, text):
+    return region(number, "textarea", {"text": [text]}, from_name="phrase")
 
 
 def task(*results, image=f"/data/upload/4/5e2cfa6e-{NAME}", **of):

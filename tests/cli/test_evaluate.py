@@ -49,7 +49,7 @@ def test_the_numbers_are_those_of_the_package(
     }  # fmt: skip
 
 
-def test_options(capsys, models_kept, preset, predictor, root, tmp_path, monkeypatch):
+def test_options(capsys, models_kept, preset, root, tmp_path, monkeypatch):
     """One split, a limit, the authors' profile, DenseCRF: figures get the rule of each number."""
     pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
 

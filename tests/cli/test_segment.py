@@ -32,7 +32,7 @@ def test_segment(capsys, preset, predictor, photo_path, tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(out)), overlay(pixels, expected.mask))
 
 
-def test_the_line(capsys, models_kept, preset, predictor, photo_path, monkeypatch):
+def test_the_line(capsys, models_kept, preset, predictor, photo_path):
     expected = predictor(photo_path, "green zebra")
     assert run("segment", photo_path, "green zebra", "--model", preset) == 0
     box = " ".join(map(str, expected.box))

@@ -168,7 +168,7 @@ def test_the_report_is_the_mean_over_the_split(predictor, records):
 
 
 @pytest.mark.parametrize("mode", ["word", "pixel", "pair", "full"])
-def test_an_attention_becomes_an_average_and_all_else_stays(seeded, rng, tmp_path, mode):
+def test_an_attention_becomes_an_average_and_all_else_stays(seeded, tmp_path, mode):
     from attention_measures import averaged, learnt_attentions
 
     records = tiny.several_of_each(tiny.noise_records(tmp_path, 3), [4, 2, 1])
