@@ -6,8 +6,9 @@ from pathlib import Path
 def upload(folder: Path, address: str):
     """Upload a preset to Hugging Face's hub, from where --model hf://user/name loads it.
 
-    Only config.json, model.keras, vocabulary.txt and README.md are sent, none of a run's records.
-    Needs keras-cmsa[hub] and a login (hf auth login). HF_ENDPOINT names another server.
+    Only config.json, model.keras, vocabulary.txt, README.md and reference.npz are sent, none of a
+    run's records. Needs keras-cmsa[hub] and a login (hf auth login). HF_ENDPOINT names another
+    server.
 
     Parameters
     ----------

@@ -71,8 +71,7 @@ NOTHING = Matches(frozenset(), frozenset())
 class Judge:
     """Finds the things of one scene that a meaning matches.
 
-    `head` and `anchor` are `Matches` of nouns; a method that returns one thing returns its place in
-    the scene.
+    `head` and `anchor` are `Matches` of nouns.
     """
 
     def __init__(self, scene):
