@@ -8,8 +8,6 @@ row by row; a pixel is inside if it is not wholly transparent. The same code as 
 https://github.com/HumanSignal/label-studio-sdk (label_studio_sdk/converter/brush.py)
 """
 
-import io
-
 import numpy as np
 
 from keras_cmsa.data.masks import check_size
@@ -33,7 +31,7 @@ def decode_brush(code, height, width, name):
         ValueError: if the code is another, ends early or is of an image of another size.
     """
     try:
-        data = bytes([*code])  # of an integer, `bytes` makes so many
+        bits = _Bits(bytes([*code]))  # of an integer, `bytes` makes so many
     except (TypeError, ValueError):
         raise ValueError(
             f"{name}: wanted Label Studio's code as a list of integers in 0..255. Received: "
@@ -41,14 +39,13 @@ def decode_brush(code, height, width, name):
         ) from None
     check_size(height, width, name)
     try:
-        read = _reader(data)
-        number, value_bits = read(32), read(5) + 1
+        number, value_bits = bits.read(32), bits.read(5) + 1
         if (number, value_bits) != (CHANNELS * height * width, VALUE_BITS):
             raise ValueError(
                 f"{name}: wanted {CHANNELS} values of {VALUE_BITS} bits for each pixel of an image "
                 f"of {height} x {width} (height x width). Received: {number} of {value_bits} bits"
             )
-        values = _values(read, number)
+        values = _values(bits, number)
     except EOFError:
         raise ValueError(
             f"{name}: wanted Label Studio's code to the end. Received: {len(code)} bytes of it"
@@ -56,31 +53,33 @@ def decode_brush(code, height, width, name):
     return (values[CHANNELS - 1 :: CHANNELS] > 0).astype("uint8").reshape(height, width)
 
 
-def _values(read, number):
+def _values(bits, number):
     """Decodes the blocks after the head: `(number,)` uint8."""
-    sizes = [read(4) + 1 for _ in range(4)]
+    sizes = [bits.read(4) + 1 for _ in range(4)]
     values, place = np.empty(number, "uint8"), 0
     while place < number:
-        is_run, size = read(1), sizes[read(2)]
-        end = min(place + read(size) + 1, number)
+        is_run, size = bits.read(1), sizes[bits.read(2)]
+        end = min(place + bits.read(size) + 1, number)
         single = 1 if is_run else end - place
-        block = read(VALUE_BITS * single).to_bytes(single, "big")
+        block = bits.read(VALUE_BITS * single).to_bytes(single, "big")
         values[place:end] = np.frombuffer(block, "uint8")
         place = end
     return values
 
 
-def _reader(data):
-    """A function that gives the next so many bits as an integer; `EOFError` if there are fewer."""
-    bits = io.StringIO("".join(f"{byte:08b}" for byte in data))
+class _Bits:
+    """Reads numbers of any size from bytes."""
 
-    def read(number):
-        taken = bits.read(number)
-        if len(taken) < number:
+    def __init__(self, data):
+        self.data, self.place = data, 0
+
+    def read(self, number):
+        """The next bits as an integer; `EOFError` if there are fewer."""
+        start, self.place = self.place, self.place + number
+        if self.place > 8 * len(self.data):
             raise EOFError
-        return int(taken, 2)
-
-    return read
+        window = int.from_bytes(self.data[start // 8 : -(-self.place // 8)], "big")
+        return (window >> -self.place % 8) & ((1 << number) - 1)
 
 
 def encode_brush(mask):

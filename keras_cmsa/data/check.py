@@ -6,7 +6,7 @@ from itertools import groupby
 import numpy as np
 from rich.progress import track
 
-from keras_cmsa.data.masks import MaskFile, has_no_area
+from keras_cmsa.data.masks import MaskFile, has_no_area, rasterize
 from keras_cmsa.data.readers.entries import warn_each
 from keras_cmsa.preprocessing.reading import read_ids, read_image, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
@@ -58,7 +58,7 @@ def check_records(records, progress=False):
         mask = None
         if not fault:
             try:
-                mask = first.mask()
+                mask = drawn(first)
             except ValueError as error:
                 fault = str(error)
         faults = [fault or _expression_fault(record) for record in group]
@@ -126,6 +126,13 @@ def _image_fault(record, shape_of):
     return "image size differs: {} is {} x {}, declared {} x {} (height x width)".format(
         record.image_path, *size, *declared
     )
+
+
+def drawn(record):
+    """The mask of a record; an error names the ref, since its sentences share the mask."""
+    if not record.targets:
+        return record.mask()
+    return rasterize(record.segmentation, record.height, record.width, f"ref {record.ref_id}")
 
 
 def _remarks(record, mask):

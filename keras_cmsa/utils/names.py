@@ -7,6 +7,7 @@ from pathlib import Path
 
 # Files are called after a split, and TFDS has a syntax of its own for other characters.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
+MAX_NAME = 255  # bytes of a file's name on most disks
 ALL = "all"  # every split at once, to TFDS and to --exclude-images-of
 
 
@@ -48,6 +49,7 @@ def path_inside(folder, name, where):
     name = name.strip()
     path = Path(name)
     is_out = path.is_absolute() or ".." in path.parts or path == Path() or "\0" in name
+    is_out = is_out or any(len(os.fsencode(part)) > MAX_NAME for part in path.parts)
     reason = _reason(folder, name)
     if is_out or reason:
         raise ValueError(

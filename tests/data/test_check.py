@@ -45,7 +45,7 @@ def test_check_finds_every_fault(one_ref):
         (4, "expression blank"),
     ]
     table = problems_table(problems).splitlines()
-    assert table[0].startswith("      2  mask covers no pixel, first: ref 1, sentence 31 ")
+    assert table[0].startswith("      2  mask covers no pixel, first: ref 1; the segm")
     assert table[2].startswith("      1  expression blank, first: ref 4, sentence 31 ('Café!')")
 
 

@@ -23,7 +23,7 @@ from keras_cmsa.data.readers.entries import (
     read_json,
     whole,
 )
-from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool, texts_of
+from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool
 from keras_cmsa.data.readers.split_files import split_files
 from keras_cmsa.utils.names import path_inside
 
@@ -83,15 +83,13 @@ def _image(entry):
         objects.append(
             AnnotatedObject(
                 place,
-                texts_of("annotations", annotation) | texts_of("categories", category),
+                {"annotations": annotation, "categories": category},
                 _parts(annotation, place),
                 name if type(name) is str else "",
             )
         )
     path = path_inside(folder, field(image, "file_name", str, where), where)
-    return AnnotatedImage(
-        where, split, path, image_size(image, where), texts_of("images", image), objects
-    )
+    return AnnotatedImage(where, split, path, image_size(image, where), {"images": image}, objects)
 
 
 def _parts(annotation, where):

@@ -1,5 +1,6 @@
 """Helpers of all readers: checks of fields and entries, and warnings of one line each."""
 
+import contextlib
 import json
 import os
 import reprlib
@@ -70,16 +71,17 @@ def _check_storable(value, key, where):
 
 
 def located(entry, key, kind, where):
-    """`[(place, value), ...]` of a list in an entry, whose values are all of one kind.
+    """Yields `(place, value)` of a list in an entry, whose values are all of one kind.
 
-    A place is file, entry and number, the first words of an error.
+    A place is file, entry and number, the first words of an error. A list may have millions of
+    values: whoever bounds them takes no more.
 
     Args, Raises:
         as in `field`.
     """
-    values = enumerate(field(entry, key, list, where))
-    places = [(f"{where}, {key} entry {number}", value) for number, value in values]
-    return [(place, field({key: value}, key, kind, place)) for place, value in places]
+    for number, value in enumerate(field(entry, key, list, where)):
+        place = f"{where}, {key} entry {number}"
+        yield place, field({key: value}, key, kind, place)
 
 
 def read_json(path, kind=object):
@@ -166,6 +168,7 @@ def read_entries(entries, records_of, on_bad, what="refs"):
         nonlocal left
         new_records = list(islice(records_of(entry), left + 1))
         if len(new_records) > left:
+            left = 0  # also of what follows, which may be as long
             raise ValueError(
                 f"{entry[0]}: wanted at most {MAX_SENTENCES:,} sentences in a data set"
             )
@@ -198,7 +201,7 @@ def records_of_ref(sentences, size, **of_all):
     """Yields a record per sentence of a ref, whose masks are of the size that is stored.
 
     Args:
-        sentences: list of `(sentence id, text)`.
+        sentences: `(sentence id, text)` of each.
         size: `(height, width)` of the image.
         of_all: the other arguments of `Record`, which all sentences share.
     """
@@ -259,8 +262,8 @@ def selected(records, splits, path, folder, source, published=()):
     """
     records = select_splits(splits, records, path)
     differences = []
-    for split in (split for split in published if split in records):
-        found = count([record for record in records[split] if record.targets])
+    for split in (split for split in published if splits is None or split in splits):
+        found = count([record for record in records.get(split, []) if record.targets])
         if any(number not in (None, of) for number, of in zip(published[split], found)):
             counts = (_format_counts(counts) for counts in (found, published[split]))
             differences.append(f"{split} {' instead of '.join(counts)}")
@@ -282,9 +285,8 @@ def _missing_images(records, folder, source):
     there = set()
     for parent in {path.parent for path in wanted}:
         # One scan per folder: asking for 20,000 files one by one takes minutes on a network disk.
-        if parent.is_dir():
-            with os.scandir(parent) as files:
-                there.update(parent / file.name for file in files)
+        with contextlib.suppress(OSError), os.scandir(parent) as files:
+            there.update(parent / file.name for file in files)
     missing = sorted(wanted - there)
     if not missing:
         return ""

@@ -71,6 +71,8 @@ def _read(path, root):
         entries_by_id(content, f"{key}s", path, f"{key}_id", int)
         for key in ("annotation", "refexp")
     )
+    if len(annotations) < len(content["annotations"]):
+        raise ValueError(f"{path}: wanted each annotation_id once. Received: one twice")
     if path.stem.endswith("_coco_aligned"):
         images = entries_by_id(content, "images", path, "image_id", int)
     else:
@@ -107,13 +109,8 @@ def _records_of(root, located_entry):
     image_id = field(entry, "image_id", int, where)
     if image_id not in images:
         raise ValueError(f"{where}: image {image_id} is not in the file")
-    sentences = []
-    for place, refexp_id in located(entry, "refexp_ids", int, where):
-        if refexp_id not in refexps:
-            raise ValueError(f"{place}: expression {refexp_id} is not in the file")
-        sentences.append((refexp_id, field(refexps[refexp_id], "raw", str, place)))
     return records_of_ref(
-        sentences,
+        _sentences(entry, refexps, where),
         image_size(images[image_id], f"{where}, image"),
         image_path=image_path(images[image_id], image_id, root, COCO, where),
         image_id=image_id,
@@ -121,3 +118,11 @@ def _records_of(root, located_entry):
         split=split,
         segmentation=field(entry, "segmentation", list | dict, where),
     )
+
+
+def _sentences(entry, refexps, where):
+    """Yields the expressions of an annotation: `(id, text)`."""
+    for place, refexp_id in located(entry, "refexp_ids", int, where):
+        if refexp_id not in refexps:
+            raise ValueError(f"{place}: expression {refexp_id} is not in the file")
+        yield refexp_id, field(refexps[refexp_id], "raw", str, place)

@@ -25,7 +25,7 @@ from keras_cmsa.data.readers.entries import (
     read_json,
     warn_each,
 )
-from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool, texts_of
+from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool
 from keras_cmsa.data.readers.split_files import split_files
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.utils.names import path_inside
@@ -91,8 +91,8 @@ def _image(further, split, folder, where, task):
         elif not any(kind.startswith("keypoint") for kind in kinds):
             label = named.get("label") or [""]
             parts = _parts(*shapes[0], size)
-            objects.append(AnnotatedObject(place, texts_of("regions", named), parts, label[0]))
-    return AnnotatedImage(where, split, path, size, texts_of("tasks", texts), objects)
+            objects.append(AnnotatedObject(place, {"regions": named}, parts, label[0]))
+    return AnnotatedImage(where, split, path, size, {"tasks": texts}, objects)
 
 
 def _size(results, path, where):

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.data.readers.entries import field, image_size, located, read_each, read_json
-from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool, texts_of
+from keras_cmsa.data.readers.phrases import AnnotatedImage, AnnotatedObject, Tool
 from keras_cmsa.data.readers.split_files import split_files
 from keras_cmsa.preprocessing.reading import read_mask
 from keras_cmsa.utils.names import path_inside
@@ -60,9 +60,7 @@ def _image(entry):
             key = where if group is None else (label, str(group))
             groups.setdefault(key, []).append((where, shape))
     objects = [
-        AnnotatedObject(
-            of[0][0], texts_of("shapes", _texts(of)), _parts(of, size), of[0][1]["label"]
-        )
+        AnnotatedObject(of[0][0], {"shapes": _texts(of)}, _parts(of, size), of[0][1]["label"])
         for of in groups.values()
     ]
     return AnnotatedImage(str(path), split, path_inside(folder, name, path), size, {}, objects)

@@ -1,8 +1,8 @@
 """From the annotated images of a label tool to records: which text is the phrase, and which objects
 of the image it means.
 
-A reader of a tool's files makes an `AnnotatedImage` of each image, with the texts of the tool's own
-entries in it. Their fields are named as `annotations.caption` or `annotations.attributes.NAME`.
+A reader of a tool's files makes an `AnnotatedImage` of each image, with the tool's own entries in
+it. A field of an entry is named as `annotations.caption` or `annotations.attributes.NAME`.
 """
 
 import re
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from keras_cmsa.data.readers.entries import (
     located,
@@ -32,13 +32,13 @@ class AnnotatedObject(NamedTuple):
 
     Attributes:
         where: file and entry, the first words of an error.
-        texts: `{field: [text, ...]}`, see `texts_of`.
+        entries: `{table: entry}`, where its texts are.
         parts: COCO's segmentation as a list of its parts; empty if the object has no mask.
         category: name of its class, or an empty text.
     """
 
     where: str
-    texts: dict[str, list[str]]
+    entries: dict[str, Any]
     parts: list
     category: str = ""
 
@@ -51,7 +51,7 @@ class AnnotatedImage(NamedTuple):
         split: name of the split; None if nothing tells it.
         path: the image file.
         size: `(height, width)` in pixels.
-        texts: `{field: [text, ...]}` about all of its objects.
+        entries: `{table: entry}`, where texts about all of its objects are.
         objects: list of `AnnotatedObject`.
     """
 
@@ -59,7 +59,7 @@ class AnnotatedImage(NamedTuple):
     split: str | None
     path: Path
     size: tuple[int, int]
-    texts: dict[str, list[str]]
+    entries: dict[str, Any]
     objects: list[AnnotatedObject]
 
 
@@ -111,7 +111,7 @@ def read_phrases(tool, root, splits=None, on_bad="raise", text=None, one_each=Fa
     root, images = Path(root), None if images is None else Path(images)
     photos = tool.images_of(root, images, on_bad)
     field = _checked_field(photos, root, tool, text)
-    of_image = any(field in photo.texts for photo in photos)
+    of_image = any(field.partition(".")[0] in photo.entries for photo in photos)
     left_out, numbers, segmentations = defaultdict(list), defaultdict(count(1).__next__), {}
 
     def records_of(photo):
@@ -148,7 +148,7 @@ def give_splits(records, path):
 def _checked_field(images, path, tool, text):
     """The field that has the phrases, which must be one."""
     holders = (holder for image in images for holder in (image, *image.objects))
-    fields = sorted({field for holder in holders for field in holder.texts})
+    fields = sorted({field for holder in holders for field in _text_fields(holder.entries)})
     usual = [field for field in fields if tool.usual.fullmatch(field)]
     wanted = text or tool.class_field
     fitting = [field for field in fields if field == wanted] if text or not usual else usual
@@ -163,22 +163,26 @@ def _checked_field(images, path, tool, text):
     return fitting[0]
 
 
-def texts_of(table, entry):
-    """`{field: [text, ...]}` of what has text in an entry of a table, and in its attributes."""
-    texts = {}
-    for key, value in entry.items():
-        lines = [value] if type(value) is str else value
-        if key == "attributes" and type(value) is dict:
-            texts |= texts_of(f"{table}.attributes", value)
-        elif value and type(lines) is list and all(type(line) is str for line in lines):
-            texts[f"{table}.{key}"] = lines
-    return texts
+def _text_fields(tables):
+    """Yields the names of the fields of some entries that have text."""
+    for table, entry in tables.items():
+        for key, value in entry.items():
+            if key == "attributes" and type(value) is dict:
+                yield from _text_fields({f"{table}.attributes": value})
+            elif value and type(value) in (str, list):
+                if all(type(line) is str for line in ([value] if type(value) is str else value)):
+                    yield f"{table}.{key}"
 
 
 def _texts(holder, field):
     """The phrases in a field of an image or an object: `{expression: as it was written}`."""
-    phrases = {}
-    for _, text in located({field: holder.texts.get(field, [])}, field, str, holder.where):
+    table, _, key = field.partition(".")
+    entry, phrases = holder.entries[table], {}
+    if key.startswith("attributes.") and type(entry.get("attributes")) is dict:
+        entry, key = entry["attributes"], key.removeprefix("attributes.")
+    value = entry.get(key)
+    texts = value if type(value) is list else [] if value is None else [value]
+    for _, text in located({field: texts}, field, str, holder.where):
         for line in text.splitlines():
             # Classes are written as coffee_cup.
             if words := split_words(line.replace("_", " ")):

@@ -321,5 +321,7 @@ def _annotation(ann_id, image_id, instances, where):
 
 
 def _union(segmentations):
-    """The segmentation of objects: all of their parts. None if there is no object."""
-    return [part for s in segmentations for part in (s if type(s) is list else [s])] or None
+    """The segmentation of several objects: all of their parts. None if there is no object."""
+    if len(segmentations) < 2:  # that of the annotation itself, which many refs may share
+        return segmentations[0] if segmentations else None
+    return [part for s in segmentations for part in (s if type(s) is list else [s])]

@@ -182,6 +182,9 @@ def changed(table, **values):
 BAD = {
     "'file_name' of type str. Received: int": changed("images", file_name=5),
     "wanted a path inside .* Received: '../7.jpg'": changed("images", file_name="../7.jpg"),
+    "annotations entry 0, .*caption entry 0: wanted .* of type str": changed(
+        "annotations", caption=5
+    ),
     "annotations entry 0, .* Received half a character": changed("annotations", caption="a \ud83d"),
     "annotations entry 0: wanted 'segmentation' as polygons": changed(
         "annotations", segmentation=5

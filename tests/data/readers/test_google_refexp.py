@@ -88,6 +88,15 @@ SPOILT = {
 }
 
 
+def test_an_annotation_that_is_there_twice(real, tmp_path):
+    path = write_release(tmp_path, real, aligned=True) / NAME.format("val", "_coco_aligned")
+    content = json.loads(path.read_text())
+    content["annotations"]["again"] = next(iter(content["annotations"].values()))
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="wanted each annotation_id once"):
+        read_google_refexp(tmp_path)
+
+
 @pytest.mark.parametrize("message", SPOILT)
 def test_bad_annotations_are_named(real, tmp_path, message):
     path = write_release(tmp_path, real, aligned=True) / NAME.format("val", "_coco_aligned")

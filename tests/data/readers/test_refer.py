@@ -145,6 +145,12 @@ def test_one_sentence_named_over_and_over(one_ref, monkeypatch):
     one_ref.refs *= 3  # two bytes each in the pickle
     with pytest.raises(ValueError, match="entry 2: wanted at most 4,000 sentences in a data set"):
         one_ref.read()
+    one_ref.refs[0]["sentences"] *= 3
+    asked = []
+    monkeypatch.setattr("keras_cmsa.data.readers.refer.Record", lambda **of: asked.append(of))
+    with pytest.warns(UserWarning, match="3 of 3 refs are bad"):
+        one_ref.read(on_bad="skip")
+    assert len(asked) == 4001 + 1 + 1  # what follows is not read to its end either
 
 
 def spoil(key, value):
