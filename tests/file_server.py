@@ -63,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(206 if start else 200, content[start:], headers)
 
     def answer(self, status, content, headers=None):
+        # Before the answer: once it has one, a test may set the cut of its next request.
+        cut = self.owner.cut.pop(self.path, None)
         self.send_response(self.owner.status.get(self.path, status))
         headers = {"Content-Length": str(len(content)), **(headers or {})}
         headers |= self.owner.headers.get(self.path, {})
@@ -71,7 +73,6 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         self.close_connection |= headers["Content-Length"] is None
-        cut = self.owner.cut.pop(self.path, None)
         self.wfile.write(content[:cut])
         if cut is not None:
             self.close_connection = True

@@ -132,13 +132,17 @@ class Part:
     """The bytes of a file that have come from one address so far.
 
     Beside the part lies `PART.state`: what the server called this state of the file, an ETag or a
-    date. Without one of these nothing is resumed, since the file may have changed in between.
+    date. Without one of these nothing is resumed, since the file may have changed in between. A link
+    in its place is removed and not followed.
     """
 
     def __init__(self, path, url):
         self.url = url
         name = f"{path.name}.part-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
         self.path, self.notes = path.with_name(name), path.with_name(f"{name}.state")
+        for file in (self.path, self.notes):
+            if file.is_symlink():
+                file.unlink()
 
     def fetch(self, httpx, entry, progress):
         """Appends what is missing, or starts anew where that cannot be.
@@ -147,16 +151,17 @@ class Part:
             Incomplete: if the server has no such file, or the connection ends before the file does.
             Damaged: if the server sends more than the file has.
         """
-        headers, done = {"Accept-Encoding": "identity"}, self.size()
+        headers, done, state = {"Accept-Encoding": "identity"}, self.size(), None
         if done:
+            state = self.notes.read_text("utf-8")
             # A server whose file is another by now sends all of it instead of the rest.
-            headers |= {"Range": f"bytes={done}-", "If-Range": self.notes.read_text("utf-8")}
+            headers |= {"Range": f"bytes={done}-", "If-Range": state}
         options = {"follow_redirects": True, "timeout": TIMEOUT, "headers": headers}
         with httpx.stream("GET", self.url, **options) as response:
             if response.status_code == 416:  # all of it is here, or it has shrunk
                 self.drop()
                 raise Incomplete("what was here did not fit what is there: start again")
-            total = _checked_total(response, entry, done)
+            total = _checked_total(response, entry, done, state)
             if response.status_code == 200:
                 self.drop()
                 done = 0
@@ -188,17 +193,19 @@ def state_of(headers):
     return etag if etag and not etag.startswith("W/") else headers.get("last-modified", "")
 
 
-def _checked_total(response, entry, start):
+def _checked_total(response, entry, start, state):
     """The bytes of the whole file as an answer has it, or None; raises `Incomplete` for another."""
     headers, status = response.headers, response.status_code
     if status not in (200, 206):
         raise Incomplete(f"status {status} {response.reason_phrase}")
     if "text/html" in headers.get("content-type", ""):
         raise Incomplete("a web page, where the file should be")
+    if headers.get("content-encoding", "identity") != "identity":
+        raise Incomplete("compressed bytes, where those of the file should be")
     total = int(headers["content-length"]) if "content-length" in headers else None
     if status == 206:
         rest = re.fullmatch(rf"bytes {start}-\d+/(\d+)", headers.get("content-range", ""))
-        if not (start and rest):
+        if not (start and rest and state_of(headers) in ("", state)):
             raise Incomplete("another part of the file than the rest that is missing here")
         total = int(rest[1])
     tells_its_end = total is not None or "chunked" in headers.get("transfer-encoding", "")

@@ -70,6 +70,23 @@ def test_what_cannot_be_resumed_starts_anew(server, tmp_path, change):
     assert download(known, tmp_path).read_bytes() == wanted
 
 
+@pytest.mark.parametrize(
+    ("headers", "status", "said"),
+    [
+        ({"Content-Encoding": "gzip"}, 200, "compressed bytes"),
+        ({"Content-Range": "bytes {}-5119999/5120000", "ETag": '"other"'}, 206, "another part of"),
+    ],
+)
+def test_bytes_that_are_not_those_of_the_file(server, tmp_path, headers, status, said):
+    """No checksum is known of some files."""
+    kept = interrupted(server, tmp_path, f"{server.url}/file")
+    server.headers["/file"] = {name: text.format(len(kept)) for name, text in headers.items()}
+    server.status["/file"] = status
+    with pytest.raises(OSError, match=said):
+        download(entry(f"{server.url}/file", sha256=None), tmp_path)
+    assert not (tmp_path / "it.bin").exists()
+
+
 def test_a_kill_after_the_last_byte(server, tmp_path):
     """All bytes are there, but not yet under their name: the server has no rest to send."""
     interrupted(server, tmp_path, f"{server.url}/file")
