@@ -303,32 +303,30 @@ def serve(predictor, host="127.0.0.1", port=7860):
         # says. Each component reads it when the page is built.
         before, tempfile.tempdir = tempfile.tempdir, folder
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page = build_page(explain, examples)
-        _, url, _ = page.launch(
-            server_name=host,
-            server_port=port,
-            max_file_size=MAX_FILE,
-            state_session_capacity=MAX_VISITORS,
-            app_kwargs={
-                "max_body_size": MAX_BODY,  # FastAPI's; Gradio bounds each file alone
-                "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
-            },
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-            footer_links=[],
-            share=False,
-            ssr_mode=False,
-            quiet=True,
-            prevent_thread_lock=True,
-        )
-        print(f"keras-cmsa demo: {url}", flush=True)
-        seen = {}
         try:
-            while True:
-                time.sleep(SWEEP_EVERY)
-                with contextlib.suppress(OSError):  # a folder is gone while it is looked through
-                    seen = sweep(folder, seen)
-        except KeyboardInterrupt:
-            pass
+            page = build_page(explain, examples)
+            _, url, _ = page.launch(
+                server_name=host,
+                server_port=port,
+                max_file_size=MAX_FILE,
+                state_session_capacity=MAX_VISITORS,
+                app_kwargs={
+                    "max_body_size": MAX_BODY,  # FastAPI's; Gradio bounds each file alone
+                    "middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
+                },
+                theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+                footer_links=[],
+                share=False,
+                ssr_mode=False,
+                quiet=True,
+                prevent_thread_lock=True,
+            )
+            print(f"keras-cmsa demo: {url}", flush=True)
+            seen = {}
+            with contextlib.suppress(KeyboardInterrupt), contextlib.closing(page):
+                while True:
+                    time.sleep(SWEEP_EVERY)
+                    with contextlib.suppress(OSError):  # a folder is gone as it is looked through
+                        seen = sweep(folder, seen)
         finally:
-            page.close()
             tempfile.tempdir = before

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from keras_cmsa.data.brush import decode_brush
 from keras_cmsa.data.masks import run_lengths
-from keras_cmsa.data.readers.entries import field
+from keras_cmsa.data.readers.entries import field, located
 from keras_cmsa.data.writers import Interface, label_studio_prediction
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.extras import require
@@ -62,9 +62,8 @@ class Backend:
         context = (params.get("context") if isinstance(params, dict) else None) or {}
         typed = [
             phrase
-            for result in (field(context, "result", list, "context") if context else [])
-            if field(result, "type", str, "context") == "textarea"
-            and result.get("from_name") != names.phrase
+            for result in results_in(context, "context")
+            if result.get("type") == "textarea" and result.get("from_name") != names.phrase
             for phrase in phrases_in(field(result, "value", dict, "context").get("text"))
         ]
         return {"results": [self.predict_task(task, typed, names) for task in tasks]}
@@ -122,10 +121,10 @@ def masks_in(annotation, asked, height, width):
     are parts of one mask. A phrase of the task without a region fits nothing.
     """
     regions, texts, masks = {}, {}, {phrase: [] for phrase in asked}
-    for result in field(annotation, "result", list, "annotation"):
-        kind = field(result, "type", str, "region")
+    for result in results_in(annotation, "annotation"):
+        kind = result.get("type")
         if kind not in ("brushlabels", "textarea"):
-            if kind.endswith("labels"):
+            if str(kind).endswith("labels"):
                 raise ValueError(f"wanted regions of a brush. Received: {kind!r:.40}")
             continue
         value, region = (field(result, *part, "region") for part in (("value", dict), ("id", str)))
@@ -148,6 +147,12 @@ def masks_in(annotation, asked, height, width):
         for phrase in phrases:
             masks.setdefault(phrase, []).append(runs)
     return masks
+
+
+def results_in(holder, where):
+    """The `result` of an annotation or a context, if it has one: list of dicts."""
+    holder = {"result": [], **holder} if isinstance(holder, dict) else holder
+    return [result for _, result in located(holder, "result", dict, where)]
 
 
 def phrases_in(value):

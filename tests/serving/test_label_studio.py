@@ -184,7 +184,7 @@ def test_bad_requests_have_a_reason(client, capsys):
         ({"tasks": [3]}, "wanted a dict. Received: int"),
         ({"tasks": [{"data": {"text": "box"}}]}, "wanted 'image' of type str"),
         ({"params": {"context": {"result": 3}}}, "wanted 'result' of type list"),
-        ({"params": {"context": {"result": [3]}}}, "context: wanted a dict. Received: int"),
+        ({"params": {"context": {"result": [3]}}}, "wanted 'result' of type dict. Received: int"),
         ({"params": {"context": {"result": [{"type": "textarea"}]}}}, "wanted 'value'"),
         ({"tasks": [{"data": {"text": "!", "image": PHOTO}}]}, "at least one word"),
     ):
