@@ -70,16 +70,19 @@ def _check_storable(value, key, where):
             ) from None
 
 
-def located(entry, key, kind, where):
+def located(entry, key, kind, where, least=0):
     """Yields `(place, value)` of a list in an entry, whose values are all of one kind.
 
     A place is file, entry and number, the first words of an error. A list may have millions of
     values: whoever bounds them takes no more.
 
     Args, Raises:
-        as in `field`.
+        as in `field`; also raises a `ValueError` for fewer than `least` values.
     """
-    for number, value in enumerate(field(entry, key, list, where)):
+    values = field(entry, key, list, where)
+    if len(values) < least:
+        raise ValueError(f"{where}: wanted at least {least} {key}. Received: {len(values)}")
+    for number, value in enumerate(values):
         place = f"{where}, {key} entry {number}"
         yield place, field({key: value}, key, kind, place)
 

@@ -122,7 +122,7 @@ def _records_of(root, located_entry):
 
 def _sentences(entry, refexps, where):
     """Yields the expressions of an annotation: `(id, text)`."""
-    for place, refexp_id in located(entry, "refexp_ids", int, where):
+    for place, refexp_id in located(entry, "refexp_ids", int, where, least=1):
         if refexp_id not in refexps:
             raise ValueError(f"{place}: expression {refexp_id} is not in the file")
         yield refexp_id, field(refexps[refexp_id], "raw", str, place)

@@ -141,7 +141,7 @@ def _samples(row, path, size_of, where):
     except (OSError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from None
     for place, sample in located(row, "samples", dict, where):
-        sentences = [text for _, text in located(sample, "sentences", str, place)]
+        sentences = [text for _, text in located(sample, "sentences", str, place, least=1)]
         yield None, size, field(sample, "mask", dict, place), sentences
 
 
@@ -152,7 +152,10 @@ def _annotated(row, where):
         field(row, "ref_id", int, where),
         image_size(image, f"{where}, raw_image_info"),
         field(annotation, "segmentation", list | dict, f"{where}, raw_anns"),
-        [field(of, "raw", str, place) for place, of in located(row, "sentences", dict, where)],
+        [
+            field(of, "raw", str, place)
+            for place, of in located(row, "sentences", dict, where, least=1)
+        ],
     )
 
 

@@ -262,7 +262,7 @@ def _records_of(located_ref, instances, images, root, dataset, names):
         "categories": names(tuple(sorted(_class_names(annotations, instances.categories)))),
     }
     nothing = {"segmentation": None, "targets": 0, "categories": frozenset()}
-    for place, sentence in located(ref, "sentences", dict, where):
+    for place, sentence in located(ref, "sentences", dict, where, least=1):
         yield Record(
             image_path=path,
             image_id=image_id,

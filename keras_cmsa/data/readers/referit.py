@@ -98,8 +98,13 @@ def _records_of(root, sizes, entry):
     image, region = ids.groups()
     ref_id = int(image) * 1000 + int(region)
     # The file has [width, height].
-    size = dict(zip(("width", "height"), field(sizes, f"{image}.jpg", list, where)))
-    texts = located({"expressions": sentences}, "expressions", str, where)
+    sides = field(sizes, f"{image}.jpg", list, where)
+    if len(sides) != 2:
+        raise ValueError(
+            f"{where}, size of {image}.jpg: wanted [width, height]. Received: {sides!r:.60}"
+        )
+    size = dict(zip(("width", "height"), sides))
+    texts = located({"expressions": sentences}, "expressions", str, where, least=1)
     return records_of_ref(
         [(ref_id * 1000 + place, raw) for place, (_, raw) in enumerate(texts)],
         image_size(size, f"{where}, size of {image}.jpg"),

@@ -165,6 +165,7 @@ FAULTS = {
     "ref 5: annotation 71 is not in .*instances.json": spoil("ann_id", 71),
     "ref 5: image 8 is not in .*instances.json": spoil("image_id", 8),
     "ref 5: wanted 'ann_id' of type int | str. Received: NoneType": spoil("ann_id", None),
+    "ref 5: wanted at least 1 sentences. Received: 0": spoil("sentences", []),
     "sentences entry 0: wanted 'raw' of type str. Received: nothing": spoil(
         "sentences", [{"sent_id": 1}]
     ),

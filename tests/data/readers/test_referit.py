@@ -84,6 +84,7 @@ def test_json_files_may_lie_in_data(release):
         ({"../7_1": ["sky"]}, "wanted '<image>_<region>'"),
         ({"7_1": "sky"}, "wanted '<image>_<region>' with a list of at most 1,000 expressions"),
         ({"7_1": [3]}, "expressions entry 0: wanted 'expressions' of type str. Received: int"),
+        ({"7_1": []}, "wanted at least 1 expressions. Received: 0"),
         ({"8_1": ["sky"]}, r"wanted '8.jpg' of type list. Received: nothing"),
     ],
     ids=str,
@@ -100,9 +101,16 @@ def test_a_size_may_be_written_with_a_point(release):
     (release / "referit_imsize.json").write_text('{"7.jpg": [12.0, 8.0]}')
     record = read_referit(release)["train"][0]
     assert (record.height, record.width) == (8, 12) and type(record.height) is int
-    for size in ("[12.5, 8]", "[12]", "[true, 8]"):
+    wanted = r"'(width|height)' of type int"
+    of_two = r"\[width, height\]"
+    for size, said in (
+        ("[12.5, 8]", wanted),
+        ("[true, 8]", wanted),
+        ("[12]", of_two),
+        ("[12, 8, 3]", of_two),
+    ):
         (release / "referit_imsize.json").write_text(f'{{"7.jpg": {size}}}')
-        with pytest.raises(ValueError, match=r"size of 7.jpg: wanted '(width|height)' of type int"):
+        with pytest.raises(ValueError, match=f"size of 7.jpg: wanted {said}"):
             read_referit(release)
 
 
