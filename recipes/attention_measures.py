@@ -1,7 +1,6 @@
 """Alpha and beta (Eq. 2) of a trained model, and what can be said of them in numbers."""
 
 import collections
-import contextlib
 import itertools
 import math
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_cmsa.evaluation.scores import summarize
-from keras_cmsa.inference.predictor import filled_up
+from keras_cmsa.inference.predictor import EXPRESSIONS_AT_ONCE, filled_up
 from keras_cmsa.models.cmsa import Cmsa, attention_levels
 from keras_cmsa.models.inputs_and_outputs import PartOfModel, maps_of
 
@@ -48,11 +47,12 @@ class AttentionReport:
             )
         self.parts = learnt_attentions(predictor.model, predictor.network)
         self.layers = {layer.name: layer for _, layer, _ in self.parts}
-        self.inside = inner_model(predictor, self.layers)
+        self.inside = inner_model(predictor, self.parts)
         self.measured = collections.defaultdict(list)
         self.scores = []  # as trained
         self.uniform_scores = [[] for _ in self.parts]
-        self.first_before = None  # the first sentence about the last image, and its attention
+        # Of the first sentence about the last image: query and key of its words, its attention.
+        self.words_before, self.attention_before = None, None
 
     def sentences(self, records, words):
         """Nothing else is asked of the model as it is."""
@@ -60,27 +60,36 @@ class AttentionReport:
 
     def take(self, photo, answers):
         """Looks inside the model for one image, on the maps that it has."""
-        # The first sentence about the last image is asked about this one too.
-        before = [self.first_before[0]] if self.first_before else []
-        sentences = np.concatenate([photo.words, *before])
-        inside = self.inside.predict_on_batch(
-            {"maps": photo.maps, "words": filled_up(sentences)[None]}
-        )
-        attention = {}
-        for name, layer in self.layers.items():
-            words = zip(*(x[0] for x in inside[name]["words"]), inside[name]["is_word"][0])
-            parts = [np.stack([q[there], k[there]]) for q, k, there in words]
-            positions = np.concatenate(inside[name]["positions"])
-            attention[name] = attentions(layer.attention, positions, parts[: len(sentences)])
-        self.measure(photo.words, attention)
+        words = {name: [] for name in self.layers}  # query and key of the words of each sentence
+        for start in range(0, len(photo.words), EXPRESSIONS_AT_ONCE):
+            piece = photo.words[start : start + EXPRESSIONS_AT_ONCE]
+            inputs = {"maps": photo.maps, "words": filled_up(piece)[None]}
+            inside = self.inside.predict_on_batch(inputs)
+            for k in range(len(piece)):
+                for name, (queries, keys, is_word) in inside["words"].items():
+                    words[name].append(np.stack([queries, keys])[:, 0, k, is_word[0, k]])
+                for scores, logits in zip(self.uniform_scores, inside["uniform"]):
+                    scores.append(photo.score(start + k, photo.mask(logits[k])))
+        positions = {name: np.concatenate(x) for name, x in inside["positions"].items()}
+        self.measure(photo.words, positions, words)
         self.scores += photo.scores
-        for (_, layer, over), scores in zip(self.parts, self.uniform_scores):
-            with averaged(layer, over):
-                (answers,) = photo.predictor.decode(photo.maps, [photo.words])
-            scores += [photo.score(k, photo.mask(x["logits"])) for k, x in enumerate(answers)]
 
-    def measure(self, words, attention):
-        """Adds the measures of the attention of the sentences `(K, N)` about one image."""
+    def measure(self, words, positions, parts):
+        """Adds the measures of the attention to K sentences about one image.
+
+        Args:
+            words: their word ids `(K, N)`.
+            positions: `{layer: array}`, query and key of the positions, `(2, P, d)`.
+            parts: `{layer: list of K arrays}`, those of the words of each, `(2, n, d)`.
+        """
+        # The first sentence about the last image is asked about this one too.
+        before = self.words_before
+        attention = {
+            name: attentions(
+                layer.attention, positions[name], parts[name] + ([before[name]] if before else [])
+            )
+            for name, layer in self.layers.items()
+        }
         ids, firsts = [row[row > 0] for row in words], {}
         for _, layer, over in self.parts:
             each = [sentence[over] for sentence in attention[layer.name]]
@@ -91,11 +100,12 @@ class AttentionReport:
                     lists["entropy"].append(one.entropy)
                     lists["change_with_place"].append(distance(one.mean, one.mean.mean(axis=0)))
             lists["change_with_sentence"] += changes_with_sentence(ids, own, over)
-            if self.first_before and each[-1].has_choice:
-                change = distance(each[-1].mean, self.first_before[1][layer.name, over])
+            if before and each[-1].has_choice:
+                change = distance(each[-1].mean, self.attention_before[layer.name, over])
                 lists["change_with_image"].append(change)
             firsts[layer.name, over] = own[0].mean
-        self.first_before = words[:1], firsts
+        self.words_before = {name: sentences[0] for name, sentences in parts.items()}
+        self.attention_before = firsts
 
     def rows(self, profile="strict"):
         """List of a dict for each level and each attention that is learnt.
@@ -143,43 +153,67 @@ def learnt(layer):
     return [over for over in LEARNT[layer.attention] if over == "positions" or has_words]
 
 
-def inner_model(predictor, layers):
-    """A predictor's network from `{"maps": maps, "words": words}` to what its attention is made of.
+def inner_model(predictor, parts):
+    """A predictor's network from `{"maps": maps, "words": words}` to what a report measures.
 
     Args:
         predictor: `Predictor`.
-        layers: dict of the attention layers of its network by name.
+        parts: the attentions of its network, as `learnt_attentions` lists them.
 
     Returns:
-        `keras.Model` to a dict by the name of a layer of
+        `keras.Model` of one image and its K sentences to a dict of
 
-        - `positions`: query and key of the positions, `(B, P, d)`
-        - `words`: those of the words, `(B, K, N, d)`
-        - `is_word`: `(B, K, N)` bool
+        - `positions`: `{layer: [query, key]}` of the positions, `(1, P, d)`
+        - `words`: `{layer: [query, key, is_word]}` of the words, `(1, K, N, d)` and `(1, K, N)` bool
+        - `uniform`: for each of the parts the logits with it an average, `(parts, K, S, S, 1)`
     """
     network, given = predictor.network, predictor.sentence_model.input
+    layers = {layer.name: layer for _, layer, _ in parts}
     start = {"maps": maps_of(network), "words": network.input["words"]}
-    part = PartOfModel(network, start, {name: layer.input for name, layer in layers.items()})
-    outputs = {}
-    for name, (positions, vectors, is_word) in part(given).items():
+    features = {name: layer.input for name, layer in layers.items()}
+    inside = PartOfModel(network, start, features)(given)
+    outputs, attended = {"positions": {}, "words": {}}, {}
+    for name, (positions, vectors, is_word) in inside.items():
         flat = ops.reshape(positions, (-1, math.prod(positions.shape[1:3]), positions.shape[-1]))
         pairs = layers[name].queries_and_keys(flat, vectors)
-        of_positions, of_words = zip(*[[ops.cast(x, "float32") for x in pair] for pair in pairs])
-        outputs[name] = {"positions": of_positions, "words": of_words, "is_word": is_word}
-    return keras.Model(given, outputs)
+        by_part = [[ops.cast(x, "float32") for x in part] for part in zip(*pairs)]
+        outputs["positions"][name], outputs["words"][name] = by_part[0], [*by_part[1], is_word]
+        # The level's map as it is and with each of its own parts an average.
+        changes = [None, *(over for _, layer, over in parts if layer.name == name)]
+        copies = [ops.repeat(x, len(changes), axis=0) for x in (positions, vectors, is_word)]
+        maps = averaged(layers[name], changes)(*copies)
+        rows = [changes.index(over) if layer.name == name else 0 for _, layer, over in parts]
+        attended[name] = ops.take(maps, rows, axis=0)
+    levels = {name: layer.output[0] for name, layer in layers.items()}
+    words = {"words": network.input["words"]}
+    rest = PartOfModel(network, words | levels, network.output["logits"])
+    copies = {"words": ops.repeat(given["words"], len(parts), axis=0)}
+    return keras.Model(given, outputs | {"uniform": rest(copies | attended)})
 
 
-@contextlib.contextmanager
-def averaged(layer, over):
-    """Makes one attention of a layer an average: with query 0 all its scores are equal."""
-    kernel = ops.convert_to_numpy(layer.query_kernel)
-    channels, changed = layer.input[0].shape[-1], kernel.copy()
-    changed[slice(channels) if over == "positions" else slice(channels, None)] = 0
-    layer.query_kernel.assign(changed)
-    try:
-        yield
-    finally:
-        layer.query_kernel.assign(kernel)
+def averaged(layer, changes):
+    """A copy of a layer that makes one attention an average, or none, for each image of a batch.
+
+    With a query of zeros all scores of an attention are equal.
+
+    Args:
+        layer: `CrossModalSelfAttention`.
+        changes: list of `"positions"`, `"words"` or `None`, one for each image.
+    """
+
+    class Averaged(type(layer)):
+        def queries_and_keys(self, positions, words):
+            query, key = super().queries_and_keys(positions, words)
+            kept = [[over != part for over in changes] for part in ("positions", "words")]
+            return [zeroed(x, rows) for x, rows in zip(query, kept)], key
+
+    def zeroed(part, kept):
+        return part * ops.reshape(ops.cast(kept, part.dtype), (-1,) + (1,) * (len(part.shape) - 1))
+
+    copy = Averaged.from_config({**layer.get_config(), "name": f"averaged_{layer.name}"})
+    copy.build(*(x.shape for x in layer.input[:2]))
+    copy.set_weights(layer.get_weights())
+    return copy
 
 
 class Attention(NamedTuple):

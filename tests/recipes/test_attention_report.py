@@ -1,6 +1,7 @@
 """What is measured of the attention, against Eqs. 2 and 3 over all pairs, in float64."""
 
 import collections
+import contextlib
 import itertools
 import json
 from dataclasses import replace
@@ -167,9 +168,20 @@ def test_the_report_is_the_mean_over_the_split(predictor, records):
     assert row["change_with_image"] == pytest.approx(np.mean(changes), abs=1e-5)
 
 
+@contextlib.contextmanager
+def averaged(layer, over):
+    """Makes one attention of a layer an average with queries of zeros, whose scores are equal."""
+    kernel = tiny.to_numpy(layer.query_kernel)
+    channels, changed = layer.input[0].shape[-1], kernel.copy()
+    changed[slice(channels) if over == "positions" else slice(channels, None)] = 0
+    layer.query_kernel.assign(changed)
+    yield
+    layer.query_kernel.assign(kernel)
+
+
 @pytest.mark.parametrize("mode", ["word", "pixel", "pair", "full"])
 def test_an_attention_becomes_an_average_and_all_else_stays(seeded, tmp_path, mode):
-    from attention_measures import averaged, learnt_attentions
+    from attention_measures import learnt_attentions
 
     records = tiny.several_of_each(tiny.noise_records(tmp_path, 3), [4, 2, 1])
     expressions = itertools.cycle(["red box on the left", "the blue box", "green box"])
