@@ -158,10 +158,19 @@ class Augmentation:
 
     def build_layers(self, side):
         """Three layers of light, and that of the scale."""
-        layers, values = require("keras_cv", "data", "Changing scale or light").layers, (0, 255)
+        layers, values = layers_of_light_and_scale(), (0, 255)
         return [
             layers.RandomBrightness(BRIGHTNESS, values, seed=self.seed),
             layers.RandomContrast(values, CONTRAST, seed=self.seed),
             layers.RandomSaturation(SATURATION, seed=self.seed),
             layers.JitteredResize((side, side), SCALES, seed=self.seed),
         ]
+
+
+def layers_of_light_and_scale():
+    """The module of keras-cv's layers.
+
+    Raises:
+        ModuleNotFoundError: if it is not installed.
+    """
+    return require("keras_cv", "data", "Changing scale or light").layers

@@ -9,6 +9,7 @@ import keras
 
 from keras_cmsa.convert.checkpoints import is_checkpoint
 from keras_cmsa.convert.deeplab import load_deeplab
+from keras_cmsa.data.augment import layers_of_light_and_scale
 from keras_cmsa.data.leakage import held_out_images, remove_held_out
 from keras_cmsa.data.objects import objects_of
 from keras_cmsa.data.readers.refer import Instances, read_instances
@@ -72,7 +73,10 @@ def run_training(settings, resume=False, devices=ONE):
         FileExistsError, FileNotFoundError, FloatingPointError, ValueError: as `train`, or if the
             data cannot be read or have not the splits that the settings name.
         ConnectionError, ValueError: as `join_processes`.
+        ModuleNotFoundError: if images are to be augmented and keras-cv is not installed.
     """
+    if settings.augment and not settings.features:
+        layers_of_light_and_scale()  # so that a want of keras-cv shows before minutes of work
     with contextlib.ExitStack() as stack:
         with join_processes(devices, settings.batch_size):
             # Before any work, and until the last picture is written.

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -32,6 +33,13 @@ def root(tmp_path):
 def here(tmp_path, monkeypatch):
     """Runs, and data that are drawn, lie in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_missing_keras_cv_shows_before_any_work(root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_cv", None)
+    with pytest.raises(ModuleNotFoundError, match=r"keras_cv: pip install \"keras-cmsa\[data\]"):
+        run.run_training(Settings(data_dir=str(root), augment=True, run_dir="runs/a"))
+    assert not Path("runs").exists()
 
 
 # --- data
