@@ -79,6 +79,17 @@ def test_pipeline_writes_its_measurements(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @on_tensorflow
+def test_features_writes_its_measurements(tmp_path):
+    sizes = {"eyes": ("MobileNetV3Small",), "photos": 2, "sentences": 2, "image_size": 64}
+    results = measured("features", tmp_path, repeats=1, **sizes)
+    (row,) = results["eyes"]
+    assert row["ratio"] == row["seconds_without"] / row["seconds_with_features"]
+    # The maps of 4 x 4 three times, of 8 x 8 and 16 x 16, in float16.
+    assert row["mb_per_photo"] == 2 * (16 * (24 + 48 + 96) + 64 * 24 + 256 * 16) / 1e6
+
+
+@pytest.mark.slow
+@on_tensorflow
 def test_serving_writes_its_measurements(preset, tmp_path):
     pytest.importorskip("tensorflow_serving")
     options = {"model": str(preset), "batches": (1, 2), "clients": 3, "seconds": 1}
