@@ -252,6 +252,7 @@ def test_what_is_an_error_of_the_network(written, form):
             pytest.fail(case)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["network", "photo"])
 def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypatch, part):
     """Without the conversion itself, which takes seconds and is run above."""

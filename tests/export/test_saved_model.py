@@ -62,6 +62,7 @@ def test_every_output_has_a_batch_and_a_plain_type(exported):
             assert output.dtype in (tf.float32, tf.string, tf.bool)
 
 
+@pytest.mark.slow
 def test_an_image_of_400_million_pixels_takes_no_memory(exported, photo, tmp_path):
     """It would take 1.2 GB: its size is read from its header, and nothing is decoded."""
     requests = {}
@@ -99,6 +100,7 @@ def test_an_artefact_of_word_pieces(word_pieces, photo, serve_version):
         np.testing.assert_array_equal(mask, predictor(photo, sentence).mask)
 
 
+@pytest.mark.slow
 def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo):
     from keras_cmsa import Predictor
     from keras_cmsa.export.network import coarsest_dtype
@@ -151,7 +153,7 @@ def test_what_does_not_fit_is_refused(exported, predictor, tmp_path):
         export(predictor, exported.parent)
 
 
-@pytest.mark.parametrize("place", ["fold", "store"])
+@pytest.mark.parametrize("place", ["fold", pytest.param("store", marks=pytest.mark.slow)])
 def test_what_computes_something_else_is_not_kept(
     predictor, tensors_alone, tmp_path, monkeypatch, place
 ):

@@ -179,7 +179,7 @@ def before_saving(predictor, folder, resizing="pad", **options):
     )[0]
 
 
-@pytest.mark.parametrize("resizing", ["pad", "stretch"])
+@pytest.mark.parametrize("resizing", ["pad", pytest.param("stretch", marks=pytest.mark.slow)])
 def test_the_mask_is_that_of_the_profile(predictor, photo, tmp_path, resizing):
     from keras_cmsa.inference.masks import to_mask
 
@@ -196,6 +196,7 @@ def test_the_mask_is_that_of_the_profile(predictor, photo, tmp_path, resizing):
     assert np.any(masks[0] != masks[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "error"), [("float16", 1e-2), ("bfloat16", 0.1)])
 def test_half_of_the_bytes_is_near_and_not_equal(predictor, photo, tmp_path, dtype, error):
     inputs = predictor.preprocessor([photo], ["red box"])
@@ -207,6 +208,7 @@ def test_half_of_the_bytes_is_near_and_not_equal(predictor, photo, tmp_path, dty
     assert 0 < np.abs(found - exact).max() <= error * max(1, np.abs(exact).max())
 
 
+@pytest.mark.slow
 def test_an_export_for_small_images_is_not_asked_about_its_reference(
     predictor, exported, tensors_alone, tmp_path, monkeypatch
 ):
@@ -223,6 +225,7 @@ def test_an_export_for_small_images_is_not_asked_about_its_reference(
         ask(bomb(), ["box"])
 
 
+@pytest.mark.slow
 def test_an_image_is_read_up_to_max_pixels(predictor, photo, tmp_path):
     files = tf.constant([encoded(photo), encoded(photo[:-1])])
     served = before_saving(predictor, tmp_path, max_pixels=30 * 47)
