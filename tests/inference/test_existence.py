@@ -82,6 +82,7 @@ def test_a_table_says_it_too(shy, tmp_path):
     assert (row["exists"], row["area"], row["error"]) == ("false", "0", "")
 
 
+@pytest.mark.slow
 def test_a_saved_model_decides_as_the_preset(shy, tmp_path):
     tf = pytest.importorskip("tensorflow")
     from keras_cmsa import ExportOptions, Predictor, export_saved_model

@@ -179,7 +179,9 @@ def averaged(layer, over):
     layer.query_kernel.assign(kernel)
 
 
-@pytest.mark.parametrize("mode", ["word", "pixel", "pair", "full"])
+@pytest.mark.parametrize(
+    "mode", ["full", *(pytest.param(x, marks=pytest.mark.slow) for x in ("word", "pixel", "pair"))]
+)
 def test_an_attention_becomes_an_average_and_all_else_stays(seeded, tmp_path, mode):
     from attention_measures import learnt_attentions
 

@@ -28,6 +28,7 @@ def is_picture(path):
         return len(picture.convert("RGB").getcolors(2**24)) > 100
 
 
+@pytest.mark.slow
 def test_a_recipe_leaves_a_preset_with_its_records_and_resumes_only_itself(page, tmp_path, capsys):
     """The whole way on TensorFlow, on data that need no more than this clone."""
     root = tiny.refer_root(tmp_path / "refer", {"train": 4, "val": 2, "testA": 3})
