@@ -52,7 +52,7 @@ class AttentionReport:
         self.scores = []  # as trained
         self.uniform_scores = [[] for _ in self.parts]
         # Of the first sentence about the last image: query and key of its words, its attention.
-        self.words_before, self.attention_before = None, None
+        self.words_before, self.attention_before = {}, {}
 
     def sentences(self, records, words):
         """Nothing else is asked of the model as it is."""
@@ -74,19 +74,19 @@ class AttentionReport:
         self.measure(photo.words, positions, words)
         self.scores += photo.scores
 
-    def measure(self, words, positions, parts):
+    def measure(self, words, positions, sentences):
         """Adds the measures of the attention to K sentences about one image.
 
         Args:
             words: their word ids `(K, N)`.
             positions: `{layer: array}`, query and key of the positions, `(2, P, d)`.
-            parts: `{layer: list of K arrays}`, those of the words of each, `(2, n, d)`.
+            sentences: `{layer: list of K arrays}`, those of the words of each, `(2, n, d)`.
         """
         # The first sentence about the last image is asked about this one too.
         before = self.words_before
         attention = {
             name: attentions(
-                layer.attention, positions[name], parts[name] + ([before[name]] if before else [])
+                layer.attention, positions[name], sentences[name] + before.get(name, [])
             )
             for name, layer in self.layers.items()
         }
@@ -104,7 +104,7 @@ class AttentionReport:
                 change = distance(each[-1].mean, self.attention_before[layer.name, over])
                 lists["change_with_image"].append(change)
             firsts[layer.name, over] = own[0].mean
-        self.words_before = {name: sentences[0] for name, sentences in parts.items()}
+        self.words_before = {name: each[:1] for name, each in sentences.items()}
         self.attention_before = firsts
 
     def rows(self, profile="strict"):
