@@ -78,7 +78,7 @@ def image_encoder(
     features = TowerMaps(tower) if of_hub else keras.Model(tower.inputs[0], taps(tower))
     tower.trainable = features.trainable = trainable
     if not trainable:
-        for dropout in (x for x in tower.layers if isinstance(x, layers.Dropout)):
+        for dropout in (x for x in tower._flatten_layers() if isinstance(x, layers.Dropout)):
             dropout.rate = 0.0  # A frozen tower gives in training what it gives in use.
     maps = features(scaled(image, own_scaling if scaling is None else scaling))
     if len(maps[0].shape) == 3:

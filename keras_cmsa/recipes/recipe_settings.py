@@ -36,7 +36,7 @@ def recipe_settings(recipe, small=False, **given):
         numbers |= unc.SMALL
         # Those of RefShapes are for a backbone that has learned their classes.
         pretrains = given.get("pretrain_steps", unc.SMALL_ON_REF_SHAPES["pretrain_steps"])
-        if pretrains and given.get("data_dir") is None and given.get("start_from") is None:
+        if pretrains and not any(map(given.get, ("data_dir", "start_from", "image_encoder"))):
             numbers |= unc.SMALL_ON_REF_SHAPES
     if (numbers | given).get("features") is None:
         numbers["map_dropout"] = 0.0

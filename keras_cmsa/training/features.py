@@ -1,9 +1,9 @@
 """The maps that a frozen tower gives of each image, computed once and kept on disk.
 
-    DIR/<encoder>/<image>.npy       float16, the maps of an image one after the other
+    DIR/<encoder>/<image>.float16       the maps of an image one after the other, as numbers alone
 
-<encoder> is a checksum of all that decides the maps but the image: the weights of the encoder, how
-it scales its input, the image side and the resizing. <image> is one of the file. So features of
+<encoder> is a checksum of all that decides the maps but the image: the weights of the encoder, its
+precision, how it scales its input, the image side and the resizing. <image> is one of the file. So features of
 another encoder or photo are never taken for those that are wanted, and what is there is finished.
 
 Vectors of frozen words are not kept: MiniLM takes an eighth of the time that the head takes for the
@@ -11,7 +11,6 @@ same sentences, and words that are left out at random make other sentences of th
 """
 
 import hashlib
-import io
 import json
 import math
 import shutil
@@ -23,8 +22,9 @@ from rich.progress import track
 
 from keras_cmsa.data.pipeline import MAP_DROPOUT, RecordBatches
 from keras_cmsa.data.samples import target_of
-from keras_cmsa.utils.files import replaced
+from keras_cmsa.utils.files import remove_left, replaced
 
+LARGEST = float(np.finfo("float16").max)
 # Of a layer's configuration, what another building of the same layer may give another value.
 UNSTABLE = ("name", "dtype", "trainable", "layers", "tower", "input_layers", "output_layers")
 
@@ -60,7 +60,7 @@ class ImageFeatures:
         setting = f"{self.shapes} {preprocessor.resizing}"
         self.folder = Path(folder) / checksum_of_encoder(encoder, setting)
         self.bytes = 2 * sum(math.prod(shape) for shape in self.shapes)
-        self.head, self.keys = head_of(self.bytes // 2), {}
+        self.keys = {}
 
     def path(self, record, mirrored=False):
         """The file of a record's image, named by its content and by how it lies in the square."""
@@ -69,7 +69,7 @@ class ImageFeatures:
             content = hashlib.sha256(record.image_path.read_bytes())
             content.update(repr(record.stored_size).encode())
             self.keys[which] = content.hexdigest()
-        return self.folder / f"{self.keys[which]}{'-mirrored' if mirrored else ''}.npy"
+        return self.folder / f"{self.keys[which]}{'-mirrored' if mirrored else ''}.float16"
 
     def add_images(self, records, mirrored=(), batch_size=8, title=None):
         """Computes the maps that are not there yet, of each image once.
@@ -84,7 +84,8 @@ class ImageFeatures:
 
         Raises:
             OSError: before anything is computed, if the disk has too little space.
-            FileNotFoundError, ValueError: if an image cannot be read; names its file.
+            FileNotFoundError, ValueError: if an image cannot be read, or a map has values beyond
+                float16; names the image's file.
         """
         wanted = {self.path(record): (record, 1) for record in records}
         wanted |= {self.path(record, True): (record, -1) for record in mirrored}
@@ -101,16 +102,24 @@ class ImageFeatures:
             size = f"{needed / 1e6:,.1f} MB"
             print(f"{title}: {len(missing)} of {len(wanted)} to compute, {size} in {self.folder}")
         self.folder.mkdir(parents=True, exist_ok=True)
+        remove_left(self.folder)
         starts = range(0, len(missing), batch_size)
         for start in track(starts, title or "", disable=title is None):
             paths = missing[start : start + batch_size]
             pairs = [wanted[path] for path in paths]
             images = [self.preprocessor.image(r.image())[:, ::step] for r, step in pairs]
             maps = self.encoder(np.stack(images), training=False)
-            maps = [keras.ops.convert_to_numpy(level).astype("float16") for level in maps]
+            maps = [keras.ops.convert_to_numpy(level).astype("float32") for level in maps]
             for path, *of_image in zip(paths, *maps):
+                numbers = np.concatenate([level.ravel() for level in of_image])
+                if not np.abs(numbers).max() <= LARGEST:
+                    raise ValueError(
+                        f"{wanted[path][0].image_path}: wanted features of at most {LARGEST:,.0f}, "
+                        f"as float16 holds them. Received: {np.abs(numbers).max():,.0f}. Train "
+                        "without `features`"
+                    )
                 with replaced(path, "wb") as file:
-                    np.save(file, np.concatenate([level.ravel() for level in of_image]))
+                    file.write(numbers.astype("float16").tobytes())
 
     def maps(self, record, mirrored=False):
         """The maps of a record's image, float16, memory-mapped.
@@ -119,21 +128,18 @@ class ImageFeatures:
             FileNotFoundError: if they have not been computed.
             ValueError: if their file is damaged.
         """
-        path, size = self.path(record, mirrored), self.bytes // 2
+        path = self.path(record, mirrored)
         if not path.exists():
             raise FileNotFoundError(
                 f"wanted the features of {record.image_path} by this image encoder, resized by "
                 f"{self.preprocessor.resizing!r}. Received: none in {self.folder}. Add them"
             )
-        # Not by np.load, which parses a header as Python: in several threads CPython 3.11 fails at that.
-        with open(path, "rb") as file:
-            head = file.read(len(self.head))
-        if head != self.head or path.stat().st_size != len(head) + self.bytes:
+        if path.stat().st_size != self.bytes:
             raise ValueError(
-                f"{path} is damaged: wanted {size} numbers of float16 as np.save writes them. "
-                f"Received: a file of {path.stat().st_size:,} bytes. Delete it"
+                f"{path} is damaged: wanted {self.bytes:,} bytes. Received: "
+                f"{path.stat().st_size:,}. Delete it"
             )
-        flat = np.memmap(path, "float16", "r", offset=len(head))
+        flat = np.memmap(path, "float16", "r")
         ends = np.cumsum([math.prod(shape) for shape in self.shapes])
         parts = np.split(flat, ends[:-1])
         return [part.reshape(shape) for part, shape in zip(parts, self.shapes)]
@@ -150,13 +156,11 @@ class FeatureBatches(RecordBatches):
         map_dropout: probability with which each channel of a map is left out, for each image anew;
             the others grow by as much. With few images a tower's channels outnumber them.
 
-    The rest is as in `RecordBatches`; all rows of a batch are one process' own.
+    The rest is as in `RecordBatches`, but for `part`: all rows of a batch are one process' own.
     """
 
     def __init__(self, *args, features, map_dropout=0.0, **options):
         super().__init__(*args, **options)
-        if self.part is not None:
-            raise ValueError("wanted one process to train on features. Received: several")
         self.features = features
         self.map_dropout = map_dropout
         self.masks = {}
@@ -199,15 +203,8 @@ def checksum_of_encoder(encoder, setting):
         config = {k: v for k, v in layer.get_config().items() if k not in UNSTABLE}
         # By its type, since an object would be written with its place in memory.
         text = json.dumps(config, default=lambda value: type(value).__name__)
-        digest.update(f"{type(layer).__name__} {text}".encode())
+        digest.update(f"{type(layer).__name__} {layer.compute_dtype} {text}".encode())
     for weight in encoder.weights:
         value = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
         digest.update(f"{value.dtype} {value.shape}".encode() + value.tobytes())
     return digest.hexdigest()[:16]
-
-
-def head_of(size):
-    """The bytes before the numbers in a file of so many of float16."""
-    file = io.BytesIO()
-    np.save(file, np.zeros(size, "float16"))
-    return file.getvalue()[: -2 * size]

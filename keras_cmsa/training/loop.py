@@ -123,16 +123,18 @@ def train_here(preset, training, validation, settings, resume, verbose):
     config = config_of_run(preset, training, validation, settings)
     monitor = "val_logits_overall_iou" if has_existence(model) else "val_overall_iou"
     checkpoint, first_round = Checkpoint(run_dir, monitor, whole=model), 0
-    features = None
-    if settings.features:
-        backbone = model.get_layer("backbone")
-        features = ImageFeatures(settings.features, backbone, preset.preprocessor)
-        mirrored = training if settings.augment else []
-        features.add_images([*training, *validation], mirrored, title="Features")
-        _, model = split_at_maps(model)
-        compile_model(model, settings)
     if checkpoint.exists():
         check_same_run(read_config(run_dir), config, run_dir)
+    features = None
+    if settings.features:
+        if process_part() is not None:
+            raise ValueError("wanted `features` or `devices`. Received: both")
+        image_model, model = split_at_maps(model)
+        features = ImageFeatures(settings.features, image_model, preset.preprocessor)
+        mirrored = training if settings.augment else []
+        features.add_images([*training, *validation], mirrored, title="Features")
+        compile_model(model, settings)
+    if checkpoint.exists():
         first_round = checkpoint.restore(model)
         step = min(first_round * settings.steps_per_round, settings.steps)
         if is_lead():

@@ -15,7 +15,7 @@ from keras_cmsa.data.objects import class_map
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.reading import read_image
-from keras_cmsa.training.distribution import check_divides, process_part
+from keras_cmsa.training.distribution import check_divides, is_lead, process_part
 from keras_cmsa.utils.memory import keep_freed_memory
 
 ENLARGEMENT = 4  # of the scores: from stride 8 to stride 2
@@ -78,7 +78,7 @@ def pretrain(backbone, objects, settings, verbose="auto"):
     )
     order = RowOrder(range(len(images)), seed=settings.seed)
     batches = ClassBatches(images, sample, order, len(logits), batch_size, steps, process_part())
-    model.fit(batches, shuffle=False, verbose=verbose)
+    model.fit(batches, shuffle=False, verbose=verbose if is_lead() else 0)
 
 
 class ClassBatches(keras.utils.PyDataset):

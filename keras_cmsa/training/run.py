@@ -30,6 +30,7 @@ from keras_cmsa.models.backbones import (
     vgg16,
 )
 from keras_cmsa.models.image_encoder import image_encoder
+from keras_cmsa.models.inputs_and_outputs import split_at_maps
 from keras_cmsa.models.systems import build_system
 from keras_cmsa.models.word_encoder import static_vectors, word_encoder
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
@@ -103,22 +104,33 @@ def train_system(settings, data, resume=False, verbose="auto"):
         verbose: as in `keras.Model.fit`.
     """
     keras.utils.set_random_seed(settings.seed)
-    if settings.mixed_precision:
-        keras.config.set_dtype_policy(f"mixed_{settings.mixed_precision}")
     training, validation = (data.records[s] for s in (settings.train_on, settings.validate_on))
     settings = settings.with_steps(images_of(training))
     facts = {"data": {"name": data.name, "counts": counts(data.records)}}
-    if settings.start_from is None:
-        model, preprocessor = new_model(settings, data, training)
-        facts["starting_weights"] = starting_weights(settings)
-    else:
-        model, preprocessor, before = load_to_train(settings)
-        facts["starting_weights"] = describe_start(settings.start_from, before)
-        facts["licence"] = settings.licence or before["licence"]
-        facts |= {"existence": before["existence"]} if "existence" in before else {}
-    compile_model(model, settings)
-    preset = Preset(model, preprocessor, facts)
-    train_here(preset, training, validation, settings, resume, verbose)
+    with precision(settings.mixed_precision):
+        if settings.start_from is None:
+            model, preprocessor = new_model(settings, data, training)
+            facts["starting_weights"] = starting_weights(settings)
+        else:
+            model, preprocessor, before = load_to_train(settings)
+            facts["starting_weights"] = describe_start(settings.start_from, before)
+            facts["licence"] = settings.licence or before["licence"]
+            facts |= {"existence": before["existence"]} if "existence" in before else {}
+        compile_model(model, settings)
+        preset = Preset(model, preprocessor, facts)
+        train_here(preset, training, validation, settings, resume, verbose)
+
+
+@contextlib.contextmanager
+def precision(name):
+    """Makes mixed precision of this name that of all models which are built within."""
+    before = keras.config.dtype_policy()
+    if name:
+        keras.config.set_dtype_policy(f"mixed_{name}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def new_model(settings, data, training):
@@ -152,7 +164,7 @@ def load_to_train(settings):
             "Received: a model without trainable weights, as an exported version is"
         )
     if settings.freeze_backbone:
-        preset.model.get_layer("backbone").trainable = False
+        split_at_maps(preset.model)[0].trainable = False
     return preset
 
 

@@ -13,7 +13,7 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.
-PLACES = ("data_dir", "images", "run_dir", "features")
+PLACES = ("data_dir", "images", "run_dir")
 # A model that training goes on from has its own.
 OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
@@ -223,9 +223,13 @@ class Settings:
         return replace(self, steps=steps, epochs=None)
 
     def to_config(self):
-        """What `config.json` records of them: JSON's types, without the places of data and run."""
+        """What `config.json` records of them: JSON's types, without the places of data and run.
+
+        Of `features` it is whether there are any: a checkpoint then begins at the maps.
+        """
         unused = (*PLACES, *OF_MODEL) if self.start_from else PLACES
         kept = {name: value for name, value in asdict(self).items() if name not in unused}
+        kept["features"] = bool(self.features)
         return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
 
 

@@ -56,6 +56,9 @@ def test_the_small_model_differs_as_its_page_says():
     # Without pretraining a frozen backbone would stay random.
     plain = recipe_settings("unc", small=True, pretrain_steps=0)
     assert differences(plain, Settings()) == own
+    # A tower has learned from others' images.
+    tower = {"image_encoder": "EfficientNetV2B0"}
+    assert differences(recipe_settings("unc", small=True, **tower), Settings()) == own | tower
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.presets.preset import load_preset
 from keras_cmsa.training import loop
 from keras_cmsa.training.features import FeatureBatches, ImageFeatures
+from keras_cmsa.training.run import precision
 
 
 def backbone(scale=1 / 255):
@@ -115,8 +116,11 @@ def test_another_image_encoder_or_resizing_is_noticed(tmp_path):
 
     changed = backbone()
     changed.layers[-1].bias.assign(changed.layers[-1].bias + 1e-3)
+    with precision("bfloat16"):
+        coarser = backbone()
     for another in (
         features_of(tmp_path / "features", changed),
+        features_of(tmp_path / "features", coarser),
         features_of(tmp_path / "features", backbone(scale=1 / 127)),
         features_of(tmp_path / "features", resizing="stretch"),
     ):
@@ -148,14 +152,19 @@ def test_a_damaged_file_is_named(tmp_path):
     features = features_of(tmp_path / "features")
     features.add_images([record])
     path = features.path(record)
-    whole = path.read_bytes()
-    np.save(path, np.zeros(7, "float16"))
-    with pytest.raises(ValueError, match=r"\.npy is damaged: wanted 400 numbers.*of 142 bytes"):
-        features.maps(record)
-    for damaged in (whole[:-9], b"", b"no array"):
+    for damaged in (path.read_bytes()[:-9], b""):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"\.npy is damaged: wanted 400 numbers.*Delete it"):
+        message = rf"\.float16 is damaged: wanted 800 bytes.*: {len(damaged)}\. Delete it"
+        with pytest.raises(ValueError, match=message):
             features.maps(record)
+
+
+def test_values_beyond_float16_are_an_error(tmp_path):
+    (record,) = tiny.records(tmp_path, 1)
+    features = features_of(tmp_path / "features", backbone(scale=1e4))
+    with pytest.raises(ValueError, match=r"0_0\.png: wanted features of at most 65,504.*Received"):
+        features.add_images([record])
+    assert not list(features.folder.iterdir())
 
 
 def test_a_tower_that_training_changes_has_no_features(tmp_path):
@@ -166,6 +175,13 @@ def test_a_tower_that_training_changes_has_no_features(tmp_path):
 
 
 # --- a run on them
+
+
+def test_features_are_for_one_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "process_part", lambda: (0, 1))
+    with pytest.raises(ValueError, match="wanted `features` or `devices`"):
+        train(tmp_path / "run", tiny.records(tmp_path, 8), features=str(tmp_path / "maps"))
+    assert not (tmp_path / "maps").exists()
 
 
 def train(run_dir, scenes, resume=False, **changed):
@@ -195,6 +211,8 @@ def test_a_run_on_features_is_the_run_on_images(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop.Checkpoint, "on_epoch_end", stop)
         train(tmp_path / "run", scenes, **maps)
+    with pytest.raises(ValueError, match="began with other settings: .*features.*True.*False"):
+        train(tmp_path / "run", scenes, resume=True)
     with monkeypatch.context() as patch:
         patch.setattr(type(scenes[0]), "image", lambda record: 1 / 0)
         history = train(tmp_path / "run", scenes, resume=True, **maps)

@@ -151,6 +151,13 @@ def test_training_goes_on_from_a_preset(root, preset, tmp_path):
     assert "image_size" not in after.config["training"]
 
 
+def test_mixed_precision_ends_with_the_training():
+    with pytest.raises(ZeroDivisionError), run.precision("bfloat16"):
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        raise ZeroDivisionError
+    assert keras.config.dtype_policy().name == "float32"
+
+
 def test_a_model_that_cannot_be_trained(monkeypatch):
     loaded = SimpleNamespace(model=SimpleNamespace(trainable_weights=[]))
     monkeypatch.setattr(run, "load_preset", lambda source: loaded)

@@ -174,11 +174,12 @@ def test_epochs_become_steps():
 
 
 def test_what_config_json_records():
-    """All settings in JSON's types, but not where data and run lie."""
+    """All settings in JSON's types, but not where data, run and features lie."""
     settings = recipe_settings("unc", data_dir="/x", exclude_images_of=("refcoco+", "all"))
     config = settings.to_config()
     names = {field.name for field in fields(Settings)}
-    assert set(config) == names - {"data_dir", "images", "run_dir", "features"}
+    assert set(config) == names - {"data_dir", "images", "run_dir"}
+    assert config["features"] is False and recipe_settings("photos").to_config()["features"] is True
     assert config["exclude_images_of"] == ["refcoco+", "all"]
     assert all(config[name] == getattr(settings, name) for name in names if name in PAPER)
 
