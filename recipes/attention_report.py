@@ -28,6 +28,7 @@ from cyclopts import Parameter
 from keras_cmsa.cli import command_line
 from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
 from keras_cmsa.utils.files import check_folder, replaced
+from keras_cmsa.utils.messages import check_at_least
 from keras_cmsa.utils.silence import import_keras
 
 
@@ -78,6 +79,7 @@ def main(
     output
         Folder of the results.
     """
+    check_at_least(1, limit=limit)
     check_folder(output)
     import_keras()
     from attention_measures import AttentionReport
@@ -105,7 +107,8 @@ def main(
     with replaced(output / "metrics.json") as file:
         json.dump(metrics, file, indent=1)
     print_metrics(metrics, output / "metrics.json")
-    print_controls(controlled)
+    if controls:
+        print_controls(controlled)
     print_attention(attention)
 
 

@@ -1,12 +1,11 @@
 """Tables and charts of what `ablations.py` has trained, beside the paper's numbers."""
 
-import csv
 import json
 import statistics
 
 from matplotlib.figure import Figure
 from paper_tables import PAPER_UNC_VAL
-from run_table import ALL, COSTS, MEASURES, RUNS, as_line, read
+from run_table import ALL, COSTS, MEASURES, RUNS, as_line, read, write
 
 from keras_cmsa.explain.drawing import write_figure
 from keras_cmsa.utils.files import replaced
@@ -44,11 +43,7 @@ def write_table(folder, table, rows):
     ]
     title = f"Table {table}" if table in PAPER_UNC_VAL else "Systems"
     path = folder / f"table_{table}"
-    with replaced(path.with_suffix(".csv")) as file:
-        columns = dict.fromkeys(key for summary in summaries for key in summary)
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(summaries)
+    write(path.with_suffix(".csv"), summaries)
     text = as_markdown(summaries, title, settings)
     if len(rows) > 1:
         text += "\n" + differences_as_markdown(runs, paper, settings["validate_on"])

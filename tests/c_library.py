@@ -13,29 +13,20 @@ from pathlib import Path
 NAME = "libtensorflow_cc.so.2"  # in the folder of TensorFlow's package
 
 
-class Library:
-    """The functions of its C interface, by name without `TF_`."""
-
-    def __init__(self, path):
-        self.library = ctypes.CDLL(path)
-        self.status = self("NewStatus")()
-
-    def __call__(self, name, result=ctypes.c_void_p):
-        function = getattr(self.library, f"TF_{name}")
-        function.restype = result
-        return function
-
-
 class Buffer(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("size", ctypes.c_size_t), ("free", ctypes.c_void_p)]
 
 
 def write_known(library, operations, kernels):
-    tf = Library(library)
-    status = ctypes.c_void_p(tf.status)
-    kinds = {"GetAllOpList": ((), operations), "GetAllRegisteredKernels": ((status,), kernels)}
-    for function, (arguments, path) in kinds.items():
-        buffer = tf(function, ctypes.POINTER(Buffer))(*arguments).contents
+    tf = ctypes.CDLL(library)
+    tf.TF_NewStatus.restype = ctypes.c_void_p
+    status = ctypes.c_void_p(tf.TF_NewStatus())
+    for function, arguments, path in (
+        (tf.TF_GetAllOpList, (), operations),
+        (tf.TF_GetAllRegisteredKernels, (status,), kernels),
+    ):
+        function.restype = ctypes.POINTER(Buffer)
+        buffer = function(*arguments).contents
         Path(path).write_bytes(ctypes.string_at(buffer.data, buffer.size))
 
 

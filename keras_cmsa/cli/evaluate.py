@@ -1,5 +1,6 @@
 """`keras-cmsa evaluate`: the paper's numbers of a trained model."""
 
+import contextlib
 import json as json_module
 import os
 from pathlib import Path
@@ -109,12 +110,11 @@ def score(predictor, records, profile, crf, controls, kept, progress):
         control = Controls(predictor.preprocessor.vocabulary)
         ask = [control] if controls else []
         ask += [kept[name]] if name in kept else []
+        with Refined(crf) if crf else contextlib.nullcontext() as refined:
+            asked = [*ask, refined] if crf else ask
+            scores[name] = score_split(predictor, split, asked, profile, title)
         if crf:
-            with Refined(crf) as refined:
-                scores[name] = score_split(predictor, split, [*ask, refined], profile, title)
             scores[f"{name}+crf"] = refined.scores
-        else:
-            scores[name] = score_split(predictor, split, ask, profile, title)
         summaries[name] = control.summary(profile)
     return scores, summaries
 

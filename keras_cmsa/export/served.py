@@ -138,7 +138,8 @@ class ServedModel(tf.Module):
             MAX_EXPRESSIONS,
             f"an image takes at most {MAX_EXPRESSIONS} expressions: ask in several requests",
         )
-        share = MAX_LARGEST_MASKS * self.options.max_pixels // tf.maximum(shape[1], 1)
+        count = tf.cast(tf.maximum(shape[1], 1), tf.int64)
+        share = MAX_LARGEST_MASKS * self.options.max_pixels // count
         max_pixels = tf.minimum(self.options.max_pixels, share)
         image, sizes, readable = read_images(image_bytes, self.size, max_pixels, self.resizing)
         ids, tokens, counts = self.word_ids(tf.reshape(expressions, [-1]))

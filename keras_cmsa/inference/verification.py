@@ -96,7 +96,7 @@ def bounds_of(config):
     export = config.get("export", {})
     computed = config.get("training", {}).get("mixed_precision")
     dtypes = computed, export.get(STORED_AS), export.get(TRAINED_IN)
-    return max(BOUNDS.get(dtype, BOUNDS["float32"]) for dtype in dtypes)
+    return max(BOUNDS.get(str(dtype), BOUNDS["float32"]) for dtype in dtypes)
 
 
 def asking(predictor):

@@ -30,10 +30,6 @@ class ReleasedVocabulary(Vocabulary):
         return bool(word) and word == word.strip(SPACES)
 
     @classmethod
-    def build(cls, expressions, min_count=1, max_words=MAX_WORDS):
-        raise TypeError("the words are those of the authors' file: see from_authors_file")
-
-    @classmethod
     def from_authors_file(cls, path, max_words=MAX_WORDS):
         """Reads a vocabulary of the authors' code: a word per line, which says its id.
 

@@ -15,6 +15,8 @@ from keras_cmsa.utils.extras import require
 LOADED = ("config.json", "model.keras", "vocabulary.txt")
 REFERENCE = "reference.npz"  # which a training has only at its end
 FILES = (*LOADED, "README.md", REFERENCE)
+# Settings of a training that may be the path of a file or folder.
+PATHS = {"backbone_weights", "image_encoder", "word_encoder", "word_vectors", "start_from"}
 PHOTOS = "cmsa_photos"  # the preset that comes with the package
 SCHEMES = ("hf://", "kaggle://")
 
@@ -118,7 +120,8 @@ def hub_fault(what, advice):
 def without_folders(path):
     """The bytes of a `config.json` in which the paths of its training's files are names alone."""
     config = json.loads(path.read_bytes())
-    for name, value in config.get("training", {}).items():
-        if isinstance(value, str) and not is_hub_address(value):
-            config["training"][name] = PurePath(value).name
+    training = config.get("training", {})
+    for name in PATHS & training.keys():
+        if isinstance(training[name], str) and not is_hub_address(training[name]):
+            training[name] = PurePath(training[name]).name
     return json.dumps(config, indent=1).encode()

@@ -39,14 +39,13 @@ from keras_cmsa.utils.messages import differences
 DECISIVE = ("system", "preprocessor", "data", "starting_weights", "training", "trainable_weights")
 
 
-def compile_model(model, settings, jit_compile="auto"):
+def compile_model(model, settings):
     """Compiles a model with the paper's loss, optimizer and schedule, and its measures.
 
     Args:
         model: from `image` and `words` to logits.
         settings: `Settings`, of which `dice_weight`, `existence_weight` and those of
             `make_optimizer` count here.
-        jit_compile: as in `keras.Model.compile`.
     """
     loss = MaskLoss(settings.dice_weight)
     measures = [OverallIoU(), MeanSampleIoU(), *map(PrecisionAt, (0.5, 0.7, 0.9))]
@@ -57,7 +56,7 @@ def compile_model(model, settings, jit_compile="auto"):
             "loss_weights": {"logits": 1.0, EXISTS: settings.existence_weight},
             "weighted_metrics": {"logits": measures, EXISTS: [keras.metrics.AUC(name="auc")]},
         }
-    model.compile(make_optimizer(model, settings), **parts, jit_compile=jit_compile)
+    model.compile(make_optimizer(model, settings), **parts)
     # Keras would build it within the first step, which TensorFlow would then trace twice.
     model.optimizer.build(model.trainable_variables)
 

@@ -23,12 +23,7 @@ from keras_cmsa.evaluation.scores import metrics_of, write_scores
 from keras_cmsa.explain.explanations import Explainer
 from keras_cmsa.explain.figures import write_figures
 from keras_cmsa.inference.predictor import Predictor
-from keras_cmsa.models.backbones import (
-    dilated_resnet101,
-    pyramid_resnet101,
-    small_resnet,
-    vgg16,
-)
+from keras_cmsa.models import backbones
 from keras_cmsa.models.image_encoder import image_encoder
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
 from keras_cmsa.models.systems import build_system
@@ -52,11 +47,6 @@ BACKBONE = "backbone.keras"
 REF_SHAPES = Path("data/ref_shapes")  # drawn unless they are there
 PROFILE, GENERALISED = "strict", "gres"  # the second where a sentence has no or several targets
 HELD_OUT = ("val", "testA", "testB", "testC", "test")
-PUBLISHED = {
-    "dilated_resnet101": dilated_resnet101,
-    "pyramid_resnet101": pyramid_resnet101,
-    "vgg16": vgg16,
-}
 
 
 def run_training(settings, resume=False, devices=ONE):
@@ -254,14 +244,14 @@ def make_backbone(settings, data, records):
         backbone = make_tower(settings)
     elif is_checkpoint(weights):
         backbone = load_deeplab(weights, settings.image_size)
-    elif settings.backbone in PUBLISHED:
-        backbone = PUBLISHED[settings.backbone](settings.image_size, weights)
+    elif settings.backbone != "small_resnet":
+        backbone = getattr(backbones, settings.backbone)(settings.image_size, weights)
     elif weights:
         backbone = load_keras(weights)
     elif settings.pretrain_steps:
         backbone = pretrained_backbone(settings, data, records)
     else:
-        backbone = small_resnet(settings.image_size, finer=True)
+        backbone = backbones.small_resnet(settings.image_size, finer=True)
     has_finer = settings.image_encoder or settings.backbone == "small_resnet"
     if has_finer and settings.system != "cmsa_refined":
         backbone = keras.Model(backbone.inputs, backbone.outputs[:3], name=backbone.name)
@@ -284,7 +274,7 @@ def make_tower(settings):
 
 def pretrained_backbone(settings, data, records):
     """A small backbone after its pretraining, which the run folder keeps for other runs."""
-    backbone = small_resnet(settings.image_size, finer=True)
+    backbone = backbones.small_resnet(settings.image_size, finer=True)
     run_dir = Path(settings.run_dir)
     if Checkpoint(run_dir).exists():
         return backbone  # the checkpoint has its weights

@@ -54,23 +54,21 @@ def take_installed_backend():
     print(f"TensorFlow is not installed: computing on {there[0]} (KERAS_BACKEND)", file=sys.stderr)
 
 
-class silenced(warnings.catch_warnings):
+@contextlib.contextmanager
+def silenced():
     """A context without Python's warnings and without TensorFlow's.
 
     Converters warn of NumPy, and loading a SavedModel warns of the branch that training
     recomputes, which has no gradient there. Inference needs neither.
     """
 
-    LOGGERS = ("absl", "tensorflow")
-
-    def __enter__(self):
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self.levels = {name: logging.getLogger(name).level for name in self.LOGGERS}
-        for name in self.LOGGERS:
-            logging.getLogger(name).setLevel(logging.ERROR)
-
-    def __exit__(self, *error):
-        for name, level in self.levels.items():
-            logging.getLogger(name).setLevel(level)
-        super().__exit__(*error)
+    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(action="ignore"):
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)

@@ -151,6 +151,7 @@ def test_a_threshold_is_named(seeded, tmp_path):
 def test_the_bounds_are_those_of_the_coarsest_dtype():
     half, brief = {"Weights stored as": "float16"}, {"mixed_precision": "bfloat16"}
     assert bounds_of({}) == bounds_of({"export": {}, "training": {"mixed_precision": None}})
+    assert bounds_of({"training": {"mixed_precision": []}}) == BOUNDS["float32"]  # a stranger's
     assert bounds_of({"export": half}) == BOUNDS["float16"]
     assert bounds_of({"export": half, "training": brief}) == BOUNDS["bfloat16"]
     eighth = {"Weights stored as": "int8"}

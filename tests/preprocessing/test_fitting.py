@@ -28,11 +28,6 @@ def test_numbers_of_few_bits_are_numbers():
     assert found == (240, 320, 40, 0) and {type(x) for x in found} == {int}
 
 
-def test_an_unknown_resizing_is_named():
-    with pytest.raises(ValueError, match=r"one of \('pad', 'stretch'\)\. Received: .*='crop'"):
-        placement(4, 4, 8, "crop")
-
-
 # --- resizing
 
 

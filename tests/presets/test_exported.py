@@ -1,34 +1,20 @@
 """Exports as Keras models: the same numbers as the model they were made from."""
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tiny
 
 from keras_cmsa import Predictor, load_preset
-from keras_cmsa.export.portable import export
 from keras_cmsa.presets.exported import load_photo_graph
 from keras_cmsa.presets.files import digest_of, name_of
 
 pytest.importorskip("tensorflow")
 
 
-# Some 20 seconds to make one.
-ONNX, LITERT = (pytest.param(form, marks=pytest.mark.slow) for form in ("onnx", "litert"))
-
-
-@pytest.fixture(scope="module", params=["saved_model", ONNX, LITERT])
-def loaded(request, predictor, exported, tmp_path_factory):
-    if request.param == "saved_model":
-        return Predictor.from_preset(exported)
-    pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}[request.param])
-    folder = tmp_path_factory.mktemp(request.param) / "cmsa"
-    return Predictor.from_preset(export(predictor, folder, request.param))
-
-
-def test_an_export_answers_as_the_predictor(predictor, loaded, photo):
+def test_an_export_answers_as_the_predictor(predictor, exported, photo):
+    loaded = Predictor.from_preset(exported)
     assert loaded.preprocessor.get_config() == predictor.preprocessor.get_config()
     assert loaded.preprocessor.vocabulary == predictor.preprocessor.vocabulary
     assert loaded.levels == predictor.levels
@@ -38,15 +24,6 @@ def test_an_export_answers_as_the_predictor(predictor, loaded, photo):
         np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
         np.testing.assert_allclose(one.word_attention, other.word_attention, atol=1e-5)
         np.testing.assert_allclose(one.position_attention, other.position_attention, atol=1e-5)
-
-
-def test_threads_have_their_own_answers(loaded):
-    """Images of one colour each, asked at once; an interpreter of LiteRT alone would mix them."""
-    images = [np.full((20, 30, 3), shade, "uint8") for shade in (0, 90, 180, 250)]
-    wanted = [loaded(image, "red box").logits for image in images]
-    with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(lambda image: loaded(image, "red box").logits, images * 10))
-    np.testing.assert_allclose(found, wanted * 10, atol=1e-6)
 
 
 def test_the_name_of_a_version_is_of_its_weights(exported, preset):

@@ -58,7 +58,8 @@ def test_an_upload_sends_the_files_of_a_preset_and_no_path(preset, library, tmp_
     folder = shutil.copytree(preset, tmp_path / "run")
     (folder / "history.csv").write_text("epoch,loss\n")
     config = json.loads((folder / "config.json").read_text())
-    paths = {"backbone_weights": "/home/me/weights.h5", "start_from": "hf://user/other"}
+    kept = {"start_from": "hf://user/other", "licence": "CC BY 4.0, https://x.org/by/4.0/"}
+    paths = {"backbone_weights": "/home/me/weights.h5", **kept}
     (folder / "config.json").write_text(json.dumps(config | {"training": paths}))
     api = library.HfApi()
     api.create_commit.return_value = "https://hub/user/name"
@@ -69,7 +70,7 @@ def test_an_upload_sends_the_files_of_a_preset_and_no_path(preset, library, tmp_
     for file in files:
         with file.as_file() as opened:
             sent[file.path_in_repo] = opened.read()
-    names = {"backbone_weights": "weights.h5", "start_from": "hf://user/other"}
+    names = {"backbone_weights": "weights.h5", **kept}
     assert repo == "user/name"
     assert json.loads(sent.pop("config.json")) == config | {"training": names}
     assert sent.items() < files_of(preset).items() and len(sent) == 4

@@ -217,7 +217,8 @@ def test_an_upload_leaves_nothing_and_is_bounded_in_sum(server):
 
 def files(folder):
     """The paths in a folder; `Path.rglob` raises where one is gone meanwhile."""
-    return {Path(root, name) for root, *names in os.walk(folder) for name in sum(names, [])}
+    walk = os.walk(folder)
+    return {Path(root, name) for root, folders, names in walk for name in [*folders, *names]}
 
 
 def soon(condition):

@@ -106,7 +106,7 @@ def test_a_training_learns_it_and_ends_with_the_refit(tmp_path, has_features):
     settings = Settings(
         steps=2, steps_per_round=2, batch_size=4, run_dir=str(tmp_path / "run"), **options
     )
-    compile_model(model, settings, jit_compile=False)
+    compile_model(model, settings)
     preset = Preset(model, tiny.preprocessor(), {})
     train(preset, records, records[:4], settings, verbose=0)
     predictor = Predictor.from_preset(tmp_path / "run")

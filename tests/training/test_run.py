@@ -231,7 +231,7 @@ SMALL = {"backbone": "small_resnet", "backbone_weights": "none", "image_size": 3
 )
 def test_a_published_backbone_gets_the_weights_asked_for(monkeypatch, name, given, weights):
     asked = []
-    monkeypatch.setitem(run.PUBLISHED, name, lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(run.backbones, name, lambda *arguments: asked.append(arguments))
     run.make_backbone(Settings(backbone=name, backbone_weights=given, image_size=64), None, [])
     assert asked == [(64, weights)]
 
