@@ -17,7 +17,6 @@ import cli
 import measure
 from pipeline import make_photos, make_records
 
-from keras_cmsa.data.pipeline import fastest
 from keras_cmsa.models.image_encoder import image_encoder
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
 from keras_cmsa.models.systems import build_system
@@ -89,8 +88,7 @@ def measure_eyes(name, records, folder, options):
     for form, (network, kept) in forms.items():
         compile_model(network, settings)
         batches, _ = make_batches(preset, records, records, settings, 0, kept)
-        fed = batches if kept else fastest(batches)
-        calls[form] = partial(network.fit, fed, verbose=0, shuffle=False)
+        calls[form] = partial(network.fit, batches, verbose=0, shuffle=False)
     of_features, without = measure.compare(calls, options.repeats)
     return {
         "name": name,

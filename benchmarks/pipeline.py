@@ -30,7 +30,6 @@ from PIL import Image
 
 from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.data.record import Record
-from keras_cmsa.data.tf_pipeline import tf_dataset
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 
@@ -89,7 +88,7 @@ def measure_sentences(paths, options):
     contents = [record.image_path.read_bytes() for record in records]
     calls = {
         "floor": lambda: exhaust(floor(contents, options.image_size, options.batch_size)),
-        "pipeline": lambda: exhaust(tf_dataset(stream(seed=0))),
+        "pipeline": lambda: exhaust(stream(seed=0)),
     }
     return {
         "rates": rates(calls, options.repeats, len(records)),
@@ -157,7 +156,7 @@ def measure_feeding(paths, options):
     """Rows a second of a core, and how many cores feed an accelerator at each utilisation."""
     count = options.row_sentences
     stream, _ = batches_of(paths, options, count, row=count)
-    calls = {"rows": lambda: exhaust(tf_dataset(stream(seed=0)))}
+    calls = {"rows": lambda: exhaust(stream(seed=0))}
     (row,) = rates(calls, options.repeats, len(paths))
     work = step_multiply_adds(options.image_size, count)
     wanted = [ACCELERATOR_FLOPS * share / (2 * work) for share in UTILISATION]
@@ -175,9 +174,9 @@ def step_multiply_adds(image_size, sentences):
     return parts.multiply_adds(image_size, sentences, small=False)["forward_backward"][parts.WHOLE]
 
 
-def exhaust(dataset):
+def exhaust(batches):
     """The last batch."""
-    return functools.reduce(lambda _, batch: batch, dataset)
+    return functools.reduce(lambda _, batch: batch, batches)
 
 
 def rates(calls, repeats, samples):
@@ -201,7 +200,7 @@ def watch_memory(stream, passes):
     """
     batches = len(stream())
     megabytes = []
-    iterator = iter(tf_dataset(stream(seed=1, batches=batches * passes)))
+    iterator = iter(stream(seed=1, batches=batches * passes))
     for _ in range(passes):
         exhaust(itertools.islice(iterator, batches))
         megabytes.append(measure.resident("VmRSS") / 1e6)

@@ -108,7 +108,7 @@ class Augmentation:
         self.flip = flip
         self.changes = changes
         self.seed = seed
-        self.layers = None  # built for the first batch, because they need its size
+        self.change = None  # built for the first batch, because it needs its size
 
     def flips(self, places):
         """Says which rows of a training are mirrored if their expressions allow it.
@@ -136,13 +136,25 @@ class Augmentation:
         """
         if not self.changes:
             return images, masks
-        import tensorflow as tf
+        if self.change is None:
+            self.change = light_and_scale(images.shape[1], self.seed)
+        return self.change(images, masks)
 
-        if self.layers is None:
-            with tf.init_scope():  # outside of any graph, so that graphs can share the variables
-                self.layers = self.build_layers(images.shape[1])
-        *light, scale = self.layers
-        images, masks = tf.convert_to_tensor(images), tf.convert_to_tensor(masks)
+
+def light_and_scale(side, seed):
+    """A function as `Augmentation` is one, compiled by TensorFlow, for images of one side."""
+    layers, values = layers_of_light_and_scale(), (0, 255)
+    import tensorflow as tf
+
+    light = [
+        layers.RandomBrightness(BRIGHTNESS, values, seed=seed),
+        layers.RandomContrast(values, CONTRAST, seed=seed),
+        layers.RandomSaturation(SATURATION, seed=seed),
+    ]
+    scale = layers.JitteredResize((side, side), SCALES, seed=seed)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def change(images, masks):
         lit = images
         for layer in light:
             lit = layer(lit, training=True)
@@ -156,15 +168,7 @@ class Augmentation:
         images = tf.where(has_all, scaled["images"], images)
         return tf.clip_by_value(images, 0.0, 255.0), tf.where(has_all, new_masks, masks)
 
-    def build_layers(self, side):
-        """Three layers of light, and that of the scale."""
-        layers, values = layers_of_light_and_scale(), (0, 255)
-        return [
-            layers.RandomBrightness(BRIGHTNESS, values, seed=self.seed),
-            layers.RandomContrast(values, CONTRAST, seed=self.seed),
-            layers.RandomSaturation(SATURATION, seed=self.seed),
-            layers.JitteredResize((side, side), SCALES, seed=self.seed),
-        ]
+    return change
 
 
 def layers_of_light_and_scale():

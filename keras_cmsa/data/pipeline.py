@@ -11,11 +11,10 @@ and masks and weights are dicts of `logits` and `exists`; `exists` are `(B, K)` 
 sentence without a target then has no weight for the mask.
 
 Its content depends only on its number, so a killed run resumes with the batch where it stopped.
-`tf_pipeline` gives the same batches in the same order with tf.data.
 """
 
 import functools
-import importlib.util
+import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,8 +28,8 @@ from keras_cmsa.data.samples import read_image_and_masks
 
 # Tell the random numbers of a purpose from others of the same seed.
 WORD_DROPOUT, NEGATIVES, MAP_DROPOUT = 1, 2, 3
-# Batches that are prepared before they are needed, when they are read in order, and by how many.
-BATCHES_AHEAD, THREADS = 8, 2
+# Batches that are read before they are needed, when they are asked for in order, and by how many.
+BATCHES_AHEAD, THREADS = 8, min(8, os.cpu_count() or 1)
 
 
 class RecordBatches(keras.utils.PyDataset):
@@ -113,20 +112,30 @@ class RecordBatches(keras.utils.PyDataset):
         wanted = range(number, min(number + BATCHES_AHEAD, len(self))) if in_order else [number]
         self.pending = {n: self.pending.get(n) or self.pool.submit(self.load, n) for n in wanted}
         self.latest = number
-        return self.pending.pop(number).result()
+        try:
+            read = self.pending.pop(number).result()
+        except (OSError, ValueError) as error:
+            self.fault = error  # TensorFlow hides this error behind one of its own
+            raise
+        return self.finish(number, *read)
 
     def load(self, number):
-        """Reads the rows of a batch, or of this process' part of it, and makes the batch."""
+        """The images `(B, S, S, 3)` and masks `(B, S, S, K)` of a batch, or of this process' part."""
         rows = self.shared(self.rows(number), filler=len(self.records))
-        flips, words = self.shared(self.flips(number)), self.shared(self.words_of(number))
-        exists, weights = map(self.shared, self.targets(number))
+        flips = self.shared(self.flips(number))
         images, masks = (np.stack(arrays) for arrays in zip(*map(self.read_row, rows)))
         for pixels in (images, masks):
             pixels[flips] = pixels[flips, :, ::-1]
+        return images, masks
+
+    def finish(self, number, images, masks):
+        """The batch of images and masks that `load` gives; one after the other, as they change."""
         if self.augmentation:
             images, masks = map(np.asarray, self.augmentation(images, masks))
         masks = self.with_negatives(np.moveaxis(masks, -1, 1)[..., None])
-        return {"image": images, "words": words}, *self.labels(masks, exists, weights)
+        exists, weights = map(self.shared, self.targets(number))
+        inputs = {"image": images, "words": self.shared(self.words_of(number))}
+        return inputs, *self.labels(masks, exists, weights)
 
     def shared(self, of_batch, filler=0):
         """This process' part of an array over the rows of a batch, which `filler` fills up."""
@@ -277,12 +286,3 @@ def mirror_words(records, vocabulary):
         warnings.simplefilter("ignore")  # `encode` has already warned about unknown words
         words = vocabulary.encode([new or r.expression for new, r in zip(mirrored, records)])
     return padded(words), can_flip
-
-
-def fastest(batches):
-    """The fastest form of the batches for `model.fit`: tf.data on TensorFlow, else unchanged."""
-    if keras.backend.backend() == "tensorflow" and importlib.util.find_spec("tensorflow"):
-        from keras_cmsa.data.tf_pipeline import tf_dataset
-
-        return tf_dataset(batches)
-    return batches

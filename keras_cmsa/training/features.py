@@ -178,6 +178,9 @@ class FeatureBatches(RecordBatches):
             maps = tuple(x * factor.astype("float32") for x, factor in zip(maps, factors))
         masks = np.stack([self.read_masks(row) for row in rows])  # (B, K, S, S, 1)
         masks[flips] = masks[flips][:, :, :, ::-1]
+        return maps, masks
+
+    def finish(self, number, maps, masks):
         labels = self.labels(self.with_negatives(masks), *self.targets(number))
         return {"maps": maps, "words": self.words_of(number)}, *labels
 

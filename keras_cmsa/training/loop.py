@@ -10,7 +10,7 @@ import keras
 
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.negatives import Negatives
-from keras_cmsa.data.pipeline import RecordBatches, fastest
+from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.data.record import count
 from keras_cmsa.models.existence import EXISTS, has_existence
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
@@ -192,8 +192,7 @@ def fit(model, batches, settings, checkpoint, first_round, verbose):
     """The rounds that are still to be done, on batches as `make_batches` gives them."""
     (batches, held_out), run_dir, part = batches, checkpoint.run_dir, process_part()
     callbacks = [StopOnNaN(batches), History(run_dir / "history.csv", first_round)]
-    has_images = not isinstance(batches, FeatureBatches)
-    if has_images and (not part or part[1] == 1):
+    if not isinstance(batches, FeatureBatches) and (not part or part[1] == 1):
         # It computes with the model, in which all processes would have to take part.
         callbacks += tensorboard(run_dir / "tensorboard", held_out)
     if is_lead():
@@ -202,8 +201,8 @@ def fit(model, batches, settings, checkpoint, first_round, verbose):
         # The last round may be shorter than the others.
         warnings.filterwarnings("ignore", "Your input ran out of data")
         model.fit(
-            fastest(batches) if has_images else batches,
-            validation_data=fastest(held_out) if has_images else held_out,
+            batches,
+            validation_data=held_out,
             initial_epoch=first_round,
             epochs=-(-settings.steps // settings.steps_per_round),
             steps_per_epoch=min(settings.steps, settings.steps_per_round),

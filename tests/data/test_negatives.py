@@ -143,16 +143,3 @@ def test_a_batch_follows_from_its_number(batches):
     whole, resumed = batches(seed=3, batches=4), batches(seed=3, batches=2, first_batch=2)
     np.testing.assert_array_equal(whole[2][0]["words"], resumed[0][0]["words"])
     assert any((whole[n][0]["words"][:, 1:] != whole[0][0]["words"][:, 1:]).any() for n in (1, 2))
-
-
-def test_tf_data_gives_the_same(batches):
-    pytest.importorskip("tensorflow")
-    from keras_cmsa.data.tf_pipeline import tf_dataset
-
-    ours = batches(seed=1, batches=2)
-    for number, (inputs, labels, weights) in enumerate(tf_dataset(ours)):
-        own_inputs, own_labels, own_weights = ours[number]
-        np.testing.assert_array_equal(inputs["words"], own_inputs["words"])
-        for name in ("logits", "exists"):
-            np.testing.assert_array_equal(labels[name], own_labels[name])
-            np.testing.assert_array_equal(weights[name], own_weights[name])
