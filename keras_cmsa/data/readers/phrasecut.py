@@ -1,17 +1,18 @@
 """Reads PhraseCut: phrases about images of Visual Genome, each of one object or several.
 
-    <root>/refer_train.json         [{"task_id", "image_id", "phrase", "Polygons", ...}, ...]
-    <root>/refer_val.json           likewise refer_test.json, and refer_miniv.json, a part of val
+    <root>/refer_train.json         [{"image_id", "phrase", "Polygons", ...}, ...]
+    <root>/refer_val.json           likewise refer_test.json and refer_miniv.json, images beside val's
     <root>/image_data_split.json    [{"image_id", "width", "height", "split", ...}, ...]
-    <root>/skip.json                phrases that nothing in their image fits; it need not be there
+    <root>/skip.json                [{"image_id", "phrase", "reason", ...}, ...]; it need not be there
     <root>/images/<image id>.jpg
 
-The layout of `skip.json` is not documented. Assumed is a list of dicts with a `phrase` and an
-`image_id` or a `task_id`. Layout of the rest: https://github.com/ChenyunWu/PhraseCutDataset
+`skip.json` has what annotators skipped. Nothing fits the phrases whose reason is "Not in Image"; the
+others are wrong, ambiguous or difficult. Source: https://github.com/ChenyunWu/PhraseCutDataset, whose
+code calls the reason `skip_reason`.
 """
 
-import re
 import reprlib
+from collections import Counter
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -28,19 +29,18 @@ from keras_cmsa.data.readers.entries import (
 )
 
 REFER, SIZES, SKIPPED = "refer_{}.json", "image_data_split.json", "skip.json"
-TASK = re.compile(r"(\d{1,9})__(\d{1,6})")  # image, phrase; a ref id holds both in one number
-
-# Phrases of each split without `skip.json`. Each is a ref.
-PHRASES = {"train": 310816, "val": 20316, "test": 14354, "miniv": 821}
+REASONS, ABSENT = ("reason", "skip_reason"), "Not in Image"
+# Phrases of each file without `skip.json`. Each is a ref. The paper counts those of miniv to val.
+PHRASES = {"train": 310816, "val": 20316 - 821, "test": 14354, "miniv": 821}
 PUBLISHED_COUNTS = {split: (phrases, phrases, None) for split, phrases in PHRASES.items()}
 
 
 def read_phrasecut(root, splits=None, on_bad="raise"):
     """Reads PhraseCut. The mask of a phrase is the union of all objects that it refers to.
 
-    The phrases of `skip.json` are records without a target, in the split of their image. Warns, in
-    one line each, about phrases that are left out, missing images, and counts that differ from the
-    published ones.
+    The phrases of `skip.json` that nothing fits are records without a target, in the split of their
+    image. Warns, in one line each, about phrases that are left out, missing images, and counts that
+    differ from the published ones.
 
     Args:
         root: the folder with the JSON files and `images/`.
@@ -50,7 +50,8 @@ def read_phrasecut(root, splits=None, on_bad="raise"):
 
     Returns:
         `{split: [Record, ...]}`: one record per phrase. `ref_id` and `sentence_id` are the image's
-        number followed by six digits for the phrase's; in `skip.json` -1, -2, ... in its order.
+        number followed by six digits for the phrase's place among those of its image; in `skip.json`
+        -1, -2, ... in its order.
 
     Raises:
         FileNotFoundError: if a file is missing.
@@ -63,16 +64,15 @@ def read_phrasecut(root, splits=None, on_bad="raise"):
     tasks = [
         (where, split, None, entry) for split, path in files.items() for where, entry in _read(path)
     ]
-    records_of = partial(_records_of, root, images)
+    records_of = partial(_records_of, root, images, Counter())
     records = read_entries(tasks, records_of, on_bad, "phrases")
     if (root / SKIPPED).is_file():
         numbered = enumerate(_read(root / SKIPPED), start=1)
-        skipped = [(where, None, -number, entry) for number, (where, entry) in numbered]
+        skipped = [(w, None, -n, entry) for n, (w, entry) in numbered if _may_be_absent(entry)]
         lenient = "skip" if on_bad == "raise" else on_bad
         absent = read_entries(skipped, records_of, lenient, f"phrases of {SKIPPED}")
         records = {split: of + absent.get(split, []) for split, of in records.items()}
-    published = {split: PUBLISHED_COUNTS[split] for split in files}
-    return selected(records, splits, root, root / "images", "Visual Genome", published)
+    return selected(records, splits, root, root / "images", "Visual Genome", PUBLISHED_COUNTS)
 
 
 def _read(path):
@@ -80,15 +80,29 @@ def _read(path):
     return [(f"{path}, entry {n}", entry) for n, entry in enumerate(read_json(path, list))]
 
 
-def _records_of(root, images, located_entry):
-    """The record of a phrase; `located_entry` is `(where, split, ref id, entry)`."""
-    where, split, ref_id, entry = located_entry  # split or ref id is None
-    has_id = type(entry) is not dict or "image_id" in entry
-    image_id = field(entry, "image_id", int, where) if has_id else _task(entry, where)[0]
+def _may_be_absent(entry):
+    """Whether a phrase of `skip.json` fits nothing, or is bad, which its reader tells."""
+    return type(entry) is not dict or ABSENT in map(entry.get, REASONS) or not {*REASONS} & {*entry}
+
+
+def _records_of(root, images, phrases, located_entry):
+    """The record of a phrase.
+
+    Args:
+        root, images: of the data set.
+        phrases: `Counter` of the phrases of each image so far.
+        located_entry: `(where, split, ref id, entry)`; split or ref id is None.
+    """
+    where, split, ref_id, entry = located_entry
+    image_id = field(entry, "image_id", int, where)
     if image_id not in images:
         raise ValueError(f"{where}: image {image_id} is not in {SIZES}")
+    if split is None and not {*REASONS} & {*entry}:
+        raise ValueError(f"{where}: wanted a 'reason'. Received: {reprlib.repr(entry)}")
+    if split:
+        ref_id = image_id * 10**6 + phrases[image_id]
+        phrases[image_id] += 1
     outlines = _outlines(entry, where) if split else []
-    ref_id = ref_id or int("{}{:06}".format(*_task(entry, where)))
     return records_of_ref(
         [(ref_id, field(entry, "phrase", str, where))],
         image_size(images[image_id], f"{where}, image {image_id}"),
@@ -99,14 +113,6 @@ def _records_of(root, images, located_entry):
         segmentation=list(chain(*outlines)) or None,
         targets=len(outlines),
     )
-
-
-def _task(entry, where):
-    """`(image id, number)` of a phrase."""
-    task = field(entry, "task_id", str, where)
-    if not (ids := TASK.fullmatch(task)):
-        raise ValueError(f"{where}: wanted '<image>__<n>' as 'task_id'. Received: {task!r:.60}")
-    return int(ids[1]), int(ids[2])
 
 
 def _outlines(entry, where):

@@ -101,7 +101,10 @@ KINDS = {
     "phrasecut": {
         "refer_val.json": [PHRASE],
         "image_data_split.json": [{"image_id": 7, "height": 8, "width": 12, "split": "val"}],
-        "skip.json": [{"task_id": "7__2", "phrase": "sky"}, {"image_id": 7, "phrase": "dog"}],
+        "skip.json": [
+            {"image_id": 7, "phrase": "sky", "reason": "Not in Image"},
+            {"image_id": 7, "phrase": "dog", "reason": "Other"},
+        ],
     },
     "coco.json": {"coco.json": CAPTIONS},
     "label_studio.json": {"label_studio.json": TASKS},

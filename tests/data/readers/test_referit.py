@@ -9,6 +9,7 @@ import scipy.io
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
+from keras_cmsa.data.readers import referit
 from keras_cmsa.data.readers.referit import read_referit
 from keras_cmsa.data.record import count
 
@@ -61,6 +62,14 @@ def test_fields(release):
     assert (first.image_id, first.ref_id, first.sentence_id) == (7, 7001, 7001000)
     assert (second.ref_id, second.sentence_id) == (7001, 7001001)
     assert (first.height, first.width, first.mask().sum()) == (8, 12, 18)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_whole_release_brings_no_warning(release, monkeypatch):
+    """Nor does trainval, which is read on request alone."""
+    counts = {"train": (1, 2, 1), "val": (1, 1, 1), "trainval": (2, 3, None), "test": (0, 0, 0)}
+    monkeypatch.setattr(referit, "PUBLISHED_COUNTS", counts)
+    assert set(read_referit(release)) == {"train", "val", "test"}
 
 
 def test_trainval_is_made_where_it_is_not_there(release):
