@@ -53,7 +53,9 @@ def objects_of(instances, records):
             annotation,
         )
         for annotation_id, annotation in instances.annotations.items()
-        if annotation.get("image_id") in images and annotation.get("segmentation")
+        if type(image_id := annotation.get("image_id")) in (int, float)
+        and image_id in images
+        and annotation.get("segmentation")
     ]
     category_ids = sorted({category_id for category_id, _ in found})
     classes = {category_id: number for number, category_id in enumerate(category_ids, start=1)}

@@ -1,24 +1,17 @@
 """Reads the image of some records, and their masks."""
 
 
-def read_pixels(record):
-    """Reads a record at its original size.
+def read_image_and_masks(records):
+    """Reads the image of some records and their masks at the original size.
+
+    The mask of a target is drawn once, however many of the records are sentences about it.
 
     Returns:
-        `(image, mask)`: `(H, W, 3)` uint8 RGB and `(H, W)` uint8 of 0 and 1.
+        `(image, masks)`: `(H, W, 3)` uint8 RGB and a list of `(H, W)` uint8 of 0 and 1.
 
     Raises:
         FileNotFoundError: if the image file is missing.
-        ValueError: if the image or the mask cannot be read, or their sizes differ; names the file.
-    """
-    image, (mask,) = read_image_and_masks([record])
-    return image, mask
-
-
-def read_image_and_masks(records):
-    """`read_pixels` for records of one image: it, and a list of their masks.
-
-    The mask of a target is drawn once, however many of the records are sentences about it.
+        ValueError: if the image or a mask cannot be read, or their sizes differ; names the file.
     """
     image, masks = records[0].image(), {}
     for record in records:

@@ -13,7 +13,7 @@ from keras_cmsa.data.readers.phrases import read_phrases
 from keras_cmsa.data.readers.refer import read_refer
 from keras_cmsa.data.readers.referit import read_referit
 from keras_cmsa.data.readers.split_files import split_files
-from keras_cmsa.data.readers.table import is_table, read_table
+from keras_cmsa.data.readers.table import SUFFIXES, read_table
 
 # Data sets of one layout each, in a folder. Any other name is that of a folder in REFER's layout.
 RELEASES = {"refexp": read_google_refexp, "referit": read_referit, "phrasecut": read_phrasecut}
@@ -99,7 +99,9 @@ def form_of(root):
         return "labelme" if first and _form_of_json(first) == "labelme" else None
     if suffix == ".json":
         return _form_of_json(root)
-    return "parquet" if suffix == ".parquet" else "table" if is_table(root) else None
+    if suffix == ".parquet":
+        return "parquet"
+    return "table" if root.is_file() or suffix in SUFFIXES else None
 
 
 def _form_of_json(path):

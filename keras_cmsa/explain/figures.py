@@ -7,7 +7,7 @@ of that mask.
 from pathlib import Path
 
 from keras_cmsa.data.record import by_image
-from keras_cmsa.data.samples import read_pixels
+from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.evaluation.scores import overlap
 from keras_cmsa.explain.drawing import (
     MAP_COLOURS,
@@ -103,7 +103,7 @@ def failures_figure(predictor, scores, rule=None, count=8):
     for axis in axes.flat:
         axis.set_axis_off()
     for (photo, answer), score in zip(axes.reshape(-1, 2), worst):
-        image, truth = read_pixels(score.record)
+        image, (truth,) = read_image_and_masks([score.record])
         mask = predictor(image, score.record.expression).mask_by(rule, image)
         show(photo, image, quoted(score.record.expression))
         title = scored(mask, score.iou_by(rule.profile))
@@ -141,6 +141,7 @@ def write_figures(folder, name, predictor, explain, scores, rule=None, failures=
 
 def explained(explain, records, rule):
     """Images, explanations by a rule and ground truths of some records, for a figure."""
-    images, truths = zip(*(read_pixels(record) for record in records))
+    pairs = (read_image_and_masks([record]) for record in records)
+    images, truths = zip(*((image, truth) for image, (truth,) in pairs))
     explanations = [explain(image, [r.expression], rule)[0] for image, r in zip(images, records)]
     return images, explanations, [truth.astype(bool) for truth in truths]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from keras_cmsa.data.samples import read_pixels
+from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.evaluation.crf import refine
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import score_mask
@@ -105,7 +105,7 @@ def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule
         pytest.importorskip("pydensecrf", reason='pip install "keras-cmsa[crf]"')
     scores, masks = [], {}
     for record in records:
-        pixels, _ = read_pixels(record)
+        pixels, _ = read_image_and_masks([record])
         mask = rule(pixels, predictor(pixels, record.expression).logits, predictor.preprocessor)
         scores.append(score_mask(record, mask))
         masks[record.ref_id] = mask
@@ -114,7 +114,7 @@ def test_failures_figure_draws_the_mask_that_was_scored(predictor, records, rule
     assert len(figure.axes) == 8
     for i, score in enumerate(worst):
         image, found = figure.axes[2 * i : 2 * i + 2]
-        pixels, mask = read_pixels(score.record)
+        pixels, (mask,) = read_image_and_masks([score.record])
         np.testing.assert_array_equal(pictures(image)[0], pixels)
         assert image.get_title() == f"“{score.record.expression}”"
         (drawn,) = pictures(found)
@@ -143,7 +143,7 @@ def test_the_figures_of_an_evaluation(predictor, records, tmp_path, spied):
         f"“{records[i].expression}”" for i in (0, 2, 4)
     ]
     for axis, i in zip(axes[1::4], (0, 2, 4)):
-        pixels, _ = read_pixels(records[i])
+        pixels, _ = read_image_and_masks([records[i]])
         logits = predictor(pixels, records[i].expression).logits
         mask = rule(pixels, logits, predictor.preprocessor)
         np.testing.assert_array_equal(pictures(axis)[0], overlay(pixels, mask))

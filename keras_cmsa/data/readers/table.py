@@ -35,12 +35,6 @@ COLUMNS = ("image", "expression", "mask", "split")
 SUFFIXES = (".csv", ".jsonl")
 
 
-def is_table(path):
-    """Whether a data set is read as a table: every file is, and what has the name of one."""
-    path = Path(path)
-    return path.is_file() or (path.suffix.lower() in SUFFIXES and not path.is_dir())
-
-
 def read_table(path, splits=None, on_bad="raise"):
     """Reads a table of your own images, expressions and masks.
 

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import pickle
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -174,20 +173,4 @@ def _write(folder, settings, drawn):
         (dataset / f"grefs({SPLIT_OWNER}).json").write_text(json.dumps(refs))
     else:
         (dataset / f"refs({SPLIT_OWNER}).p").write_bytes(pickle.dumps(refs, protocol=4))
-    manifest = {"settings": settings, "counts": _count(refs)}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2))
-
-
-def _count(refs):
-    """The numbers of images, refs and sentences per split, and of the sentences of each kind."""
-    counts = {}
-    for split in dict.fromkeys(ref["split"] for ref in refs):
-        split_refs = [ref for ref in refs if ref["split"] == split]
-        kinds = Counter(sentence["kind"] for ref in split_refs for sentence in ref["sentences"])
-        counts[split] = {
-            "images": len({ref["image_id"] for ref in split_refs}),
-            "refs": len(split_refs),
-            "sentences": kinds.total(),
-            "kinds": dict(sorted(kinds.items())),
-        }
-    return counts
+    (folder / MANIFEST).write_text(json.dumps({"settings": settings}, indent=2))

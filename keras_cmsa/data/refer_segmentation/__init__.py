@@ -3,6 +3,6 @@
 `README.md` beside this file describes the examples, the sources and the counts.
 """
 
-from keras_cmsa.data.refer_segmentation.builder import CONFIGS, ReferSegmentation
+from keras_cmsa.data.refer_segmentation.builder import ReferSegmentation
 
-__all__ = ["CONFIGS", "ReferSegmentation"]
+__all__ = ["ReferSegmentation"]

@@ -33,16 +33,6 @@ SOURCES = {
 }
 
 
-def _description(name):
-    dataset, owner = SOURCES[name]
-    if name == REF_SHAPES:
-        return "RefShapes."
-    return f"{dataset}, splits by {owner}." if owner else f"{dataset}."
-
-
-CONFIGS = [tfds.core.BuilderConfig(name=n, description=_description(n)) for n in SOURCES]
-
-
 class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
     """Writes one example per image and split, with all refs of the image; see `README.md`.
 
@@ -51,7 +41,7 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "Images with their refs; masks as PNG of 0 and 1."}
-    BUILDER_CONFIGS = CONFIGS
+    BUILDER_CONFIGS: ClassVar = [tfds.core.BuilderConfig(name=name) for name in SOURCES]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (Path(__file__).parent / "MANUAL.md").read_text("utf-8")
 
     def _info(self):
@@ -94,15 +84,9 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         return {split: check_records(split_records)[0] for split, split_records in records.items()}
 
     def _generate_examples(self, records):
-        for image_id, image_records in by_image(records):
-            yield image_id, make_example(image_records)
-
-
-def by_image(records):
-    """Yields `(image id, [Record, ...])` for each image, in the order of the ids."""
-    ordered = sorted(records, key=lambda r: (r.image_id, r.ref_id, r.sentence_id))
-    for image_id, group in groupby(ordered, key=lambda r: r.image_id):
-        yield image_id, list(group)
+        ordered = sorted(records, key=lambda r: (r.image_id, r.ref_id, r.sentence_id))
+        for image_id, group in groupby(ordered, key=lambda r: r.image_id):
+            yield image_id, make_example(list(group))
 
 
 def make_example(records):

@@ -1,7 +1,5 @@
 """COCO's JSON with text: which field has the phrase, which objects it means, and what is left out."""
 
-import json
-
 import numpy as np
 import pytest
 from label_tools import (
@@ -152,25 +150,6 @@ def test_splits_are_found_by_their_names(tmp_path, names):
     assert len(ids) == len(names) and list(read_records(path, splits=["val"])) == ["val"]
     if path.parent != tmp_path:
         assert sorted(read_records(tmp_path)) == sorted(names)
-
-
-def test_a_tenth_of_the_images_is_held_out_by_name(tmp_path, capsys):
-    images = [{"id": n, "file_name": f"{n}.jpg", "height": 8, "width": 12} for n in range(30)]
-    annotation = {"category_id": 1, "segmentation": [POLYGON]}
-    content = coco(
-        images=images, annotations=[{"id": n, "image_id": n, **annotation} for n in range(30)]
-    )
-    path = write(tmp_path / "instances_default.json", content)
-
-    def held_out():
-        with pytest.warns(UserWarning, match="images are missing from .* give their folder as `im"):
-            return {record.image_path.name for record in read_records(path)["val"]}
-
-    names = held_out()
-    assert len(names) == 3 and "3 of its 30 images are val" in capsys.readouterr().err
-    content["images"].reverse()
-    path.write_text(json.dumps(content))
-    assert held_out() == names
 
 
 def changed(table, **values):

@@ -9,7 +9,6 @@ import pytest
 
 from keras_cmsa.data.readers.google_refexp import read_google_refexp
 from keras_cmsa.data.readers.refer import read_refer
-from keras_cmsa.data.sources import read_records
 
 NAME = "google_refexp_{}_201511{}.json"
 pytestmark = pytest.mark.filterwarnings("ignore:.*images are missing", "ignore:counts differ")
@@ -66,17 +65,10 @@ def test_equals_refers_google_split(real, samples, tmp_path, aligned):
             np.testing.assert_array_equal(record.mask(), other.mask())
 
 
-def test_read_records_finds_it(real, tmp_path):
-    write_release(tmp_path, real, aligned=True)
-    assert list(read_records(tmp_path, "refexp", splits=["val"])) == ["val"]
-
-
 def test_missing_files_are_named(real, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"wanted google_refexp_train_201511_coco_ali"):
         read_google_refexp(tmp_path)
     write_release(tmp_path, real, aligned=False)
-    with pytest.raises(ValueError, match="has no split test; it has train, val"):
-        read_google_refexp(tmp_path, ["test"])
     (tmp_path / "annotations/instances_train2014.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no outlines: wanted .*_coco_aligned\.json"):
         read_google_refexp(tmp_path)

@@ -134,9 +134,6 @@ def test_a_region_that_is_written_in_two_ways_is_named(release):
 
 
 def test_missing_files_are_named(release):
-    (release / "referit_query_test.json").unlink()
-    with pytest.raises(ValueError, match="has no split test; it has train, val, trainval"):
-        read_referit(release, ["test"])
     (release / "referit_imsize.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"wanted referit_imsize\.json in .* none of them"):
         read_referit(release)

@@ -10,8 +10,8 @@ from label_tools import BOX, POLYGON, compressed
 from PIL import Image
 
 from keras_cmsa.data.check import check_records
-from keras_cmsa.data.readers.table import is_table, read_table
-from keras_cmsa.data.sources import read_records
+from keras_cmsa.data.readers.table import read_table
+from keras_cmsa.data.sources import form_of, read_records
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_what_nothing_fits(folder):
 @pytest.mark.parametrize("name", ["table.CSV", "table.JSONL"])
 def test_the_ending_may_be_large(folder, name):
     write(folder, name.lower().partition(".")[2], [row()]).rename(folder / name)
-    assert is_table(folder / name) and is_table(str(folder / "none.CSV"))
+    assert form_of(folder / name) == form_of(str(folder / "none.CSV")) == "table"
     assert len(read_records(folder / name)["train"]) == 1
 
 
