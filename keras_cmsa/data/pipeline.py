@@ -29,7 +29,7 @@ from keras_cmsa.data.samples import read_image_and_masks
 # Tell the random numbers of a purpose from others of the same seed.
 WORD_DROPOUT, NEGATIVES, MAP_DROPOUT = 1, 2, 3
 # Batches that are read before they are needed, when they are asked for in order, and by how many.
-BATCHES_AHEAD, THREADS = 8, min(8, os.cpu_count() or 1)
+BATCHES_AHEAD, THREADS = 8, min(16, os.cpu_count() or 1)
 
 
 class RecordBatches(keras.utils.PyDataset):
