@@ -140,7 +140,7 @@ class ServedModel(tf.Module):
         )
         count = tf.cast(tf.maximum(shape[1], 1), tf.int64)
         share = MAX_LARGEST_MASKS * self.options.max_pixels // count
-        max_pixels = tf.minimum(self.options.max_pixels, share)
+        max_pixels = tf.minimum(share, self.options.max_pixels)
         image, sizes, readable = read_images(image_bytes, self.size, max_pixels, self.resizing)
         ids, tokens, counts = self.word_ids(tf.reshape(expressions, [-1]))
         counts = tf.reshape(counts, shape)
