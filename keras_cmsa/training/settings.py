@@ -225,11 +225,12 @@ class Settings:
     def to_config(self):
         """What `config.json` records of them: JSON's types, without the places of data and run.
 
-        Of `features` it is whether there are any: a checkpoint then begins at the maps.
+        Of `features` it says that there are some: a checkpoint then begins at the maps.
         """
         unused = (*PLACES, *OF_MODEL) if self.start_from else PLACES
         kept = {name: value for name, value in asdict(self).items() if name not in unused}
-        kept["features"] = bool(self.features)
+        if kept.pop("features"):
+            kept["features"] = True
         return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
 
 

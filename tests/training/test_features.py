@@ -211,7 +211,7 @@ def test_a_run_on_features_is_the_run_on_images(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop.Checkpoint, "on_epoch_end", stop)
         train(tmp_path / "run", scenes, **maps)
-    with pytest.raises(ValueError, match="began with other settings: .*features.*True.*False"):
+    with pytest.raises(ValueError, match="began with other settings: .*features"):
         train(tmp_path / "run", scenes, resume=True)
     with monkeypatch.context() as patch:
         patch.setattr(type(scenes[0]), "image", lambda record: 1 / 0)
