@@ -113,28 +113,31 @@ class RecordBatches(keras.utils.PyDataset):
         self.pending = {n: self.pending.get(n) or self.pool.submit(self.load, n) for n in wanted}
         self.latest = number
         try:
-            read = self.pending.pop(number).result()
+            loaded = self.pending.pop(number).result()
         except (OSError, ValueError) as error:
             self.fault = error  # TensorFlow hides this error behind one of its own
             raise
-        return self.finish(number, *read)
+        return self.finish(*loaded)
 
     def load(self, number):
-        """The images `(B, S, S, 3)` and masks `(B, S, S, K)` of a batch, or of this process' part."""
+        """Reads the rows of a batch, or of this process' part of it.
+
+        Returns:
+            The inputs; masks `(B, S, S, K)`; `exists` and weights `(B, K)`.
+        """
         rows = self.shared(self.rows(number), filler=len(self.records))
-        flips = self.shared(self.flips(number))
+        flips, words = self.shared(self.flips(number)), self.shared(self.words_of(number))
         images, masks = (np.stack(arrays) for arrays in zip(*map(self.read_row, rows)))
         for pixels in (images, masks):
             pixels[flips] = pixels[flips, :, ::-1]
-        return images, masks
+        return {"image": images, "words": words}, masks, *map(self.shared, self.targets(number))
 
-    def finish(self, number, images, masks):
-        """The batch of images and masks that `load` gives; one after the other, as they change."""
+    def finish(self, inputs, masks, exists, weights):
+        """The batch of what `load` gives; one after the other, since an augmentation has a state."""
         if self.augmentation:
-            images, masks = map(np.asarray, self.augmentation(images, masks))
+            images, masks = map(np.asarray, self.augmentation(inputs["image"], masks))
+            inputs = inputs | {"image": images}
         masks = self.with_negatives(np.moveaxis(masks, -1, 1)[..., None])
-        exists, weights = map(self.shared, self.targets(number))
-        inputs = {"image": images, "words": self.shared(self.words_of(number))}
         return inputs, *self.labels(masks, exists, weights)
 
     def shared(self, of_batch, filler=0):

@@ -32,7 +32,9 @@ class Refined:
         require_pydensecrf()
         check_size(size)
         self.size = size
-        self.processes = os.cpu_count()
+        self.processes = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        )
         # Spawned and not forked: a fork would copy the model's threads in whatever state they are.
         self.context = multiprocessing.get_context("spawn")
         self.pending, self.by_row = deque(), {}

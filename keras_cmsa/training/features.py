@@ -178,11 +178,11 @@ class FeatureBatches(RecordBatches):
             maps = tuple(x * factor.astype("float32") for x, factor in zip(maps, factors))
         masks = np.stack([self.read_masks(row) for row in rows])  # (B, K, S, S, 1)
         masks[flips] = masks[flips][:, :, :, ::-1]
-        return maps, masks
+        inputs = {"maps": maps, "words": self.words_of(number)}
+        return inputs, self.with_negatives(masks), *self.targets(number)
 
-    def finish(self, number, maps, masks):
-        labels = self.labels(self.with_negatives(masks), *self.targets(number))
-        return {"maps": maps, "words": self.words_of(number)}, *labels
+    def finish(self, inputs, masks, exists, weights):
+        return inputs, *self.labels(masks, exists, weights)
 
     def read_masks(self, row):
         """The masks `(K, S, S, 1)` of a row, 0 where it has no sample."""

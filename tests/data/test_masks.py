@@ -80,14 +80,23 @@ def test_polygon_partly_outside_is_cut():
         ({"size": [8, 12], "counts": [96]}, "mask covers no pixel: it"),
         ({"size": [8, 12], "counts": [90, 5]}, "bad run lengths: .* that add up to 96"),
         (
+            {"size": [8, 12], "counts": [90, 7]},
+            "bad run lengths: it: .* Received: .90, 7.",
+        ),
+        (
             {"size": [8, 12], "counts": [97, -1]},
             "bad run lengths: it: .* Received: .97, -1.",
+        ),
+        (
+            {"size": [8, 12], "counts": [2**32, 96]},
+            "bad run lengths: it: .* Received: .4294967296, 96.",
         ),
         (
             {"size": [8, 12], "counts": [2**70]},
             "bad run lengths: it: .* Received: .11805916207174113",
         ),
         ({"size": [8, 12], "counts": [90.5, 5.5]}, "bad run lengths: it: .* Received: .90.5, 5.5."),
+        ({"size": [8, 12], "counts": [1e300]}, "bad run lengths: it: .* Received: .1e.300."),
         ({"size": [12, 8], "counts": [90, 6]}, r"\[8, 12\]. Received: \[12, 8\]"),
         (
             {"size": [8, 12], "counts": [[1], [2, 3]]},

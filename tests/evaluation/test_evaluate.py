@@ -48,6 +48,23 @@ def test_known_overlap_at_the_networks_size(finds_white, tmp_path):
         assert result.record is record
 
 
+@pytest.mark.parametrize(
+    ("profile", "resizing", "union"),
+    [
+        ("strict", "pad", 128),  # a perfect network has an IoU of 1
+        ("strict", "stretch", 128),
+        ("tf_phrasecut", "pad", 18 * 10),  # a border of one pixel on every side
+        ("tf_phrasecut", "stretch", 18 * 8),  # the width was not resized
+    ],
+)
+def test_known_overlap_at_twice_the_networks_size(finds_white, tmp_path, profile, resizing, union):
+    """A box of 16 x 8 in an image of 32 x 16, found by the network at half the size."""
+    true = tiny.box(32, 16, 8, 4, 24, 12)
+    record = shown(tmp_path, "half", true, true)
+    (result,) = evaluate(finds_white(resizing), [record], profile=profile)
+    assert (result.intersection, result.union) == (128, union)
+
+
 def test_nothing_found_is_an_iou_of_zero(finds_white, tmp_path):
     record = shown(tmp_path, "none", tiny.box(S, S, 0, 0, 0, 0), tiny.box(S, S, 4, 4, 8, 8))
     for profile in PROFILES:

@@ -71,6 +71,22 @@ def test_many_sentences_about_one_photo_are_one_request(predictor, client, photo
         check(answer, prediction)
 
 
+def test_bad_rows_leave_the_server_and_their_neighbours(predictor, client, photo):
+    good = encoded(photo, "JPEG")
+    rows = [
+        (good[: len(good) // 2], "red box"),
+        (bomb(), "red box"),
+        (good, ""),
+        (good, "הקופסה האדומה"),
+        (good, "red box"),
+    ]
+    answers = client.segment(*map(list, zip(*rows)))
+    assert [answer.valid for answer in answers] == [False] * 3 + [True] * 2
+    assert not any(answer.mask.any() or answer.score for answer in answers[:3])
+    np.testing.assert_array_equal(answers[4].mask, predictor(good, "red box").mask)
+    assert answers[3].words == ["[UNK]"] * 2
+
+
 def test_the_servers_own_message(server, client):
     with pytest.raises(ServerError, match="as many rows of expressions"):
         client.protocol.predict(

@@ -72,7 +72,8 @@ def read_phrasecut(root, splits=None, on_bad="raise"):
         lenient = "skip" if on_bad == "raise" else on_bad
         absent = read_entries(skipped, records_of, lenient, f"phrases of {SKIPPED}")
         records = {split: of + absent.get(split, []) for split, of in records.items()}
-    return selected(records, splits, root, root / "images", "Visual Genome", PUBLISHED_COUNTS)
+    published = {split: PUBLISHED_COUNTS[split] for split in files}
+    return selected(records, splits, root, root / "images", "Visual Genome", published)
 
 
 def _read(path):

@@ -79,7 +79,9 @@ def read_referit(root, splits=None, on_bad="raise"):
     # A split may be empty, such as val in a small part of the release.
     records = {split: records.get(split, []) for split in wanted}
     source = "the ReferIt release (SAIAPR TC-12)"
-    return selected(records, splits, root, root / "images", source, PUBLISHED_COUNTS)
+    # trainval is read on request alone.
+    published = {split: PUBLISHED_COUNTS[split] for split in dict.fromkeys([*SPLITS, *wanted])}
+    return selected(records, splits, root, root / "images", source, published)
 
 
 def _files(root, name, known):
