@@ -3,8 +3,9 @@
     DIR/<encoder>/<image>.float16       the maps of an image one after the other, as numbers alone
 
 <encoder> is a checksum of all that decides the maps but the image: the weights of the encoder, its
-precision, how it scales its input, the image side and the resizing. <image> is one of the file. So features of
-another encoder or photo are never taken for those that are wanted, and what is there is finished.
+precision, how it scales its input, the image side and the resizing. <image> is one of the file. So
+features of another encoder or photo are never taken for those that are wanted, and what is there is
+finished.
 
 Vectors of frozen words are not kept: MiniLM takes an eighth of the time that the head takes for the
 same sentences, and words that are left out at random make other sentences of them each time.

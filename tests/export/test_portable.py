@@ -108,9 +108,16 @@ def test_it_runs_elsewhere(predictor, written, form):
 
 
 @pytest.mark.slow
-def test_threads_have_their_own_answers(written):
+def test_it_is_a_predictor_with_an_answer_for_each_thread(predictor, written):
     """Images of one colour each, asked at once; an interpreter of LiteRT alone would mix them."""
     loaded = Predictor.from_preset(written)
+    assert loaded.preprocessor.vocabulary == predictor.preprocessor.vocabulary
+    assert loaded.levels == predictor.levels
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype("uint8")
+    found = (x(pixels, tiny.SENTENCES) for x in (predictor, loaded))
+    for one, other in zip(*found, strict=True):
+        for name in ("logits", "word_attention", "position_attention"):
+            tiny.assert_near(getattr(other, name), getattr(one, name), 1e-4)
     images = [np.full((20, 30, 3), shade, "uint8") for shade in (0, 90, 180, 250)]
     wanted = [loaded(image, "red box").logits for image in images]
     with ThreadPoolExecutor(4) as threads:

@@ -100,6 +100,11 @@ def _records_of(root, images, phrases, located_entry):
         raise ValueError(f"{where}: image {image_id} is not in {SIZES}")
     if split is None and not {*REASONS} & {*entry}:
         raise ValueError(f"{where}: wanted a 'reason'. Received: {reprlib.repr(entry)}")
+    if not 0 <= image_id < 10**9 or phrases[image_id] == 10**6:
+        raise ValueError(
+            f"{where}: wanted an image id of at most nine digits, with at most a million phrases. "
+            f"Received: {image_id}"
+        )
     if split:
         ref_id = image_id * 10**6 + phrases[image_id]
         phrases[image_id] += 1

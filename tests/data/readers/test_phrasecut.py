@@ -124,6 +124,15 @@ BAD = {
 }
 
 
+def test_ids_have_room(root):
+    """A ref id holds an image's number and a phrase's, and fits the 64 bits of TFDS."""
+    sizes = {"image_id": 10**9, "width": 12, "height": 8, "split": "val"}
+    entries = [{**CONTENT["refer_val"][0], "image_id": 10**9}]
+    write(root, {"image_data_split": [sizes], "refer_val": entries})
+    with pytest.raises(ValueError, match="at most nine digits, .* Received: 1000000000"):
+        read_phrasecut(root, ["val"])
+
+
 @pytest.mark.parametrize("message", BAD)
 def test_bad_phrases_are_named(root, message):
     write(root, {"refer_val": [{**CONTENT["refer_val"][0], **BAD[message]}]})

@@ -112,6 +112,14 @@ def test_other_lists_of_ids_are_named(tmp_path, ids):
         read_several(tmp_path, ref(7, ids))
 
 
+def test_missing_files_are_named(tmp_path):
+    write(tmp_path, "grefcoco", "own")
+    with pytest.raises(
+        FileNotFoundError, match=r"<dataset>/grefs\(.*: grefcoco/grefs\(own\)\.json"
+    ):
+        read_records(tmp_path, "grefcoco")
+
+
 def test_rrsis_d(tmp_path, monkeypatch):
     """`images` is relative to where one is, as paths on a command line are."""
     folder = write(tmp_path, "rrsisd", "unc", ref(1, 1), ref(2, 2, split="val"))

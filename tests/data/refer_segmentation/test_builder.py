@@ -91,6 +91,15 @@ def test_tfds_load_gives_the_dummy_tree(root, tmp_path):
     assert sorted(refs) == [1, 1, 1, 1, 2]
 
 
+@pytest.mark.parametrize("name, dataset", [("unc", "refcoco"), ("gref_google", "refcocog")])
+def test_the_real_samples_come_back_as_they_were(samples, tmp_path, name, dataset):
+    data, _ = load(name, samples / "refer", tmp_path)
+    records = read_refer(samples / "refer", dataset, name.partition("_")[2] or "unc")
+    assert set(data) == set(records)
+    for split in records:
+        same(data[split].as_numpy_iterator(), records[split])
+
+
 def test_a_ref_of_nothing_has_an_empty_mask(root, tmp_path):
     """One of two objects has their union, and bad records are left out."""
     (root / "refcoco").rename(root / "grefcoco")
