@@ -86,15 +86,16 @@ def training_call(image_size, count, options):
     """
     network, backbone = build(image_size, options)
     inputs, target = model.draw_batch(network, options.batch_size, count or 1)
-    jit = options.torch_compile if keras.backend.backend() == "torch" else "auto"
     if count:
-        compile_model(network, replace(model.recipe(image_size, options.small), steps=1000), jit)
+        compile_model(network, replace(model.recipe(image_size, options.small), steps=1000))
         form = network
     else:
         means = [ops.mean(ops.cast(x, "float32"), axis=(1, 2, 3)) for x in backbone.outputs]
         form = keras.Model(backbone.input, sum(means))
-        form.compile(keras.optimizers.AdamW(), "mse", jit_compile=jit)
+        form.compile(keras.optimizers.AdamW(), "mse")
         inputs, target = inputs["image"], np.zeros(options.batch_size, "float32")
+    if keras.backend.backend() == "torch":
+        form.jit_compile = options.torch_compile
     return partial(form.train_on_batch, inputs, target)  # its losses come after the step
 
 
