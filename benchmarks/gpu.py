@@ -127,9 +127,10 @@ def measured(make, repeats):
 
 def rows_of(makers, repeats):
     """`measured` in a fresh process by name, with ratios to the first: list of dicts."""
+    # A driver does not work in a process that is forked.
+    start = "spawn" if measure.accelerator() else "forkserver"
     rows = [
-        # A driver does not work in a process that is forked.
-        {"name": name} | measure.in_fresh_process(measured, make, repeats, start="spawn")
+        {"name": name} | measure.in_fresh_process(measured, make, repeats, start=start)
         for name, make in makers.items()
     ]
     for row in rows:
