@@ -36,13 +36,15 @@ PARALLEL := --numprocesses 2 --dist loadfile
 QUICK := not slow and not samples and not table
 EXPORTS := tests/export
 SERVED := tests/inference tests/cli tests/serving tests/presets/test_exported.py
-MODEL := -m "keras and not slow and not table"
+# Only these files are read for it: reading them all takes seconds in each process.
+KERAS := $(shell grep -rl 'mark\.keras' tests --include 'test_*.py')
+MODEL := -m "keras and not slow and not table" $(KERAS)
 
 # Tests in four runs, since processes grow with their tests: one run would need 10 GB, with the long
 # tests more. A failure in one leaves the others to run.
 define in_parts
 @failed=0; \
-$(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(1))" || failed=1; \
+$(BIN)/python -m pytest $(PARALLEL) -m "keras and ($(1))" $(KERAS) || failed=1; \
 $(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" $(EXPORTS) || failed=1; \
 $(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" $(SERVED) || failed=1; \
 $(BIN)/python -m pytest $(PARALLEL) -m "not keras and ($(1))" \
