@@ -73,6 +73,8 @@ def segment(
     pictures, masks = (numbered(path, len(expressions)) for path in (output, mask))
     for path in (*pictures, *masks):
         check_file(path, PICTURE)
+        if path and path.resolve() == image.resolve():
+            raise ValueError(f"wanted a file other than the photo. Received: {path} as both")
     from keras_cmsa.preprocessing.reading import read_image
 
     pixels = read_image(image)  # before Keras, which takes seconds to load

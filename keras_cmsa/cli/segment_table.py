@@ -97,8 +97,9 @@ def check_model(folder, path, digest):
             raise ValueError(
                 f"{folder} holds results of another model: give another folder, or {path}"
             )
-    elif (folder / RESULTS).exists():
-        raise ValueError(f"{folder} holds a {RESULTS} of something else: give another folder")
+    elif others := [*folder.glob(RESULTS), *folder.glob("[0-9]*.png")]:  # photos, perhaps
+        name = others[0].name
+        raise ValueError(f"{folder} holds a {name} of something else: give another folder")
     else:
         with replaced(note) as file:
             json.dump({"model": str(path), "sha256": digest}, file)

@@ -82,6 +82,7 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path
         ([photo_path, "box", "--model", "hf://user"], "wanted hf://user/name"),
         ([photo_path, "box", "-o", tmp_path / "a.jpg"], "whose name ends in .png. Received: "),
         ([photo_path, "box", "-o", png, "--mask", png], "wanted two files"),
+        ([png, "box", "-o", png], "wanted a file other than the photo"),
         ([photo_path, "box", "--outside"], "--format and --outside are for a table"),
         ([photo_path, "box", "--format", "coco"], "--format and --outside are for a table"),
         (["--csv", tmp_path / "lost.csv", "--mask", png], "--mask and --json are for one photo"),

@@ -107,8 +107,11 @@ def test_a_folder_of_results_that_cannot_be(capsys, preset, photo_path, tmp_path
     (tmp_path / "pairs").write_text("a file of the name that the folder would have")
     message = f"wanted a folder to write. Received: {tmp_path / 'pairs'}"
     assert message in refused(capsys, "segment", "--csv", table, "--model", preset)
-    (tmp_path / "results.csv").write_text("my,own\n1,2\n")
     command = ["segment", "--csv", table, "--model", preset, "-o", tmp_path]
+    (tmp_path / "000001.png").write_bytes(photo_path.read_bytes())
+    assert "holds a 000001.png of something else" in refused(capsys, *command)
+    assert (tmp_path / "000001.png").read_bytes() == photo_path.read_bytes()
+    (tmp_path / "results.csv").write_text("my,own\n1,2\n")
     assert "holds a results.csv of something else" in refused(capsys, *command)
     assert (tmp_path / "results.csv").read_text() == "my,own\n1,2\n"
 
