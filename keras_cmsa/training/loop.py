@@ -124,14 +124,11 @@ def train_here(preset, training, validation, settings, resume, verbose):
     checkpoint, first_round = Checkpoint(run_dir, monitor, whole=model), 0
     if checkpoint.exists():
         check_same_run(read_config(run_dir), config, run_dir)
-    features = None
+    image_model = features = None
     if settings.features:
         if process_part() is not None:
             raise ValueError("wanted `features` or `devices`. Received: both")
         image_model, model = split_at_maps(model)
-        features = ImageFeatures(settings.features, image_model, preset.preprocessor)
-        mirrored = training if settings.augment else []
-        features.add_images([*training, *validation], mirrored, title="Features")
         compile_model(model, settings)
     if checkpoint.exists():
         first_round = checkpoint.restore(model)
@@ -143,6 +140,10 @@ def train_here(preset, training, validation, settings, resume, verbose):
             )
     elif resume and is_lead():
         print(f"Nothing to resume in {run_dir}: starting at step 0")
+    if image_model is not None:  # with the weights that a checkpoint brought back
+        features = ImageFeatures(settings.features, image_model, preset.preprocessor)
+        mirrored = training if settings.augment else []
+        features.add_images([*training, *validation], mirrored, title="Features")
     first_step = first_round * settings.steps_per_round
     batches = make_batches(preset, training, validation, settings, first_step, features)
     if first_step < settings.steps:
