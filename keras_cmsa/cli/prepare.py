@@ -24,7 +24,7 @@ def prepare(
         Write every expression that has to be skipped, with the reason, to this CSV file. A row of a
         table or a ref that cannot be read counts as one expression; the reason names its place.
     """
-    check_file(problems)
+    check_file(problems, source=data_dir)
     from keras_cmsa.data.check import check_records, problems_table, write_problems
     from keras_cmsa.data.leakage import held_out_images, remove_held_out
     from keras_cmsa.data.record import describe_counts

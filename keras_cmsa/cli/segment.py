@@ -68,13 +68,11 @@ def segment(
 
         segment_table(csv, output, model, outside, format)
         return
-    if output and output == mask:
+    if output and mask and output.resolve() == mask.resolve():
         raise ValueError(f"wanted two files for picture and mask. Received: {mask} twice")
     pictures, masks = (numbered(path, len(expressions)) for path in (output, mask))
     for path in (*pictures, *masks):
-        check_file(path, PICTURE)
-        if path and path.resolve() == image.resolve():
-            raise ValueError(f"wanted a file other than the photo. Received: {path} as both")
+        check_file(path, PICTURE, image)
     from keras_cmsa.preprocessing.reading import read_image
 
     pixels = read_image(image)  # before Keras, which takes seconds to load

@@ -97,12 +97,14 @@ def check_model(folder, path, digest):
             raise ValueError(
                 f"{folder} holds results of another model: give another folder, or {path}"
             )
-    elif others := [*folder.glob(RESULTS), *folder.glob("[0-9]*.png")]:  # photos, perhaps
+        return
+    # Masks are called as photos may be.
+    ours = (RESULTS, "[0-9]*.png", *(name for name, _ in FORMATS.values()))
+    if others := [path for name in ours for path in folder.glob(name)]:
         name = others[0].name
         raise ValueError(f"{folder} holds a {name} of something else: give another folder")
-    else:
-        with replaced(note) as file:
-            json.dump({"model": str(path), "sha256": digest}, file)
+    with replaced(note) as file:
+        json.dump({"model": str(path), "sha256": digest}, file)
 
 
 def read_done(folder, rows):

@@ -41,7 +41,7 @@ def served_model(model, word_ids, resizing, options, threshold=0.5):
         tf.TensorSpec((None, size, size, 3), tf.float32, name="image"),
         tf.TensorSpec((None, None, max_words), tf.int32, name="words"),
     ]
-    # To rewrite Python's own conditions takes a third of an export, and they have none of a tensor.
+    # No condition in these methods is of a tensor, and AutoGraph takes a quarter of an export.
     function = partial(tf.function, autograph=False)
     # What several signatures share is one function of the graph, traced and stored once.
     served.run = function(served.run, input_signature=tensors)

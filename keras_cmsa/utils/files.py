@@ -114,15 +114,16 @@ def _named(path):
         raise
 
 
-def check_file(path, suffixes=None):
+def check_file(path, suffixes=None, source=None):
     """Checks, before any work for it, that a file can be written at a path.
 
     Args:
         path: of the file; `None` is none to write.
         suffixes: endings that its name may have, in small letters; `None` allows any.
+        source: file that the work reads, which must stay as it is; `None` is none.
 
     Raises:
-        ValueError: if it is a folder or would lie in none, or its ending is another.
+        ValueError: if it is a folder or would lie in none, its ending is another, or it is `source`.
     """
     if path is None:
         return
@@ -136,6 +137,10 @@ def check_file(path, suffixes=None):
         )
     if not path.parent.is_dir():
         raise ValueError(f"wanted a file to write in a folder that is there. Received: {path}")
+    if source is not None and path.resolve() == Path(source).resolve():
+        raise ValueError(
+            f"wanted a file to write other than what is read. Received: {path} as both"
+        )
     _check_may_write(path if path.exists() else path.parent, path)
 
 

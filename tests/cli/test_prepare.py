@@ -68,6 +68,10 @@ def test_a_table_without_a_good_row(capsys, tmp_path):
     (row,) = read_rows(problems)
     assert row["expression"] == "=1+1 cups" and row["image"] == str(tmp_path / "=1.png")
 
+    written = table.read_bytes()
+    assert run("prepare", table, "--problems", table) == 2
+    assert "other than what is read" in last_line(capsys) and table.read_bytes() == written
+
 
 def test_every_row_that_is_left_out_is_counted_and_named(capsys, tmp_path):
     """Those that the reader drops, by their line, and those that the check finds."""

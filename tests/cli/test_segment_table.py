@@ -108,6 +108,9 @@ def test_a_folder_of_results_that_cannot_be(capsys, preset, photo_path, tmp_path
     message = f"wanted a folder to write. Received: {tmp_path / 'pairs'}"
     assert message in refused(capsys, "segment", "--csv", table, "--model", preset)
     command = ["segment", "--csv", table, "--model", preset, "-o", tmp_path]
+    (tmp_path / "coco.json").write_text("{}")
+    assert "holds a coco.json of something else" in refused(capsys, *command)
+    assert (tmp_path / "coco.json").read_text() == "{}"
     (tmp_path / "000001.png").write_bytes(photo_path.read_bytes())
     assert "holds a 000001.png of something else" in refused(capsys, *command)
     assert (tmp_path / "000001.png").read_bytes() == photo_path.read_bytes()
