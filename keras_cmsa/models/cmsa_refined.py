@@ -68,7 +68,7 @@ def build_cmsa_refined(
     inputs, maps, words, is_word = image_and_words(
         vocabulary_size, image_size, backbone, max_words, word_dim, word_encoder
     )
-    check_one_side(maps)
+    check_one_side(maps, finer=True)
     maps, finer = maps[: len(LEVELS)], maps[len(LEVELS) :]
     if word_encoder is not None:
         words = layers.Dense(word_dim, name="reduced_words")(words)

@@ -56,10 +56,10 @@ def image_and_words(vocabulary_size, image_size, backbone, max_words, word_dim, 
     return {"image": image, "words": words}, list(backbone(image)), word_vectors, is_word
 
 
-def check_one_side(maps):
-    """Raises a `ValueError` unless three maps or more are there and the first three of one side."""
+def check_one_side(maps, finer=False):
+    """Raises a `ValueError` unless there are three maps of one side; `finer` allows others after them."""
     sides = [tuple(visual.shape[1:3]) for visual in maps]
-    if len(maps) < 3 or len(set(sides[:3])) != 1:
+    if len(maps) < 3 or len(set(sides[:3])) != 1 or (len(maps) > 3 and not finer):
         raise ValueError(
             "wanted a backbone that gives three maps of one side, as image_encoder makes. "
             f"Received: maps of {sides}"

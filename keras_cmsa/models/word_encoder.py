@@ -187,8 +187,10 @@ def static_vectors(path, words=(), most=20_000, max_words=MAX_WORDS, trainable=F
                 continue
             if not (number <= most or word in wanted) or not Vocabulary.is_valid_word(word):
                 continue
+            if word in vectors:  # GloVe's largest file has words with spaces, "at name@domain.com"
+                continue
             try:
-                vectors.setdefault(word, np.array(values, "float32"))
+                vectors[word] = np.array(values, "float32")
             except ValueError as error:
                 raise ValueError(
                     f"{path}, line {number}: wanted a word and its numbers. {error}"

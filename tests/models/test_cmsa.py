@@ -8,6 +8,7 @@ import pytest
 import tiny
 from fresh_process import run_python
 
+from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.models.cmsa import Cmsa, build_cmsa, with_all_outputs, with_attention
 from keras_cmsa.training.loop import compile_model
 from keras_cmsa.training.settings import Settings
@@ -177,6 +178,9 @@ def test_the_model_says_what_is_wrong(seeded):
         build_cmsa(2, tiny.SIZE, tiny.backbone())
     with pytest.raises(ValueError, match=r"images of \(16, 16\).* Received: image_size=32"):
         build_cmsa(9, 32, tiny.backbone())
+    finer = small_resnet(32, widths=(2, 2, 2, 2), finer=True)
+    with pytest.raises(ValueError, match=r"three maps of one side.* \(4, 4\), \(8, 8\)\]"):
+        build_cmsa(9, 32, finer)
     with pytest.raises(ValueError, match="Received: 'backbone', another system"):
         with_attention(tiny.backbone())
     with pytest.raises(ValueError, match=r"fusion must be .* Received: fusion='sum'"):

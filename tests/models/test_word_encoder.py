@@ -103,7 +103,7 @@ def vectors_in_text(tmp_path, text):
 
 @pytest.mark.parametrize("head", ["", "5 2\n"])  # GloVe's and fastText's
 def test_static_vectors(head, seeded, tmp_path):
-    text = head + "man 1 2\n, 9 9\nred 3 4\nrare 5 0\nman 7 7\nnever 6 6\n"
+    text = head + "man 1 2\n, 9 9\nred 3 4\nrare 5 0\nman 7 7\nnever 6 6\nrare @ 5 5\n"
     path = vectors_in_text(tmp_path, text)
     encoder, vocabulary = static_vectors(path, words=["rare"], most=3, max_words=3)
     assert vocabulary.words == ["[PAD]", "[UNK]", "man", "red", "rare"]
