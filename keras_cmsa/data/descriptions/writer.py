@@ -15,7 +15,7 @@ from rich.progress import track
 from keras_cmsa.data.descriptions.rules import Thing, describe
 from keras_cmsa.data.masks import rasterize, run_lengths
 from keras_cmsa.data.readers.entries import (
-    entries_by_id,
+    entries_by_text,
     field,
     image_size,
     read_json,
@@ -108,11 +108,7 @@ def read_photos(path, images):
         FileNotFoundError, ValueError: as in `describe_instances`.
     """
     content = read_json(path)
-    entries, categories = (
-        # VIA writes 1 in one place and "1" in another.
-        {str(id): entry for id, entry in entries_by_id(content, key, path).items()}
-        for key in ("images", "categories")
-    )
+    entries, categories = (entries_by_text(content, key, path) for key in ("images", "categories"))
     names = {id: _class_name(entry, f"{path}, category {id}") for id, entry in categories.items()}
     objects = defaultdict(list)
     for place, annotation in enumerate(field(content, "annotations", list, path)):

@@ -15,7 +15,7 @@ import re
 from collections import defaultdict
 
 from keras_cmsa.data.readers.entries import (
-    entries_by_id,
+    entries_by_text,
     field,
     image_size,
     located,
@@ -55,11 +55,7 @@ def _entries(path):
             f"Studio (a list of tasks). Received: {received:.100}"
         )
     content = {"categories": [], **content}
-    images, categories = (
-        # VIA writes 1 in one place and "1" in another.
-        {str(entry_id): entry for entry_id, entry in entries_by_id(content, key, path).items()}
-        for key in ("images", "categories")
-    )
+    images, categories = (entries_by_text(content, key, path) for key in ("images", "categories"))
     annotations = defaultdict(list)
     for where, annotation in located(content, "annotations", dict, path):
         image_id = str(field(annotation, "image_id", int | str, where))

@@ -76,6 +76,8 @@ def _image(further, split, folder, where, task):
     path = _image_path(field(task, "data", dict, where), folder, where)
     regions = {}
     for place, result in located(annotations[0], "result", dict, where):
+        if result.get("type") == "relation":  # of two regions; it has neither id nor value
+            continue
         key = field(result, "id", str, place) if "id" in result else place
         regions.setdefault(key, []).append((place, result, field(result, "value", dict, place)))
     size = _size([result for region in regions.values() for result in region], path, where)

@@ -40,6 +40,12 @@ def test_masks_come_back_and_the_text_of_a_region_is_its_phrase(tmp_path, rng, c
     assert "the phrases are regions.phrase (`text` takes another)" in capsys.readouterr().err
 
 
+def test_a_relation_of_two_regions_is_passed_over(tmp_path):
+    relation = {"type": "relation", "from_id": "a", "to_id": "b", "direction": "right"}
+    results = [outline("a", POLYGON), outline("b", OTHER_POLYGON), relation]
+    assert phrases(read(tmp_path, task(*results))) == wanted(("train", "Cup", 2, BOX | OTHER))
+
+
 def test_without_a_text_the_label_is_the_phrase(tmp_path):
     """`Labels` on a `Polygon` writes two results for a region, and a key point is no object."""
     value = {"points": [[x * 100 / 12, y * 100 / 8] for x, y in [(0, 0), (2, 0), (2, 2), (0, 2)]]}

@@ -197,7 +197,7 @@ def test_bad_refs_are_named(one_ref, message):
     with pytest.raises(ValueError, match=message.replace(" | ", r" \| ")) as caught:
         one_ref.read()
     assert "refs(unc).p, entry 0" in str(caught.value)
-    assert str(caught.value).endswith("on_bad='skip' leaves bad entries out")
+    assert str(caught.value).endswith("leaves bad entries out; keras-cmsa prepare lists all")
 
 
 def test_good_refs_stay_when_bad_ones_are_left_out(one_ref):
