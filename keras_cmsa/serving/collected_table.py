@@ -9,6 +9,7 @@ from keras_cmsa.data.readers.table import COLUMNS
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import check_folder, replaced, write_png
+from keras_cmsa.utils.locks import held
 
 TABLE = "table.csv"
 
@@ -16,7 +17,7 @@ TABLE = "table.csv"
 class CollectedTable:
     """A folder with `table.csv`, `images/` and `masks/`.
 
-    `hold_out` picks the images of val; the others are train.
+    `hold_out` picks the images of val; the others are train. Several processes may write.
 
     Args:
         folder: `Path`, made if it is not there.
@@ -40,7 +41,7 @@ class CollectedTable:
         return [row for _, row in read_rows(path, self.columns)] if path.exists() else []
 
     def take(self, annotation, image, masks):
-        """Writes the rows of an annotation in the place of those that it has.
+        """Writes the rows of an annotation in the place of those that it has, whole or not at all.
 
         Args:
             annotation: its number in the tool.
@@ -56,17 +57,26 @@ class CollectedTable:
         content = image.getvalue()
         # Images of one content are one image, whatever they are called.
         name = f"images/{hashlib.sha256(content).hexdigest()[:16]}"
-        rows = [row for row in self.rows() if row["annotation"] != str(annotation)]
         with replaced(self.folder / name, "wb") as file:
             file.write(content)
-        for number, (expression, runs) in enumerate(masks.items(), 1):
-            path = f"masks/{annotation}_{number}.png" if runs else "none"
-            if runs:
-                mask = rasterize(runs, *runs[0]["size"], repr(expression))
-                write_png(self.folder / path, mask > 0)
-            rows.append(dict(zip(self.columns, (name, expression, path, None, annotation))))
-        held_out = hold_out(row["image"] for row in rows)
-        for row in rows:
-            row["split"] = "val" if row["image"] in held_out else "train"
-        with replaced(self.folder / TABLE) as file:
-            write_rows(file, [self.columns, *([row[c] for c in self.columns] for row in rows)])
+        added = []
+        for expression, runs in masks.items():
+            path = self.write_mask(annotation, expression, runs) if runs else "none"
+            added.append(dict(zip(self.columns, (name, expression, path, None, annotation))))
+        with held(self.folder, wait=True):
+            before = self.rows()
+            rows = [row for row in before if row["annotation"] != str(annotation)] + added
+            held_out = hold_out(row["image"] for row in rows)
+            for row in rows:
+                row["split"] = "val" if row["image"] in held_out else "train"
+            with replaced(self.folder / TABLE) as file:
+                write_rows(file, [self.columns, *([row[c] for c in self.columns] for row in rows)])
+        for path in {row["mask"] for row in before} - {row["mask"] for row in rows} - {"none"}:
+            (self.folder / path).unlink(missing_ok=True)
+
+    def write_mask(self, annotation, expression, runs):
+        """Writes the mask of some run lengths; its name is another's if it is another mask."""
+        mask = rasterize(runs, *runs[0]["size"], repr(expression)) > 0
+        path = f"masks/{annotation}_{hashlib.sha256(mask.tobytes()).hexdigest()[:16]}.png"
+        write_png(self.folder / path, mask)
+        return path

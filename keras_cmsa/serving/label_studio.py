@@ -128,6 +128,8 @@ def masks_in(annotation, asked, height, width):
                 raise ValueError(f"wanted regions of a brush. Received: {kind!r:.40}")
             continue
         value, region = (field(result, *part, "region") for part in (("value", dict), ("id", str)))
+        if result.get("image_rotation"):
+            raise ValueError("wanted 'image_rotation' 0. Turn the image itself")
         if kind == "textarea":
             texts.setdefault(region, []).extend(phrases_in(value.get("text")))
         elif value.get("rle"):  # an erased region has none

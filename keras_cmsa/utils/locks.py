@@ -31,18 +31,18 @@ def locked(path, taken):
 
 
 @contextlib.contextmanager
-def held(path):
+def held(path, wait=False):
     """Holds what is at a path, a file or a folder.
 
     Raises:
-        BlockingIOError: if somebody holds it.
+        BlockingIOError: if somebody holds it, unless this shall wait.
     """
     if not fcntl:
         yield
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(descriptor)

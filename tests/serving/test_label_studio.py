@@ -1,10 +1,14 @@
 """The ML backend in Label Studio's own JSON: masks, phrases, the table, and what is refused."""
 
+import io
 import json
 import re
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import command
 import numpy as np
@@ -15,6 +19,7 @@ from image_files import encoded, large_png
 from label_studio_project import CONFIG, predict_request, region, webhook_request
 
 from keras_cmsa.data.brush import decode_brush
+from keras_cmsa.data.masks import run_lengths
 from keras_cmsa.data.readers.split_files import hold_out
 from keras_cmsa.data.readers.table import read_table
 from keras_cmsa.data.writers import Interface
@@ -321,6 +326,7 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
     number = region(ONE, "box")
     number[0]["value"]["rle"] = 10**15
     polygon = [{**region(ONE, "box")[0], "type": "polygonlabels"}]
+    turned = [{**part, "image_rotation": 90} for part in region(ONE, "box")]
     for request, error in (
         (webhook_request(PHOTO, "", region(ONE)), "wanted a phrase for each region"),
         (webhook_request(PHOTO, "a\nb", region(ONE)), "wanted a phrase for each region"),
@@ -332,6 +338,7 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
         (webhook_request(PHOTO, "", damaged), "code to the end"),
         (webhook_request(PHOTO, "", number), "as a list of integers"),
         (webhook_request(PHOTO, "box", polygon), "regions of a brush. Received: 'polygonlabels'"),
+        (webhook_request(PHOTO, "", turned), "wanted 'image_rotation' 0. Turn the image"),
         (webhook_request("/data/upload/../x", "", region(ONE, "box")), "wanted a path inside"),
         (webhook_request(PHOTO, "", region(ONE, "box"), id="x"), "wanted 'id' of type int"),
         ({"action": "ANNOTATION_CREATED"}, "wanted 'annotation' of type dict"),
@@ -339,6 +346,32 @@ def test_annotations_that_are_refused_leave_the_table(client, collected):
     ):
         assert error in refused(client, "/webhook", request)
     assert (collected.folder / "table.csv").read_bytes() == before
+
+
+def take_diagonal(collected, photo, annotation, k=0):
+    mask = run_lengths(np.eye(4, k=k, dtype="uint8"))
+    CollectedTable(collected.folder).take(annotation, io.BytesIO(encoded(photo)), {"x": [mask]})
+
+
+def test_several_processes_write_one_table(collected, photo):
+    """Each reads it again before it writes."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(take_diagonal, collected, photo), range(24)))
+    assert {row["annotation"] for row in collected.rows()} == {str(n) for n in range(24)}
+
+
+def test_a_kill_leaves_rows_with_their_own_masks(collected, photo, monkeypatch):
+    take_diagonal(collected, photo, 7)
+    before = {path: path.read_bytes() for path in collected.folder.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="killed"):
+        killed = Mock(side_effect=OSError("killed"))
+        patched.setattr("keras_cmsa.serving.collected_table.write_rows", killed)
+        take_diagonal(collected, photo, 7, k=1)
+    assert before.items() <= {path: path.read_bytes() for path in before}.items()
+    take_diagonal(collected, photo, 7, k=1)
+    (row,) = collected.rows()
+    masks = [path.relative_to(collected.folder) for path in collected.folder.glob("masks/*")]
+    assert masks == [Path(row["mask"])] and collected.folder / masks[0] not in before
 
 
 def test_a_folder_with_another_table_is_refused(tmp_path):
