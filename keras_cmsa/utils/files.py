@@ -9,8 +9,8 @@ from pathlib import Path
 
 from keras_cmsa.utils.locks import fcntl, held
 
-# Begins the names of what is being written; a kill leaves it.
-PARTIAL = ".partial-"
+# Begins the names of what is being written; a kill leaves it. Nobody else's files begin so.
+PARTIAL = ".partial-keras_cmsa-"
 
 
 @contextlib.contextmanager
@@ -35,8 +35,6 @@ def replaced(path, mode="w"):
         return
     with new_file(os.path.realpath(path)) as partial, open(partial, mode, **options) as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
@@ -58,6 +56,8 @@ def new_file(path):
             with held(partial):
                 partial.chmod(mode_of(path))
                 yield partial
+                with open(partial, "rb+") as file:
+                    os.fsync(file.fileno())
                 os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)

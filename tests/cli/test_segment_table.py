@@ -136,11 +136,11 @@ def test_images_outside_of_the_folder_when_they_are_allowed(
 def test_a_folder_is_one_runs_and_what_a_kill_left_goes(capsys, preset, photo_path, tmp_path):
     """A damaged note does not say which model's it is."""
     table, out = pairs(tmp_path, ROWS[:1]), tmp_path / "out"
-    (out / ".partial-folder").mkdir(parents=True)
+    (out / ".partial-keras_cmsa-folder").mkdir(parents=True)
     command = ["segment", "--csv", table, "--model", preset, "-o", out]
     with locked(out / ".lock", "a test"):
         assert "another run writes results into" in refused(capsys, *command)
-    assert sorted(path.name for path in out.iterdir()) == [".lock", ".partial-folder"]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", ".partial-keras_cmsa-folder"]
     (out / "made_by.json").write_text("{")
     message = refused(capsys, *command)
     assert f"{out} holds results of another model: give another folder" in message

@@ -51,7 +51,7 @@ def test_two_workers_and_a_kill_lose_nothing(preset, tmp_path, rng):
     results = parquet.read_table(out / "results").to_pylist()
     failures = read_rows(out / "failures.csv")
     assert {path.name for path in out.iterdir()} == {"results", "failures.csv"}
-    assert not list(tmp_path.glob(".partial-*"))  # of the killed run either
+    assert not list(tmp_path.glob(".partial-keras_cmsa-*"))  # of the killed run either
     assert len(list((out / "results").iterdir())) > 1  # both workers wrote
     numbers = [int(row["row"]) for row in [*results, *failures]]
     assert Counter(numbers) == Counter(range(1, 401))
@@ -71,7 +71,7 @@ def kill_while_it_writes(command, folder):
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
-        while not list(folder.glob(".partial-out-*/results/beam-temp-*/*")):
+        while not list(folder.glob(".partial-keras_cmsa-out-*/results/beam-temp-*/*")):
             assert process.poll() is None, (folder / "log").read_text()[-3000:]
             time.sleep(0.02)
     finally:

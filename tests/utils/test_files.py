@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_cmsa.utils.files import (
+    PARTIAL,
     check_file,
     check_folder,
     new_file,
@@ -180,12 +181,12 @@ def test_what_killed_processes_left_is_removed_and_what_living_ones_hold_is_not(
     killed = [sys.executable, "-c", KILLED, str(tmp_path)]
     assert subprocess.run(killed, stdout=subprocess.PIPE, check=False).stdout == b".keras\n"
     left = set(tmp_path.iterdir())
-    assert len(left) == 3 and all(path.name.startswith(".partial-") for path in left)
+    assert len(left) == 3 and all(path.name.startswith(PARTIAL) for path in left)
     living = subprocess.Popen([*killed, "waits"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert living.stdout.readline() == b".keras\n"  # its new_folder has removed what was left
     held = set(tmp_path.iterdir())
     assert len(held) == 3 and not held & left
-    (tmp_path / ".partial-file").write_text("half")
+    (tmp_path / f"{PARTIAL}file").write_text("half")
     (tmp_path / ".note.txt").write_text("mine")
     remove_left(tmp_path)
     assert set(tmp_path.iterdir()) == {*held, tmp_path / ".note.txt"}
