@@ -59,7 +59,7 @@ class Handler(BaseHTTPRequestHandler):
         if rest and served.ranges and self.headers.get("If-Range") == etag:
             start = int(rest.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
-                return self.answer(416, b"")
+                return self.answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         return self.answer(206 if start else 200, content[start:], headers)
 

@@ -69,7 +69,10 @@ def from_hugging_face(handle):
 
 def from_kaggle(handle):
     hub = require("kagglehub", "hub", "A preset on Kaggle")
-    return {Path(hub.model_download(handle, name)).parent for name in LOADED}.pop()
+    folder = {Path(hub.model_download(handle, name)).parent for name in LOADED}.pop()
+    with contextlib.suppress(hub.exceptions.KaggleApiHTTPError):  # one that training left at a kill
+        hub.model_download(handle, REFERENCE)
+    return folder
 
 
 def upload(folder, address):

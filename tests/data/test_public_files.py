@@ -91,6 +91,13 @@ def test_a_kill_after_the_last_byte(server, tmp_path):
     """All bytes are there, but not yet under their name: the server has no rest to send."""
     interrupted(server, tmp_path, f"{server.url}/file")
     Part(tmp_path / "it.bin", f"{server.url}/file").path.write_bytes(CONTENT)
+    assert download(entry(f"{server.url}/file"), tmp_path).read_bytes() == CONTENT
+    assert server.asked[1:] == [("/file", f"bytes={len(CONTENT)}-")]
+
+
+def test_more_bytes_than_the_file_has_start_anew(server, tmp_path):
+    interrupted(server, tmp_path, f"{server.url}/file")
+    Part(tmp_path / "it.bin", f"{server.url}/file").path.write_bytes(CONTENT + b"x")
     with pytest.raises(OSError, match="start again"):
         download(entry(f"{server.url}/file"), tmp_path)
     assert download(entry(f"{server.url}/file"), tmp_path).read_bytes() == CONTENT

@@ -4,6 +4,7 @@ other code than the generator's own, from what stands in the files alone."""
 import json
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from math import log
 
@@ -324,6 +325,15 @@ def test_no_word_alone_tells_that_nothing_fits(data):
 
 
 # Arguments and interrupted runs
+
+
+def test_several_processes_may_want_the_same(tmp_path):
+    """Whoever ends later finds what it has drawn."""
+    with ThreadPoolExecutor(3) as pool:
+        given = tmp_path / "shapes", {"train": 2, "val": 1}, 96
+        roots = set(pool.map(lambda _: write_ref_shapes(*given, processes=1), range(3)))
+    assert roots == {tmp_path / "shapes"}
+    assert [path.name for path in tmp_path.iterdir()] == ["shapes"]
 
 
 def test_same_root_again_does_nothing_and_other_content_is_refused(tmp_path):

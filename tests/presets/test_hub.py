@@ -110,8 +110,11 @@ def test_kaggle(preset, predictor, photo, monkeypatch):
     monkeypatch.setattr(kagglehub, "model_download", download)
     found = Predictor.from_preset("kaggle://user/cmsa/keras/unc")
     np.testing.assert_array_equal(found(photo, "box").mask, predictor(photo, "box").mask)
-    names = ("config.json", "model.keras", "vocabulary.txt")
+    names = ("config.json", "model.keras", "vocabulary.txt", "reference.npz")
     assert [c.args for c in download.call_args_list] == [("user/cmsa/keras/unc", n) for n in names]
+    missing = kagglehub.exceptions.KaggleApiHTTPError("404", response=None)
+    download.side_effect = [*(preset / name for name in names[:3]), missing]
+    assert hub.fetch("kaggle://user/cmsa/keras/unc") == preset
     download.side_effect = RuntimeError("403 Client Error\nmore than a line")
     with pytest.raises(OSError, match="could not be downloaded .*403 Client Error") as error:
         hub.fetch("kaggle://user/cmsa/keras/unc")

@@ -75,10 +75,14 @@ def write_ref_shapes(
     jobs = _list_jobs(settings)
     if processes is None:
         processes = min(os.cpu_count(), 1 + len(jobs) // SCENES_PER_PROCESS)
-    with new_folder(root) as folder:
-        _write(folder, settings, _draw_all(folder, settings, jobs, processes, progress))
-        if root.is_dir() and not any(root.iterdir()):
-            root.rmdir()
+    try:
+        with new_folder(root) as folder:
+            _write(folder, settings, _draw_all(folder, settings, jobs, processes, progress))
+            if root.is_dir() and not any(root.iterdir()):
+                root.rmdir()
+    except FileExistsError:  # another process may have drawn the same meanwhile
+        if not _is_complete(root, settings):
+            raise
     return root
 
 
