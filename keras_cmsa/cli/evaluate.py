@@ -72,7 +72,12 @@ def evaluate(
     from keras_cmsa.inference.predictor import Predictor
 
     records = read_records(data_dir, dataset, split_owner, splits=split or None, **vars(own))
-    splits = split or [name for name in records if name != "train"]
+    splits = split or [name for name in records if name != "train" and records[name]]
+    if not splits:
+        raise ValueError(
+            f"wanted a split that is held out from training. Received: {data_dir} with "
+            f"{' and '.join(records) or 'none'} alone. Give `split` to score that, or add a val split"
+        )
     predictor = Predictor.from_preset(model)
     records = {name: records[name][:limit] for name in splits}
     kept = {name: Kept(data_dir) for name in splits} if format else {}

@@ -18,6 +18,7 @@ from keras_cmsa.presets.exported import is_export
 from keras_cmsa.presets.files import opened, threshold_in
 from keras_cmsa.presets.preset import load_preset, save_preset
 from keras_cmsa.presets.reference import read_reference
+from keras_cmsa.utils.messages import check_at_least
 
 # Expressions about one image that go through the model together.
 EXPRESSIONS_AT_ONCE = 16
@@ -45,11 +46,13 @@ class Predictor:
         config: what is known of the model, as `config.json` holds it.
 
     Raises:
-        ValueError: if the model has other inputs or the preprocessor does not fit it.
+        ValueError: if the model has other inputs, the preprocessor does not fit it, or `batch_size` is
+            below 1.
     """
 
     def __init__(self, model, preprocessor, batch_size=8, config=None):
         check_preprocessor(model, preprocessor)
+        check_at_least(1, batch_size=batch_size)
         self.model = model
         self.preprocessor = preprocessor
         self.batch_size = batch_size

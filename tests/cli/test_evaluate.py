@@ -5,6 +5,7 @@ import json
 import pytest
 import tiny
 from command import refused, run
+from PIL import Image
 
 from keras_cmsa import evaluate, summarize
 from keras_cmsa.data.readers.refer import read_refer
@@ -98,4 +99,10 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, root, tmp_path):
     asked = ["evaluate", root, "--model", preset, "-o", tmp_path / "out"]
     assert "has no split test; it has " in refused(capsys, *asked, "--split", "test")
     assert run(*asked, "--profile", "phrasecut") != 0
+    record, table = read_refer(root, "refcoco", "unc")["val"][0], root / "mine.csv"
+    Image.fromarray(record.mask() * 255).save(root / "mask.png")
+    row = f"{record.image_path.relative_to(root)},mask.png,box,train"
+    table.write_text(f"image,mask,expression,split\n{row}\n")
+    said = refused(capsys, "evaluate", table, *asked[2:])
+    assert "wanted a split that is held out" in said and "with train alone. Give --split" in said
     assert not (tmp_path / "out").exists()
