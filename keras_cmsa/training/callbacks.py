@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -73,6 +74,8 @@ class Checkpoint(keras.callbacks.Callback):
             save_model(self.whole or self.model, self.run_dir / MODEL)
         state = f"round-{epoch + 1:05d}.weights.h5"
         self.model.save_weights(self.folder / state, overwrite=True)
+        with open(self.folder / state, "rb+") as file:
+            os.fsync(file.fileno())  # before the one of the round before goes
         with replaced(self.run_dir / PROGRESS) as file:
             json.dump({"rounds": epoch + 1, "best": self.best, "state": state}, file, indent=1)
         for old in self.folder.glob("round-*.weights.h5"):

@@ -22,7 +22,7 @@ import numpy as np
 from rich.progress import track
 
 from keras_cmsa.data.pipeline import MAP_DROPOUT, RecordBatches
-from keras_cmsa.data.samples import target_of
+from keras_cmsa.data.samples import read_image_and_masks, target_of
 from keras_cmsa.utils.files import remove_left, replaced
 
 LARGEST = float(np.finfo("float16").max)
@@ -85,8 +85,8 @@ class ImageFeatures:
 
         Raises:
             OSError: before anything is computed, if the disk has too little space.
-            FileNotFoundError, ValueError: if an image cannot be read, or a map has values beyond
-                float16; names the image's file.
+            FileNotFoundError, ValueError: if an image cannot be read or is not of its annotation's
+                size, or a map has values beyond float16; names the image's file.
         """
         wanted = {self.path(record): (record, 1) for record in records}
         wanted |= {self.path(record, True): (record, -1) for record in mirrored}
@@ -108,7 +108,8 @@ class ImageFeatures:
         for start in track(starts, title or "", disable=title is None):
             paths = missing[start : start + batch_size]
             pairs = [wanted[path] for path in paths]
-            images = [self.preprocessor.image(r.image())[:, ::step] for r, step in pairs]
+            pictures = [(read_image_and_masks([r])[0], step) for r, step in pairs]
+            images = [self.preprocessor.image(x)[:, ::step] for x, step in pictures]
             maps = self.encoder(np.stack(images), training=False)
             maps = [keras.ops.convert_to_numpy(level).astype("float32") for level in maps]
             for path, *of_image in zip(paths, *maps):

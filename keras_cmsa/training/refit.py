@@ -40,11 +40,11 @@ def refit(run_dir, batches, threshold=0.5):
     """
     run_dir = Path(run_dir)
     model, _, config = load_preset(run_dir)
-    features, exists, rows = held_out_features(model, batches)
+    features, exists, images = held_out_features(model, batches)
     layer, answers = model.get_layer(SCORE), None
     if 0 < exists.sum() < len(exists):
         trained = np.concatenate([np.ravel(x) for x in layer.get_weights()])
-        answers = folded_answers(features, exists, rows, trained)
+        answers = folded_answers(features, exists, images, trained)
         threshold = threshold_of(answers[exists])
         *kernel, bias = fitted(features, exists, trained)
         layer.set_weights([np.array(kernel)[:, None], np.array([bias])])
@@ -58,20 +58,25 @@ def held_out_features(model, batches):
     """The input of the last layer for every sentence of some batches.
 
     Returns:
-        `(n, D)` float64; `(n,)` bool, whether the sentence has a target; `(n,)` integers, the row
-        of the batches that it stands in, which is of one image.
+        `(n, D)` float64; `(n,)` bool, whether the sentence has a target; `(n,)` integers, which image
+        it is about.
     """
     part = keras.Model(model.input, {"feature": model.get_layer(FEATURE).output})
     if isinstance(batches, FeatureBatches):
         _, part = split_at_maps(part)
-    features, exists, rows = [], [], []
+    features, exists, images = [], [], []
     for number in range(len(batches)):
         inputs, labels, weights = batches[number]
         kept = weights["exists"] > 0
         features.append(part.predict_on_batch(inputs)["feature"][kept.ravel()])
         exists.append(labels["exists"][kept] > 0)
-        rows.append(number * batches.batch_size + np.nonzero(kept)[0])
-    return np.concatenate(features).astype("float64"), np.concatenate(exists), np.concatenate(rows)
+        of_row = batches.order.image_of[batches.rows(number)[:, 0]]
+        images.append(of_row[np.nonzero(kept)[0]])
+    return (
+        np.concatenate(features).astype("float64"),
+        np.concatenate(exists),
+        np.concatenate(images),
+    )
 
 
 def fitted(features, exists, trained):
@@ -92,10 +97,10 @@ def fitted(features, exists, trained):
     return minimize(loss, trained, jac=True, method="L-BFGS-B").x
 
 
-def folded_answers(features, exists, rows, trained):
-    """`exists` `(n,)` of each sentence by a layer that was fitted on other folds of the rows."""
-    shuffled = np.random.default_rng(0).permutation(rows.max() + 1)
-    answers, folds = np.empty(len(exists)), shuffled[rows] % FOLDS
+def folded_answers(features, exists, images, trained):
+    """`exists` `(n,)` of each sentence by a layer that was fitted on other folds of the images."""
+    shuffled = np.random.default_rng(0).permutation(images.max() + 1)
+    answers, folds = np.empty(len(exists)), shuffled[images] % FOLDS
     for fold in range(FOLDS):
         inside, outside = folds == fold, folds != fold
         weights = trained

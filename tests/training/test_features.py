@@ -9,6 +9,7 @@ import pytest
 import tiny
 import trainee
 from keras import layers
+from PIL import Image
 
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.pipeline import RecordBatches
@@ -157,6 +158,14 @@ def test_a_damaged_file_is_named(tmp_path):
         message = rf"\.float16 is damaged: wanted 800 bytes.*: {len(damaged)}\. Delete it"
         with pytest.raises(ValueError, match=message):
             features.maps(record)
+
+
+def test_an_image_of_another_size_than_its_annotation_is_an_error(tmp_path):
+    record = tiny.records(tmp_path, 1)[0]
+    Image.new("RGB", (7, 9)).save(record.image_path)
+    features = features_of(tmp_path / "features")
+    with pytest.raises(ValueError, match=r"wanted an image of the annotation's size.*: \(9, 7\)"):
+        features.add_images([record])
 
 
 def test_values_beyond_float16_are_an_error(tmp_path):

@@ -46,11 +46,18 @@ def test_the_threshold_accepts_nineteen_of_twenty(rng):
 
 def test_folds_are_of_images_and_not_of_places_in_a_row(rng):
     """Rows of four sentences and one negative: each fold has both kinds, whatever its size is."""
-    rows, exists = np.repeat(np.arange(20), 5), np.tile([True] * 4 + [False], 20)
+    images, exists = np.repeat(np.arange(20), 5), np.tile([True] * 4 + [False], 20)
     features = np.where(exists[:, None], 1.0, -1.0) + 0.1 * rng.normal(size=(100, 2))
     forgetful = np.array([0.0, 0.0, 9.0])  # says that all is there
-    answers = module.folded_answers(features, exists, rows, forgetful)
+    answers = module.folded_answers(features, exists, images, forgetful)
     assert answers[exists].min() > answers[~exists].max()
+
+
+def test_sentences_of_an_image_are_of_one_fold_though_they_stand_in_several_rows(seeded, tmp_path):
+    records = tiny.several_of_each(tiny.records(tmp_path, 3), [5, 1, 2])
+    batches = RecordBatches(records, tiny.preprocessor(), 2, 2, negatives=Negatives(records, 0))
+    _, exists, images = module.held_out_features(tiny.model(existence=True), batches)
+    assert exists.all() and sorted(np.bincount(images)) == [1, 2, 5]
 
 
 @pytest.fixture(scope="module")
