@@ -13,6 +13,7 @@ sentence without a target then has no weight for the mask.
 Its content depends only on its number, so a killed run resumes with the batch where it stopped.
 """
 
+import contextlib
 import functools
 import os
 import warnings
@@ -102,7 +103,7 @@ class RecordBatches(keras.utils.PyDataset):
         self.pool = ThreadPoolExecutor(THREADS)
         self.pending = {}
         self.latest = None
-        self.fault = None  # the error of an unreadable file, which the training loop reports
+        self.fault = None  # see `plain_faults`
 
     def __len__(self):
         return self.batches
@@ -115,7 +116,7 @@ class RecordBatches(keras.utils.PyDataset):
         try:
             loaded = self.pending.pop(number).result()
         except (OSError, ValueError) as error:
-            self.fault = error  # TensorFlow hides this error behind one of its own
+            self.fault = error
             raise
         return self.finish(*loaded)
 
@@ -247,6 +248,17 @@ class RecordBatches(keras.utils.PyDataset):
         start = (self.first_batch + number) * self.batch_size
         places = range(start, start + len(rows))
         return self.augmentation.flips(places) & self.can_flip[rows].all(axis=1)
+
+
+@contextlib.contextmanager
+def plain_faults(*batches):
+    """Raises the `fault` of some batches, an unreadable file, which TensorFlow hides behind its own."""
+    try:
+        yield
+    except Exception as error:
+        for fault in (b.fault for b in batches if b.fault):
+            raise ValueError(str(fault)) from error
+        raise
 
 
 def padded(words):

@@ -10,7 +10,7 @@ import keras
 
 from keras_cmsa.data.augment import Augmentation
 from keras_cmsa.data.negatives import Negatives
-from keras_cmsa.data.pipeline import RecordBatches
+from keras_cmsa.data.pipeline import RecordBatches, plain_faults
 from keras_cmsa.data.record import count
 from keras_cmsa.models.existence import EXISTS, has_existence
 from keras_cmsa.models.inputs_and_outputs import split_at_maps
@@ -28,7 +28,7 @@ from keras_cmsa.training.distribution import is_lead, process_part
 from keras_cmsa.training.features import FeatureBatches, ImageFeatures
 from keras_cmsa.training.losses import ExistenceLoss, MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-from keras_cmsa.training.optimizers import make_optimizer
+from keras_cmsa.training.optimizers import make_optimizer, mixed_precision_of
 from keras_cmsa.training.refit import refit
 from keras_cmsa.utils.files import remove_left
 from keras_cmsa.utils.locks import locked
@@ -37,6 +37,8 @@ from keras_cmsa.utils.messages import differences
 
 # What decides the result of a run; another value is another run.
 DECISIVE = ("system", "preprocessor", "data", "starting_weights", "training", "trainable_weights")
+# Of a model's `config.json`, what no longer holds once it is trained on.
+OUTDATED = ("metrics", "existence", "parameters", "attention_levels", "export")
 
 
 def compile_model(model, settings):
@@ -213,17 +215,6 @@ def fit(model, batches, settings, checkpoint, first_round, verbose):
         )
 
 
-@contextlib.contextmanager
-def plain_faults(*batches):
-    """Raises the error of a file that cannot be read as it was, and not as TensorFlow wraps it."""
-    try:
-        yield
-    except Exception as error:
-        for fault in (b.fault for b in batches if b.fault):
-            raise ValueError(str(fault)) from error
-        raise
-
-
 def check_run_dir(run_dir, resume):
     """Raises a `FileExistsError` if a folder holds what a new run would overwrite."""
     run_dir = Path(run_dir)
@@ -246,12 +237,13 @@ def config_of_run(preset, training, validation, settings):
     facts = {
         "data": data,
         "starting_weights": UNKNOWN,
-        "licence": settings.licence or LICENCE,
-        **{name: fact for name, fact in preset.config.items() if name != "existence"},
-        "training": settings.to_config(),
+        "licence": LICENCE,
+        **{name: fact for name, fact in preset.config.items() if name not in OUTDATED},
+        "training": settings.to_config() | {"mixed_precision": mixed_precision_of(preset.model)},
         # A frozen backbone has no optimizer state to resume.
         "trainable_weights": len(preset.model.trainable_weights),
     }
+    facts["licence"] = settings.licence or facts["licence"]
     facts["data"] = {**facts["data"], "records_sha256": checksum([*training, *validation])}
     return make_config(preset.model.name, preset.preprocessor, **facts)
 

@@ -20,6 +20,9 @@ def make_optimizer(model, settings):
     https://arxiv.org/abs/2502.16982). Word vectors, convolutions and everything that is not a kernel stay
     with Adam.
 
+    A model that computes in float16 has its loss scaled, wherever its precision comes from: Keras scales
+    it by the policy of the model that is compiled, which one that is loaded or split does not have.
+
     Args:
         model: `keras.Model`, whose kernels alone are decayed.
         settings: `Settings`, of which `steps`, at whose end the polynomial decay ends, `optimizer`,
@@ -41,4 +44,12 @@ def make_optimizer(model, settings):
     optimizer.exclude_from_weight_decay(
         var_list=[w for w in model.trainable_weights if not re.search(KERNELS, w.path)]
     )
+    if mixed_precision_of(model) == "float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
+
+
+def mixed_precision_of(model):
+    """`"float16"` or `"bfloat16"`, if a layer of a model computes in it; else `None`."""
+    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    return next((x for x in ("float16", "bfloat16") if x in dtypes), None)

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_cmsa.data.objects import class_map
 from keras_cmsa.data.order import RowOrder
+from keras_cmsa.data.pipeline import plain_faults
 from keras_cmsa.preprocessing.fitting import to_square
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.training.distribution import check_divides, is_lead, process_part
@@ -78,7 +79,8 @@ def pretrain(backbone, objects, settings, verbose="auto"):
     )
     order = RowOrder(range(len(images)), seed=settings.seed)
     batches = ClassBatches(images, sample, order, len(logits), batch_size, steps, process_part())
-    model.fit(batches, shuffle=False, verbose=verbose if is_lead() else 0)
+    with plain_faults(batches):
+        model.fit(batches, shuffle=False, verbose=verbose if is_lead() else 0)
 
 
 class ClassBatches(keras.utils.PyDataset):
@@ -92,6 +94,7 @@ class ClassBatches(keras.utils.PyDataset):
         self.images, self.sample, self.order = images, sample, order
         self.levels, self.batch_size, self.batches = levels, batch_size, batches
         self.index, self.share = 0, batch_size
+        self.fault = None  # see `plain_faults`
         if part:
             self.index, self.share = part[0], batch_size // part[1]
 
@@ -101,7 +104,11 @@ class ClassBatches(keras.utils.PyDataset):
     def __getitem__(self, number):
         start = number * self.batch_size + self.index * self.share
         places = self.order[start : start + self.share][:, 0]
-        pixels, classes = zip(*(self.sample(self.images[i]) for i in places))
+        try:
+            pixels, classes = zip(*(self.sample(self.images[i]) for i in places))
+        except (OSError, ValueError) as error:
+            self.fault = error
+            raise
         return np.stack(pixels), (np.stack(classes),) * self.levels
 
 

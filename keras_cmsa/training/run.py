@@ -25,7 +25,7 @@ from keras_cmsa.explain.figures import write_figures
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.models import backbones
 from keras_cmsa.models.image_encoder import image_encoder
-from keras_cmsa.models.inputs_and_outputs import split_at_maps
+from keras_cmsa.models.inputs_and_outputs import check_one_side, split_at_maps
 from keras_cmsa.models.systems import build_system
 from keras_cmsa.models.word_encoder import static_vectors, word_encoder
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
@@ -104,7 +104,7 @@ def train_system(settings, data, resume=False, verbose="auto"):
         else:
             model, preprocessor, before = load_to_train(settings)
             facts["starting_weights"] = describe_start(settings.start_from, before)
-            facts["licence"] = settings.licence or before["licence"]
+            facts["licence"] = before["licence"]
             facts |= {"existence": before["existence"]} if "existence" in before else {}
         compile_model(model, settings)
         preset = Preset(model, preprocessor, facts)
@@ -197,7 +197,7 @@ def read_data(settings):
         # Only REFER's layout has splits of several owners.
         whose = dataset if dataset in RELEASES else f"{dataset} ({split_owner})"
         name = root.name if form_of(root) else whose
-    print(f"Reading {name} in {root}", file=sys.stderr)
+    print(f"Reading {name}{'' if form_of(root) else f' in {root}'}", file=sys.stderr)
     instances = read_instances(root, dataset) if settings.pretrain_steps else None
     own = {"text": settings.text, "one_each": settings.one_each, "images": settings.images}
     records = read_records(root, dataset, split_owner, instances=instances, **own)
@@ -208,11 +208,16 @@ def read_data(settings):
         if not records.get(split):
             there = ", ".join(split for split in records if records[split])
             raise ValueError(
-                f"{root} has no split {split!r}; there is: {there or 'none'}. Give one of them as "
-                f"`{argument}`"
+                f"{root} has no split {split!r}; there is: {there or 'none'}. Set some images apart "
+                f"as that split, or give one that is there as `{argument}`"
             )
     held_out = held_out_images(root, dataset, split_owner, records, settings.train_on)
     training = remove_held_out(records[settings.train_on], held_out, settings.exclude_images_of)
+    if not training:
+        raise ValueError(
+            f"wanted images to train on. Received: {settings.train_on!r} of {root}, all of whose images "
+            f"are held out by `exclude_images_of` {' '.join(settings.exclude_images_of)}"
+        )
     return Data(name, records | {settings.train_on: training}, instances)
 
 
@@ -248,6 +253,7 @@ def make_backbone(settings, data, records):
         backbone = getattr(backbones, settings.backbone)(settings.image_size, weights)
     elif weights:
         backbone = load_keras(weights)
+        check_one_side(backbone.outputs, finer=True)
     elif settings.pretrain_steps:
         backbone = pretrained_backbone(settings, data, records)
     else:

@@ -6,6 +6,7 @@ The command line makes its flags from the same fields; keras_cmsa/recipes has th
 import inspect
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 from keras_cmsa.convert.checkpoints import is_checkpoint
@@ -13,7 +14,7 @@ from keras_cmsa.data.order import RowOrder
 from keras_cmsa.utils.messages import check_at_least, check_within
 
 # Of a run but not of what it learns: another value resumes the same run.
-PLACES = ("data_dir", "images", "run_dir")
+PLACES = ("data_dir", "images", "run_dir", "licence")
 # A model that training goes on from has its own.
 OF_MODEL = (
     "tokenizer", "max_words", "min_count", "pieces", "image_size", "resizing", "system", "word_dim",
@@ -231,7 +232,8 @@ class Settings:
         kept = {name: value for name, value in asdict(self).items() if name not in unused}
         if kept.pop("features"):
             kept["features"] = True
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
+        kept = {name: list(v) if isinstance(v, tuple) else v for name, v in kept.items()}
+        return {name: str(v) if isinstance(v, Path) else v for name, v in kept.items()}
 
 
 AT_LEAST_ONE = (

@@ -17,8 +17,9 @@ from keras_cmsa.data.pipeline import RecordBatches
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.vocabulary import Vocabulary
 from keras_cmsa.preprocessing.vocabulary_files import load_vocabulary
-from keras_cmsa.presets.preset import load_preset
+from keras_cmsa.presets.preset import Preset, load_preset
 from keras_cmsa.training import callbacks, loop
+from keras_cmsa.training.run import precision
 
 pytestmark = pytest.mark.keras
 
@@ -123,6 +124,20 @@ def test_what_a_run_leaves(whole, scenes):
         "checkpoint/progress.json",
         "checkpoint/round-00003.weights.h5",
     }
+
+
+def test_what_is_known_of_a_run_is_of_its_own_model(seeded, scenes, tmp_path):
+    """Not of the settings, where it goes on from a model, nor what that one was before."""
+    with precision("bfloat16"):
+        model = tiny.model()
+    facts = {"metrics": {"profile": "strict"}, "export": {"x": 1}, "licence": "old", "note": "kept"}
+    preset = Preset(model, tiny.preprocessor(), facts)
+    config = loop.config_of_run(preset, scenes, scenes, settings(tmp_path))
+    assert config["training"]["mixed_precision"] == "bfloat16"
+    assert (config["metrics"], config["licence"], config["note"]) == ({}, "old", "kept")
+    assert "export" not in config
+    config = loop.config_of_run(preset, scenes, scenes, settings(tmp_path, licence="CC0"))
+    assert config["licence"] == "CC0"
 
 
 # --- killed and resumed

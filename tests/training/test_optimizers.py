@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.training.loop import compile_model
 from keras_cmsa.training.optimizers import make_optimizer
+from keras_cmsa.training.run import precision
 from keras_cmsa.training.settings import Settings
 
 pytestmark = pytest.mark.keras
@@ -84,3 +86,12 @@ def test_schedule_and_defaults_are_the_papers(seeded, options):
         optimizer.iterations.assign(step)
         wanted = 1e-5 + (2.5e-4 - 1e-5) * (1 - min(step, 1000) / 1000) ** options.get("power", 0.9)
         assert float(optimizer.learning_rate) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_loss_of_a_model_in_float16_is_scaled(seeded):
+    """Compiled outside of its policy too, as a preset that training goes on from is."""
+    for name, scale in (("float16", 2.0**15), ("bfloat16", None), (None, None)):
+        with precision(name):
+            model = tiny.model()
+        compile_model(model, Settings())
+        assert getattr(model.optimizer, "initial_scale", None) == scale, name

@@ -63,6 +63,14 @@ def test_without_objects_there_is_nothing_to_learn():
         pretrain(backbone_of_two_levels(), ([ImageObjects("x.jpg", 8, 8, [])], 2), SETTINGS)
 
 
+@pytest.mark.usefixtures("untraced")
+def test_an_image_that_cannot_be_read_is_the_error_that_names_it(tmp_path):
+    (tmp_path / "cut.png").write_bytes(b"no picture")
+    image = ImageObjects(tmp_path / "cut.png", 32, 32, [(1, rectangle(0, 0, 16, 32))])
+    with pytest.raises(ValueError, match="^[^\n]*cut.png[^\n]*$"):
+        pretrain(backbone_of_two_levels(), ([image], 2), SETTINGS, verbose=0)
+
+
 def test_processes_share_the_batches():
     def sample(image):
         return np.full((2, 2, 3), image), np.full((1, 1), image)

@@ -1,5 +1,6 @@
 """Settings: the paper's values, how a recipe differs, and no setting that counts for nothing."""
 
+import json
 from dataclasses import asdict, fields, replace
 
 import pytest
@@ -35,6 +36,14 @@ def test_the_defaults_are_the_papers():
     assert {name: defaults[name] for name in PAPER} == PAPER
     # 800,000 expressions, which the authors' code takes one at a time.
     assert defaults["steps"] * defaults["batch_size"] * defaults["sentences_per_image"] == 800_000
+
+
+def test_what_a_run_records_is_jsons(tmp_path):
+    """And what a resume may change is not in it."""
+    settings = Settings(start_from=tmp_path / "preset", licence="CC0", exclude_images_of=("all",))
+    kept = settings.to_config()
+    assert kept == json.loads(json.dumps(kept)) and kept["start_from"] == str(tmp_path / "preset")
+    assert "licence" not in kept and "run_dir" not in kept
 
 
 # --- what is not possible
@@ -174,11 +183,11 @@ def test_epochs_become_steps():
 
 
 def test_what_config_json_records():
-    """All settings in JSON's types, but not where data, run and features lie."""
+    """All settings in JSON's types, but not where data, run and features lie, and what may change."""
     settings = recipe_settings("unc", data_dir="/x", exclude_images_of=("refcoco+", "all"))
     config = settings.to_config()
     names = {field.name for field in fields(Settings)}
-    assert set(config) == names - {"data_dir", "images", "run_dir", "features"}
+    assert set(config) == names - {"data_dir", "images", "run_dir", "features", "licence"}
     assert recipe_settings("photos").to_config()["features"] is True
     assert config["exclude_images_of"] == ["refcoco+", "all"]
     assert all(config[name] == getattr(settings, name) for name in names if name in PAPER)
