@@ -21,7 +21,7 @@ def prepare(
     Parameters
     ----------
     problems
-        Write every expression that has to be skipped, with the reason, to this CSV file. A row of a
+        Write every expression that cannot be used, with the reason, to this CSV file. A row of a
         table or a ref that cannot be read counts as one expression; the reason names its place.
     """
     check_file(problems, source=data_dir)
@@ -38,7 +38,9 @@ def prepare(
     good, bad = check_records([r for split in records.values() for r in split], progress=True)
     bad = [*((None, f"entry cannot be read: {reason}") for reason in left_out), *bad]
     print(describe_counts({split: [r for r in good if r.split == split] for split in records}))
-    print(f"{len(bad)} of {len(good) + len(bad)} expressions skipped")
+    print(f"{len(bad)} of {len(good) + len(bad)} expressions cannot be used")
+    if missing := " and ".join(sorted({"train", "val"} - {record.split for record in good})):
+        print(f"none is in {missing}, which a training needs")
     if bad:
         print(problems_table(bad))
     if problems:

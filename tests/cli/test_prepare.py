@@ -44,7 +44,7 @@ def test_missing_images_are_counted(capsys, samples):
         code = run("prepare", samples / "refer_without_images", "--dataset", "refcoco+")
     assert code == 2
     output = capsys.readouterr()
-    assert "25 of 25 expressions skipped" in output.out
+    assert "25 of 25 expressions cannot be used" in output.out
     assert "no usable expression" in output.err
 
 
@@ -84,7 +84,10 @@ def test_every_row_that_is_left_out_is_counted_and_named(capsys, tmp_path):
     table.write_text("\n".join(lines))
     assert run("prepare", table, "--problems", tmp_path / "problems.csv") == 0
     printed = capsys.readouterr().out
-    assert "4 of 7 expressions skipped" in printed and "3  entry cannot be read, first: " in printed
+    assert (
+        "4 of 7 expressions cannot be used" in printed
+        and "3  entry cannot be read, first: " in printed
+    )
     reasons = [row["reason"] for row in read_rows(tmp_path / "problems.csv")]
     places = [re.match(rf"entry cannot be read: {table}, line (\d+): ", r) for r in reasons[:3]]
     assert [int(place[1]) for place in places] == [3, 5, 6] and "mask missing" in reasons[3]
@@ -136,7 +139,10 @@ def test_exports_of_label_tools(capsys, tmp_path, tool):
     for arguments in ([], ["--text", field]):
         assert run("prepare", whole, *flags, *arguments) == 0
         printed = capsys.readouterr()
-        assert "train: 1 refs, 1 sentences, 1 images\n0 of 1 expressions skipped" in printed.out
+        assert (
+            "train: 1 refs, 1 sentences, 1 images\n0 of 1 expressions cannot be used\nnone is in val, which"
+            in printed.out
+        )
         assert (f"the phrases are {field}" in printed.err) == (not arguments)
     several = tool in ("CVAT", "Roboflow", "SAM 3's SA-Co")
     assert run("prepare", whole, *flags, "--one-each") == (2 if several else 0)
