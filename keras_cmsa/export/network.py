@@ -6,7 +6,7 @@ import numpy as np
 from keras_cmsa.inference.verification import asking_graph, bounds_of, verify
 from keras_cmsa.models.cmsa import attention_levels, with_all_outputs
 from keras_cmsa.models.folding import fold_for_inference
-from keras_cmsa.models.inputs_and_outputs import check_preprocessor
+from keras_cmsa.models.inputs_and_outputs import check_preprocessor, computed_in
 from keras_cmsa.presets.exported import is_export
 from keras_cmsa.presets.files import read_config
 from keras_cmsa.presets.model_card import TRAINED_IN
@@ -70,7 +70,7 @@ def network_for_export(preset, unroll=False):
     vocabulary_size = len(preset.preprocessor.vocabulary)
     network = refusing_negative_ids(network, vocabulary_size)
     example = Example(network, vocabulary_size)
-    example.check(whole.predict_on_batch(example.inputs), coarsest_dtype(preset.model))
+    example.check(whole.predict_on_batch(example.inputs), computed_in(preset.model))
     return network, example
 
 
@@ -85,12 +85,6 @@ def refusing_negative_ids(network, vocabulary_size):
     return keras.Model(inputs, network({"image": image, "words": ids}), name=network.name)
 
 
-def coarsest_dtype(model):
-    """The key of `TOLERANCES` for what a model computes in."""
-    found = {"float32", *(layer.compute_dtype for layer in model._flatten_layers())}
-    return max(found & set(TOLERANCES), key=TOLERANCES.get)
-
-
 def config_of_export(preset, facts):
     """What the `config.json` of an export holds: dict.
 
@@ -100,7 +94,7 @@ def config_of_export(preset, facts):
     """
     facts = {
         **preset.config,
-        "export": facts | {TRAINED_IN: coarsest_dtype(preset.model)},
+        "export": facts | {TRAINED_IN: computed_in(preset.model)},
         "parameters": preset.model.count_params(),
         "attention_levels": attention_levels(preset.model),
     }

@@ -89,6 +89,12 @@ def mask_logits(score, inputs, name="logits"):
     return FromRows(dtype="float32", name=name)(enlarge(score), inputs["words"])
 
 
+def computed_in(model):
+    """The coarsest dtype that a layer of a model computes in: bfloat16, float16 or float32."""
+    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
+    return next((x for x in ("bfloat16", "float16") if x in dtypes), "float32")
+
+
 def split_at_maps(model):
     """The two parts of a model between which only the maps of the backbone pass.
 

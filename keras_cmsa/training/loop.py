@@ -13,7 +13,7 @@ from keras_cmsa.data.negatives import Negatives
 from keras_cmsa.data.pipeline import RecordBatches, plain_faults
 from keras_cmsa.data.record import count
 from keras_cmsa.models.existence import EXISTS, has_existence
-from keras_cmsa.models.inputs_and_outputs import split_at_maps
+from keras_cmsa.models.inputs_and_outputs import computed_in, split_at_maps
 from keras_cmsa.presets.files import (
     LICENCE,
     MODEL,
@@ -28,7 +28,7 @@ from keras_cmsa.training.distribution import is_lead, process_part
 from keras_cmsa.training.features import FeatureBatches, ImageFeatures
 from keras_cmsa.training.losses import ExistenceLoss, MaskLoss
 from keras_cmsa.training.metrics import MeanSampleIoU, OverallIoU, PrecisionAt
-from keras_cmsa.training.optimizers import make_optimizer, mixed_precision_of
+from keras_cmsa.training.optimizers import make_optimizer
 from keras_cmsa.training.refit import refit
 from keras_cmsa.utils.files import remove_left
 from keras_cmsa.utils.locks import locked
@@ -234,12 +234,14 @@ def check_run_dir(run_dir, resume):
 def config_of_run(preset, training, validation, settings):
     """The `config.json` of a run before it has results."""
     data = {"name": UNKNOWN, "counts": counts({"train": training, "val": validation})}
+    dtype = computed_in(preset.model)
     facts = {
         "data": data,
         "starting_weights": UNKNOWN,
         "licence": LICENCE,
         **{name: fact for name, fact in preset.config.items() if name not in OUTDATED},
-        "training": settings.to_config() | {"mixed_precision": mixed_precision_of(preset.model)},
+        "training": settings.to_config()
+        | {"mixed_precision": None if dtype == "float32" else dtype},
         # A frozen backbone has no optimizer state to resume.
         "trainable_weights": len(preset.model.trainable_weights),
     }

@@ -4,6 +4,8 @@ import re
 
 import keras
 
+from keras_cmsa.models.inputs_and_outputs import computed_in
+
 KERNELS = r"kernel$"  # of the paths of weights: all but biases, gains, word vectors and the like
 NO_KERNELS = rf"^(?!.*{KERNELS})"
 
@@ -44,12 +46,6 @@ def make_optimizer(model, settings):
     optimizer.exclude_from_weight_decay(
         var_list=[w for w in model.trainable_weights if not re.search(KERNELS, w.path)]
     )
-    if mixed_precision_of(model) == "float16":
+    if computed_in(model) == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer
-
-
-def mixed_precision_of(model):
-    """`"float16"` or `"bfloat16"`, if a layer of a model computes in it; else `None`."""
-    dtypes = {layer.compute_dtype for layer in model._flatten_layers()}
-    return next((x for x in ("float16", "bfloat16") if x in dtypes), None)

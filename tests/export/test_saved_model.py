@@ -103,9 +103,9 @@ def test_an_artefact_of_word_pieces(word_pieces, photo, serve_version):
 @pytest.mark.slow
 def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo):
     from keras_cmsa import Predictor
-    from keras_cmsa.export.network import coarsest_dtype
     from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
     from keras_cmsa.inference.verification import BOUNDS, bounds_of
+    from keras_cmsa.models.inputs_and_outputs import computed_in
     from keras_cmsa.presets.files import read_config
 
     plain = tiny.finder(tiny.preprocessor())
@@ -113,7 +113,7 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, pho
     with tiny.dtype_policy(seeded, "mixed_bfloat16"):
         mixed = tiny.model()
     mixed.set_weights(plain.get_weights())
-    assert coarsest_dtype(plain) == "float32" and coarsest_dtype(mixed) == "bfloat16"
+    assert computed_in(plain) == "float32" and computed_in(mixed) == "bfloat16"
     options = ExportOptions(warmup=False)
     path = export_saved_model(Predictor(mixed, tiny.preprocessor()), tmp_path / "cmsa", 1, options)
     # Its reference has what the model computes, which says nothing of its precision.
