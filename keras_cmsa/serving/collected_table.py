@@ -59,20 +59,19 @@ class CollectedTable:
         name = f"images/{hashlib.sha256(content).hexdigest()[:16]}"
         with replaced(self.folder / name, "wb") as file:
             file.write(content)
-        added = []
-        for expression, runs in masks.items():
-            path = self.write_mask(annotation, expression, runs) if runs else "none"
-            added.append(dict(zip(self.columns, (name, expression, path, None, annotation))))
         with held(self.folder, wait=True):
             before = self.rows()
-            rows = [row for row in before if row["annotation"] != str(annotation)] + added
+            rows = [row for row in before if row["annotation"] != str(annotation)]
+            for expression, runs in masks.items():
+                path = self.write_mask(annotation, expression, runs) if runs else "none"
+                rows.append(dict(zip(self.columns, (name, expression, path, None, annotation))))
             held_out = hold_out(row["image"] for row in rows)
             for row in rows:
                 row["split"] = "val" if row["image"] in held_out else "train"
             with replaced(self.folder / TABLE) as file:
                 write_rows(file, [self.columns, *([row[c] for c in self.columns] for row in rows)])
-        for path in {row["mask"] for row in before} - {row["mask"] for row in rows} - {"none"}:
-            (self.folder / path).unlink(missing_ok=True)
+            for path in {row["mask"] for row in before} - {row["mask"] for row in rows} - {"none"}:
+                (self.folder / path).unlink(missing_ok=True)
 
     def write_mask(self, annotation, expression, runs):
         """Writes the mask of some run lengths; its name is another's if it is another mask."""

@@ -35,7 +35,7 @@ def held(path, wait=False):
     """Holds what is at a path, a file or a folder.
 
     Raises:
-        BlockingIOError: if somebody holds it, unless this shall wait.
+        BlockingIOError: if somebody holds it and `wait` is false.
     """
     if not fcntl:
         yield
