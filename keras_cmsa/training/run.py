@@ -197,7 +197,7 @@ def read_data(settings):
         # Only REFER's layout has splits of several owners.
         whose = dataset if dataset in RELEASES else f"{dataset} ({split_owner})"
         name = root.name if form_of(root) else whose
-    print(f"Reading {name}{'' if form_of(root) else f' in {root}'}", file=sys.stderr)
+    print(f"Reading {root if name == root.name else f'{name} in {root}'}", file=sys.stderr)
     instances = read_instances(root, dataset) if settings.pretrain_steps else None
     own = {"text": settings.text, "one_each": settings.one_each, "images": settings.images}
     records = read_records(root, dataset, split_owner, instances=instances, **own)

@@ -224,7 +224,7 @@ class Settings:
         return replace(self, steps=steps, epochs=None)
 
     def to_config(self):
-        """What `config.json` records of them: JSON's types, without the places of data and run.
+        """What `config.json` records of them: JSON's types, without what a resume may change.
 
         Of `features` it says that there are some: a checkpoint then begins at the maps.
         """
