@@ -33,6 +33,7 @@ OWN, BOXES, DESCRIBED = "own.csv", "boxes.csv", "described.csv"
 COUNTS = 50, 100, 200  # photos of the learning curve, which ends with all of them
 TABLE = ("image", "expression", "mask", "split")
 UNTOUCHED = "untouched"
+REORDERABLE, SEVERAL = "of several words", "of several objects"
 PUBLISHED = "described masks too, then recipe"  # the row of the package's preset
 # What the card of the preset says of its data and of what it cannot do.
 LICENCE = (
@@ -176,7 +177,7 @@ def trained(settings, limit=None):
 
 def train_and_evaluate(settings, records, untouched):
     """The numbers of a run in %, those of the controls, and its minutes."""
-    from keras_cmsa.evaluation.controls import Controls
+    from keras_cmsa.evaluation.controls import LARGEST, SHUFFLED, Controls
     from keras_cmsa.evaluation.evaluate import evaluate
     from keras_cmsa.evaluation.scores import metrics_of, summarize
     from keras_cmsa.presets.preset import write_config
@@ -194,6 +195,11 @@ def train_and_evaluate(settings, records, untouched):
     line = {name: numbers[name] for name in ("overall_iou", "mean_iou", "prec@0.5")}
     line[UNTOUCHED] = summarize([s for s in scores if s.record.ref_id in untouched])["overall_iou"]
     line |= {name: summarize(x.control)["overall_iou"] for name, x in controls.scores.items()}
+    # On the records of these controls alone: what their numbers compare with.
+    line |= {
+        name: summarize(controls.scores[control].plain)["overall_iou"]
+        for name, control in ((REORDERABLE, SHUFFLED), (SEVERAL, LARGEST))
+    }
     return {**in_percent(line), "minutes": round(minutes, 1)}
 
 
