@@ -132,7 +132,7 @@ def milliseconds_alone(kind, path, inputs, repeats):
 
 def compare(asks, predictor, records):
     """Per form its overall IoU and how many pixels of its masks are not those of the first form."""
-    found = {name: {"scores": [], "differ": 0} for name in asks}
+    answers = {name: {"scores": [], "differ": 0} for name in asks}
     for record in track(records, "asking"):
         image = predictor.preprocessor.image(read_image(record.image_path))[None]
         words = predictor.preprocessor.vocabulary.encode([record.expression])[None]
@@ -141,15 +141,15 @@ def compare(asks, predictor, records):
             logits = ask({"image": image, "words": words})[0, 0]
             mask = to_mask(logits, size, predictor.preprocessor)
             reference = mask if reference is None else reference
-            found[name]["scores"].append(score_mask(record, mask))
-            found[name]["differ"] += int(np.sum(mask != reference))
+            answers[name]["scores"].append(score_mask(record, mask))
+            answers[name]["differ"] += int(np.sum(mask != reference))
     pixels = sum(record.height * record.width for record in records)
     return {
         name: {
             "overall_iou": summarize(x["scores"])["overall_iou"],
             "pixels_that_differ": x["differ"] / pixels,
         }
-        for name, x in found.items()
+        for name, x in answers.items()
     }
 
 
@@ -195,7 +195,7 @@ def measure_all(options):
             for number, name in enumerate(names)
         }
         asks = {name: loaded(kinds[name], path) for name, path in paths.items()}
-        found = compare(asks, predictor, records)
+        qualities = compare(asks, predictor, records)
         calls = {
             (name, count): partial(ask, inputs[count])
             for name, ask in asks.items()
@@ -222,7 +222,7 @@ def measure_all(options):
                     1e3 * (many[0] - one[0]) / FURTHER
                     for one, many in zip(times[name, 1], times[name, 1 + FURTHER])
                 ),
-                **found[name],
+                **qualities[name],
             }
             for name, path in paths.items()
         ]

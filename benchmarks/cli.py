@@ -54,8 +54,8 @@ class Benchmark:
         results |= self.measure_all(options)
         results["targets"] = measure.verdicts(self.targets(results))
         console = Console()
-        for title, found in results.items():
-            for part in printable(title, found):
+        for title, result in results.items():
+            for part in printable(title, result):
                 console.print(part)
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")
@@ -80,19 +80,19 @@ class Benchmark:
         cyclopts.run(command)
 
 
-def printable(title, found):
+def printable(title, result):
     """Yields what is printed of a result: a table of a list of dicts, a line of a value."""
-    if isinstance(found, dict):
-        for name, part in found.items():
+    if isinstance(result, dict):
+        for name, part in result.items():
             yield from printable(f"{title}: {name}", part)
-    elif isinstance(found, list) and found and isinstance(found[0], dict):
-        columns = dict.fromkeys(name for row in found for name in row)
+    elif isinstance(result, list) and result and isinstance(result[0], dict):
+        columns = dict.fromkeys(name for row in result for name in row)
         table = Table(*columns, title=title)
-        for row in found:
+        for row in result:
             table.add_row(*(shown(row.get(name)) for name in columns))
         yield table
     else:
-        yield f"{title}: {shown(found)}"
+        yield f"{title}: {shown(result)}"
 
 
 def shown(value):

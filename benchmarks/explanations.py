@@ -75,15 +75,15 @@ def hinges(records, annotations):
         would no longer refer to one thing.
     """
     by_image = {
-        image: list(found)
-        for image, found in itertools.groupby(annotations, lambda a: a["image_id"])
+        image: list(group)
+        for image, group in itertools.groupby(annotations, lambda a: a["image_id"])
     }
     for record in records:
         words = record.expression.split()
         if not set(words) <= FILLERS | set(MEANINGS):
             continue
-        of_image = [a for a in by_image[record.image_id] if "attributes" in a]
-        things = [SimpleNamespace(**annotation["attributes"]) for annotation in of_image]
+        annotated = [a for a in by_image[record.image_id] if "attributes" in a]
+        things = [SimpleNamespace(**annotation["attributes"]) for annotation in annotated]
         judge = Judge(SimpleNamespace(things=things, hiding=set()))
         needed = [
             place
@@ -92,7 +92,7 @@ def hinges(records, annotations):
         ]
         one = refers_to(judge, words)
         if one is not None and len(needed) == 1:
-            assert of_image[one]["segmentation"] == record.segmentation, record.describe()
+            assert annotated[one]["segmentation"] == record.segmentation, record.describe()
             yield record, needed[0]
 
 
@@ -101,10 +101,10 @@ def refers_to(judge, words):
     return judge.noun(Noun(**dict(MEANINGS[word] for word in words if word in MEANINGS))).the_one()
 
 
-def rank_hinges(predictor, found):
+def rank_hinges(predictor, expressions):
     """How often the hinge ranks first: by importance, by attention, and by chance."""
     first = {"first": [], "most attended": [], "chance": []}
-    for record, place in track(found, "asking"):
+    for record, place in track(expressions, "asking"):
         (sentence,) = predictor.read([record.expression])
         outputs, words = explain_words(predictor, record.image(), sentence)
         first["first"].append(np.argmax([word.change for word in words]) == place)
@@ -112,7 +112,7 @@ def rank_hinges(predictor, found):
         if predictor.levels and outputs["word_attention"].shape[-1] == len(sentence.ids):
             first["most attended"].append(np.argmax(outputs["word_attention"].mean(0)) == place)
     shares = {name: float(np.mean(hits)) for name, hits in first.items() if hits}
-    return {"expressions": len(found), **shares}
+    return {"expressions": len(expressions), **shares}
 
 
 def measure_cost(options):
@@ -137,10 +137,10 @@ def measure_all(options):
     if options.model:
         instances = json.loads((options.data_dir / "refcoco/instances.json").read_text())
         records = read_records(options.data_dir, splits=[options.split])[options.split]
-        found = list(hinges(records, instances["annotations"]))
-        if not found:
+        expressions = list(hinges(records, instances["annotations"]))
+        if not expressions:
             raise SystemExit(f"{options.data_dir}, {options.split}: no expression hinges on a word")
-        results["hinges"] = rank_hinges(Predictor.from_preset(options.model), found)
+        results["hinges"] = rank_hinges(Predictor.from_preset(options.model), expressions)
     return results
 
 

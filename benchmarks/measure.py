@@ -75,9 +75,9 @@ def with_gradient(function):
             with tf.GradientTape() as tape:
                 tape.watch(leaves)
                 loss = ops.mean(ops.square(function(*arguments)))
-            found = tape.gradient(loss, leaves)
+            gradients = tape.gradient(loss, leaves)
             # Of an embedding there are only the rows that were looked up.
-            return [x.values if isinstance(x, tf.IndexedSlices) else x for x in found]
+            return [x.values if isinstance(x, tf.IndexedSlices) else x for x in gradients]
 
         return gradient
 
@@ -229,9 +229,9 @@ def accelerator():
         import jax
 
         device = jax.local_devices()[0]
-        if found := device.memory_stats():
-            peak = found["peak_bytes_in_use"]
-            return {"name": device.device_kind, "now": found["bytes_in_use"], "peak": peak}
+        if memory := device.memory_stats():
+            peak = memory["peak_bytes_in_use"]
+            return {"name": device.device_kind, "now": memory["bytes_in_use"], "peak": peak}
     elif backend == "torch":
         import torch
 
@@ -243,9 +243,9 @@ def accelerator():
         import tensorflow as tf
 
         for device in tf.config.list_physical_devices("GPU"):
-            found = tf.config.experimental.get_memory_info("GPU:0")
+            memory = tf.config.experimental.get_memory_info("GPU:0")
             name = tf.config.experimental.get_device_details(device)["device_name"]
-            return {"name": name, "now": found["current"], "peak": found["peak"]}
+            return {"name": name, "now": memory["current"], "peak": memory["peak"]}
     return None
 
 

@@ -119,11 +119,11 @@ def count_on_jax(image_size, sentences, small):
     sys.path.append(str(Path(__file__).parents[1] / "recipes"))
     from costs import multiply_adds_of
 
-    found = functions(image_size, sentences, small)
+    parts = functions(image_size, sentences, small)
     return {
         mode: {
             name: multiply_adds_of(jax.make_jaxpr(prepare(function))(*arguments).jaxpr)
-            for name, (function, arguments) in found.items()
+            for name, (function, arguments) in parts.items()
         }
         for mode, prepare in measure.PASSES.items()
     }

@@ -94,24 +94,24 @@ def compare(options):
 
     forms = {"at once": at_once, "calls": by_calls, "model": by_model}
     timings = measure.compare(forms, options.repeats)
-    found = np.stack([preprocessor.probabilities(x[..., 0], size) for x in logits])
+    probabilities = np.stack([preprocessor.probabilities(x[..., 0], size) for x in logits])
     others = [masks[name] for name in ("calls", "at once")]
     return {
         "timings": timings,
-        **count_differences(masks["model"], others, found),
+        **count_differences(masks["model"], others, probabilities),
         "share_of_pixels_found": float(masks["model"].mean()),
     }
 
 
-def count_differences(mask, others, found):
+def count_differences(mask, others, probabilities):
     """How many pixels of other masks differ at most: where the probability is sure, and where not.
 
     Args:
         mask: bool array.
         others: list of such arrays.
-        found: the probabilities behind `mask`.
+        probabilities: those behind `mask`.
     """
-    sure = abs(found - 0.5) > ROUNDING
+    sure = abs(probabilities - 0.5) > ROUNDING
     differ = [mask != other for other in others]
     return {
         "pixels_that_differ": max(int(np.sum(pixels & sure)) for pixels in differ),

@@ -60,7 +60,7 @@ def held_out(settings, records):
             "`validate_on` must name a split that is not trained on, since the tables report it. "
             f"Received: {settings.validate_on}"
         )
-    return {split: found for split, found in records.items() if found and split not in trained_on}
+    return {split: x for split, x in records.items() if x and split not in trained_on}
 
 
 def longest(settings, records):
@@ -77,11 +77,10 @@ def keep_budget(settings, data):
     now |= {"profile": run.PROFILE, "backend": keras.backend.backend()}
     del now["system"], now["seed"]
     before = json.loads(path.read_text()) if path.exists() else now
-    found = differences(before, now)
-    if found:
+    if changes := differences(before, now):
         raise ValueError(
             f"The systems in {settings.run_dir} were trained with other settings: "
-            f"{'; '.join(found)}. Give those, or another `run_dir`"
+            f"{'; '.join(changes)}. Give those, or another `run_dir`"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced(path) as file:

@@ -72,8 +72,8 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
     def measure(row, given):
         settings = recipe_settings("unc", small=True, **given)
         predictor = trained(settings, limit=200 if row in (TUNED, FORGETFUL) else None)
-        found = named(predictor, val, planted)
-        return in_percent(numbers_of(predictor, val) | {"planted word named": found})
+        share = named(predictor, val, planted)
+        return in_percent(numbers_of(predictor, val) | {"planted word named": share})
 
     fill(run_dir, rows, seeds, measure)
 

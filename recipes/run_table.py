@@ -84,30 +84,30 @@ def add(folder, system, seed, config, split):
         ValueError: if its numbers are not those of the other runs.
     """
     # A run is done with its line in the second; what a kill has left of it in the first goes.
-    for name, found in (
+    for name, rows in (
         (ATTENTION, config.get("attention", [])),
         (RUNS, [measured(config, split)]),
     ):
         lines = [line for line in read(folder / name) if not is_of(line, system, seed)]
-        lines += [{"system": system, "seed": seed, **rounded(x)} for x in found]
+        lines += [{"system": system, "seed": seed, **rounded(x)} for x in rows]
         write(folder / name, lines)
 
 
 def measured(config, split):
     """The numbers of a run: IoU and precision in %."""
     metrics = config["metrics"]
-    found = {name: 100 * metrics["splits"][split][name] for name in ("overall_iou", *MEASURES)}
+    line = {name: 100 * metrics["splits"][split][name] for name in ("overall_iou", *MEASURES)}
     for other, numbers in metrics["splits"].items():
         if other != split:
-            found[f"iou on {other}"] = 100 * numbers["overall_iou"]
+            line[f"iou on {other}"] = 100 * numbers["overall_iou"]
     for kind, numbers in metrics["kinds"][ALL].items():
-        found[f"iou: {kind}"] = 100 * numbers["overall_iou"]
+        line[f"iou: {kind}"] = 100 * numbers["overall_iou"]
     for control, numbers in config["controls"].items():
-        found[f"control: {control}"] = 100 * numbers["control"]["overall_iou"]
+        line[f"control: {control}"] = 100 * numbers["control"]["overall_iou"]
     # Kind by kind, since it tells who reads the order of words.
     for kind, numbers in config["controls"].get(SHUFFLED, {}).get("kinds", {}).items():
-        found[f"control: {SHUFFLED}: {kind}"] = 100 * numbers["control"]["overall_iou"]
-    return found | config["costs"]
+        line[f"control: {SHUFFLED}: {kind}"] = 100 * numbers["control"]["overall_iou"]
+    return line | config["costs"]
 
 
 def rounded(numbers):

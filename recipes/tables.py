@@ -30,8 +30,8 @@ def write_table(folder, table, rows):
     """
     settings = json.loads((folder / SETTINGS).read_text())
     paper = PAPER_UNC_VAL.get(table, {})
-    found = read(folder / RUNS)
-    runs = {row: [run for run in found if run["system"] == name] for row, name in rows.items()}
+    lines = read(folder / RUNS)
+    runs = {row: [run for run in lines if run["system"] == name] for row, name in rows.items()}
     summaries = [
         {
             "row": row,
@@ -79,7 +79,7 @@ def differences_as_markdown(runs, paper, split):
         split: what is reported first.
     """
     *others, last = runs
-    seeds = sorted({run["seed"] for found in runs.values() for run in found})
+    seeds = sorted({run["seed"] for row_runs in runs.values() for run in row_runs})
     names = [f"{where}, seed {seed}" for where in (split, "all") for seed in seeds]
     names = [*names[: len(seeds)], "mean", *names[len(seeds) :], "mean"]
     lines = [
@@ -92,9 +92,9 @@ def differences_as_markdown(runs, paper, split):
     for row in others:
         cells = [row]
         for measure in ("overall_iou", OVER_ALL):
-            found = paired(runs[last], runs[row], measure)
-            cells += [signed(found.get(seed)) for seed in seeds]
-            cells.append(signed(statistics.fmean(found.values())) if found else "–")
+            by_seed = paired(runs[last], runs[row], measure)
+            cells += [signed(by_seed.get(seed)) for seed in seeds]
+            cells.append(signed(statistics.fmean(by_seed.values())) if by_seed else "–")
         both = row in paper and last in paper
         lines.append(as_line([*cells, signed(paper[last] - paper[row], 2) if both else "–"]))
     return "\n".join([*lines, ""])

@@ -138,16 +138,16 @@ def as_json(prediction, excluding):
 
 def as_line(prediction, excluding):
     if not prediction.exists:
-        found = "nothing in this photo fits"
-        found += f"; without “{excluding[0]}” something would" if excluding else ""
+        answer = "nothing in this photo fits"
+        answer += f"; without “{excluding[0]}” something would" if excluding else ""
     elif prediction.box is None:
-        found = "nothing found"
+        answer = "nothing found"
     else:
         share = f"{100 * prediction.mask.mean():.1f} %"
-        found = (
+        answer = (
             f"{prediction.mask.sum():,} pixels ({share} of the image), "
             f"score {prediction.score:.2f}, box {' '.join(map(str, prediction.box))}"
         )
     unknown = prediction.tokens.count(prediction.preprocessor.vocabulary.unknown)
-    found += f"; {unknown} of {len(prediction.tokens)} words unknown" if unknown else ""
-    return f"“{prediction.expression}”: {found}"
+    answer += f"; {unknown} of {len(prediction.tokens)} words unknown" if unknown else ""
+    return f"“{prediction.expression}”: {answer}"

@@ -52,7 +52,7 @@ def verify(model: str, *, reference: Path | None = None):
                 def ask(file, sentences):
                     return verification.Answers(None, *client.outputs(file, sentences))
 
-                found = [verification.verify(wanted, ask, verification.bounds_of(config))]
+                verifications = [verification.verify(wanted, ask, verification.bounds_of(config))]
         except ServerError as error:
             raise ValueError(str(error)) from error
     else:
@@ -60,7 +60,7 @@ def verify(model: str, *, reference: Path | None = None):
         graph = verification.asking_graph(opened(model)[0], predictor)
         asks = [verification.asking(predictor), *([graph] if graph else [])]
         bounds = verification.bounds_of(predictor.config)
-        found = [verification.verify(wanted, ask, bounds) for ask in asks]
-    for title, answers in zip(("", "\nits own graph, from a picture to masks:\n"), found):
+        verifications = [verification.verify(wanted, ask, bounds) for ask in asks]
+    for title, answers in zip(("", "\nits own graph, from a picture to masks:\n"), verifications):
         print(title + "\n".join(answers.lines))
-    sys.exit(1 if any(answers.cause for answers in found) else 0)
+    sys.exit(1 if any(answers.cause for answers in verifications) else 0)

@@ -34,16 +34,16 @@ def prefix_of(path):
     """
     path = Path(path)
     if path.is_dir():
-        found = sorted(path.glob("*.index"))
-        if len(found) > 1:
-            names = ", ".join(x.stem for x in found)
+        checkpoints = sorted(path.glob("*.index"))
+        if len(checkpoints) > 1:
+            names = ", ".join(x.stem for x in checkpoints)
             raise ValueError(f"{path} has several checkpoints: give one of {names}")
-        if not found:
+        if not checkpoints:
             raise FileNotFoundError(
                 f"{path} has no checkpoint of TensorFlow: wanted a file that ends in .index and one "
                 "that ends in .data-00000-of-00001"
             )
-        path = found[0]
+        path = checkpoints[0]
     prefix = Path(_PART.sub("", str(path)))
     if Path(f"{prefix}.index").is_file():
         return prefix

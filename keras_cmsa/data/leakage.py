@@ -53,7 +53,7 @@ def held_out_images(root, dataset, split_owner, records, train_on="train"):
         own = root.stem
     else:
         others = _annotation_files(root)
-    images = {f"{own}/{split}": ids_of(found) for split, found in records.items()}
+    images = {f"{own}/{split}": ids_of(split_records) for split, split_records in records.items()}
     images.pop(f"{own}/{train_on}", None)
     for name, path in others:
         if name == own or COLLECTIONS[name.partition("/")[0]] is not COLLECTIONS.get(dataset):

@@ -47,7 +47,7 @@ def objects_of(instances, records):
         r.image_id: ImageObjects(r.image_path, r.height, r.width, [], r.stored_size)
         for r in records
     }
-    found = [
+    annotations = [
         (
             field(annotation, "category_id", int, f"{instances.path}, annotation {annotation_id}"),
             annotation,
@@ -57,9 +57,9 @@ def objects_of(instances, records):
         and image_id in images
         and annotation.get("segmentation")
     ]
-    category_ids = sorted({category_id for category_id, _ in found})
+    category_ids = sorted({category_id for category_id, _ in annotations})
     classes = {category_id: number for number, category_id in enumerate(category_ids, start=1)}
-    for category_id, annotation in found:
+    for category_id, annotation in annotations:
         pair = classes[category_id], annotation["segmentation"]
         images[annotation["image_id"]].objects.append(pair)
     return list(images.values()), 1 + len(classes)

@@ -225,9 +225,9 @@ def check_whole(entry, path):
         raise Damaged(f"wanted {entry.bytes:,} bytes. Received: {size:,}")
     if entry.sha256 is not None:
         with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != entry.sha256:
-            raise Damaged(f"wanted the SHA-256 {entry.sha256}. Received: {found}")
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        if checksum != entry.sha256:
+            raise Damaged(f"wanted the SHA-256 {entry.sha256}. Received: {checksum}")
         return
     try:  # each part of an archive has a checksum
         if entry.file.endswith(".zip"):

@@ -63,8 +63,8 @@ def score_mask(record, mask, truth=None, **existence):
         **existence: `existence` and `refused` of the score.
     """
     truth = record.mask() if truth is None else truth
-    both, found, true = (int(np.count_nonzero(x)) for x in (truth & mask, mask, truth))
-    return Score(record, both, found + true - both, true, **existence)
+    both, predicted, true = (int(np.count_nonzero(x)) for x in (truth & mask, mask, truth))
+    return Score(record, both, predicted + true - both, true, **existence)
 
 
 def summarize(scores, profile="strict"):

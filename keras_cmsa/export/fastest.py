@@ -75,4 +75,4 @@ def milliseconds(predictors):
             start = time.perf_counter()
             predictor(pictures[turn % 2], sentence)
             times[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(found[2:]) for name, found in times.items()}
+    return {name: statistics.median(seconds[2:]) for name, seconds in times.items()}

@@ -31,9 +31,9 @@ def check_masks(folder, preset):
         folder, preset: as in `asking_graph`.
     """
     ask = asking_graph(folder, preset)
-    found = verify(read_reference(folder), ask, bounds_of(read_config(folder)))
-    if found.cause:
-        lines = "\n".join(found.lines)
+    verification = verify(read_reference(folder), ask, bounds_of(read_config(folder)))
+    if verification.cause:
+        lines = "\n".join(verification.lines)
         raise OtherOutputs(
             f"The export finds other masks than the model. Nothing was kept\n{lines}"
         )
@@ -119,11 +119,11 @@ class Example:
         outputs = model.predict_on_batch(self.inputs)
         self.outputs = {name: np.asarray(x, "float32") for name, x in outputs.items()}
 
-    def check(self, found, dtype="float32"):
+    def check(self, outputs, dtype="float32"):
         """Compares a dict of outputs with those of the model.
 
         Args:
-            found: the outputs of an export, or of what it was made from.
+            outputs: the outputs of an export, or of what it was made from.
             dtype: the coarsest dtype that stores a weight or computes, on either side.
 
         Raises:
@@ -132,7 +132,7 @@ class Example:
         for name, value in self.outputs.items():
             which, measure = ("mean", np.mean) if dtype == "int8" else ("largest", np.max)
             scale = max(SMALLEST, measure(np.abs(value)))
-            error = measure(np.abs(found[name] - value)) / scale
+            error = measure(np.abs(outputs[name] - value)) / scale
             if not error <= TOLERANCES[dtype]:
                 hint = ". In ONNX, int8 wants a CPU with VNNI" if dtype == "int8" else ""
                 raise OtherOutputs(

@@ -84,10 +84,10 @@ class Verification(NamedTuple):
 
 def check_reference(predictor, reference):
     """Raises `OtherAnswers`, with the cause, if a predictor answers otherwise than its reference."""
-    found = verify(reference, asking(predictor), bounds_of(predictor.config))
-    if found.cause:
+    verification = verify(reference, asking(predictor), bounds_of(predictor.config))
+    if verification.cause:
         raise OtherAnswers(
-            "\n".join(["the model does not answer as its reference says", *found.lines])
+            "\n".join(["the model does not answer as its reference says", *verification.lines])
         )
 
 
@@ -105,13 +105,13 @@ def asking(predictor):
 
     def ask(file, sentences):
         pixels = read_image(file)
-        found = predictor(pixels, sentences)
-        exists = [prediction.existence for prediction in found]
+        predictions = predictor(pixels, sentences)
+        exists = [prediction.existence for prediction in predictions]
         return Answers(
             np.stack([words.ids for words in predictor.read(sentences)]),
-            np.stack([expit(prediction.logits) for prediction in found]),
+            np.stack([expit(prediction.logits) for prediction in predictions]),
             None if None in exists else np.array(exists),
-            np.stack([x.mask_by(rule, pixels) & x.exists for x in found]),
+            np.stack([x.mask_by(rule, pixels) & x.exists for x in predictions]),
         )
 
     return ask
@@ -134,22 +134,24 @@ def asking_graph(folder, preset):
         serve = server_of(preset.model)
 
         def ask(file, sentences):
-            found = serve(file, sentences)
-            if not found["valid"].all():
+            outputs = serve(file, sentences)
+            if not outputs["valid"].all():
                 raise ValueError(
                     "the graph does not take the picture of its reference: wanted an export for images "
                     "of its size"
                 )
-            masks = [read_image(png)[..., 0] > 0 for png in found["mask_png_bytes"]]
-            return Answers(None, found["probabilities"], found.get("existence"), np.stack(masks))
+            masks = [read_image(png)[..., 0] > 0 for png in outputs["mask_png_bytes"]]
+            return Answers(
+                None, outputs["probabilities"], outputs.get("existence"), np.stack(masks)
+            )
 
         return ask
     run = load_photo_graph(folder)
 
     def ask_of_ids(file, sentences):
         ids = preset.preprocessor.vocabulary.encode(sentences)
-        found = run(read_image(file), ids)
-        return Answers(ids, found["probabilities"], found.get("existence"), found["mask"] > 0)
+        outputs = run(read_image(file), ids)
+        return Answers(ids, outputs["probabilities"], outputs.get("existence"), outputs["mask"] > 0)
 
     return ask_of_ids if run else None
 
@@ -170,13 +172,13 @@ def verify(reference, ask, bounds):
         ValueError: if the answers are those of a network or a picture of another size.
     """
     files = {"PNG": reference.png, "JPEG": reference.jpeg}
-    found = {
+    differences = {
         (name, output): difference
         for name, file in files.items()
         for output, difference in compare(ask(file, reference.sentences), reference, bounds).items()
     }
-    fails = {key for key, difference in found.items() if not difference.within}
-    return Verification(found, cause_of(fails, reference, ask, bounds) if fails else "")
+    fails = {key for key, difference in differences.items() if not difference.within}
+    return Verification(differences, cause_of(fails, reference, ask, bounds) if fails else "")
 
 
 def compare(answers, reference, bounds):
@@ -188,7 +190,7 @@ def compare(answers, reference, bounds):
         "exists": (bounds.probability, 0),
         "masks": (0, bounds.pixels),
     }
-    found = {}
+    differences = {}
     for output, (limit, share) in limits.items():
         ours, wanted = getattr(answers, output), getattr(reference, output)
         if ours is None or wanted is None:
@@ -198,8 +200,8 @@ def compare(answers, reference, bounds):
                 f"the reference is of another model: wanted {output} {wanted.shape}. "
                 f"Received: {ours.shape}"
             )
-        found[output] = difference(ours, wanted, limit, share)
-    return found
+        differences[output] = difference(ours, wanted, limit, share)
+    return differences
 
 
 def difference(ours, wanted, limit, share):
@@ -221,8 +223,8 @@ def cause_of(fails, reference, ask, bounds):
     pixels = read_image(reference.png)
 
     def is_right(pixels, wanted):
-        found = ask(as_png(pixels), reference.sentences).probabilities[: len(wanted)]
-        return difference(found, wanted, bounds.probability, bounds.outliers).within
+        probabilities = ask(as_png(pixels), reference.sentences).probabilities[: len(wanted)]
+        return difference(probabilities, wanted, bounds.probability, bounds.outliers).within
 
     if is_right(pixels[..., ::-1], reference.probabilities):
         return "the channel order: with red and blue exchanged the answer is right"

@@ -100,9 +100,9 @@ def onnx_runner(path, ranks=NETWORK, providers=("CPUExecutionProvider",)):
     with loading(path):
         available = [x for x in providers if x in onnxruntime.get_available_providers()]
         session = onnxruntime.InferenceSession(path, providers=available)
-        found = {x.name: len(x.shape) for x in session.get_inputs()}
-        if found != ranks:
-            raise ValueError(f"wanted inputs with so many axes: {ranks}. Received: {found}")
+        inputs = {x.name: len(x.shape) for x in session.get_inputs()}
+        if inputs != ranks:
+            raise ValueError(f"wanted inputs with so many axes: {ranks}. Received: {inputs}")
     shapes = {output.name: output.shape for output in session.get_outputs()}
 
     def run(image, words):

@@ -153,15 +153,15 @@ def render_answer(photo, explanation):
     """Renders one answer as HTML: mask, importance of the words, probability, Figs. 4 and 5."""
     prediction = explanation.prediction
     sentence = html.escape(prediction.expression)
-    found = f"score {prediction.score:.2f}" if prediction.box else "nothing found"
+    caption = f"score {prediction.score:.2f}" if prediction.box else "nothing found"
     if not prediction.exists:
-        found = "nothing in this photo fits"
+        caption = "nothing in this photo fits"
         if words := excluding_words(explanation.words, prediction.threshold):
-            found += f"; without “{html.escape(words[0])}” something would"
+            caption += f"; without “{html.escape(words[0])}” something would"
     probabilities = probability_overlay(photo, prediction.probabilities)
     parts = [
         f"<h3>{sentence}</h3>",
-        picture(outlined_overlay(photo, explanation.mask), "mask", f"Found: {sentence}", found),
+        picture(outlined_overlay(photo, explanation.mask), "mask", f"Found: {sentence}", caption),
         importance_table(explanation.words),
         picture(probabilities, "probability", f"Probability: {sentence}", "probability"),
     ]

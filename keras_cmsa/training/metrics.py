@@ -15,10 +15,10 @@ def intersection_and_union(y_true, y_pred):
         y_true: masks of 0 and 1, `(..., H, W, 1)`.
         y_pred: logits of the same shape; a pixel above 0 (probability above 0.5) is foreground.
     """
-    true, found = ops.cast(y_true, "float32") > 0.5, y_pred > 0
+    true, predicted = ops.cast(y_true, "float32") > 0.5, y_pred > 0
     pixels = (-3, -2, -1)
-    intersection = ops.sum(ops.cast(ops.logical_and(true, found), "float32"), axis=pixels)
-    union = ops.sum(ops.cast(ops.logical_or(true, found), "float32"), axis=pixels)
+    intersection = ops.sum(ops.cast(ops.logical_and(true, predicted), "float32"), axis=pixels)
+    union = ops.sum(ops.cast(ops.logical_or(true, predicted), "float32"), axis=pixels)
     return intersection, union
 
 

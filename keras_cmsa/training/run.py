@@ -326,6 +326,6 @@ def report(run_dir, records):
     write_scores(run_dir, scores)
     write_config(run_dir, config)
     explain = Explainer(predictor)
-    for split, found in scores.items():
-        write_figures(run_dir, split, predictor, explain, found)
+    for split, split_scores in scores.items():
+        write_figures(run_dir, split, predictor, explain, split_scores)
     print_metrics(config["metrics"], run_dir / CONFIG)

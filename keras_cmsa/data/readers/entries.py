@@ -283,10 +283,10 @@ def selected(records, splits, path, folder, source, published=()):
     records = select_splits(splits, records, path)
     differences = []
     for split in (split for split in published if splits is None or split in splits):
-        found = count([record for record in records.get(split, []) if record.targets])
-        if any(number not in (None, of) for number, of in zip(published[split], found)):
-            counts = (_format_counts(counts) for counts in (found, published[split]))
-            differences.append(f"{split} {' instead of '.join(counts)}")
+        counts = count([record for record in records.get(split, []) if record.targets])
+        if any(number not in (None, of) for number, of in zip(published[split], counts)):
+            texts = (_format_counts(x) for x in (counts, published[split]))
+            differences.append(f"{split} {' instead of '.join(texts)}")
     warn_each(
         f"counts differ from the published: {'; '.join(differences)}" if differences else "",
         _missing_images(records, folder, source),

@@ -94,9 +94,9 @@ def _read(path, root):
 
 def _coco_annotations(root, path):
     for folder in COCO_FOLDERS:
-        found = root / folder / "instances_train2014.json"
-        if found.is_file():
-            return found
+        file = root / folder / "instances_train2014.json"
+        if file.is_file():
+            return file
     raise FileNotFoundError(
         f"{path} has no outlines: wanted {path.stem}_coco_aligned.json or COCO's "
         f"instances_train2014.json in {root}. Received: neither"

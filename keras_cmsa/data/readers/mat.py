@@ -55,26 +55,26 @@ def read_mat(path, name, shape):
     if data[:19].upper() != b"MATLAB 5.0 MAT-FILE" or data[126:128] not in (b"IM", b"MI"):
         raise ValueError(f"{path} is not a MATLAB 5 file (saved with -v6 or -v7)")
     byte_order = "<" if data[126:128] == b"IM" else ">"
-    found = []
+    others = []
     try:
         for kind, content in _elements(data[HEADER_BYTES:], byte_order):
             if kind == COMPRESSED:
                 decompressor = zlib.decompressobj()
                 content = decompressor.decompress(content, max_bytes)
                 if decompressor.unconsumed_tail:
-                    found.append("a larger one")
+                    others.append("a larger one")
                     continue
                 kind, content, _ = _element(content, byte_order)
             if kind == MATRIX:
                 matrix_name, size, values = _matrix(content, byte_order)
                 if matrix_name == name and values is not None and size == tuple(shape):
                     return np.frombuffer(values[0], values[1]).reshape(shape, order="F")
-                found.append(f"{matrix_name!r} of {' x '.join(map(str, size))}")
+                others.append(f"{matrix_name!r} of {' x '.join(map(str, size))}")
     except (ValueError, IndexError, struct.error, zlib.error) as error:
         raise ValueError(f"{path} is not a whole MATLAB file: {error}. Fetch it again") from error
     raise ValueError(
         f"{path} has no matrix {name!r} of {shape[0]} x {shape[1]} numbers; it has: "
-        f"{', '.join(found)[:200] or 'none'}"
+        f"{', '.join(others)[:200] or 'none'}"
     )
 
 

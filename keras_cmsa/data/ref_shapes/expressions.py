@@ -69,28 +69,28 @@ def find_expressions(rng, judge, refs, kinds, targets):
     """
     if len(targets) < refs:
         return None
-    found = {}
+    sentences_of = {}
     for place, kind in enumerate(kinds):
-        open_targets = _open_targets(found, refs, len(kinds) - place, targets)
+        open_targets = _open_targets(sentences_of, refs, len(kinds) - place, targets)
         pairs = _find(kind, rng, judge, open_targets)
         if pairs is None:
             return None
         for words, target in pairs:
-            found.setdefault(target, []).append(Sentence(words, kind))
+            sentences_of.setdefault(target, []).append(Sentence(words, kind))
     has_repeats = any(
         len({sentence.words for sentence in sentences}) < len(sentences)
-        for sentences in found.values()
+        for sentences in sentences_of.values()
     )
-    return None if has_repeats or len(found) < MIN_REFS else found
+    return None if has_repeats or len(sentences_of) < MIN_REFS else sentences_of
 
 
-def _open_targets(found, refs, sentences_left, targets):
+def _open_targets(sentences_of, refs, sentences_left, targets):
     """The targets that the next sentence may refer to, to end with the planned number of refs."""
-    new = [target for target in targets if target not in found]
-    if len(found) + sentences_left <= refs:
+    new = [target for target in targets if target not in sentences_of]
+    if len(sentences_of) + sentences_left <= refs:
         return new
-    again = [target for target, sentences in found.items() if len(sentences) < MAX_SENTENCES]
-    return again + new if len(found) < refs else again
+    again = [target for target, sentences in sentences_of.items() if len(sentences) < MAX_SENTENCES]
+    return again + new if len(sentences_of) < refs else again
 
 
 def _find(kind, rng, judge, targets):

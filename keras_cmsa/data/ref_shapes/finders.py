@@ -32,14 +32,14 @@ def find_location(rng, judge):
         side = pick(rng, tuple(SIDES))
         target = judge.most(head, side).the_one()
         return _express(rng, f"farthest {SIDES[side]}", noun, target, side=side)
-    found = [
+    choices = [
         (zone, target)
         for zone in ZONES
         if (target := head.both(judge.zone(zone)).the_one()) is not None
     ]
-    if not found:
+    if not choices:
         return []
-    zone, target = pick(rng, found)
+    zone, target = pick(rng, choices)
     return _express(rng, form_of_zone(zone), noun, target, side=zone)
 
 
@@ -57,12 +57,12 @@ def find_relation(rng, judge):
     noun, head = _draw_several(rng, judge)
     if judge.noun(anchor).the_one() is None or not head.surely:
         return []
-    found = [
+    choices = [
         (relation, target)
         for relation in RELATIONS
         if (target := judge.related(head, relation, judge.noun(anchor)).the_one()) is not None
     ]
-    return _express_relation(rng, (noun, anchor), *pick(rng, found)) if found else []
+    return _express_relation(rng, (noun, anchor), *pick(rng, choices)) if choices else []
 
 
 def find_order(rng, judge):
@@ -70,13 +70,13 @@ def find_order(rng, judge):
     ones, others = judge.noun(one), judge.noun(other)
     if ones.perhaps & others.perhaps or len(ones.surely | others.surely) < 3:
         return []
-    found = [
+    choices = [
         (relation, target, counterpart)
         for relation in RELATIONS
         if (target := judge.related(ones, relation, others).the_one()) is not None
         and (counterpart := judge.related(others, relation, ones).the_one()) is not None
     ]
-    return _express_relation(rng, (one, other), *pick(rng, found)) if found else []
+    return _express_relation(rng, (one, other), *pick(rng, choices)) if choices else []
 
 
 def form_of_zone(zone):

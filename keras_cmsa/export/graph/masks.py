@@ -13,13 +13,13 @@ def strict_mask(logits, original_size, resizing):
 
 def tf_phrasecut_mask(logits, original_size, resizing):
     """The rule of the code that CMSA, RMI and RRN share."""
-    found = tf.cast(logits >= 1e-9, tf.float32)[..., None]
+    foreground = tf.cast(logits >= 1e-9, tf.float32)[..., None]
     if resizing == "stretch":
-        return tf.image.resize(found, original_size, "bilinear", antialias=False)[..., 0] > 0
-    side = tf.cast(found.shape[0], tf.float64)
+        return tf.image.resize(foreground, original_size, "bilinear", antialias=False)[..., 0] > 0
+    side = tf.cast(foreground.shape[0], tf.float64)
     scale = tf.reduce_max(tf.cast(original_size, tf.float64)) / side
     cover = tf.cast(tf.round(side * scale), tf.int32)
-    covering = tf.image.resize(found, (cover, cover), "bilinear", antialias=False)[..., 0]
+    covering = tf.image.resize(foreground, (cover, cover), "bilinear", antialias=False)[..., 0]
     top, left = (cover - original_size[0]) // 2, (cover - original_size[1]) // 2
     return covering[top : top + original_size[0], left : left + original_size[1]] > 0
 
