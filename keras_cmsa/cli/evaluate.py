@@ -116,8 +116,8 @@ def score(predictor, records, profile, crf, controls, kept, progress):
         ask = [control] if controls else []
         ask += [kept[name]] if name in kept else []
         with Refined(crf) if crf else contextlib.nullcontext() as refined:
-            asked = [*ask, refined] if crf else ask
-            scores[name] = score_split(predictor, split, asked, profile, title)
+            ask += [refined] if crf else []
+            scores[name] = score_split(predictor, split, ask, profile, title)
         if crf:
             scores[f"{name}+crf"] = refined.scores
         summaries[name] = control.summary(profile)

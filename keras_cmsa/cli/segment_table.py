@@ -111,14 +111,14 @@ def read_done(folder, rows):
     """The results of an earlier run that still answer the table: dict from row number."""
     if not (folder / RESULTS).exists():
         return {}
-    asked = {row["row"]: [row["image"], row["expression"]] for row in rows}
+    questions = {row["row"]: [row["image"], row["expression"]] for row in rows}
     done = {}
     for _, result in read_rows(folder / RESULTS, COLUMNS, torn=True):
         # An error may have been mended since.
         if result["error"] or not result["row"].isdecimal():
             continue
         row = int(result["row"])
-        same = asked.get(row) == [result["image"], result["expression"]]
+        same = questions.get(row) == [result["image"], result["expression"]]
         if same and (folder / result["mask"]).is_file():
             done[row] = {**result, "row": row}
     return done

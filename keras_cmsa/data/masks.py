@@ -116,10 +116,10 @@ def _read_mask(file, height, width, name):
 def _pixels_of(file):
     ids = read_ids(file.path)
     if not (ids == file.id).any():
-        there = np.unique(ids)
+        others = np.unique(ids)
         raise ValueError(
             f"{file.path}: wanted pixels of the id {file.id}. Received: "
-            f"{', '.join(map(str, there[:20]))}{', ...' if len(there) > 20 else ''}"
+            f"{', '.join(map(str, others[:20]))}{', ...' if len(others) > 20 else ''}"
         )
     return ids == file.id
 

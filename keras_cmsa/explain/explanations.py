@@ -75,8 +75,8 @@ class Explainer:
         `rule` is the `MaskRule` of the masks; `None`: the answer's own.
         """
         pixels, sentences = to_pixels(image), self.predictor.read(expressions)
-        asked = zip(expressions, sentences, strict=True)
-        return [self._explain(pixels, *pair, rule) for pair in asked]
+        pairs = zip(expressions, sentences, strict=True)
+        return [self._explain(pixels, *pair, rule) for pair in pairs]
 
     def _explain(self, pixels, expression, words, rule):
         outputs, importance = explain_words(self.predictor, pixels, words)

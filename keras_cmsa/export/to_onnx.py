@@ -76,13 +76,13 @@ def write_photo(graph, folder):
     )
     known = {f"before/{name}" for name in ("valid", "sides")}
     known |= {f"network/{name}" for name in outputs}
-    seen = merge_graphs(
+    first_two = merge_graphs(
         *graphs[:2],
         [("before/square", "network/image"), ("before/ids", "network/words")],
         outputs=sorted(known),
     )
     whole = merge_graphs(
-        seen, graphs[2], [(name, f"after/given_{name.split('/')[1]}") for name in known]
+        first_two, graphs[2], [(name, f"after/given_{name.split('/')[1]}") for name in known]
     )
     photo = onnx.helper.make_model(
         whole, opset_imports=network.opset_import, ir_version=network.ir_version

@@ -96,8 +96,8 @@ class Backend:
         data, number = field(task, "data", dict, "task"), field(annotation, "id", int, "annotation")
         file = self.images.read(field(data, names.image_key, str, "task"))
         height, width, _ = read_image(file, MAX_PIXELS).shape
-        asked = phrases_in(data.get(names.text_key))
-        masks = masks_in(annotation, asked, height, width)
+        phrases = phrases_in(data.get(names.text_key))
+        masks = masks_in(annotation, phrases, height, width)
         with self.lock:
             self.table.take(number, file, masks)
         return {"status": "collected", "rows": len(masks)}
@@ -114,13 +114,13 @@ def drained(predictions):
             yield prediction.expression, prediction.mask, prediction.score
 
 
-def masks_in(annotation, asked, height, width):
+def masks_in(annotation, task_phrases, height, width):
     """The masks of an annotation: `{phrase: list of COCO's run lengths}`, empty where nothing fits.
 
     A phrase is of the text of a region, or of the task if that has one alone. Regions of one phrase
     are parts of one mask. A phrase of the task without a region fits nothing.
     """
-    regions, texts, masks = {}, {}, {phrase: [] for phrase in asked}
+    regions, texts, masks = {}, {}, {phrase: [] for phrase in task_phrases}
     for result in results_in(annotation, "annotation"):
         kind = result.get("type")
         if kind not in ("brushlabels", "textarea"):
@@ -143,7 +143,7 @@ def masks_in(annotation, asked, height, width):
             if mask.any():
                 regions[region] = run_lengths(mask)  # a request may have very many
     for region, runs in regions.items():
-        phrases = texts.get(region) or (asked if len(asked) == 1 else [])
+        phrases = texts.get(region) or (task_phrases if len(task_phrases) == 1 else [])
         if not phrases:
             raise ValueError(f"wanted a phrase for each region. Received: none for {region!r:.40}")
         for phrase in phrases:

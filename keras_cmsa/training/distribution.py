@@ -119,16 +119,16 @@ def choose_devices(number):
     """The names of `number` devices of each process, or of all; those of a process in a row."""
     import jax
 
-    of_process = [[] for _ in range(jax.process_count())]
+    processes = [[] for _ in range(jax.process_count())]
     for device in sorted(jax.devices(), key=lambda device: device.id):
-        of_process[device.process_index].append(f"{device.platform}:{device.id}")
-    for index, there in enumerate(of_process):
-        if number is not None and number > len(there):
+        processes[device.process_index].append(f"{device.platform}:{device.id}")
+    for index, devices in enumerate(processes):
+        if number is not None and number > len(devices):
             raise ValueError(
                 f"`devices` must be at most the devices of each process. Received: {number}; "
-                f"process {index} has {len(there)}: {', '.join(there)}"
+                f"process {index} has {len(devices)}: {', '.join(devices)}"
             )
-    return [name for there in of_process for name in there[:number]]
+    return [name for devices in processes for name in devices[:number]]
 
 
 def process_part():

@@ -91,8 +91,8 @@ class ImageFeatures:
         wanted = {self.path(record): (record, 1) for record in records}
         wanted |= {self.path(record, True): (record, -1) for record in mirrored}
         missing = [path for path in wanted if not path.exists()]
-        there = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
-        needed, free = self.bytes * len(missing), shutil.disk_usage(there).free
+        folder = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
+        needed, free = self.bytes * len(missing), shutil.disk_usage(folder).free
         if needed > free:
             raise OSError(
                 f"wanted {needed / 1e6:,.1f} MB for the features of {len(missing)} images in "
@@ -112,8 +112,8 @@ class ImageFeatures:
             images = [self.preprocessor.image(x)[:, ::step] for x, step in pictures]
             maps = self.encoder(np.stack(images), training=False)
             maps = [keras.ops.convert_to_numpy(level).astype("float32") for level in maps]
-            for path, *of_image in zip(paths, *maps):
-                numbers = np.concatenate([level.ravel() for level in of_image])
+            for path, *levels in zip(paths, *maps):
+                numbers = np.concatenate([level.ravel() for level in levels])
                 if not np.abs(numbers).max() <= LARGEST:
                     raise ValueError(
                         f"{wanted[path][0].image_path}: wanted features of at most {LARGEST:,.0f}, "

@@ -206,9 +206,9 @@ def read_data(settings):
     for argument in ("train_on", "validate_on"):
         split = getattr(settings, argument)
         if not records.get(split):
-            there = ", ".join(split for split in records if records[split])
+            others = ", ".join(split for split in records if records[split])
             raise ValueError(
-                f"{root} has no split {split!r}; there is: {there or 'none'}. Set some images apart "
+                f"{root} has no split {split!r}; there is: {others or 'none'}. Set some images apart "
                 f"as that split, or give one that is there as `{argument}`"
             )
     held_out = held_out_images(root, dataset, split_owner, records, settings.train_on)

@@ -156,16 +156,16 @@ def check_folder(path):
     if path is None:
         return
     absolute = Path(path).absolute()
-    there = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
-    if not there.is_dir():
-        raise ValueError(f"wanted a folder to write. Received: {path}, but {there} is a file")
-    _check_may_write(there, path)
+    nearest = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    if not nearest.is_dir():
+        raise ValueError(f"wanted a folder to write. Received: {path}, but {nearest} is a file")
+    _check_may_write(nearest, path)
 
 
-def _check_may_write(there, path):
-    if not os.access(there, os.W_OK):
+def _check_may_write(folder, path):
+    if not os.access(folder, os.W_OK):
         raise ValueError(
-            f"wanted a place that can be written. Received: {path}, but {there} cannot"
+            f"wanted a place that can be written. Received: {path}, but {folder} cannot"
         )
 
 

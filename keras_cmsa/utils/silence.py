@@ -39,19 +39,21 @@ def import_keras():
 
 def take_installed_backend():
     """Sets KERAS_BACKEND, and says so, where neither it nor keras.json names one that is installed."""
-    there = [name for name in ("tensorflow", "jax", "torch") if find_spec(name)]
-    if "keras" in sys.modules or "KERAS_BACKEND" in os.environ or "tensorflow" in there:
+    installed = [name for name in ("tensorflow", "jax", "torch") if find_spec(name)]
+    if "keras" in sys.modules or "KERAS_BACKEND" in os.environ or "tensorflow" in installed:
         return
-    if not there:
+    if not installed:
         raise ModuleNotFoundError(
             'Keras needs a backend, TensorFlow, JAX or PyTorch: pip install "keras-cmsa[tensorflow]"'
         )
     config = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "keras.json")
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        if json.loads(config.read_bytes()).get("backend") in there:
+        if json.loads(config.read_bytes()).get("backend") in installed:
             return
-    os.environ["KERAS_BACKEND"] = there[0]
-    print(f"TensorFlow is not installed: computing on {there[0]} (KERAS_BACKEND)", file=sys.stderr)
+    os.environ["KERAS_BACKEND"] = installed[0]
+    print(
+        f"TensorFlow is not installed: computing on {installed[0]} (KERAS_BACKEND)", file=sys.stderr
+    )
 
 
 @contextlib.contextmanager

@@ -301,17 +301,17 @@ def _format_counts(counts):
 
 def _missing_images(records, folder, source):
     """A line about the missing image files of `{split: [Record, ...]}`, or an empty one."""
-    wanted = {record.image_path for split_records in records.values() for record in split_records}
-    there = set()
-    for parent in {path.parent for path in wanted}:
+    paths = {record.image_path for split_records in records.values() for record in split_records}
+    files = set()
+    for parent in {path.parent for path in paths}:
         # One scan per folder: asking for 20,000 files one by one takes minutes on a network disk.
-        with contextlib.suppress(OSError), os.scandir(parent) as files:
-            there.update(parent / file.name for file in files)
-    missing = sorted(wanted - there)
+        with contextlib.suppress(OSError), os.scandir(parent) as entries:
+            files.update(parent / entry.name for entry in entries)
+    missing = sorted(paths - files)
     if not missing:
         return ""
     return (
-        f"{len(missing)} of {len(wanted)} images are missing from {folder}, "
+        f"{len(missing)} of {len(paths)} images are missing from {folder}, "
         f"first {missing[0].name}: put there the images of {source}"
     )
 

@@ -111,11 +111,11 @@ def read_phrases(tool, root, splits=None, on_bad="raise", text=None, one_each=Fa
     root, images = Path(root), None if images is None else Path(images)
     photos = tool.images_of(root, images, on_bad)
     field = _checked_field(photos, root, tool, text)
-    of_image = any(field.partition(".")[0] in photo.entries for photo in photos)
+    is_of_image = any(field.partition(".")[0] in photo.entries for photo in photos)
     left_out, numbers, segmentations = defaultdict(list), defaultdict(count(1).__next__), {}
 
     def records_of(photo):
-        for phrase in _phrases_of(photo, field, of_image, one_each, left_out):
+        for phrase in _phrases_of(photo, field, is_of_image, one_each, left_out):
             yield _record(photo, tool.as_stored, numbers, segmentations, *phrase)
 
     records = read_entries(photos, records_of, on_bad, "images")
@@ -190,23 +190,23 @@ def _texts(holder, field):
     return phrases
 
 
-def _phrases_of(image, field, of_image, one_each, left_out):
+def _phrases_of(image, field, is_of_image, one_each, left_out):
     """Yields the phrases of an image; names what is left out in `{reason: [place, ...]}`.
 
     A phrase is `(expression, as it was written, its objects, classes of all objects)`.
     """
     targets, written = defaultdict(list), {}
-    for holder in [image] if of_image else image.objects:
+    for holder in [image] if is_of_image else image.objects:
         texts = _texts(holder, field)
         if not texts:
-            left_out[f"{'images' if of_image else 'objects'} without text"].append(holder.where)
+            left_out[f"{'images' if is_of_image else 'objects'} without text"].append(holder.where)
         for expression, raw in texts.items():
             targets[expression].append(holder)
             written.setdefault(expression, raw)
     # The classes of an image that has one phrase need not be all that are there.
-    classes = frozenset() if of_image else _classes(image.objects)
+    classes = frozenset() if is_of_image else _classes(image.objects)
     for expression, holders in targets.items():
-        objects = image.objects if of_image else holders
+        objects = image.objects if is_of_image else holders
         place = f"{image.where}, {written[expression]!r:.60}"
         if not all(thing.parts for thing in objects):
             left_out["phrases with an object that has no mask"].append(place)

@@ -34,8 +34,8 @@ def split_files(path):
         files = {word: path.with_name(f"{before}{word}{after}") for word in WORDS}
     else:
         files = {}
-    there = {WORDS[word]: file for word, file in files.items() if file.exists()}
-    return there or {None: path}
+    splits = {WORDS[word]: file for word, file in files.items() if file.exists()}
+    return splits or {None: path}
 
 
 def split_in_name(path):
