@@ -4,7 +4,7 @@ import json
 import os
 import random
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,13 +14,8 @@ from rich.progress import track
 
 from keras_cmsa.data.descriptions.rules import Thing, describe
 from keras_cmsa.data.masks import rasterize, run_lengths
-from keras_cmsa.data.readers.entries import (
-    entries_by_text,
-    field,
-    image_size,
-    read_json,
-    warn_each,
-)
+from keras_cmsa.data.readers.coco import coco_tables, id_among, parts_of
+from keras_cmsa.data.readers.entries import field, image_size, read_json, warn_each
 from keras_cmsa.data.readers.table import COLUMNS
 from keras_cmsa.preprocessing.reading import TURNS, read_stored_size
 from keras_cmsa.preprocessing.words import split_words
@@ -107,15 +102,14 @@ def read_photos(path, images):
     Raises:
         FileNotFoundError, ValueError: as in `describe_instances`.
     """
-    content = read_json(path)
-    entries, categories = (entries_by_text(content, key, path) for key in ("images", "categories"))
+    entries, categories, annotations = coco_tables(read_json(path), path)
     names = {id: _class_name(entry, f"{path}, category {id}") for id, entry in categories.items()}
-    objects = defaultdict(list)
-    for place, annotation in enumerate(field(content, "annotations", list, path)):
-        where = f"{path}, annotation {field(annotation, 'id', int | str, f'{path}, {place}')}"
-        image_id = _id(annotation, "image_id", entries, where)
-        name = names[_id(annotation, "category_id", names, where)]
-        objects[image_id].append((where, name, annotation))
+    objects = {
+        id: [
+            (where, names[id_among(names, of, "category_id", where)], of) for where, of in of_image
+        ]
+        for id, of_image in annotations.items()
+    }
     files = {}
     for id in objects:
         where = f"{path}, image {id}"
@@ -133,13 +127,6 @@ def read_photos(path, images):
         _photo(file, images, image_size(entries[id], f"{path}, image {id}"), objects[id])
         for id, file in files.items()
     ]
-
-
-def _id(annotation, key, there, where):
-    id = str(field(annotation, key, int | str, where))
-    if id not in there:
-        raise ValueError(f"{where}: wanted {key} of an entry of the file. Received: {id}")
-    return id
 
 
 def _class_name(category, where):
@@ -189,10 +176,7 @@ def _rows(photo, most, min_area, rng, counts, faults):
 
 def _mask(annotation, photo, where):
     """The mask of an annotation over the upright photo."""
-    parts = annotation.get("segmentation")
-    if type(parts) is list and not any(isinstance(part, list | dict) for part in parts):
-        parts = [parts]  # a polygon without the list around it, as VIA writes it
-    mask = rasterize(parts, *photo.size, where)
+    mask = rasterize(parts_of(annotation, where), *photo.size, where)
     return (
         np.asarray(Image.fromarray(mask).transpose(TURNS[photo.turn])) if photo.turn > 1 else mask
     )

@@ -15,7 +15,6 @@ import re
 from collections import defaultdict
 
 from keras_cmsa.data.readers.entries import (
-    entries_by_text,
     field,
     image_size,
     located,
@@ -54,20 +53,45 @@ def _entries(path):
             f"{path}: wanted JSON of COCO ('images', 'annotations'), LabelMe ('shapes') or Label "
             f"Studio (a list of tasks). Received: {received:.100}"
         )
-    content = {"categories": [], **content}
-    images, categories = (entries_by_text(content, key, path) for key in ("images", "categories"))
-    annotations = defaultdict(list)
-    for where, annotation in located(content, "annotations", dict, path):
-        image_id = str(field(annotation, "image_id", int | str, where))
-        if image_id not in images:
-            raise ValueError(
-                f"{where}: wanted 'image_id' of one of the images. Received: {image_id:.100}"
-            )
-        annotations[image_id].append((where, annotation))
+    images, categories, annotations = coco_tables({"categories": [], **content}, path)
     return [
         (f"{path}, image {image_id}", image, annotations[image_id], categories)
         for image_id, image in images.items()
     ]
+
+
+def coco_tables(content, path):
+    """`({id: image}, {id: category}, {image id: [(where, annotation), ...]})` of a file's content.
+
+    Ids are text, since VIA writes both 1 and "1".
+
+    Raises:
+        ValueError: if a table is missing or damaged, two entries have one id, so that others could
+            mean either, or an annotation is of no image.
+    """
+    tables = {"images": {}, "categories": {}}
+    for key, table in tables.items():
+        for where, entry in located(content, key, dict, path):
+            entry_id = str(field(entry, "id", int | str, where))
+            if table.setdefault(entry_id, entry) != entry:
+                raise ValueError(
+                    f"{where}: wanted its own id. Received: {entry_id:.100}, that of another too"
+                )
+    annotations = defaultdict(list)
+    for where, annotation in located(content, "annotations", dict, path):
+        image_id = id_among(tables["images"], annotation, "image_id", where)
+        annotations[image_id].append((where, annotation))
+    return *tables.values(), annotations
+
+
+def id_among(table, annotation, key, where):
+    """The id in an annotation, which must be that of an entry of a table."""
+    entry_id = str(field(annotation, key, int | str, where))
+    if entry_id not in table:
+        raise ValueError(
+            f"{where}: wanted {key!r} of an entry of the file. Received: {entry_id:.100}"
+        )
+    return entry_id
 
 
 def _image(entry):
@@ -80,7 +104,7 @@ def _image(entry):
             AnnotatedObject(
                 place,
                 {"annotations": annotation, "categories": category},
-                _parts(annotation, place),
+                parts_of(annotation, place),
                 name if type(name) is str else "",
             )
         )
@@ -88,7 +112,7 @@ def _image(entry):
     return AnnotatedImage(where, split, path, image_size(image, where), {"images": image}, objects)
 
 
-def _parts(annotation, where):
+def parts_of(annotation, where):
     """The parts of a segmentation; empty where there is only a box."""
     parts = annotation.get("segmentation") or []
     if type(parts) is dict:

@@ -113,21 +113,6 @@ def entries_by_id(content, key, path, id_key="id", kind=int | str):
     }
 
 
-def entries_by_text(content, key, path):
-    """`{id: entry}` of a list in COCO's JSON; its ids as text, since VIA writes both 1 and "1".
-
-    Raises a `ValueError` for two entries of one id: what refers to it could mean either.
-    """
-    entries = {}
-    for where, entry in located(content, key, dict, path):
-        entry_id = str(field(entry, "id", int | str, where))
-        if entries.setdefault(entry_id, entry) != entry:
-            raise ValueError(
-                f"{where}: wanted an id of its own. Received: {entry_id:.100}, that of another too"
-            )
-    return entries
-
-
 def read_each(entries, read, on_bad, what):
     """Reads the entries of a file one by one. Warns in one line of those that are left out.
 

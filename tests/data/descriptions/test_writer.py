@@ -88,7 +88,7 @@ def test_what_is_left_out_is_counted(data):
     data.annotation([[50, 50, 60, 50, 60, 60]], image_id=2)
     data.annotation([], image_id=2)
     data.photo([LEFT], [LEFT])
-    with pytest.warns(UserWarning, match="2 masks .*no pixel: .*annotation 7;.*annotation 8"):
+    with pytest.warns(UserWarning, match="2 masks .*no pixel: .*entry 6;.*entry 7"):
         counts = data.describe(min_area=0.01)
     reasons = {writer.SMALL: 1, writer.ALIKE: 4, writer.CROWD: 1, writer.BAD_MASK: 2}
     assert {name: counts[name] for name in reasons} == reasons
@@ -184,10 +184,10 @@ BAD = {
     "wanted 'categories' of type list": lambda data: data.content.pop("categories"),
     "category 2: wanted 'name' of type str": spoil("categories", 1, name=None),
     "category 2: wanted a name with a word": spoil("categories", 1, name="--"),
-    "annotation 1: wanted image_id of an entry of the file. Received: 7": spoil(
+    "annotations entry 0: wanted 'image_id' of an entry of the file. Received: 7": spoil(
         "annotations", image_id=7
     ),
-    "annotation 1: wanted category_id of an entry of the file. Received: 9": spoil(
+    "annotations entry 0: wanted 'category_id' of an entry of the file. Received: 9": spoil(
         "annotations", category_id=9
     ),
     "1 of 1 photos are missing, first .*none.png. Give .* `images`": spoil(
