@@ -80,7 +80,8 @@ def _parts(shapes, size):
     """COCO's segmentation of an object, as a list; empty if one of its shapes is no mask."""
     parts = []
     for where, shape in shapes:
-        kind = field(shape, "shape_type", str, where)
+        # LabelMe had only polygons when it did not write their type yet.
+        kind = field({"shape_type": "polygon", **shape}, "shape_type", str, where)
         if kind not in ("polygon", "mask"):
             return []
         points = field(shape, "points", list, where)

@@ -63,6 +63,11 @@ def test_without_descriptions_the_label_is_the_phrase(tmp_path):
     assert phrases(records) == wanted(("train", "cup", 2, BOX | OTHER))
 
 
+def test_a_shape_without_a_type_is_a_polygon(tmp_path):
+    old = {"label": "cup", "line_color": None, "fill_color": None, "points": points(POLYGON)}
+    assert phrases(read(tmp_path, old)) == wanted(("train", "cup", 1, BOX))
+
+
 def test_the_shapes_of_a_group_are_one_object(tmp_path):
     shapes = [
         outline("cup", group_id=0, description="hidden cup"), outline("cup", OTHER_POLYGON, group_id=0),
