@@ -153,8 +153,10 @@ def _rows(photo, most, min_area, rng, counts, faults):
     """`[(sentence, run lengths), ...]` of a photo; counts its objects and collects bad masks."""
     things, masks, uncounted = [], [], []
     for where, name, annotation in photo.objects:
+        # JSON made from CSV or XML has all values as text.
+        is_crowd = str(annotation.get("iscrowd") or 0).lower() not in ("0", "false")
         try:
-            mask = None if annotation.get("iscrowd") else _mask(annotation, photo, where)
+            mask = None if is_crowd else _mask(annotation, photo, where)
             reason = CROWD
         except ValueError as error:
             mask, reason = None, BAD_MASK

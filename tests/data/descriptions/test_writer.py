@@ -96,6 +96,13 @@ def test_what_is_left_out_is_counted(data):
     assert [path.name for path in (data.folder / "mine/images/photos").iterdir()] == ["1.png"]
 
 
+@pytest.mark.parametrize("crowd", [0, False, None, "0", "false", "False", 1, True, "1", "true"])
+def test_a_crowd_may_be_told_in_text(data, crowd):
+    data.photo([LEFT])
+    data.annotation([RIGHT], category_id=1, iscrowd=crowd)
+    assert data.describe()[writer.CROWD] == (crowd in (1, "1", "true"))
+
+
 def test_the_split_of_a_photo_is_its_own(data):
     for _ in range(60):
         data.photo([LEFT])
