@@ -38,6 +38,20 @@ def rows_of(content, path, columns, torn=False):
     """`read_rows` of the bytes of a file; `path` is its name in errors."""
     if torn:
         content = content[: content.rfind(b"\n") + 1]
+    rows = []
+    names, located_cells = cells_of(content, path, columns)
+    with contextlib.suppress(ValueError) if torn else contextlib.nullcontext():
+        for line, cells in located_cells:
+            rows.append((line, row_of(names, cells, f"{path}, line {line}")))
+    return rows
+
+
+def cells_of(content, path, columns):
+    """The names of the columns of a file, and its rows as an iterable of `(line, [text, ...])`.
+
+    For who goes on after a row with more or fewer cells: `row_of` refuses each for itself.
+    Arguments and errors are as in `rows_of`.
+    """
     located_cells = _cells(as_text(content, path, WHAT_TO_DO), path)
     line, names = next(located_cells, (1, []))
     names = [name.strip() for name in names]
@@ -46,11 +60,7 @@ def rows_of(content, path, columns, torn=False):
             f"{path}, line {line}: wanted each of the columns {', '.join(columns)} once, with "
             f"commas between. Received: {shown(','.join(names))}. {WHAT_TO_DO}"
         )
-    rows = []
-    with contextlib.suppress(ValueError) if torn else contextlib.nullcontext():
-        for line, cells in located_cells:
-            rows.append((line, _row(names, cells, f"{path}, line {line}")))
-    return rows
+    return names, located_cells
 
 
 def _cells(text, path):
@@ -72,7 +82,8 @@ def _cells(text, path):
         csv.field_size_limit(before)
 
 
-def _row(names, cells, where):
+def row_of(names, cells, where):
+    """`{column: text}` of a row, which must have a cell for each column."""
     if len(cells) != len(names):
         raise ValueError(
             f"{where}: wanted {len(names)} cells, one for each column. Received {len(cells)}: "

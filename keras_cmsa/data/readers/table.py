@@ -27,7 +27,7 @@ from keras_cmsa.data.readers.entries import field, read_entries, select_splits
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.preprocessing.words import split_words
-from keras_cmsa.utils.csv_files import read_rows
+from keras_cmsa.utils.csv_files import cells_of, row_of
 from keras_cmsa.utils.files import as_text, shown
 from keras_cmsa.utils.names import checked_split, path_inside
 
@@ -62,9 +62,14 @@ def read_table(path, splits=None, on_bad="raise"):
             "as COCO JSON"
         )
     if path.suffix.lower() == ".csv":
-        rows = [(f"{path}, line {line}", row) for line, row in read_rows(path, COLUMNS)]
+        names, located = cells_of(path.read_bytes(), path, COLUMNS)
+        rows = [(f"{path}, line {line}", partial(row_of, names, cells)) for line, cells in located]
     else:
-        rows = _json_rows(path)
+        text = as_text(path.read_bytes(), path, "Save the table in UTF-8")
+        lines = enumerate(io.StringIO(text, newline=None), 1)
+        rows = [
+            (f"{path}, line {n}", partial(_json_row, line)) for n, line in lines if line.strip()
+        ]
     # Images and refs are numbered in the order of their first rows.
     image_ids, ref_ids = (defaultdict(count(1).__next__) for _ in range(2))
     records_of = partial(_records_of, path.parent, image_ids, ref_ids, cache(read_size))
@@ -72,25 +77,19 @@ def read_table(path, splits=None, on_bad="raise"):
     return select_splits(splits, records, path)
 
 
-def _json_rows(path):
-    """The rows of a JSON Lines file: `[(where, row), ...]`."""
-    rows = []
-    text = as_text(path.read_bytes(), path, "Save the table in UTF-8")
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        try:
-            if line.strip():
-                rows.append((f"{path}, line {number}", json.loads(line)))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, line {number}: wanted an object in JSON. Received: "
-                f"{shown(line.strip())}: {error}"
-            ) from error
-    return rows
+def _json_row(line, where):
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{where}: wanted an object in JSON. Received: {shown(line.strip())}: {error}"
+        ) from error
 
 
 def _records_of(folder, image_ids, ref_ids, size_of, located_row):
-    """Yields the record of a row; `located_row` is `(where, row)`."""
-    where, row = located_row
+    """Yields the record of a row; `located_row` is `(where, function from where to the row)`."""
+    where, row_at = located_row
+    row = row_at(where)
     image, raw, split = (
         field(row, column, str, where) for column in ("image", "expression", "split")
     )

@@ -141,6 +141,24 @@ def test_bad_rows_are_named_or_left_out(folder, name):
         assert len(read_table(path, on_bad="skip")["train"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("suffix", "cut", "message"),
+    [
+        ("csv", "train,photos/1.jpg,mask.png,cup, left,", "line 3: wanted 5 cells, .* Received 6"),
+        ("jsonl", '{"image"', "line 3: wanted an object in JSON. Received: '{\"image\"'"),
+    ],
+)
+def test_a_row_that_is_cut_is_left_out_alone(folder, suffix, cut, message):
+    path = write(folder, suffix, [row(), row(), row()])
+    lines = path.read_text().splitlines()
+    lines[2] = cut
+    path.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=rf"table\.{suffix}, {message}"):
+        read_table(path)
+    left_out = []
+    assert len(read_table(path, on_bad=left_out)["train"]) == 2 and len(left_out) == 1
+
+
 def test_bad_masks_are_found_by_the_check(folder):
     Image.fromarray(BOX[:, :5] * 255).save(folder / "small.png")
     masks = ["small.png", "none.png", "table.jsonl", [[1, 2, 3]], {"size": [1, 2], "counts": [2]}]
@@ -157,11 +175,6 @@ def test_bad_masks_are_found_by_the_check(folder):
     "name, content, message",
     [
         ("t.csv", b"image,mask\na,b\n", "line 1: wanted each of the columns image, expression, m"),
-        (
-            "t.jsonl",
-            b'{"image": 1}\n{"image"',
-            "t.jsonl, line 2: wanted an object in JSON. Received: '{\"image\"'",
-        ),
         (
             "t.jsonl",
             b"{}\n\xe9\n",
