@@ -161,7 +161,7 @@ def _parts(where, value, size):
     points = field(value, "points", list, where)
     try:
         return [[c for x, y in points for c in (x * width / 100, y * height / 100)]]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{where}: wanted 'points' as [[x, y], ...] in percent. Received: {points!r:.100}"
         ) from None

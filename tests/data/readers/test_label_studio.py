@@ -113,6 +113,9 @@ BAD = {
     "result entry 0: wanted 'points' as .* in percent": task(
         region("a", "polygonlabels", {"points": [[1]], "polygonlabels": ["Cup"]})
     ),
+    "result entry 0: wanted 'points' as .* Received: .*10000": task(
+        region("a", "polygonlabels", {"points": [[10**400, 1]] * 3, "polygonlabels": ["Cup"]})
+    ),
     "result entry 0: wanted 4 values .* 8 x 12": task(brush("a", BOX[:4])),
     "result entry 0: wanted 'image_rotation' 0": task(brush("a", BOX, image_rotation=90)),
     "wanted one size of the image": task(brush("a", BOX), brush("b", BOX, original_width=9)),
