@@ -119,8 +119,7 @@ def read_each(entries, read, on_bad, what):
     Args:
         entries: list of entries that `read` takes.
         read: function of an entry. It raises `ValueError` if the entry is bad.
-        on_bad: the argument of a reader: `"raise"`, `"skip"` or a list, which takes a line for each
-            bad entry instead of the warning.
+        on_bad: as in `read_refer`.
         what: what the entries are, for the warning.
 
     Returns:

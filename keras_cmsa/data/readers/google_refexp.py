@@ -39,17 +39,13 @@ def read_google_refexp(root, splits=None, on_bad="raise"):
 
     Args:
         root: the folder with the JSON files and `images/`.
-        splits: names of the splits to read, `"train"` or `"val"`; None reads those that are there.
-        on_bad: `"raise"` stops at the first bad annotation; `"skip"` leaves bad ones out and warns;
-            a list takes a line about each instead.
+        splits, on_bad: as in `read_refer`; the splits are train and val, an entry is an annotation.
 
     Returns:
         `{split: [Record, ...]}`: one record per expression. `ref_id` is COCO's annotation id.
 
     Raises:
-        FileNotFoundError: if there is no file at all.
-        ValueError: if there is none of a wanted split, a file is damaged or, with `"raise"`, an
-            annotation is bad.
+        FileNotFoundError, ValueError: as in `read_refer`.
     """
     root = Path(root)
     files = files_of_splits(root, [f"{FILE_NAME}_coco_aligned.json", f"{FILE_NAME}.json"], SPLITS)

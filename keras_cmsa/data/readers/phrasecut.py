@@ -44,9 +44,8 @@ def read_phrasecut(root, splits=None, on_bad="raise"):
 
     Args:
         root: the folder with the JSON files and `images/`.
-        splits: names of the splits to read; None reads those that are there.
-        on_bad: `"raise"` stops at the first bad phrase; `"skip"` leaves bad ones out and warns;
-            a list takes a line about each instead. Bad ones of `skip.json` never stop it.
+        splits, on_bad: as in `read_refer`; an entry is a phrase. Bad ones of `skip.json` never stop
+            the reading.
 
     Returns:
         `{split: [Record, ...]}`: one record per phrase. `ref_id` and `sentence_id` are the image's
@@ -54,9 +53,7 @@ def read_phrasecut(root, splits=None, on_bad="raise"):
         -1, -2, ... in its order.
 
     Raises:
-        FileNotFoundError: if a file is missing.
-        ValueError: if there is none of a wanted split, a file is damaged or, with `"raise"`, a phrase
-            is bad.
+        FileNotFoundError, ValueError: as in `read_refer`.
     """
     root = Path(root)
     files = select_splits(splits, files_of_splits(root, [REFER], PHRASES), root)

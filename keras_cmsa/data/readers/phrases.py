@@ -91,9 +91,7 @@ def read_phrases(tool, root, splits=None, on_bad="raise", text=None, one_each=Fa
     Args:
         tool: `Tool`.
         root: file or folder of the data, as the module of the tool says.
-        splits: names of the splits to read; None reads all.
-        on_bad: `"raise"` stops at the first bad image; `"skip"` leaves bad ones out and warns;
-            a list takes a line about each instead.
+        splits, on_bad: as in `read_refer`; an entry is an image.
         text: the field with the phrases, such as `"annotations.caption"` or
             `"annotations.attributes.NAME"`; None finds it.
         one_each: whether to leave out phrases that several objects of an image have.

@@ -114,8 +114,8 @@ def read_refer(
         split_owner: who made the splits: `"unc"`, `"google"`, `"umd"`, ...; what stands in the
             brackets of the refs' file.
         splits: names of the splits to read; None reads all.
-        on_bad: `"raise"` stops at the first bad ref; `"skip"` leaves bad refs out and warns;
-            a list takes a line about each instead.
+        on_bad: `"raise"` stops at the first bad entry, here a ref; `"skip"` leaves bad ones out and
+            warns; a list takes a line about each instead.
         instances: `Instances` of the data set if they are read already.
         images: folder of the images; a data set of any other name needs it.
 

@@ -50,17 +50,14 @@ def read_referit(root, splits=None, on_bad="raise"):
     Args:
         root: the folder with `images/`, `mask/` and the JSON files.
         splits: names of the splits to read; None reads those of train, val and test that are there.
-        on_bad: `"raise"` stops at the first bad region; `"skip"` leaves bad ones out and warns;
-            a list takes a line about each instead.
+        on_bad: as in `read_refer`; an entry is a region.
 
     Returns:
         `{split: [Record, ...]}`: one record per expression. `ref_id` is the number of the image
         followed by three digits for the region.
 
     Raises:
-        FileNotFoundError: if a file is missing.
-        ValueError: if there is none of a wanted split, a file is damaged or, with `"raise"`, a region
-            is bad.
+        FileNotFoundError, ValueError: as in `read_refer`.
     """
     root = Path(root)
     sizes = _files(root, "referit_{}.json", ["imsize"])["imsize"]

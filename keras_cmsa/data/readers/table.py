@@ -42,9 +42,7 @@ def read_table(path, splits=None, on_bad="raise"):
 
     Args:
         path: a `.csv` with a header row, or a `.jsonl`; UTF-8.
-        splits: names of the splits to read; None reads all.
-        on_bad: `"raise"` stops at the first bad row; `"skip"` leaves bad rows out and warns;
-            a list takes a line about each instead.
+        splits, on_bad: as in `read_refer`; an entry is a row.
 
     Returns:
         `{split: [Record, ...]}`: one record per row, in the order of the file. Rows with the same
