@@ -15,7 +15,6 @@ from keras_cmsa.data.objects import class_map
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.data.pipeline import plain_faults
 from keras_cmsa.preprocessing.fitting import to_square
-from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.training.distribution import check_divides, is_lead, process_part
 from keras_cmsa.utils.memory import keep_freed_memory
 
@@ -32,8 +31,7 @@ def pretrain(backbone, objects, settings, verbose="auto"):
 
     Args:
         backbone: see `small_resnet`.
-        objects: `(list of ImageObjects, number of classes)`, with the background as a class, as
-            `objects_of` returns it.
+        objects: the images and the number of classes, as `objects_of` returns them.
         settings: `Settings`, of which those of a pretraining, `resizing` and `seed` count here. The
             learning rate falls to zero along a half cosine.
         verbose: as in `keras.Model.fit`.
@@ -46,7 +44,7 @@ def pretrain(backbone, objects, settings, verbose="auto"):
     check_divides(pretrain_batch_size=batch_size)
     keep_freed_memory()
     images, classes = objects
-    images = [image for image in images if image.objects]
+    images = [(record, of_image) for record, of_image in images if of_image]
     if not images:
         raise ValueError(
             "pretrain needs images with annotated objects, as objects_of returns them. "
@@ -113,6 +111,7 @@ class ClassBatches(keras.utils.PyDataset):
 
 
 def read_sample(image, size, stride, resizing):
-    """The pixels `(S, S, 3)` of an `ImageObjects` on the square, and its class map."""
-    pixels = to_square(read_image(image.image_path, stored_size=image.stored_size), size, resizing)
-    return pixels, class_map(image, size, stride, resizing)
+    """The pixels `(S, S, 3)` of an image on the square, and its class map."""
+    record, objects = image
+    pixels = to_square(record.image(), size, resizing)
+    return pixels, class_map(record, objects, size, stride, resizing)

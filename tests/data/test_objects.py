@@ -1,9 +1,10 @@
 """Objects with their classes, and the class under each cell of a feature map."""
 
 import numpy as np
+import tiny
 from one_ref import SQUARE
 
-from keras_cmsa.data.objects import ImageObjects, class_map, objects_of
+from keras_cmsa.data.objects import class_map, objects_of
 from keras_cmsa.data.readers.refer import read_instances
 
 OTHER = [0, 0, 3, 0, 3, 2, 0, 2]
@@ -16,18 +17,19 @@ def rectangle(left, top, right, bottom):
 def test_a_class_map_has_what_lies_under_each_centre():
     """A wide image: the square's cells above and below it are background, the later one wins."""
     everything = rectangle(0, 0, 80, 40)
-    image = ImageObjects("x.jpg", 40, 80, [(1, everything), (2, rectangle(40, 0, 80, 20))])
+    image = tiny.record("x.jpg", np.zeros((40, 80)))
+    objects = [(1, everything), (2, rectangle(40, 0, 80, 20))]
     # 80 x 40 pixels become 32 x 16 of a 32 x 32 square, eight rows down; cells are 4 pixels wide.
     wanted = np.zeros((8, 8), int)
     wanted[2:6] = 1
     wanted[2:4, 4:] = 2
-    np.testing.assert_array_equal(class_map(image, 32, 4), wanted)
+    np.testing.assert_array_equal(class_map(image, objects, 32, 4), wanted)
     # Stretched, a cell is 5 rows by 10 columns of the image.
     wanted = np.ones((8, 8), int)
     wanted[:4, 4:] = 2
-    np.testing.assert_array_equal(class_map(image, 32, 4, "stretch"), wanted)
-    outside = image._replace(objects=[(1, rectangle(200, 200, 220, 220))])
-    assert not class_map(outside, 32, 4).any()
+    np.testing.assert_array_equal(class_map(image, objects, 32, 4, "stretch"), wanted)
+    outside = [(1, rectangle(200, 200, 220, 220))]
+    assert not class_map(image, outside, 32, 4).any()
 
 
 def test_all_objects_of_the_given_images_have_their_classes(one_ref):
@@ -43,6 +45,5 @@ def test_all_objects_of_the_given_images_have_their_classes(one_ref):
         *(annotation | {"id": n, **other} for n, other in enumerate(others)),
     ]
     records = one_ref.read()["train"]
-    ((image,), classes) = objects_of(read_instances(one_ref.path, "refcoco"), records)
-    assert (image.image_path, image.height, image.width) == (one_ref.image, 8, 12)
-    assert image.objects == [(2, [SQUARE]), (1, [OTHER])] and classes == 3
+    found = objects_of(read_instances(one_ref.path, "refcoco"), records)
+    assert found == ([(records[0], [(2, [SQUARE]), (1, [OTHER])])], 3)

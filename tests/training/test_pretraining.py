@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
-from keras_cmsa.data.objects import ImageObjects
 from keras_cmsa.data.order import RowOrder
 from keras_cmsa.training.pretraining import ClassBatches, pretrain
 from keras_cmsa.training.settings import Settings
@@ -21,6 +21,10 @@ SETTINGS = Settings(
 
 def rectangle(left, top, right, bottom):
     return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def record(path):
+    return tiny.record(path, np.zeros((32, 32)))
 
 
 def backbone_of_two_levels():
@@ -43,13 +47,13 @@ def test_a_backbone_learns_the_classes(tmp_path):
         path = tmp_path / f"{number}.png"
         Image.fromarray(pixels).save(path)
         objects = [(1, rectangle(0, 0, 16, 32)), (2, rectangle(16, 0, 32, 32))]
-        images.append(ImageObjects(path, 32, 32, objects))
+        images.append((record(path), objects))
     keras.utils.set_random_seed(0)
     backbone = backbone_of_two_levels()
     before = [np.array(weight) for weight in backbone.get_weights()]
     pretrain(backbone, (images, 3), SETTINGS, verbose=0)
     assert any((old != new).any() for old, new in zip(before, backbone.get_weights()))
-    pixels = np.stack([np.asarray(Image.open(image.image_path)) for image in images])
+    pixels = np.stack([each.image() for each, _ in images])
     features = np.asarray(backbone.predict(pixels.astype("float32"), verbose=0)[-1])
     x = features.reshape(-1, 6)
     x = np.column_stack([x, np.ones(len(x))])
@@ -60,13 +64,13 @@ def test_a_backbone_learns_the_classes(tmp_path):
 
 def test_without_objects_there_is_nothing_to_learn():
     with pytest.raises(ValueError, match="images with annotated objects"):
-        pretrain(backbone_of_two_levels(), ([ImageObjects("x.jpg", 8, 8, [])], 2), SETTINGS)
+        pretrain(backbone_of_two_levels(), ([(record("x.jpg"), [])], 2), SETTINGS)
 
 
 @pytest.mark.usefixtures("untraced")
 def test_an_image_that_cannot_be_read_is_the_error_that_names_it(tmp_path):
     (tmp_path / "cut.png").write_bytes(b"no picture")
-    image = ImageObjects(tmp_path / "cut.png", 32, 32, [(1, rectangle(0, 0, 16, 32))])
+    image = record(tmp_path / "cut.png"), [(1, rectangle(0, 0, 16, 32))]
     with pytest.raises(ValueError, match="^[^\n]*cut.png[^\n]*$"):
         pretrain(backbone_of_two_levels(), ([image], 2), SETTINGS, verbose=0)
 

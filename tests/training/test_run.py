@@ -72,7 +72,7 @@ def test_each_file_is_read_once(root, capsys):
     ]
     opened = [path for path in OPENED if path.endswith((".p", ".json"))]
     assert sorted(opened) == sorted(str(root / name) for name in names)
-    assert sum(len(image.objects) for image in images) == SPLITS["train"]
+    assert sum(len(objects) for _, objects in images) == SPLITS["train"]
     said = capsys.readouterr().err.splitlines()
     assert said[0] == f"Reading refcoco (unc) in {root}" and len(said) == 3
     assert said[2] == f"Reading {root / 'refcoco+/refs(unc).p'} for images that it holds out"
