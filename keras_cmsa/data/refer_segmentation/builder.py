@@ -66,13 +66,6 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        return {
-            split: self._generate_examples(split_records)
-            for split, split_records in self._read(dl_manager).items()
-            if split_records
-        }
-
-    def _read(self, dl_manager):
         name = self.builder_config.name
         if name == REF_SHAPES:
             root = Path(dl_manager.download_dir) / name
@@ -81,7 +74,10 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         else:
             root = Path(dl_manager.manual_dir)
         records = read_records(root, *SOURCES[name], on_bad="skip")
-        return {split: check_records(split_records)[0] for split, split_records in records.items()}
+        good = {split: check_records(of_split)[0] for split, of_split in records.items()}
+        return {
+            split: self._generate_examples(of_split) for split, of_split in good.items() if of_split
+        }
 
     def _generate_examples(self, records):
         ordered = sorted(records, key=lambda r: (r.image_id, r.ref_id, r.sentence_id))
