@@ -15,17 +15,8 @@ import numpy as np
 HEADER_BYTES = 128
 COMPRESSED, MATRIX, UINT32, INT32, INT8 = 15, 14, 6, 5, 1  # types of elements
 NUMBER_TYPES = {  # {type of an element: NumPy's type}
-    1: "i1",
-    2: "u1",
-    3: "i2",
-    4: "u2",
-    5: "i4",
-    6: "u4",
-    7: "f4",
-    9: "f8",
-    12: "i8",
-    13: "u8",
-}
+    1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
+}  # fmt: skip
 NUMERIC_CLASSES = range(6, 16)  # double, single, and integers of 8 to 64 bits, signed or not
 COMPLEX = 0x08  # a flag in the second byte of the array flags
 MAX_ELEMENTS = 100  # each one takes time to decompress
