@@ -99,15 +99,10 @@ def _image(entry):
     objects = []
     for place, annotation in annotations:
         category = categories.get(str(whole(annotation.get("category_id"))), {})
-        name = category.get("name", "")
-        objects.append(
-            AnnotatedObject(
-                place,
-                {"annotations": annotation, "categories": category},
-                parts_of(annotation, place),
-                name if type(name) is str else "",
-            )
-        )
+        entries = {"annotations": annotation, "categories": category}
+        name = category.get("name")
+        name = name if type(name) is str else ""
+        objects.append(AnnotatedObject(place, entries, parts_of(annotation, place), name))
     path = path_inside(folder, field(image, "file_name", str, where), where)
     return AnnotatedImage(where, split, path, image_size(image, where), {"images": image}, objects)
 

@@ -72,31 +72,22 @@ def _read(path, root):
     if path.stem.endswith("_coco_aligned"):
         images = entries_by_id(content, "images", path, "image_id", int)
     else:
-        coco_path = _coco_annotations(root, path)
+        places = (root / folder / "instances_train2014.json" for folder in COCO_FOLDERS)
+        coco_path = next(filter(Path.is_file, places), None)
+        if not coco_path:
+            raise FileNotFoundError(
+                f"{path} has no outlines: wanted {path.stem}_coco_aligned.json or COCO's "
+                f"instances_train2014.json in {root}. Received: neither"
+            )
         coco = read_json(coco_path)
         images, outlines = (
             entries_by_id(coco, key, coco_path) for key in ("images", "annotations")
         )
         # COCO's entries replace Google's, which add only the ids of their expressions.
-        annotations = {
-            annotation_id: {
-                **outlines.get(annotation_id, {}),
-                "refexp_ids": entry.get("refexp_ids"),
-            }
-            for annotation_id, entry in annotations.items()
-        }
+        for annotation_id, entry in annotations.items():
+            ids = {"refexp_ids": entry.get("refexp_ids")}
+            annotations[annotation_id] = outlines.get(annotation_id, {}) | ids
     return annotations, images, refexps
-
-
-def _coco_annotations(root, path):
-    for folder in COCO_FOLDERS:
-        file = root / folder / "instances_train2014.json"
-        if file.is_file():
-            return file
-    raise FileNotFoundError(
-        f"{path} has no outlines: wanted {path.stem}_coco_aligned.json or COCO's "
-        f"instances_train2014.json in {root}. Received: neither"
-    )
 
 
 def _records_of(root, located_entry):

@@ -14,12 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_cmsa.data.readers.entries import (
-    located,
-    read_entries,
-    selected,
-    warn_each,
-)
+from keras_cmsa.data.readers.entries import located, read_entries, selected, warn_each
 from keras_cmsa.data.readers.split_files import hold_out
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.words import split_words
