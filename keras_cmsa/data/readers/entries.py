@@ -11,6 +11,7 @@ from pathlib import Path
 from keras_cmsa.data.masks import check_size
 from keras_cmsa.data.record import Record, count
 from keras_cmsa.preprocessing.words import split_words
+from keras_cmsa.utils.files import shown
 
 # Ten times the largest published data set. A small pickle can repeat one sentence a million times.
 MAX_SENTENCES = 2_000_000
@@ -101,6 +102,16 @@ def read_json(path, kind=object):
     if not isinstance(content, kind):
         raise ValueError(f"{path}: wanted a {kind.__name__}. Received: {type(content).__name__}")
     return content
+
+
+def from_json(text, what, where):
+    """What a text in JSON holds; an error names it as `what`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{where}: wanted {what} in JSON. Received: {shown(text)}: {error}"
+        ) from None
 
 
 def entries_by_id(content, key, path, id_key="id", kind=int | str):

@@ -8,7 +8,6 @@ are written to a folder to be read from there. https://huggingface.co/datasets/j
 https://huggingface.co/datasets/moondream/refcoco-m
 """
 
-import json
 from functools import cache, partial
 from itertools import count
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from keras_cmsa.data.readers.entries import (
     MAX_SENTENCES,
     field,
+    from_json,
     image_size,
     located,
     read_entries,
@@ -147,7 +147,10 @@ def _samples(row, path, size_of, where):
 
 def _annotated(row, where):
     """The ref of a row: `(ref id, size, segmentation, sentences)`."""
-    annotation, image = (_from_json(row, key, where) for key in ("raw_anns", "raw_image_info"))
+    annotation, image = (
+        from_json(field(row, key, str, where), repr(key), where)
+        for key in ("raw_anns", "raw_image_info")
+    )
     return (
         field(row, "ref_id", int, where),
         image_size(image, f"{where}, raw_image_info"),
@@ -157,11 +160,3 @@ def _annotated(row, where):
             for place, of in located(row, "sentences", dict, where, least=1)
         ],
     )
-
-
-def _from_json(row, key, where):
-    text = field(row, key, str, where)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: wanted {key!r} as JSON. Received: {text!r:.60}") from error

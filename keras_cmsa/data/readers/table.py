@@ -14,7 +14,6 @@ object with these four keys, and polygons or run lengths are plain JSON instead 
 """
 
 import io
-import json
 import os
 import re
 from collections import defaultdict
@@ -23,12 +22,12 @@ from itertools import count
 from pathlib import Path
 
 from keras_cmsa.data.masks import MaskFile
-from keras_cmsa.data.readers.entries import field, read_entries, select_splits
+from keras_cmsa.data.readers.entries import field, from_json, read_entries, select_splits
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.utils.csv_files import cells_of, row_of
-from keras_cmsa.utils.files import as_text, shown
+from keras_cmsa.utils.files import as_text
 from keras_cmsa.utils.names import checked_split, path_inside
 
 COLUMNS = ("image", "expression", "mask", "split")
@@ -66,22 +65,15 @@ def read_table(path, splits=None, on_bad="raise"):
         text = as_text(path.read_bytes(), path, "Save the table in UTF-8")
         lines = enumerate(io.StringIO(text, newline=None), 1)
         rows = [
-            (f"{path}, line {n}", partial(_json_row, line)) for n, line in lines if line.strip()
+            (f"{path}, line {n}", partial(from_json, line.strip(), "an object"))
+            for n, line in lines
+            if line.strip()
         ]
     # Images and refs are numbered in the order of their first rows.
     image_ids, ref_ids = (defaultdict(count(1).__next__) for _ in range(2))
     records_of = partial(_records_of, path.parent, image_ids, ref_ids, cache(read_size))
     records = read_entries(rows, records_of, on_bad, "rows")
     return select_splits(splits, records, path)
-
-
-def _json_row(line, where):
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{where}: wanted an object in JSON. Received: {shown(line.strip())}: {error}"
-        ) from error
 
 
 def _records_of(folder, image_ids, ref_ids, size_of, located_row):
@@ -129,10 +121,7 @@ def _segmentation(mask, folder, where):
             )
         if mask[:1] not in ("[", "{") or os.path.isfile(folder / mask):
             return _mask_file(mask, folder, where)
-        try:
-            mask = json.loads(mask)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where}: mask is not JSON: {error}") from None
+        mask = from_json(mask, "the mask", where)
     if type(mask) is list and mask and not isinstance(mask[0], (list, dict)):
         return [mask]  # a single polygon, without the list around it
     return mask

@@ -72,7 +72,7 @@ def test_the_split_is_held_out_where_no_name_tells_it(tmp_path, capsys):
 
 
 BAD = {
-    "wanted 'raw_anns' as JSON. Received: '{'": annotated(raw_anns="{"),
+    "wanted 'raw_anns' in JSON. Received: '{'": annotated(raw_anns="{"),
     "wanted a split, .* Received: '../x'": annotated(split="../x"),
     "wanted 'image' of type str. Received: dict": with_image(image={"bytes": None, "path": "a"}),
     "train_000000.jpg is not an image": with_image(image={"bytes": b"x", "path": "a"}),

@@ -125,7 +125,7 @@ BAD = {
     "no split": (row(split=" "), "wanted a split, such as train"),
     "half an emoji": (row(expression="a \ud83d"), r"as text. Received half a character: 'a .ud83d"),
     "emoji only": (row(expression="🙂 👍"), "wanted an expression with a word. Received: '🙂 👍'"),
-    "cut JSON": (row(mask="[[1, 2"), "mask is not JSON"),
+    "cut JSON": (row(mask="[[1, 2"), r"wanted the mask in JSON. Received: '\[\[1, 2'"),
     "null": (row(mask=None), "wanted 'mask' of type .*. Received: NoneType"),
 }
 
