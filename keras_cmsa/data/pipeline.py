@@ -189,19 +189,17 @@ class RecordBatches(keras.utils.PyDataset):
             sentences = self.negatives.draw(row[row < len(self.records)], random)
             if flip:  # one that cannot be mirrored tells left from right in letters, say
                 sentences = [mirror_expression(x, x) or x for x in sentences]
-            if not sentences:
-                continue
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # `encode` has already warned
-                ids = vocabulary.encode(sentences)
+            # To the model a word that it does not know is any word, and what is cut off is not there.
+            # Without such sentences `encode` does not warn, which a thread could not silence alone.
+            read = [vocabulary.split(x)[: vocabulary.max_words] for x in sentences]
+            known = [x for x, tokens in zip(sentences, read) if vocabulary.unknown not in tokens]
+            ids = vocabulary.encode(known)
             of_image = self.order.image_of == self.order.image_of[row[0]]
             fitting = (self.mirrored_words if flip else self.words)[:-1][
                 of_image & self.has_target[:-1]
             ]
-            # To the model a word that it does not know is any word, and what is cut off is not there.
-            known = (ids != vocabulary.unknown_id).all(axis=1)
-            known &= ~(ids[:, None] == fitting).all(axis=2).any(axis=1)
-            words[b, : known.sum()] = ids[known]
+            new = ids[~(ids[:, None] == fitting).all(axis=2).any(axis=1)]
+            words[b, : len(new)] = new
         return words
 
     def rows(self, number):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
+from keras_cmsa.data import pipeline
 from keras_cmsa.data.negatives import Negatives
 from keras_cmsa.data.pipeline import RecordBatches
 
@@ -127,6 +128,19 @@ def test_what_reads_the_same_to_the_model_is_no_negative(tmp_path):
         positive = inputs["words"][0, 0]
         for words, weight in zip(inputs["words"][0, 1:], weights["exists"][0, 1:]):
             assert not weight or ((words != positive).any() and 1 not in words)
+
+
+def test_threads_leave_pythons_warnings_as_they_are(tmp_path, monkeypatch):
+    """The filters are those of the whole process, and a sentence of unknown words warns of nothing."""
+    scenes = [
+        replace(record, expression=expression)
+        for record, expression in zip(tiny.records(tmp_path, 2), ("box", "zebra"))
+    ]
+    with pytest.warns(UserWarning, match="have no word that the vocabulary"):
+        batches = RecordBatches(scenes, tiny.preprocessor(), 1, negatives=Negatives(scenes, 2))
+    monkeypatch.setattr(pipeline, "warnings", None)
+    (_, _, box), (_, _, zebra) = batches
+    np.testing.assert_array_equal([*box["exists"], *zebra["exists"]], [[1, 0, 0], [1, 1, 1]])
 
 
 def test_no_word_is_dropped_where_nothing_fits(batches):
