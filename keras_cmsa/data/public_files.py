@@ -91,9 +91,11 @@ def download(entry, folder, progress=None):
     lock = path.with_name(f"{path.name}.lock")
     with locked(lock, f"another process downloads {path}"):
         try:
-            return _fetch(httpx, entry, path, progress or (lambda done, total: None))
+            if not path.exists():  # another process may have ended just now
+                _fetch(httpx, entry, path, progress or (lambda done, total: None))
         finally:
             lock.unlink(missing_ok=True)
+    return path
 
 
 def _fetch(httpx, entry, path, progress):
@@ -112,7 +114,7 @@ def _fetch(httpx, entry, path, progress):
             part.path.replace(path)
             for part in parts:
                 part.drop()
-            return path
+            return
     tried = "\n  ".join(answers)
     raise OSError(
         f"{entry.name} could not be fetched:\n  {tried}\nAgain later: what is here already is kept. "
