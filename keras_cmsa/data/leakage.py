@@ -10,7 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from keras_cmsa.data.readers.entries import read_json
+from keras_cmsa.data.readers.entries import read_json, whole
 from keras_cmsa.data.readers.google_refexp import FILE_NAME, SPLITS
 from keras_cmsa.data.readers.refer import IMAGES, read_refs, refs_name
 from keras_cmsa.data.readers.referit import QUERY, REGION
@@ -154,5 +154,5 @@ def _splits_and_images(name, path):
 
 def _image_id(entry):
     """The image id of an entry; None, which no record has, if the entry has no image id."""
-    image_id = entry.get("image_id") if type(entry) is dict else None
+    image_id = whole(entry.get("image_id")) if type(entry) is dict else None
     return image_id if type(image_id) is int else None

@@ -19,7 +19,7 @@ def root(tmp_path):
     (root / "ref_shapes.json").write_text("{}")  # no published counts
     others = {
         "refcoco+/refs(unc).p": [("train", 1), ("val", 2), ("testA", 3), ("testA", 9)],
-        "refcocog/refs(umd).p": [("test", 1), ("test", 3), ("val", 8), (None, 4)],
+        "refcocog/refs(umd).p": [("test", 1), ("test", 3.0), ("val", 8), (None, 4), ("val", 2.5)],
         "refclef/refs(unc).p": [("test", 1)],  # other images
     }
     for name, splits in others.items():
