@@ -8,6 +8,8 @@ row by row; a pixel is inside if it is not wholly transparent. The same code as 
 https://github.com/HumanSignal/label-studio-sdk (label_studio_sdk/converter/brush.py)
 """
 
+from io import StringIO
+
 import numpy as np
 
 from keras_cmsa.data.masks import check_size
@@ -31,15 +33,16 @@ def decode_brush(code, height, width, name):
         ValueError: if the code is another, ends early or is of an image of another size.
     """
     try:
-        bits = _Bits(bytes([*code]))  # of an integer, `bytes` makes so many
+        data = bytes([*code])  # of an integer, `bytes` makes so many
     except (TypeError, ValueError):
         raise ValueError(
             f"{name}: wanted Label Studio's code as a list of integers in 0..255. Received: "
             f"{code!r:.100}"
         ) from None
     check_size(height, width, name)
+    bits = StringIO(f"{int.from_bytes(data):0{8 * len(data)}b}")
     try:
-        number, value_bits = bits.read(32), bits.read(5) + 1
+        number, value_bits = _next(bits, 32), _next(bits, 5) + 1
         if (number, value_bits) != (CHANNELS * height * width, VALUE_BITS):
             raise ValueError(
                 f"{name}: wanted {CHANNELS} values of {VALUE_BITS} bits for each pixel of an image "
@@ -53,33 +56,26 @@ def decode_brush(code, height, width, name):
     return (values[CHANNELS - 1 :: CHANNELS] > 0).astype("uint8").reshape(height, width)
 
 
+def _next(bits, number):
+    """The next bits as an integer; `EOFError` if there are fewer."""
+    text = bits.read(number)
+    if len(text) < number:
+        raise EOFError
+    return int(text, 2)
+
+
 def _values(bits, number):
     """Decodes the blocks after the head: `(number,)` uint8."""
-    sizes = [bits.read(4) + 1 for _ in range(4)]
+    sizes = [_next(bits, 4) + 1 for _ in range(4)]
     values, place = np.empty(number, "uint8"), 0
     while place < number:
-        is_run, size = bits.read(1), sizes[bits.read(2)]
-        end = min(place + bits.read(size) + 1, number)
+        is_run, size = _next(bits, 1), sizes[_next(bits, 2)]
+        end = min(place + _next(bits, size) + 1, number)
         single = 1 if is_run else end - place
-        block = bits.read(VALUE_BITS * single).to_bytes(single, "big")
+        block = _next(bits, VALUE_BITS * single).to_bytes(single, "big")
         values[place:end] = np.frombuffer(block, "uint8")
         place = end
     return values
-
-
-class _Bits:
-    """Reads numbers of any size from bytes."""
-
-    def __init__(self, data):
-        self.data, self.place = data, 0
-
-    def read(self, number):
-        """The next bits as an integer; `EOFError` if there are fewer."""
-        start, self.place = self.place, self.place + number
-        if self.place > 8 * len(self.data):
-            raise EOFError
-        window = int.from_bytes(self.data[start // 8 : -(-self.place // 8)], "big")
-        return (window >> -self.place % 8) & ((1 << number) - 1)
 
 
 def encode_brush(mask):
