@@ -55,9 +55,7 @@ def rasterize(segmentation, height, width, name):
         ValueError: `"<fault>: <name>..."` if the segmentation is malformed or covers no pixel.
     """
     check_size(height, width, name)
-    if isinstance(segmentation, MaskFile):
-        return _checked_mask(_read_mask(segmentation, height, width, name), name)
-    parts = [segmentation] if isinstance(segmentation, dict) else segmentation
+    parts = [segmentation] if isinstance(segmentation, (dict, MaskFile)) else segmentation
     if not isinstance(parts, (list, tuple)) or not parts:
         raise ValueError(
             f"no segmentation: {name}: wanted a list of polygons or a dict of run lengths. "
@@ -65,14 +63,22 @@ def rasterize(segmentation, height, width, name):
         )
     # A list without any area is an error, which tells of its first part.
     parts = [part for part in parts if not has_no_area(part)] or parts
-    runs = [part for part in parts if isinstance(part, dict)]
-    polygons = [part for part in parts if not isinstance(part, dict)]
-    mask = np.zeros((height, width), "uint8")
-    for part in runs:
-        mask |= _draw_runs(part, height, width, name)
+    mask, polygons = np.zeros((height, width), "uint8"), []
+    for part in parts:
+        if isinstance(part, MaskFile):
+            mask |= _read_mask(part, height, width, name)
+        elif isinstance(part, dict):
+            mask |= _draw_runs(part, height, width, name)
+        else:
+            polygons.append(part)
     if polygons:
         mask |= _draw_polygons(polygons, height, width, name)
-    return _checked_mask(mask, name)
+    if not mask.any():
+        raise ValueError(
+            f"mask covers no pixel: {name}; the segmentation has no area or lies outside the "
+            f"{height} x {width} image"
+        )
+    return mask
 
 
 def check_size(height, width, name):
@@ -82,16 +88,6 @@ def check_size(height, width, name):
             f"bad image size: {name}: wanted an image of 1 to {MAX_PIXELS:,} pixels. "
             f"Received: {height} x {width} (height x width)"
         )
-
-
-def _checked_mask(mask, name):
-    """The mask, which must cover a pixel."""
-    if not mask.any():
-        raise ValueError(
-            f"mask covers no pixel: {name}; the segmentation has no area or lies outside the "
-            f"{mask.shape[0]} x {mask.shape[1]} image"
-        )
-    return mask
 
 
 def _read_mask(file, height, width, name):
@@ -183,13 +179,7 @@ def _draw_runs(segmentation, height, width, name):
         )
     if isinstance(counts, (str, bytes)):
         counts = decompressed(counts, name)
-    counts = _checked_counts(counts, height * width, name)
-    values = np.arange(len(counts)).astype("uint8") % 2
-    return np.repeat(values, counts).reshape(width, height).T
-
-
-def _checked_counts(counts, pixels, name):
-    """The run lengths, which are integers of at least 0 that add up to the number of pixels."""
+    pixels = height * width
     are_lengths = isinstance(counts, (list, tuple)) and all(
         isinstance(count, Real) and 0 <= count <= pixels and count % 1 == 0 for count in counts
     )
@@ -198,7 +188,9 @@ def _checked_counts(counts, pixels, name):
             f"bad run lengths: {name}: wanted integers of at least 0 that add up to {pixels}. "
             f"Received: {reprlib.repr(counts)}"
         )
-    return np.asarray(counts, "int64")  # some tools write 90.0
+    counts = np.asarray(counts, "int64")  # some tools write 90.0
+    values = np.arange(len(counts)).astype("uint8") % 2
+    return np.repeat(values, counts).reshape(width, height).T
 
 
 def decompressed(code, name):
