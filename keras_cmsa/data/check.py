@@ -49,12 +49,12 @@ def check_records(records, progress=False):
         the others. A reason is the record's first fault, as `"<fault>: <details>"`.
     """
     good, problems, remarks = [], [], {}
-    shape_of = cache(_image_shape)
+    fault_of = cache(_image_fault)
     shown = track(records, "checking", disable=not progress)
     for _, group in groupby(shown, key=_mask_key):
-        group = list(group)
-        first = group[0]
-        fault = _image_fault(first, shape_of)
+        first, *_ = group = list(group)
+        declared = first.height, first.width
+        fault = fault_of(first.image_path, declared, first.stored_size)
         mask = None
         if not fault:
             try:
@@ -67,12 +67,8 @@ def check_records(records, progress=False):
         if not all(faults):
             for remark, what in _remarks(first, mask):
                 remarks.setdefault(remark, {})[what] = None
-    warn_each(
-        *(
-            f"{len(whats):,} {remark}. The first: {next(iter(whats))}"
-            for remark, whats in remarks.items()
-        )
-    )
+    told = (f"{len(x):,} {remark}. The first: {next(iter(x))}" for remark, x in remarks.items())
+    warn_each(*told)
     return good, problems
 
 
@@ -108,24 +104,16 @@ def _mask_key(record):
     return record.image_path, record.height, record.width, record.targets, id(record.segmentation)
 
 
-def _image_shape(path, stored_size):
-    """`((height, width), "")` of an image as its mask sees it, or `(None, fault)`."""
+def _image_fault(path, declared, stored_size):
+    """What is wrong with an image that should be `declared = (height, width)`; else empty."""
     try:
-        return read_image(path, stored_size=stored_size).shape[:2], ""
+        size = read_image(path, stored_size=stored_size).shape[:2]
     except FileNotFoundError:
-        return None, f"image missing: {path}"
+        return f"image missing: {path}"
     except (OSError, ValueError) as error:
-        return None, f"image unreadable: {in_words(error)}"
-
-
-def _image_fault(record, shape_of):
-    size, fault = shape_of(record.image_path, record.stored_size)
-    declared = record.height, record.width
-    if fault or size == declared:
-        return fault
-    return "image size differs: {} is {} x {}, declared {} x {} (height x width)".format(
-        record.image_path, *size, *declared
-    )
+        return f"image unreadable: {in_words(error)}"
+    differs = "image size differs: {} is {} x {}, declared {} x {} (height x width)"
+    return "" if size == declared else differs.format(path, *size, *declared)
 
 
 def drawn(record):
