@@ -80,12 +80,8 @@ def mirror_expression(expression, raw=""):
 
 def _tells_of_text(words, written):
     """Whether a direction in an expression may be text in the image."""
-    if OF_TEXT.intersection(words):
-        return _has_direction(words)
-    return any(_has_direction(split_words("".join(quoted))) for quoted in QUOTED.findall(written))
-
-
-def _has_direction(words):
+    if not OF_TEXT.intersection(words):
+        words = [x for quoted in QUOTED.findall(written) for x in split_words("".join(quoted))]
     return any(DIRECTION.search(word) for word in words)
 
 

@@ -95,7 +95,8 @@ def remove_held_out(records, held_out, names):
     """
     excluded = set()
     for name in names:
-        splits = [split for split in held_out if name == "all" or _is_below(split, name)]
+        folder = f"{name.rstrip('/')}/"
+        splits = [x for x in held_out if name == "all" or f"{x}/".startswith(folder)]
         if not splits:
             raise ValueError(
                 f"wanted the name of a held-out split, one of: {', '.join(held_out) or 'none'}. "
@@ -110,10 +111,6 @@ def remove_held_out(records, held_out, names):
                 f"(--exclude-images-of {split} removes them)"
             )
     return records
-
-
-def _is_below(split, name):
-    return f"{split}/".startswith(f"{name.rstrip('/')}/")
 
 
 def _annotation_files(root):

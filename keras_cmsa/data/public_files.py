@@ -29,7 +29,7 @@ class PublicFile:
     name: str
     what: str
     file: str
-    urls: tuple[str, ...]
+    urls: list[str]
     by_hand: str
     then: str
     bytes: int | None = None
@@ -39,7 +39,7 @@ class PublicFile:
 def read_table():
     """`{name: PublicFile}` in the order of the table."""
     entries = tomllib.loads(TABLE.read_text(encoding="utf-8"))["file"]
-    return {e["name"]: PublicFile(**{**e, "urls": tuple(e["urls"])}) for e in entries}
+    return {entry["name"]: PublicFile(**entry) for entry in entries}
 
 
 def select(names, table):

@@ -106,8 +106,5 @@ def count(records):
 
 def describe_counts(records):
     """Formats the counts of `{split: [Record, ...]}`, one line per split."""
-    lines = []
-    for split, split_records in records.items():
-        refs, sentences, images = count(split_records)
-        lines.append(f"{split}: {refs} refs, {sentences} sentences, {images} images")
-    return "\n".join(lines)
+    line = "{}: {} refs, {} sentences, {} images"
+    return "\n".join(line.format(split, *count(of_split)) for split, of_split in records.items())
