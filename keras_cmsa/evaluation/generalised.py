@@ -79,8 +79,6 @@ def share(values):
 
 def curve(scores):
     """What each threshold would do: list of dicts of `threshold`, `giou`, `ciou`, `n_acc`, `t_acc`."""
-    lines = [{"threshold": x, **summarize(scores, x)} for x in THRESHOLDS]
-    return [
-        {name: line[name] for name in ("threshold", "giou", "ciou", "n_acc", "t_acc")}
-        for line in lines
-    ]
+    names = "threshold", "giou", "ciou", "n_acc", "t_acc"
+    lines = ({"threshold": x, **summarize(scores, x)} for x in THRESHOLDS)
+    return [{name: line[name] for name in names} for line in lines]

@@ -35,12 +35,11 @@ class Refined:
         self.processes = (
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         )
-        # Spawned and not forked: a fork would copy the model's threads in whatever state they are.
-        self.context = multiprocessing.get_context("spawn")
         self.pending, self.by_row = deque(), {}
 
     def __enter__(self):
-        self.pool = ProcessPoolExecutor(self.processes, mp_context=self.context)
+        # Spawned and not forked: a fork would copy the model's threads in whatever state they are.
+        self.pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"))
         return self
 
     def __exit__(self, error, *_):

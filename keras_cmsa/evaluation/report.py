@@ -19,10 +19,10 @@ def print_metrics(metrics, where):
         where: path of the file that holds them.
     """
     table = Table(
+        "split",
         title=f"IoU and prec@X, profile {metrics['profile']}",
         caption=escape(f"{where}; starting weights: {metrics['weights']}"),
     )
-    table.add_column("split")
     for name in next(iter(metrics["splits"].values())):
         table.add_column(SHORT.get(name, name.replace("prec@0", "@")), justify="right")
     for name, numbers in metrics["splits"].items():
@@ -37,12 +37,10 @@ def print_controls(controls):
     Args:
         controls: `{split: numbers}`, as `Controls.summary` gives them.
     """
-    table = Table(title="Controls: overall IoU, or cIoU, without the sentence's help")
-    for name, justify in (
-        ("split", "left"), ("control", "left"), ("count", "right"), ("as it is", "right"),
-        ("under it", "right"), ("difference", "right"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify)
+    title = "Controls: overall IoU, or cIoU, without the sentence's help"
+    table = Table("split", "control", title=title)
+    for name in ("count", "as it is", "under it", "difference"):
+        table.add_column(name, justify="right")
     for split, numbers_by_control in controls.items():
         for name, numbers in numbers_by_control.items():
             measure = "overall_iou" if "overall_iou" in numbers["plain"] else "ciou"

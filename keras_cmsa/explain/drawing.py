@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import PercentFormatter
-from PIL import Image, ImageFilter
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from keras_cmsa.utils.files import replaced
 
@@ -47,11 +47,8 @@ def outlined_overlay(image, mask):
     """`overlay` with the outline drawn in pixels, for a picture without axes."""
     painted = overlay(image, mask)
     width = 2 * max(1, min(mask.shape) // 250) + 1
-    as_picture = Image.fromarray(255 * mask.astype("uint8"))
-    grown = np.asarray(as_picture.filter(ImageFilter.MaxFilter(width))) > 0
-    shrunk = np.asarray(as_picture.filter(ImageFilter.MinFilter(width))) > 0
-    painted[grown & ~mask] = 0
-    painted[mask & ~shrunk] = 255
+    painted[maximum_filter(mask, width) & ~mask] = 0
+    painted[mask & ~minimum_filter(mask, width)] = 255
     return painted
 
 
@@ -73,8 +70,8 @@ def grid(rows, widths):
     return figure, figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
 
 
-def show(axis, picture, title):
-    axis.imshow(picture)
+def show(axis, picture, title, **style):
+    axis.imshow(picture, **style)
     axis.set_title(title, fontsize=10)
     axis.set_axis_off()
 
@@ -94,10 +91,8 @@ def outline(axis, mask, **style):
 
 def show_map(axis, image, values, title):
     """A map of 0..1 over the photo in grey."""
-    axis.imshow(as_grey(image), cmap="gray", vmin=0, vmax=255)
+    show(axis, as_grey(image), title, cmap="gray", vmin=0, vmax=255)
     axis.imshow(values, cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.7)
-    axis.set_title(title, fontsize=10)
-    axis.set_axis_off()
 
 
 def add_legend(figure, truth=False):
@@ -124,12 +119,10 @@ def draw_importance(axis, words):
         axis: Matplotlib's axes.
         words: list of `WordImportance`.
     """
-    places = range(len(words))
+    places, names = range(len(words)), [plain(word.word) for word in words]
     bars = axis.barh(places, [word.change for word in words], color=ORANGE, edgecolor="black")
     axis.bar_label(bars, [f"IoU {word.iou:.2f}" for word in words], padding=3, fontsize=7)
-    axis.set_yticks(
-        places, [plain(word.word) for word in words], fontsize=9 if len(words) < 12 else 7
-    )
+    axis.set_yticks(places, names, fontsize=9 if len(words) < 12 else 7)
     axis.set_ylim(max(len(words), FEWEST_BARS) - 0.5, -0.5)
     axis.set_xlim(0, 1.2)  # with room for the number behind the longest bar
     axis.set_xticks((0, 0.5, 1))
@@ -147,16 +140,9 @@ def draw_word_attention(axis, tokens, attention, levels):
     axis.set_title("Fig. 4: word attention", fontsize=10)
     if len(tokens) <= 10:
         for (level, word), share in np.ndenumerate(attention):
-            dark = share < 0.6 * attention.max()
-            axis.text(
-                word,
-                level,
-                f"{100 * share:.0f}",
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="white" if dark else "black",
-            )
+            colour = "white" if share < 0.6 * attention.max() else "black"
+            style = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
+            axis.text(word, level, f"{100 * share:.0f}", **style)
     axis.figure.colorbar(image, ax=axis, shrink=0.8, format=PercentFormatter(1, 0))
 
 
