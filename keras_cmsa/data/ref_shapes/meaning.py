@@ -5,6 +5,7 @@ another. The gap between "surely" and "perhaps" is a margin: a thing that is bar
 is only perhaps left of it. Lengths are fractions of the image's side.
 """
 
+from functools import cache
 from itertools import pairwise
 from math import log
 from typing import NamedTuple
@@ -77,36 +78,32 @@ class Judge:
     def __init__(self, scene):
         self.things = scene.things
         self._hiding = scene.hiding
-        self._cache = {}  # by noun, word, zone, ...: the finders use the same again and again
-        everything = frozenset(range(len(scene.things)))
-        self._everything = Matches(everything, everything)
+        # Cached because the finders use the same again and again.
+        self.noun, self.zone, self._holds = map(cache, (self.noun, self.zone, self._holds))
 
     def noun(self, noun):
         """The `Matches` of a `Noun`."""
-        if noun not in self._cache:
-            matches = self._everything
-            for name, word in zip(Noun._fields, noun):
-                if word is not None:
-                    matches = matches.both(self._attribute(name, word))
-            self._cache[noun] = matches
-        return self._cache[noun]
+        everything = frozenset(range(len(self.things)))
+        matches = Matches(everything, everything)
+        for name, word in zip(Noun._fields, noun):
+            if word is not None:
+                matches = matches.both(self._attribute(name, word))
+        return matches
 
     def _attribute(self, name, word):
         """The `Matches` of one word, such as "red" for the attribute `colour`."""
-        key = name, word
-        if key not in self._cache:
-            values = [getattr(thing, name) for thing in self.things]
-            self._cache[key] = Matches(
-                frozenset(i for i, value in enumerate(values) if value == word),
-                frozenset(i for i, value in enumerate(values) if _may_be(name, value, word)),
-            )
-        return self._cache[key]
+        values = [getattr(thing, name) for thing in self.things]
+        return Matches(
+            frozenset(i for i, value in enumerate(values) if value == word),
+            frozenset(i for i, value in enumerate(values) if _may_be(name, value, word)),
+        )
 
     def zone(self, zone):
         """The `Matches` of a zone, such as `"left"` or `"top right"`."""
-        if zone not in self._cache:
-            self._cache[zone] = Matches(*(self._within(ZONES[zone], slack) for slack in (0, SLACK)))
-        return self._cache[zone]
+        left, right, top, bottom = ZONES[zone]
+        outside = [max(left - t.x, t.x - right, top - t.y, t.y - bottom) for t in self.things]
+        sides = (frozenset(i for i, x in enumerate(outside) if x <= most) for most in (0, SLACK))
+        return Matches(*sides)
 
     def related(self, head, relation, anchor):
         """The `Matches` of the things of `head` that are in the relation to a thing of `anchor`."""
@@ -118,21 +115,11 @@ class Judge:
             frozenset(i for i, _ in perhaps),
         )
 
-    def _within(self, bounds, slack):
-        """The things whose centre is at most `slack` outside of a zone."""
-        left, right, top, bottom = bounds
-        return frozenset(
-            i
-            for i, thing in enumerate(self.things)
-            if left - slack <= thing.x <= right + slack and top - slack <= thing.y <= bottom + slack
-        )
-
     def most(self, head, direction):
         """The `Matches` of the leftmost, topmost, ... or of the biggest or smallest of `head`."""
         if len(head.surely) < 2:
             return Matches(frozenset(), head.perhaps)
-        ranked = self._ranked(head.perhaps, direction)
-        (first, best), (_, second) = ranked[:2]
+        (first, best), (_, second), *_ = self._ranked(head.perhaps, direction)
         if second - best < (log(SIZE_RATIO) if direction in _SIZES else LEAD):
             return Matches(frozenset(), head.perhaps)
         first = frozenset([first])
@@ -156,11 +143,8 @@ class Judge:
 
     def _holds(self, relation, i, j):
         """Whether thing i is in the relation to thing j: (perhaps, surely)."""
-        key = relation, i, j
-        if key not in self._cache:
-            hiding = (i, j) in self._hiding, (j, i) in self._hiding
-            self._cache[key] = RELATIONS[relation](self.things[i], self.things[j], hiding)
-        return self._cache[key]
+        hiding = (i, j) in self._hiding, (j, i) in self._hiding
+        return RELATIONS[relation](self.things[i], self.things[j], hiding)
 
 
 def _may_be(name, value, word):
