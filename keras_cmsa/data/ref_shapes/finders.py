@@ -7,9 +7,9 @@ pairs: two for `order`, one for the other kinds, and none if the try fails.
 from keras_cmsa.data.ref_shapes.meaning import NOTHING, ZONES, Noun
 from keras_cmsa.data.ref_shapes.wording import draw_pattern, phrase_noun, pick, word_for
 
-DIRECTIONS = ("left of", "right of", "above", "below")
 # A relation that is listed twice is drawn twice as often.
-RELATIONS = (*DIRECTIONS, *DIRECTIONS, "next to", "touching", "in front of", "behind")
+RELATIONS = 2 * ("left of", "right of", "above", "below")
+RELATIONS += ("next to", "touching", "in front of", "behind")
 NUMBERS = ("first", "second", "third", "fourth")
 
 # Horizontal and vertical places take different words.

@@ -16,7 +16,7 @@ SCENES = {"train": 6000, "val": 200, "testA": 200, "testB": 200}
 MIN_SIZE = 96  # pixels; in smaller images the textures of small things blur
 
 
-def checked_settings(scenes, size, seed, targets="one", colours=None):
+def checked_settings(scenes, size, seed, targets, colours):
     """Checks the settings that determine every byte, and returns them as a dict of plain values.
 
     `targets` and `colours` are in it only where they are not the default.
@@ -43,16 +43,11 @@ def checked_settings(scenes, size, seed, targets="one", colours=None):
     if targets != "one":
         settings["targets"] = targets
     if colours is not None:
-        settings["colours"] = _checked_colours(colours)
+        if not MIN_COLOURS <= len(set(colours)) or not set(colours) <= set(COLOURS):
+            raise ValueError(
+                f"`colours` must be {MIN_COLOURS} or more of {', '.join(COLOURS)}. "
+                f"Received: {', '.join(map(str, colours)) or 'none'}"
+            )
+        # In one order, so that any order of them gives the same bytes.
+        settings["colours"] = [colour for colour in COLOURS if colour in colours]
     return settings
-
-
-def _checked_colours(colours):
-    """The colours in the order of `COLOURS`, so that any order of them gives the same bytes."""
-    named = set(colours)
-    if not MIN_COLOURS <= len(named) or not named <= set(COLOURS):
-        raise ValueError(
-            f"`colours` must be {MIN_COLOURS} or more of {', '.join(COLOURS)}. "
-            f"Received: {', '.join(map(str, colours)) or 'none'}"
-        )
-    return [colour for colour in COLOURS if colour in named]

@@ -3,8 +3,8 @@
 Lengths and coordinates are fractions of the image's side; x grows to the right and y downwards.
 """
 
-from dataclasses import dataclass, field
 from math import cos, pi, sin
+from typing import NamedTuple
 
 from keras_cmsa.data.ref_shapes.masks import hidden_part
 from keras_cmsa.data.ref_shapes.things import EDGE, SHAPES, draw_thing
@@ -22,8 +22,7 @@ OVERLAPPING = 0.4  # fraction of scenes with two overlapping things, among those
 PLACE_TRIES = 25  # tries to find a place
 
 
-@dataclass(slots=True, eq=False)
-class Scene:
+class Scene(NamedTuple):
     """The content of an image.
 
     Attributes:
@@ -32,7 +31,7 @@ class Scene:
     """
 
     things: list
-    hiding: set = field(default_factory=set)
+    hiding: set
 
 
 def draw_scene(rng, family, side, flanked, colours):

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -65,14 +66,16 @@ def write_ref_shapes(
         `root` as a `Path`.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or `ref_shapes.json` in `root` is damaged.
         FileExistsError: if `root` holds other data.
     """
     settings = checked_settings(scenes, size, seed, targets, colours)
     root = Path(root).absolute()
     if _is_complete(root, settings):
         return root
-    jobs = _list_jobs(settings)
+    # Image id, split and number of the scene in its split of each image to draw.
+    order = [(s, index) for s in SPLITS for index in range(settings["scenes"].get(s, 0))]
+    jobs = [(image_id, *scene) for image_id, scene in enumerate(order, start=1)]
     if processes is None:
         processes = min(os.cpu_count(), 1 + len(jobs) // SCENES_PER_PROCESS)
     try:
@@ -87,12 +90,7 @@ def write_ref_shapes(
 
 
 def _is_complete(root, settings):
-    """Whether `root` holds the data of these settings; False if it is empty or not there.
-
-    Raises:
-        FileExistsError: if `root` holds other data.
-        ValueError: if its `ref_shapes.json` is damaged.
-    """
+    """Whether `root` holds the data of these settings; False if it is empty or not there."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     if not (root / MANIFEST).is_file():
@@ -110,27 +108,13 @@ def _is_complete(root, settings):
     return True
 
 
-def _list_jobs(settings):
-    """`(image id, split, number of the scene in its split)` of each image to draw."""
-    order = [(s, index) for s in SPLITS for index in range(settings["scenes"].get(s, 0))]
-    return [(image_id, *scene) for image_id, scene in enumerate(order, start=1)]
-
-
 def _draw_all(folder, settings, jobs, processes, progress):
     """Draws the images of all jobs into `folder`; yields `(image id, annotations, refs)`."""
-    draw = partial(_draw, folder, settings)
-    bar = partial(
-        track,
-        description="Drawing RefShapes",
-        total=len(jobs),
-        console=Console(stderr=True),
-        disable=not progress,
-    )
-    if processes == 1:
-        yield from bar(map(draw, jobs))
-    else:
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            yield from bar(pool.imap(draw, jobs, chunksize=16))
+    draw, spawn = partial(_draw, folder, settings), multiprocessing.get_context("spawn")
+    options = {"total": len(jobs), "console": Console(stderr=True), "disable": not progress}
+    with nullcontext() if processes == 1 else spawn.Pool(processes) as pool:
+        drawn = pool.imap(draw, jobs, chunksize=16) if pool else map(draw, jobs)
+        yield from track(drawn, "Drawing RefShapes", **options)
 
 
 def _draw(folder, settings, job):
