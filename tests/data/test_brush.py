@@ -54,11 +54,8 @@ CODE = encode_brush(MASK)
         ([*CODE[:4], 0, *CODE[5:]], (3, 4), "Received: 48 of 1 bits"),
         ([256], (3, 4), r"integers in 0..255. Received: \[256\]"),
         (["a"], (3, 4), "integers in 0..255"),
-        (
-            10**15,
-            (3, 4),
-            "integers in 0..255. Received: 10{15}$",
-        ),  # which `bytes` takes for a length
+        # A length, to `bytes`.
+        (10**15, (3, 4), "integers in 0..255. Received: 10{15}$"),
         (10**30, (3, 4), "integers in 0..255"),
         (CODE, (10**6, 10**6), "bad image size: it: wanted an image of 1 to"),
     ],
