@@ -1,7 +1,7 @@
 """RefShapes: synthetic scenes with referring expressions that are unambiguous by construction.
 
     settings        layout.py        splits and sizes, and where the files lie
-    a scene         scene.py         the things and their places: things.py, outlines.py, masks.py
+    a scene         scene.py         the things and their places: things.py, outlines.py
     its sentences   expressions.py   how many of each kind: finders.py finds them, meaning.py and
                                      relations.py check that they are unambiguous, wording.py puts
                                      them into words; generalised.py and statement.py find those

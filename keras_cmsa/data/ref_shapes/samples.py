@@ -11,7 +11,6 @@ from keras_cmsa.data.masks import decompressed
 from keras_cmsa.data.ref_shapes.expressions import draw_plan, find_expressions
 from keras_cmsa.data.ref_shapes.generalised import add_several_and_none
 from keras_cmsa.data.ref_shapes.layout import IMAGE_NAME
-from keras_cmsa.data.ref_shapes.masks import polygon, visible_masks, whole_mask
 from keras_cmsa.data.ref_shapes.meaning import Judge
 from keras_cmsa.data.ref_shapes.render import paint
 from keras_cmsa.data.ref_shapes.scene import draw_scene
@@ -50,7 +49,7 @@ def draw_sample(rng, split, image_id, size, targets="one", colours=COLOURS):
         an absent one its `planted` word and its `original`.
     """
     scene, sentences_of = _draw_scene_with_sentences(rng, split, size, targets, colours)
-    masks = [whole_mask(thing, size) for thing in scene.things]
+    masks = [thing.mask(size) for thing in scene.things]
     annotations = _annotate(scene, masks, image_id)
     refs = [
         _ref(annotations, target, image_id * 10 + number, sentences, split)
@@ -87,12 +86,14 @@ def _draw_scene_with_sentences(rng, split, size, targets, colours):
 def _annotate(scene, masks, image_id):
     """COCO's annotations of the things, from back to front."""
     annotations = []
-    for thing, whole, visible in zip(scene.things, masks, visible_masks(masks)):
+    covered = np.logical_or.accumulate(masks[::-1])[::-1]  # by a thing or by what is before it
+    for thing, whole, before in zip(scene.things, masks, [*covered[1:], np.False_]):
+        visible = whole & ~before
         runs = coco_mask.encode(np.asfortranarray(visible, np.uint8))
         is_polygon = thing.shape != "ring" and (visible == whole).all()
         category = f"{thing.colour} {thing.shape}"
         if is_polygon:
-            segmentation = [polygon(thing, len(visible))]
+            segmentation = [thing.polygon(len(visible))]
         else:
             counts = decompressed(runs["counts"], category)
             segmentation = {"counts": counts, "size": list(visible.shape)}

@@ -6,7 +6,6 @@ Lengths and coordinates are fractions of the image's side; x grows to the right 
 from math import cos, pi, sin
 from typing import NamedTuple
 
-from keras_cmsa.data.ref_shapes.masks import hidden_part
 from keras_cmsa.data.ref_shapes.things import EDGE, SHAPES, draw_thing
 
 # The number of things of each kind. There are always several of one kind, as in RefCOCO.
@@ -103,7 +102,10 @@ def _place_overlapping(rng, back, front, side):
         _place(rng, back, [])
         offset = (front.extent + back.extent) / 2 - rng.uniform(0.3, 0.45) * back.extent
         _move(front, back, offset, rng.uniform(-pi, pi))
-        if front.is_inside() and MIN_HIDDEN <= hidden_part(front, back, side) <= 1 - MIN_VISIBLE:
+        if not front.is_inside():
+            continue
+        hidden = front.mask(side)[back.mask(side)].mean()
+        if MIN_HIDDEN <= hidden <= 1 - MIN_VISIBLE:
             return [back, front]
     return None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import cos, hypot, pi, sin, sqrt
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from keras_cmsa.data.ref_shapes.outlines import OUTLINES
 
@@ -23,6 +24,8 @@ EXTENTS = {"small": (0.23, 0.27), "medium": (0.32, 0.37), "big": (0.43, 0.50)}
 # The range of long over short side of an oval, which lies or stands. Other shapes have equal sides.
 OVAL = (1.6, 2.0)
 TILT = pi / 15  # largest tilt to either side
+
+HOLE = 0.45  # width of a ring's hole, as a fraction of the ring's width
 
 EDGE = 0.02  # width of the free margin along the image's border
 
@@ -67,6 +70,16 @@ class Thing:
         left, up, right, down = self.reach
         low, high = min(self.x + left, self.y + up), max(self.x + right, self.y + down)
         return low >= EDGE and high <= 1 - EDGE
+
+    def polygon(self, side, scale=1.0):
+        """The outline as a COCO polygon `[x0, y0, x1, ...]`, in pixels of a `side` wide image."""
+        return np.round((self.outline * scale + (self.x, self.y)) * side, 1).ravel().tolist()
+
+    def mask(self, side):
+        """The mask as if nothing hid the thing, drawn by COCO's own code: `(side, side)` bool."""
+        scales = (1.0, HOLE) if self.shape == "ring" else (1.0,)
+        runs = coco_mask.frPyObjects([self.polygon(side, x) for x in scales], side, side)
+        return np.logical_xor.reduce(coco_mask.decode(runs).view(bool), axis=-1)
 
     def attributes(self):
         """The attributes that expressions can mention, in plain types."""
