@@ -1,9 +1,9 @@
 """Finds and removes training images that other data sets hold out for validation or testing.
 
 RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO and Google Refexp use the same images of COCO, each with its
-own splits, and Google's splits share images with each other. REFER's refclef and the ReferIt release use the
-same images too. A model that is trained on one data set and tested on another may have seen its
-test images in training. So may the model that its starting weights come from.
+own splits, and Google's splits share images with each other. REFER's refclef and the ReferIt
+release use the same images too. A model that is trained on one data set and tested on another may
+have seen its test images in training. So may the model that its starting weights come from.
 """
 
 import sys

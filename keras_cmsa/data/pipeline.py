@@ -189,8 +189,9 @@ class RecordBatches(keras.utils.PyDataset):
             sentences = self.negatives.draw(row[row < len(self.records)], random)
             if flip:  # one that cannot be mirrored tells left from right in letters, say
                 sentences = [mirror_expression(x, x) or x for x in sentences]
-            # To the model a word that it does not know is any word, and what is cut off is not there.
-            # Without such sentences `encode` does not warn, which a thread could not silence alone.
+            # To the model a word that it does not know is any word, and what is cut off is not
+            # there. Without such sentences `encode` has nothing to warn of: Python's filters are of
+            # the whole process, and a thread could not silence a warning alone.
             read = [vocabulary.split(x)[: vocabulary.max_words] for x in sentences]
             known = [x for x, tokens in zip(sentences, read) if vocabulary.unknown not in tokens]
             ids = vocabulary.encode(known)

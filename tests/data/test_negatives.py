@@ -131,7 +131,7 @@ def test_what_reads_the_same_to_the_model_is_no_negative(tmp_path):
 
 
 def test_threads_leave_pythons_warnings_as_they_are(tmp_path, monkeypatch):
-    """The filters are those of the whole process, and a sentence of unknown words warns of nothing."""
+    """The filters are the whole process'; a sentence of unknown words warns of nothing."""
     scenes = [
         replace(record, expression=expression)
         for record, expression in zip(tiny.records(tmp_path, 2), ("box", "zebra"))
