@@ -9,9 +9,6 @@ import importlib
 
 import wrapt
 
-
-def _register(_):
-    importlib.import_module("keras_cmsa.data.refer_segmentation")
-
-
-wrapt.register_post_import_hook(_register, "tensorflow_datasets")
+wrapt.register_post_import_hook(
+    lambda _: importlib.import_module("keras_cmsa.data.refer_segmentation"), "tensorflow_datasets"
+)

@@ -72,8 +72,7 @@ def row_places(sizes, per_row):
     """
     per_row = min(per_row, int(sizes.max(initial=1)))
     ends = np.cumsum(sizes)
-    firsts = [range(end - size, end, per_row) for size, end in zip(sizes, ends)]
-    places = np.array([first for row in firsts for first in row], int)
-    places = places[:, None] + np.arange(per_row)
-    last = np.repeat(ends, [len(row) for row in firsts])
-    return per_row, np.where(places < last[:, None], places, ends[-1] if len(ends) else 0)
+    rows = [(n, end) for size, end in zip(sizes, ends) for n in range(end - size, end, per_row)]
+    firsts, ends = np.array(rows, int).reshape(-1, 2, 1).swapaxes(0, 1)  # each (rows, 1)
+    places = firsts + np.arange(per_row)
+    return per_row, np.where(places < ends, places, sizes.sum())

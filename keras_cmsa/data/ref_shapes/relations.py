@@ -15,11 +15,6 @@ def _beside(ahead, aside):
     return ahead > 0.36 * abs(aside) - 0.02, ahead >= CLEAR and ahead >= 1.2 * abs(aside)
 
 
-def _near(thing, other):
-    distance = thing.distance(other)
-    return distance <= FAR, distance <= NEAR
-
-
 # Each function takes two things, and `hiding`: whether the first hides the second, and the second
 # the first. It returns (perhaps, surely). Things overlap clearly or keep apart, so "touching" is
 # always sure.
@@ -28,7 +23,7 @@ RELATIONS = {
     "right of": lambda a, b, hiding: _beside(a.x - b.x, b.y - a.y),
     "above": lambda a, b, hiding: _beside(b.y - a.y, b.x - a.x),
     "below": lambda a, b, hiding: _beside(a.y - b.y, b.x - a.x),
-    "next to": lambda a, b, hiding: _near(a, b),
+    "next to": lambda a, b, hiding: tuple(a.distance(b) <= most for most in (FAR, NEAR)),
     "touching": lambda a, b, hiding: (any(hiding), any(hiding)),
     "in front of": lambda a, b, hiding: (hiding[0], hiding[0]),
     "behind": lambda a, b, hiding: (hiding[1], hiding[1]),
