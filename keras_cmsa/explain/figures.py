@@ -9,21 +9,7 @@ from pathlib import Path
 from keras_cmsa.data.record import by_image
 from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.evaluation.scores import overlap
-from keras_cmsa.explain.drawing import (
-    MAP_COLOURS,
-    PROBABILITY_BAR,
-    add_bar,
-    add_legend,
-    draw_importance,
-    draw_word_attention,
-    grid,
-    probability_overlay,
-    quoted,
-    show,
-    show_map,
-    show_mask,
-    write_figure,
-)
+from keras_cmsa.explain import drawing
 from keras_cmsa.inference.masks import MaskRule
 
 
@@ -35,16 +21,16 @@ def explanations_figure(images, explanations, truths=None):
         explanations: list of `Explanation`, one of each image.
         truths: list of `(H, W)` bool, or `None` where there is no ground truth.
     """
-    figure, axes = grid(len(explanations), (1, 1, 1, 1.2))
+    figure, axes = drawing.grid(len(explanations), (1, 1, 1, 1.2))
     for i, (row, image, explanation) in enumerate(zip(axes, images, explanations)):
         truth = truths[i] if truths else None
-        show(row[0], image, quoted(explanation.prediction.expression))
-        show_mask(row[1], image, explanation.mask, result(explanation, truth), truth)
-        likely = probability_overlay(image, explanation.prediction.probabilities)
-        show(row[2], likely, "probability")
-        draw_importance(row[3], explanation.words)
-    add_bar(figure, axes[:, 2], PROBABILITY_BAR)
-    add_legend(figure, truth=bool(truths))
+        drawing.show(row[0], image, drawing.quoted(explanation.prediction.expression))
+        drawing.show_mask(row[1], image, explanation.mask, result(explanation, truth), truth)
+        likely = drawing.probability_overlay(image, explanation.prediction.probabilities)
+        drawing.show(row[2], likely, "probability")
+        drawing.draw_importance(row[3], explanation.words)
+    drawing.add_bar(figure, axes[:, 2], drawing.PROBABILITY_BAR)
+    drawing.add_legend(figure, truth=bool(truths))
     return figure
 
 
@@ -59,17 +45,19 @@ def paper_figure(images, explanations, truths=None):
         images, truths: as in `explanations_figure`.
         explanations: list of `Explanation` of a model that has an inside.
     """
-    figure, axes = grid(len(explanations), (1, 1.5, 1, 1))
+    figure, axes = drawing.grid(len(explanations), (1, 1.5, 1, 1))
     for i, (row, image, explanation) in enumerate(zip(axes, images, explanations)):
         truth = truths[i] if truths else None
         prediction, inside = explanation.prediction, explanation.inside
-        show_mask(row[0], image, explanation.mask, quoted(prediction.expression), truth)
-        draw_word_attention(row[1], prediction.tokens, prediction.word_attention, inside.levels)
+        title = drawing.quoted(prediction.expression)
+        drawing.show_mask(row[0], image, explanation.mask, title, truth)
+        tokens, attention = prediction.tokens, prediction.word_attention
+        drawing.draw_word_attention(row[1], tokens, attention, inside.levels)
         title = f"Fig. 4: {inside.levels[-1]} only\n({inside.last_level_by})"
-        show_mask(row[2], image, inside.last_level, title, truth)
-        show_map(row[3], image, inside.strongest_channel, "Fig. 5: strongest channel")
-    add_bar(figure, axes[:, 3], MAP_COLOURS)
-    add_legend(figure, truth=bool(truths))
+        drawing.show_mask(row[2], image, inside.last_level, title, truth)
+        drawing.show_map(row[3], image, inside.strongest_channel, "Fig. 5: strongest channel")
+    drawing.add_bar(figure, axes[:, 3], drawing.MAP_COLOURS)
+    drawing.add_legend(figure, truth=bool(truths))
     return figure
 
 
@@ -99,16 +87,16 @@ def failures_figure(predictor, scores, rule=None, count=8):
     """
     rule = rule or MaskRule()
     worst = sorted(scores, key=lambda score: (score.iou_by(rule.profile), -score.union))[:count]
-    figure, axes = grid(-(-len(worst) // 2), (1, 1, 1, 1))
+    figure, axes = drawing.grid(-(-len(worst) // 2), (1, 1, 1, 1))
     for axis in axes.flat:
         axis.set_axis_off()
     for (photo, answer), score in zip(axes.reshape(-1, 2), worst):
         image, (truth,) = read_image_and_masks([score.record])
         mask = predictor(image, score.record.expression).mask_by(rule, image)
-        show(photo, image, quoted(score.record.expression))
+        drawing.show(photo, image, drawing.quoted(score.record.expression))
         title = scored(mask, score.iou_by(rule.profile))
-        show_mask(answer, image, mask, title, truth.astype(bool))
-    add_legend(figure, truth=True)
+        drawing.show_mask(answer, image, mask, title, truth.astype(bool))
+    drawing.add_legend(figure, truth=True)
     return figure
 
 
@@ -130,13 +118,14 @@ def write_figures(folder, name, predictor, explain, scores, rule=None, failures=
     folder, records = Path(folder), [score.record for score in scores]
     if failures:
         figure = failures_figure(predictor, scores, rule, failures)
-        write_figure(folder / f"failures_{name}.png", figure)
+        drawing.write_figure(folder / f"failures_{name}.png", figure)
     spread = records[:: -(-len(records) // examples)]
     figure = explanations_figure(*explained(explain, spread, rule))
-    write_figure(folder / f"examples_{name}.png", figure)
+    drawing.write_figure(folder / f"examples_{name}.png", figure)
     if explain.looks_inside:
         most = [records[i] for i in max(by_image(records), key=len)[:examples]]
-        write_figure(folder / f"paper_{name}.png", paper_figure(*explained(explain, most, rule)))
+        figure = paper_figure(*explained(explain, most, rule))
+        drawing.write_figure(folder / f"paper_{name}.png", figure)
 
 
 def explained(explain, records, rule):

@@ -10,7 +10,7 @@ from keras_cmsa.data.samples import read_image_and_masks
 from keras_cmsa.evaluation.crf import refine
 from keras_cmsa.evaluation.evaluate import evaluate
 from keras_cmsa.evaluation.scores import score_mask
-from keras_cmsa.explain import figures
+from keras_cmsa.explain import drawing, figures
 from keras_cmsa.explain.drawing import overlay, probability_overlay
 from keras_cmsa.explain.explanations import Explainer
 from keras_cmsa.explain.figures import explanations_figure, failures_figure, paper_figure, scored
@@ -131,7 +131,7 @@ def test_the_figures_of_an_evaluation(predictor, records, tmp_path, spied):
     records = [*records[:4], replace(records[3], expression="blue box")]
     rule = MaskRule("tf_phrasecut")
     scores = evaluate(predictor, records, profile=rule.profile)
-    written = spied(figures, "write_figure")
+    written = spied(drawing, "write_figure")
     explain = Explainer(predictor)
     figures.write_figures(tmp_path, "val", predictor, explain, scores, rule, 3, examples=3)
     drawn = {path.name: figure for path, figure in written}
