@@ -45,18 +45,16 @@ def test_numbers_are_those_of_rela():
 
 
 def test_a_refused_target_is_in_no_precision_even_where_its_mask_fits():
-    numbers = summarize([score("11", "11", refused=True)], "gres")
+    """Other profiles score the mask whatever `exists` says."""
+    refused = [score("11", "11", refused=True)]
+    numbers = summarize(refused, "gres")
     assert (numbers["giou"], numbers["ciou"], numbers["prec@0.9"]) == (0, 0, 0)
+    assert summarize(refused)["overall_iou"] == 1 and summarize(SCORES[2:3])["overall_iou"] == 0
 
 
 def test_nothing_to_find_and_nothing_found():
     numbers = summarize([score("00", "00", targets=0, refused=True)], "gres")
     assert (numbers["giou"], numbers["ciou"], numbers["n_acc"], numbers["t_acc"]) == (1, 1, 1, 1)
-
-
-def test_other_profiles_score_the_mask_whatever_exists_says():
-    assert summarize(SCORES[2:3])["overall_iou"] == 0
-    assert summarize([score("11", "11", refused=True)])["overall_iou"] == 1
 
 
 def test_groups_are_by_number_of_targets():
