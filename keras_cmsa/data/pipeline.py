@@ -218,15 +218,14 @@ class RecordBatches(keras.utils.PyDataset):
         `exists` is 1 where a sentence has a target; `weights` are 0 where a row has no sentence.
         """
         rows = self.rows(number)
-        exists, weights = self.has_target[rows], rows < len(self.records)
+        exists, weights = self.with_negatives(self.has_target[rows]), rows < len(self.records)
         if self.negatives:
             drawn = self.negative_words(number).any(axis=-1)
-            exists = np.concatenate([exists, np.zeros_like(drawn)], axis=1)
             weights = np.concatenate([weights, drawn], axis=1)
         return exists.astype("float32"), weights.astype("float32")
 
     def with_negatives(self, masks):
-        """Masks `(B, K, ...)` with empty ones behind them, those of the negatives."""
+        """An array `(B, K, ...)` of masks or of `exists` with zeros behind it, for the negatives."""
         more = self.negatives.per_image if self.negatives else 0
         return np.pad(masks, [(0, 0), (0, more), *[(0, 0)] * (masks.ndim - 2)])
 
