@@ -2,10 +2,10 @@
 
     settings        layout.py        splits and sizes, and where the files lie
     a scene         scene.py         the things and their places: things.py, outlines.py
-    its sentences   expressions.py   how many of each kind: finders.py finds them, meaning.py and
-                                     relations.py check that they are unambiguous, wording.py puts
-                                     them into words; generalised.py and statement.py find those
-                                     with several targets and with none
+    its sentences   expressions.py   how many of each kind: finders.py finds them, meaning.py
+                                     checks that they are unambiguous, wording.py puts them into
+                                     words; generalised.py and statement.py find those with several
+                                     targets and with none
     its pixels      render.py
     its refs        samples.py       with COCO's annotations
     the files       writer.py        in REFER's layout

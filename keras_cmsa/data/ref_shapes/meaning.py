@@ -2,15 +2,14 @@
 
 An expression is unambiguous if its meaning surely matches one thing and does not even perhaps match
 another. The gap between "surely" and "perhaps" is a margin: a thing that is barely left of the star
-is only perhaps left of it. Lengths are fractions of the image's side.
+is only perhaps left of it. Lengths are fractions of the image's side; x grows to the right and y
+downwards.
 """
 
 from functools import cache
 from itertools import pairwise
 from math import log
 from typing import NamedTuple
-
-from keras_cmsa.data.ref_shapes.relations import RELATIONS
 
 # Another name that people may use for a shape.
 OTHER_NAMES = {"ring": "circle", "oval": "circle"}
@@ -32,6 +31,8 @@ SLACK = 0.16
 
 LEAD = 0.09  # least distance between the leftmost thing and the next one
 SIZE_RATIO = 1.3  # least ratio of the extents of the biggest thing and the next one
+CLEAR = 0.12  # least distance between the centres for "left of", "above", ...
+NEAR, FAR = 0.07, 0.17  # surely "next to" up to NEAR, surely not beyond FAR
 STEP = 0.08  # least distance between neighbours that are counted, along the counting direction
 
 
@@ -154,6 +155,27 @@ def _may_be(name, value, word):
     return value == word or (name == "size" and value == "medium")
 
 
+def _beside(ahead, aside):
+    """Whether a thing lies in some direction: surely within 40 degrees, perhaps within 70.
+
+    `ahead` is the distance of the centres along the direction, `aside` the distance across it.
+    """
+    return ahead > 0.36 * abs(aside) - 0.02, ahead >= CLEAR and ahead >= 1.2 * abs(aside)
+
+
+# Each function takes two things, and `hiding`: whether the first hides the second, and the second
+# the first. It returns (perhaps, surely). Things overlap clearly or keep apart, so "touching" is
+# always sure.
+RELATIONS = {
+    "left of": lambda a, b, hiding: _beside(b.x - a.x, b.y - a.y),
+    "right of": lambda a, b, hiding: _beside(a.x - b.x, b.y - a.y),
+    "above": lambda a, b, hiding: _beside(b.y - a.y, b.x - a.x),
+    "below": lambda a, b, hiding: _beside(a.y - b.y, b.x - a.x),
+    "next to": lambda a, b, hiding: tuple(a.distance(b) <= most for most in (FAR, NEAR)),
+    "touching": lambda a, b, hiding: (any(hiding), any(hiding)),
+    "in front of": lambda a, b, hiding: (hiding[0], hiding[0]),
+    "behind": lambda a, b, hiding: (hiding[1], hiding[1]),
+}
 _SIZES = ("biggest", "smallest")
 _RANKS = {
     "left": lambda thing: thing.x,
