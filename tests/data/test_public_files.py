@@ -1,6 +1,5 @@
 """Downloads from a server on this machine; the real addresses cannot be reached here."""
 
-import dataclasses
 import gzip
 import hashlib
 import io
@@ -24,9 +23,9 @@ def server():
         yield running
 
 
-def entry(*urls, **known):
+def entry(*urls, file="it.bin", **known):
     known = {"sha256": hashlib.sha256(CONTENT).hexdigest(), **known}
-    return PublicFile("it", "a file", "it.bin", urls, "Ask a friend.", "Use it.", **known)
+    return PublicFile("it", "a file", file, urls, "Ask a friend.", "Use it.", **known)
 
 
 def interrupted(server, folder, url):
@@ -109,12 +108,8 @@ def test_the_next_mirror_is_tried(server, tmp_path):
     assert path.read_bytes() == CONTENT
     with pytest.raises(OSError) as refused:
         download(entry(*addresses), tmp_path / "other")
-    for said in (
-        "9/file: ConnectError",
-        "gone: Incomplete: status 404",
-        "page: Incomplete: a web page",
-        "Ask a friend.",
-    ):
+    of_each = "9/file: ConnectError", "gone: Incomplete: status 404", "page: Incomplete: a web page"
+    for said in (*of_each, "Ask a friend."):
         assert said in str(refused.value)
 
 
@@ -167,19 +162,17 @@ def test_a_second_mirror_that_is_cut_costs_nothing(server, tmp_path):
 
 def archive(name):
     """The bytes of a zip or a tar.gz."""
-    file = io.BytesIO()
-    if name.endswith(".zip"):
-        with zipfile.ZipFile(file, "w") as opened:
-            opened.writestr("a", CONTENT[:3000])
-    else:
-        file.write(gzip.compress(CONTENT[:3000]))
+    if name.endswith(".gz"):
+        return gzip.compress(CONTENT[:3000])
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as opened:
+        opened.writestr("a", CONTENT[:3000])
     return file.getvalue()
 
 
 @pytest.mark.parametrize("name", ["it.zip", "it.tar.gz"])
 def test_an_archive_is_whole(server, tmp_path, name):
     """Without a checksum, and without a length that would tell of a cut."""
-    known = dataclasses.replace(entry(f"{server.url}/file", sha256=None), file=name)
+    known = entry(f"{server.url}/file", sha256=None, file=name)
     server.headers["/file"] = {"Content-Length": None}
     whole = archive(name)
     damaged = whole[:60] + bytes([whole[60] ^ 255]) + whole[61:]
