@@ -1,5 +1,6 @@
 """Downloads from a server on this machine; the real addresses cannot be reached here."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -200,6 +201,17 @@ def test_one_download_of_a_file_at_a_time(server, tmp_path):
     with locked(tmp_path / "it.bin.lock", "busy"):
         with pytest.raises(ValueError, match=r"another process downloads .*it\.bin already"):
             download(entry(f"{server.url}/file"), tmp_path)
+    assert not server.asked
+
+
+def test_what_another_process_has_fetched_meanwhile(server, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def locked_late(path, taken):
+        (tmp_path / "it.bin").write_bytes(CONTENT)
+        yield
+
+    monkeypatch.setattr(public_files, "locked", locked_late)
+    assert download(entry(f"{server.url}/file"), tmp_path) == tmp_path / "it.bin"
     assert not server.asked
 
 
