@@ -17,7 +17,6 @@ from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
 from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.multimodal_lstm import MultimodalLSTM
 from keras_cmsa.layers.pooled_self_attention import PooledSelfAttention
-from keras_cmsa.layers.region_means import RegionMeans
 from keras_cmsa.layers.sentence_axis import FromRows, RepeatPerSentence
 from keras_cmsa.layers.sentence_feature import AppendCoordinates, SentenceFeature
 from keras_cmsa.layers.simple_recurrent_unit import SimpleRecurrentUnit
@@ -37,7 +36,6 @@ __all__ = [
     "MultimodalFeature",
     "MultimodalLSTM",
     "PooledSelfAttention",
-    "RegionMeans",
     "RepeatPerSentence",
     "SentenceFeature",
     "SimpleRecurrentUnit",

@@ -9,7 +9,6 @@ from keras import layers, ops
 
 from keras_cmsa.layers.conv_lstm import ConvLSTM
 from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
-from keras_cmsa.layers.region_means import RegionMeans
 from keras_cmsa.models.channels_last import channels_last
 
 BINS = (1, 2, 3, 6)
@@ -49,7 +48,10 @@ def pyramid_pooling(levels):
     channels = x.shape[-1]
     joined = [x]
     for bins in BINS:
-        pooled = RegionMeans(bins, name=f"pool_{bins}")(x)
+        pool = layers.AdaptiveAveragePooling2D(bins, name=f"pool_{bins}")
+        if bins == 1:  # which that layer cannot do in a graph of TensorFlow
+            pool = layers.GlobalAveragePooling2D(keepdims=True, name="pool_1")
+        pooled = pool(x)
         pooled = layers.Conv2D(
             max(1, channels // len(BINS)), 1, activation="relu", name=f"pyramid_{bins}"
         )(pooled)

@@ -14,7 +14,7 @@ other regions that they refer to.
 import keras
 from keras import layers, ops
 
-from keras_cmsa.layers import MultimodalFeature, RegionMeans
+from keras_cmsa.layers import MultimodalFeature
 from keras_cmsa.layers.ops import MASKED, softmax, unit_length, word_shares
 from keras_cmsa.models.backbones import batch_norm, dilated_resnet101
 from keras_cmsa.models.channels_last import channels_last
@@ -87,7 +87,7 @@ def build_kwa(
 
 def regions_of(maps, name):
     """The mean of a map over each region: `(B, R, C)` with R = 36."""
-    means = RegionMeans(REGIONS, name=name)(maps)
+    means = layers.AdaptiveAveragePooling2D(REGIONS, name=name)(maps)
     return layers.Reshape((REGIONS**2, maps.shape[-1]), name=f"{name}_of_regions")(means)
 
 

@@ -27,7 +27,6 @@ LAYERS = {
     "MultimodalFeature": ({}, [MAP, WORDS]),
     "MultimodalLSTM": ({"units": 3}, [MAP, WORDS, MASK]),
     "PooledSelfAttention": ({"attention_dim": 4, "joint_dim": 7}, [MAP, WORDS, MASK]),
-    "RegionMeans": ({"bins": 3}, [MAP]),
     "RepeatPerSentence": ({}, [MAP, SENTENCES]),
     "SentenceFeature": ({}, [MAP, (2, 3)]),
     "SimpleRecurrentUnit": ({"units": 4}, [WORDS, MASK]),
