@@ -48,10 +48,12 @@ class ExistenceFeature(keras.layers.Layer):
 
     def call(self, fused, words, word_mask):
         positions = ops.reshape(fused, (-1, fused.shape[1] * fused.shape[2], fused.shape[3]))
-        query = self.query(words)  # (R, N, D)
-        scores = matmul_transposed(query, self.key(positions)) * self.dim**-0.5  # (R, N, P)
-        seen = ops.matmul(softmax(scores), self.value(positions))  # (R, N, D)
-        best = ops.max(scores, axis=-1, keepdims=True)
+        query, value = self.query(words), self.value(positions)  # (R, N, D), (R, P, D)
+        # Low precision has too few bits for scores that an exponential will magnify.
+        wide = [ops.cast(x, "float32") for x in (query, self.key(positions))]
+        scores = matmul_transposed(*wide) * self.dim**-0.5  # (R, N, P)
+        seen = ops.matmul(ops.cast(softmax(scores), value.dtype), value)  # (R, N, D)
+        best = ops.cast(ops.max(scores, axis=-1, keepdims=True), query.dtype)
         matches = self.match(ops.concatenate([query, seen, query * seen, best], axis=-1))
         shares = ops.cast(word_shares(words, word_mask), matches.dtype)
         # A word's match is 0 or more, so padding can be 0 in the maximum.

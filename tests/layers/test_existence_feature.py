@@ -36,3 +36,25 @@ def test_it_is_its_equations(seeded, rng):
         ]  # fmt: skip
         wanted = np.maximum(dense("join", np.concatenate(parts)), 0)
         tiny.assert_near(value[row], wanted)
+
+
+@pytest.mark.parametrize(
+    ("policy", "large"), [("mixed_float16", 256), ("mixed_bfloat16", 16), ("float32", 256)]
+)
+def test_low_precision_tells_scores_apart(seeded, policy, large):
+    """Products of 256² and one more, beyond float16; and of 16² and one more, equal in bfloat16."""
+    if seeded.backend.backend() == "torch" and policy == "mixed_float16":
+        pytest.skip("PyTorch has not every operation in float16 on a CPU")
+    layer = ExistenceFeature(4, dtype=policy)
+    fused = np.float32([[[[large, 1, 0, 0], [large, 0, 0, 0]]]])
+    words = fused[:, 0, :1]
+    layer.build(fused.shape, words.shape, (1, 1))
+    # The result is the second channel of what the word sees: the share of the first position.
+    ones = np.zeros((5, 16, 4), "float32")
+    ones[0, :4] = ones[1, :4] = ones[3, 4:8] = ones[4, :4] = np.eye(4)
+    ones[2, 1, 1] = 1
+    parts = layer.query, layer.key, layer.value, layer.match, layer.join
+    for part, kernel in zip(parts, ones):
+        part.kernel.assign(kernel[: part.kernel.shape[0]])
+    value = seeded.ops.cast(layer(fused, words, np.array([[True]])), "float32")
+    np.testing.assert_allclose(tiny.to_numpy(value)[0, 1], 1 / (1 + np.exp(-0.5)), rtol=5e-3)
