@@ -22,6 +22,7 @@ from keras_cmsa.training.features import FeatureBatches
 
 ACCEPTED = 0.95  # of the held-out sentences with a target, the share that the threshold accepts
 FOLDS = 5
+TRAINED = "trained_existence_layer"  # in `config.json`, until the refit has ended
 RIDGE = 1.0  # holds the fitted layer near the trained one, where there are few sentences
 
 
@@ -39,17 +40,21 @@ def refit(run_dir, batches, threshold=0.5):
         threshold: that of the model which training went on from, if it did.
     """
     run_dir = Path(run_dir)
-    model, _, config = load_preset(run_dir)
+    model, config = load_preset(run_dir).model, read_config(run_dir)
     features, exists, images = held_out_features(model, batches)
     layer, answers = model.get_layer(SCORE), None
     if 0 < exists.sum() < len(exists):
-        trained = np.concatenate([np.ravel(x) for x in layer.get_weights()])
+        # Noted while model and config are not of one another: a run that is killed in between is
+        # fitted again when it is resumed, from the same layer.
+        noted = np.concatenate([np.ravel(x) for x in layer.get_weights()]).tolist()
+        trained = np.array(config.setdefault(TRAINED, noted))
+        write_config(run_dir, config)
         answers = folded_answers(features, exists, images, trained)
         threshold = threshold_of(answers[exists])
         *kernel, bias = fitted(features, exists, trained)
         layer.set_weights([np.array(kernel)[:, None], np.array([bias])])
         save_model(model, run_dir / MODEL)
-    config = read_config(run_dir)
+        del config[TRAINED]
     config["existence"] = facts_of(threshold, answers, exists)
     write_config(run_dir, config)
 

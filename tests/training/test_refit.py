@@ -89,6 +89,30 @@ def test_a_run_gets_the_layer_the_threshold_and_the_curve(run, tmp_path):
     assert "Whether anything fits" in (tmp_path / "run/README.md").read_text()
 
 
+def test_a_kill_between_the_layer_and_the_threshold_changes_nothing(run, tmp_path, monkeypatch):
+    """The run is without a threshold then, and gets on resuming what it would have had."""
+    folder, _, batches = run
+    whole, killed = (shutil.copytree(folder / "run", tmp_path / name) for name in ("a", "b"))
+    module.refit(whole, batches)
+    save = module.save_model
+
+    def kill(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(module, "save_model", kill)
+        module.refit(killed, batches)
+    assert "existence" not in load_preset(killed).config
+    module.refit(killed, batches)
+    wanted, found = load_preset(whole), load_preset(killed)
+    assert found.config.keys() == wanted.config.keys()
+    thresholds = [preset.config["existence"]["threshold"] for preset in (found, wanted)]
+    np.testing.assert_allclose(*thresholds, atol=1e-5)
+    for one, other in zip(found.model.get_weights(), wanted.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
 def test_sentences_of_one_kind_leave_the_layer_as_it_is(run, tmp_path):
     folder, records, _ = run
     shutil.copytree(folder / "run", tmp_path / "run")
