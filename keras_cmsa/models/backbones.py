@@ -145,15 +145,15 @@ def resnet101(
 
 
 @channels_last()
-def vgg16(image_size=512, weights="imagenet", train_convolutions=None):
+def vgg16(image_size=512, weights="imagenet"):
     """VGG-16 at stride 32, with its three dense layers turned into convolutions.
+
+    Its 13 convolutions are trained only if they are random; Hu et al. keep pretrained ones frozen.
 
     Args:
         image_size: side of the square input in pixels, a multiple of 32.
         weights: `"imagenet"`, the path of a weights file of `keras.applications.VGG16()`, or `None`
             for random weights.
-        train_convolutions: also train the 13 convolutions. `None`: only if they are random; Hu et
-            al. keep pretrained ones frozen.
 
     Returns:
         `keras.Model` named "backbone": `(B, S, S, 3)` RGB in 0..255 -> list of one map
@@ -168,9 +168,7 @@ def vgg16(image_size=512, weights="imagenet", train_convolutions=None):
     published = published_weights(
         keras.applications.VGG16, weights, "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
     )
-    if train_convolutions is None:
-        train_convolutions = weights is None
-    return fully_convolutional(published, image_size, train_convolutions)
+    return fully_convolutional(published, image_size, train_convolutions=weights is None)
 
 
 @channels_last()
@@ -260,7 +258,7 @@ def caffe_pixels(image, mean=CAFFE_MEAN):
 
 
 @channels_last()
-def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1, finer=False):
+def small_resnet(image_size=112, widths=(24, 48, 96, 128), finer=False):
     """A small residual network with maps like `dilated_resnet101`, for CPUs and tests.
 
     It starts from random weights.
@@ -268,7 +266,6 @@ def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1, finer=False
     Args:
         image_size: side of the square input in pixels, a multiple of 8.
         widths: channels of the stem and of Res3, Res4 and Res5.
-        blocks: residual blocks per stage.
         finer: give the map before Res3 too.
 
     Returns:
@@ -288,9 +285,7 @@ def small_resnet(image_size=112, widths=(24, 48, 96, 128), blocks=1, finer=False
     for stage, width, strides, dilation in zip(
         ("conv3", "conv4", "conv5"), widths[1:], (2, 1, 1), (1, 2, 4)
     ):
-        for block in range(1, blocks + 1):
-            x = residual_block(x, width, strides, dilation, name=f"{stage}_block{block}")
-            strides = 1
+        x = residual_block(x, width, strides, dilation, name=f"{stage}_block1")
         maps.append(x)
     return keras.Model(image, maps + [before] * finer, name="backbone")
 
