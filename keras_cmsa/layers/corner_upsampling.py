@@ -30,19 +30,15 @@ class CornerUpsampling2D(keras.layers.Layer):
         self.scale = scale
 
     def call(self, maps):
-        _, height, width, channels = maps.shape
-        tall = self._enlarge(maps)  # (B, scale H, W, C)
-        tall = ops.reshape(tall, (-1, self.scale * height, width, channels))
-        wide = self._enlarge(ops.swapaxes(tall, 1, 2))  # (B, scale W, scale H, C)
-        wide = ops.reshape(wide, (-1, self.scale * width, self.scale * height, channels))
-        return ops.swapaxes(wide, 1, 2)
-
-    def _enlarge(self, maps):
-        """`(B, H, W, C)` to `(B, H, scale, W, C)`."""
         share = np.arange(self.scale, dtype="float32") / self.scale
         share = ops.cast(share[:, None, None], maps.dtype)
-        following = ops.concatenate([maps[:, 1:], maps[:, -1:]], axis=1)
-        return maps[:, :, None] + (following - maps)[:, :, None] * share
+        for _ in range(2):  # along the height, then along the width
+            _, height, width, channels = maps.shape
+            following = ops.concatenate([maps[:, 1:], maps[:, -1:]], axis=1)
+            maps = maps[:, :, None] + (following - maps)[:, :, None] * share
+            maps = ops.reshape(maps, (-1, self.scale * height, width, channels))
+            maps = ops.swapaxes(maps, 1, 2)
+        return maps
 
     def compute_output_shape(self, maps_shape):
         batch, height, width, channels = maps_shape
