@@ -6,8 +6,6 @@ separates stars from circles, and no such channel forms until the word has an ef
 the class of every pixel forms these channels first.
 """
 
-import functools
-
 import keras
 import numpy as np
 
@@ -71,10 +69,14 @@ def pretrain(backbone, objects, settings, verbose="auto"):
     )
     # As in `compile_model`: otherwise TensorFlow traces the first step twice.
     model.optimizer.build(model.trainable_variables)
-    size = backbone.input_shape[1]
-    sample = functools.partial(
-        read_sample, size=size, stride=size // logits[0].shape[1], resizing=settings.resizing
-    )
+    size, resizing = backbone.input_shape[1], settings.resizing
+    stride = size // logits[0].shape[1]
+
+    def sample(image):
+        record, objects = image
+        pixels = to_square(record.image(), size, resizing)
+        return pixels, class_map(record, objects, size, stride, resizing)
+
     order = RowOrder(range(len(images)), seed=settings.seed)
     batches = ClassBatches(images, sample, order, len(logits), batch_size, steps, process_part())
     with plain_faults(batches):
@@ -84,17 +86,16 @@ def pretrain(backbone, objects, settings, verbose="auto"):
 class ClassBatches(keras.utils.PyDataset):
     """Batches of images `(B, S, S, 3)` and a tuple with the same class maps for each level.
 
-    `part` is as in `RecordBatches`.
+    `sample` is a function from an image to its pixels and class map; `part` is as in `RecordBatches`.
     """
 
     def __init__(self, images, sample, order, levels, batch_size, batches, part=None):
         super().__init__(workers=2, max_queue_size=8)
         self.images, self.sample, self.order = images, sample, order
         self.levels, self.batch_size, self.batches = levels, batch_size, batches
-        self.index, self.share = 0, batch_size
+        self.index, processes = part or (0, 1)
+        self.share = batch_size // processes
         self.fault = None  # see `plain_faults`
-        if part:
-            self.index, self.share = part[0], batch_size // part[1]
 
     def __len__(self):
         return self.batches
@@ -108,10 +109,3 @@ class ClassBatches(keras.utils.PyDataset):
             self.fault = error
             raise
         return np.stack(pixels), (np.stack(classes),) * self.levels
-
-
-def read_sample(image, size, stride, resizing):
-    """The pixels `(S, S, 3)` of an image on the square, and its class map."""
-    record, objects = image
-    pixels = to_square(record.image(), size, resizing)
-    return pixels, class_map(record, objects, size, stride, resizing)
