@@ -238,7 +238,9 @@ def mean_attention(scores, word_scores, share):
     # A factor per row of E_A cancels, since Z has it too. The softmax of a row is one pass in most
     # backends; a maximum, a difference and an exponential are three.
     exp_scores = softmax(scores)
-    exp_word_scores = exponentials(word_scores)
+    # So does one per row of E_B: the shift needs no gradient.
+    highest = ops.stop_gradient(ops.max(word_scores, axis=-1, keepdims=True))
+    exp_word_scores = ops.exp(word_scores - highest)
     batch, sentences, words = ops.shape(share)
     partition = sentences_first(
         matmul_transposed(exp_scores, words_in_a_row(exp_word_scores, share)),
@@ -282,9 +284,3 @@ def word_by_word(scores, word_scores, share):
 
     nothing = ops.zeros_like(scores[:, None] + word_scores[:, :, :1])  # (B, K, R, C)
     return ops.fori_loop(0, share.shape[2], add_word, nothing)
-
-
-def exponentials(scores):
-    """`exp(scores)` up to a factor per row; the largest value of each row is 1."""
-    # The shift does not change the softmax, so it needs no gradient.
-    return ops.exp(scores - ops.stop_gradient(ops.max(scores, axis=-1, keepdims=True)))
