@@ -36,9 +36,13 @@ def features_of(folder, encoder=None, resizing="pad"):
     return ImageFeatures(folder, encoder or backbone(), preprocessor)
 
 
-def test_maps_from_disk_are_those_of_the_tower(tmp_path):
+@pytest.fixture
+def features(tmp_path):
+    return features_of(tmp_path / "features")
+
+
+def test_maps_from_disk_are_those_of_the_tower(tmp_path, features):
     records = tiny.records(tmp_path, 3)
-    features = features_of(tmp_path / "features")
     all_records = tiny.several_of_each(records, [2, 1, 3])
     features.add_images(all_records, mirrored=records, batch_size=4)
     assert len(list(features.folder.iterdir())) == 6
@@ -53,10 +57,9 @@ def test_maps_from_disk_are_those_of_the_tower(tmp_path):
                 np.testing.assert_allclose(one, np.asarray(other)[0], rtol=2**-11, atol=1e-6)
 
 
-def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path):
+def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path, features):
     """Mirrored or not, and where a row has no further expression."""
     records = tiny.several_of_each(tiny.records(tmp_path, 4), [2, 1, 1, 2])
-    features = features_of(tmp_path / "features")
     features.add_images(records, mirrored=records)
     options = {"per_image": 2, "seed": 1, "augmentation": Augmentation(0.5, changes=False)}
     ours = FeatureBatches(records, features.preprocessor, 4, features=features, **options)
@@ -69,10 +72,9 @@ def test_batches_are_those_of_images_with_maps_in_their_place(tmp_path):
         np.testing.assert_allclose(found, tiny.to_numpy(other), rtol=2**-11, atol=1e-6)
 
 
-def test_channels_are_left_out_as_the_number_of_the_batch_says(tmp_path):
+def test_channels_are_left_out_as_the_number_of_the_batch_says(tmp_path, features):
     """Whole channels, for each image anew; the others grow, so that their mean stays."""
     records = tiny.records(tmp_path, 8)
-    features = features_of(tmp_path / "features")
     features.add_images(records)
     options = {"features": features, "seed": 1, "batches": 40}
     plain = FeatureBatches(records, features.preprocessor, 4, **options)
@@ -94,9 +96,8 @@ def test_channels_are_left_out_as_the_number_of_the_batch_says(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):
+def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch, features):
     records = tiny.records(tmp_path, 3)
-    features = features_of(tmp_path / "features")
     monkeypatch.setattr(features, "encoder", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         features.add_images(records[:1])  # interrupted
@@ -109,9 +110,8 @@ def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):
     assert len(after) == 3 and before.items() <= after.items()
 
 
-def test_another_image_encoder_or_resizing_is_noticed(tmp_path):
+def test_another_image_encoder_or_resizing_is_noticed(tmp_path, features):
     record, other = tiny.records(tmp_path, 2)
-    features = features_of(tmp_path / "features")
     features.add_images([record])
     assert features_of(tmp_path / "features").folder == features.folder  # built anew, the same
 
@@ -138,19 +138,17 @@ def test_another_image_encoder_or_resizing_is_noticed(tmp_path):
     assert later.path(turned) != later.path(record)
 
 
-def test_the_space_is_looked_at_before_any_work(tmp_path, monkeypatch):
+def test_the_space_is_looked_at_before_any_work(tmp_path, monkeypatch, features):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    features = features_of(tmp_path / "features")
     assert features.bytes == 2 * (4 * 4 * 3 + 4 * 4 * 2 + 8 * 8 * 5)
     with pytest.raises(OSError, match=r"0\.0 MB for the features of 2 images.* Received: a disk"):
         features.add_images(tiny.records(tmp_path, 2))
     assert not (tmp_path / "features").exists()
 
 
-def test_a_damaged_file_is_named(tmp_path):
+def test_a_damaged_file_is_named(tmp_path, features):
     (record,) = tiny.records(tmp_path, 1)
-    features = features_of(tmp_path / "features")
     features.add_images([record])
     path = features.path(record)
     for damaged in (path.read_bytes()[:-9], b""):
@@ -160,10 +158,9 @@ def test_a_damaged_file_is_named(tmp_path):
             features.maps(record)
 
 
-def test_an_image_of_another_size_than_its_annotation_is_an_error(tmp_path):
+def test_an_image_of_another_size_than_its_annotation_is_an_error(tmp_path, features):
     record = tiny.records(tmp_path, 1)[0]
     Image.new("RGB", (7, 9)).save(record.image_path)
-    features = features_of(tmp_path / "features")
     with pytest.raises(ValueError, match=r"wanted an image of the annotation's size.*: \(9, 7\)"):
         features.add_images([record])
 

@@ -21,6 +21,7 @@ from keras_cmsa.presets.preset import Preset, load_preset, save_model, save_pres
 from keras_cmsa.training import run
 from keras_cmsa.training.settings import Settings
 
+pytestmark = pytest.mark.filterwarnings("ignore:counts differ from the published")
 SPLITS = {"train": 5, "val": 2, "testA": 3}
 
 
@@ -45,7 +46,6 @@ def test_a_missing_keras_cv_shows_before_any_work(root, monkeypatch):
 # --- data
 
 
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_data_in_a_folder(root):
     data = run.read_data(Settings(data_dir=str(root)))
     assert data.name == "refcoco (unc)"
@@ -56,7 +56,6 @@ OPENED = []
 sys.addaudithook(lambda event, arguments: event == "open" and OPENED.append(str(arguments[0])))
 
 
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_each_file_is_read_once(root, capsys):
     """All splits, the leakage guard and the objects of a pretraining share a reading."""
     for other in ("refcoco/refs(google).p", "refcoco+/refs(unc).p", "refclef/refs(unc).p"):
@@ -96,7 +95,6 @@ def test_a_table_with_an_image_in_two_splits_is_told_of_it(root, tmp_path, capsy
     assert left.image_path == tmp_path / first and not capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 @pytest.mark.filterwarnings("ignore:2 of 2 images are missing")
 def test_data_whose_splits_have_no_owner(tmp_path):
     """ReferIt's release: no owner stands in the model card, and two splits join for training."""
@@ -109,14 +107,12 @@ def test_data_whose_splits_have_no_owner(tmp_path):
     assert {s: len(of) for s, of in data.records.items()} == {"train": 1, "val": 2, "trainval": 3}
 
 
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_without_a_folder_ref_shapes_are_drawn(monkeypatch, tmp_path):
     monkeypatch.setattr(run, "write_ref_shapes", lambda folder: tiny.refer_root(folder, SPLITS))
     assert run.read_data(Settings()).name == "RefShapes"
     assert (tmp_path / "data/ref_shapes/refcoco").is_dir()
 
 
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 @pytest.mark.parametrize("name", ["train_on", "validate_on"])
 def test_a_split_that_is_not_there_names_the_others(root, name):
     message = f"no split 'dev'; there is: train, val, testA. .*one that is there as `{name}`$"
@@ -124,7 +120,6 @@ def test_a_split_that_is_not_there_names_the_others(root, name):
         run.read_data(Settings(data_dir=str(root), **{name: "dev"}))
 
 
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_a_training_needs_images_that_are_held_out_nowhere(root, monkeypatch):
     monkeypatch.setattr(run, "remove_held_out", lambda *_: [])
     with pytest.raises(ValueError, match="'train' of .*held out by `exclude_images_of` all$"):
@@ -135,7 +130,6 @@ def test_a_training_needs_images_that_are_held_out_nowhere(root, monkeypatch):
 
 
 @pytest.mark.usefixtures("untraced")
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_training_goes_on_from_a_preset(root, preset, tmp_path):
     """Its words, sizes and weights come with it; the card names it."""
     before = load_preset(preset)
@@ -258,7 +252,6 @@ def test_a_backbone_that_another_run_left(tmp_path):
         run.make_backbone(settings, None, [])
 
 
-@pytest.mark.filterwarnings("ignore:counts differ from the published")
 def test_a_pretrained_backbone_is_left_for_other_runs(monkeypatch, root, tmp_path):
     """The classes are those of the training images."""
     seen = []
