@@ -8,6 +8,7 @@ from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.sentence_axis import FromRows, as_rows
 from keras_cmsa.layers.word_positions import WordPositions
 from keras_cmsa.models.backbones import dilated_resnet101
+from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.existence import with_existence
 from keras_cmsa.models.fusions import FUSIONS
 from keras_cmsa.models.inputs_and_outputs import (
@@ -21,6 +22,7 @@ LEVELS = ("res3", "res4", "res5")
 PARTS = ("backbone", "fusion", "word_encoder")  # arguments that are not numbers, names or switches
 
 
+@channels_last()
 def build_cmsa(
     vocabulary_size,
     image_size=320,
@@ -114,7 +116,7 @@ def build_cmsa(
         attention_layers.append(attend)
         attended.append(as_rows(level_map))
     fused = FUSIONS.get(fusion, fusion)(attended)  # (B K, H, W, F)
-    score = layers.Conv2D(1, 3, padding="same", data_format="channels_last", name="score")
+    score = layers.Conv2D(1, 3, padding="same", name="score")
     scores = score(fused)
     outputs = mask_logits(scores, inputs)
     if existence:

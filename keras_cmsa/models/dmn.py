@@ -14,13 +14,11 @@ from keras import layers, ops
 from keras_cmsa.layers import AppendCoordinates, SimpleRecurrentUnit
 from keras_cmsa.layers.word_scan import last_word
 from keras_cmsa.models.backbones import pyramid_resnet101
-from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 FILTERS, SRU_LAYERS = 10, 3
 
 
-@channels_last()
 def build_dmn(
     vocabulary_size,
     image_size=512,

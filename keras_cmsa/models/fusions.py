@@ -9,7 +9,6 @@ from keras import layers, ops
 
 from keras_cmsa.layers.conv_lstm import ConvLSTM
 from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
-from keras_cmsa.models.channels_last import channels_last
 
 BINS = (1, 2, 3, 6)
 
@@ -31,7 +30,6 @@ def single_level(levels):
     return layers.ReLU(name="fusion")(levels[-1])
 
 
-@channels_last()
 def pyramid_pooling(levels):
     """The pyramid pooling module on the sum of X^i.
 
@@ -65,7 +63,6 @@ def pyramid_pooling(levels):
     )(joined)  # fmt: skip
 
 
-@channels_last()
 def deconvolution(levels):
     """Learned deconvolution from coarse to fine.
 
@@ -108,7 +105,6 @@ def recurrent_refinement(levels):
     return ConvLSTM(levels[0].shape[-1], name="fusion")(levels[::-1])
 
 
-@channels_last()
 def self_gated(levels):
     """The paper's own control (Sec. 4.3): the sum of m^i X^i, each level gated by itself alone.
 

@@ -17,7 +17,6 @@ from keras import layers, ops
 from keras_cmsa.layers import MultimodalFeature
 from keras_cmsa.layers.ops import MASKED, softmax, unit_length, word_shares
 from keras_cmsa.models.backbones import batch_norm, dilated_resnet101
-from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 REGIONS = 6  # per side
@@ -26,7 +25,6 @@ REGIONS = 6  # per side
 MARGIN = 1e-3
 
 
-@channels_last()
 def build_kwa(
     vocabulary_size,
     image_size=480,

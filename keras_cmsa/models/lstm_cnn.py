@@ -10,11 +10,9 @@ from keras import layers
 
 from keras_cmsa.layers import BilinearFilter, FromRows, SentenceFeature
 from keras_cmsa.models.backbones import dilated_resnet101, vgg16
-from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 
-@channels_last()
 def build_lstm_cnn(
     vocabulary_size,
     image_size=512,
@@ -66,7 +64,6 @@ def build_lstm_cnn(
     return keras.Model(inputs, logits, name=name)
 
 
-@channels_last()
 def build_lstm_cnn_deeplab(
     vocabulary_size,
     image_size=320,

@@ -10,11 +10,9 @@ from keras import layers, ops
 
 from keras_cmsa.layers import MultimodalFeature, MultimodalLSTM
 from keras_cmsa.models.backbones import dilated_resnet101
-from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
 
-@channels_last()
 def build_rmi(
     vocabulary_size,
     image_size=320,

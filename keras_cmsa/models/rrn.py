@@ -12,12 +12,10 @@ from keras import layers
 
 from keras_cmsa.layers import ConvLSTM
 from keras_cmsa.models.backbones import dilated_resnet101
-from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 from keras_cmsa.models.lstm_cnn import first_map
 
 
-@channels_last()
 def build_rrn(
     vocabulary_size,
     image_size=320,

@@ -9,6 +9,7 @@ cmsa_w_none 11,533,001; rrn_cnn 21,062,001. The functions of the baselines state
 import functools
 import inspect
 
+from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.cmsa import build_cmsa
 from keras_cmsa.models.cmsa_refined import build_cmsa_refined
 from keras_cmsa.models.cmsa_released import build_cmsa_released
@@ -53,6 +54,7 @@ SYSTEMS = {
 SHARED_SIZES = {"image_size", "backbone", "max_words", "word_dim", "attention_dim", "fusion_dim"}
 
 
+@channels_last()
 def build_system(name, vocabulary_size, **sizes):
     """Builds a system by its name, by default in its published sizes.
 
