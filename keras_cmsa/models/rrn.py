@@ -12,7 +12,11 @@ from keras import layers
 
 from keras_cmsa.layers import ConvLSTM
 from keras_cmsa.models.backbones import dilated_resnet101
-from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
+from keras_cmsa.models.inputs_and_outputs import (
+    check_one_side,
+    image_and_words_in_rows,
+    mask_logits,
+)
 from keras_cmsa.models.lstm_cnn import first_map
 
 
@@ -44,6 +48,7 @@ def build_rrn(
     inputs, maps, word_vectors, is_word = image_and_words_in_rows(
         vocabulary_size, image_size, backbone, max_words, word_dim
     )
+    check_one_side(maps)
     sequence = [first_map(maps[-1], word_vectors, is_word, word_dim, fusion_dim)]
     for number, level in reversed(list(enumerate(maps, 1))):
         lateral = layers.Conv2D(fusion_dim, 1, activation="relu", name=f"lateral_{number}")

@@ -8,7 +8,7 @@ from keras import layers
 
 from keras_cmsa.models.cmsa import build_cmsa
 from keras_cmsa.models.cmsa_refined import build_cmsa_refined
-from keras_cmsa.models.cmsa_released import build_cmsa_released
+from keras_cmsa.models.systems import build_system
 
 pytestmark = pytest.mark.keras
 SIZES = {"image_size": 16, "max_words": 4, "word_dim": 6, "attention_dim": 4, "fusion_dim": 8}
@@ -90,8 +90,8 @@ def test_with_words_from_elsewhere_saved_and_loaded(seeded, rng, tmp_path, build
 
 
 def test_maps_of_unlike_sides():
-    for build in (build_cmsa_refined, build_cmsa, build_cmsa_released):
+    for name in ("cmsa_refined", "cmsa", "cmsa_released", "rrn"):
         with pytest.raises(ValueError, match=r"three maps of one side.* Received: .*\(8, 8\)"):
-            build(5, backbone=tower(4, 4, 8), **SIZES)
+            build_system(name, 5, backbone=tower(4, 4, 8), **SIZES)
     with pytest.raises(ValueError, match=r"multiples of those before. Received: sides 8 and 4"):
         build_cmsa_refined(5, backbone=tower(8, 8, 8, 4), **SIZES)
