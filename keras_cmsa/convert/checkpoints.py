@@ -108,11 +108,7 @@ class TensorFlowCheckpoint:
                 )
 
     def read(self, name):
-        """The value of a variable, an array.
-
-        Raises:
-            ValueError: if the files are damaged.
-        """
+        """The value of a variable, an array; a `ValueError` if the files are damaged."""
         try:
             return self._reader.get_tensor(name)
         except self._errors as error:

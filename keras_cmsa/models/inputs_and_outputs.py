@@ -169,11 +169,7 @@ def check_words(words, max_words, vocabulary_size):
 
 
 def check_inputs(model):
-    """Checks that a model takes an image and words.
-
-    Raises:
-        ValueError: if it does not.
-    """
+    """Raises a `ValueError` unless a model takes an image and words."""
     inputs = getattr(model, "input", None)
     if not isinstance(inputs, dict) or set(inputs) != {"image", "words"}:
         raise ValueError(
@@ -183,12 +179,7 @@ def check_inputs(model):
 
 
 def check_preprocessor(model, preprocessor):
-    """Checks that a model takes the inputs that a `Preprocessor` makes.
-
-    Raises:
-        ValueError: if the inputs, the image side, the words per expression or the vocabulary size
-            differ.
-    """
+    """Raises a `ValueError` unless a model takes the inputs that a `Preprocessor` makes."""
     check_inputs(model)
     vocabulary, (_, size, _, _) = preprocessor.vocabulary, model.input["image"].shape
     longest = model.input["words"].shape[-1]
