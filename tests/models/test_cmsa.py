@@ -8,6 +8,7 @@ import pytest
 import tiny
 from fresh_process import run_python
 
+from keras_cmsa.layers import GatedMultiLevelFusion
 from keras_cmsa.models.backbones import small_resnet
 from keras_cmsa.models.cmsa import Cmsa, build_cmsa, with_all_outputs, with_attention
 from keras_cmsa.training.loop import compile_model
@@ -70,31 +71,21 @@ def test_logits_are_the_papers_equations_on_the_models_own_weights(seeded, rng, 
         )
 
 
-def test_default_sizes_are_the_papers(seeded):
+def test_the_parts_and_the_sizes_are_the_papers(seeded):
     image = seeded.Input((320, 320, 3))
     maps = [seeded.layers.AveragePooling2D(8)(image) for _ in range(3)]
-    model = build_cmsa(10, backbone=seeded.Model(image, maps))
-    assert tuple(model.input["words"].shape) == (None, None, 20)
-    assert tuple(model.get_layer("word_vectors").embeddings.shape) == (10, 1000)
-    bound = np.abs(tiny.to_numpy(model.get_layer("word_vectors").embeddings)).max()
-    assert 0.0799 < bound <= 0.08
-    assert tuple(model.get_layer("attention_res5").value_kernel.shape) == (3 + 8 + 1000, 512)
-    assert tuple(model.get_layer("score").kernel.shape) == (3, 3, 500, 1)
-
-
-def test_the_parts_and_the_sizes_can_be_asked_of_a_model(seeded):
-    backbone = tiny.backbone()
-    model = build_cmsa(10, tiny.SIZE, backbone, 5, word_dim=6, attention_dim=4, fusion_dim=3)
+    backbone = seeded.Model(image, maps)
+    model = build_cmsa(10, backbone=backbone)
     assert isinstance(model, Cmsa) and model.image_encoder is backbone
-    assert model.word_encoder.embeddings.shape == (10, 6)
-    assert 0.07 < np.abs(tiny.to_numpy(model.word_encoder.embeddings)).max() <= 0.08
+    assert model.input["words"].shape == (None, None, 20)
+    assert model.word_encoder.embeddings.shape == (10, 1000)
+    assert 0.0799 < np.abs(tiny.to_numpy(model.word_encoder.embeddings)).max() <= 0.08
     assert [x.name for x in model.attention_layers] == [f"attention_{x}" for x in LEVELS]
-    assert isinstance(model.fusion, seeded.saving.get_registered_object(
-        "keras_cmsa>GatedMultiLevelFusion"
-    ))  # fmt: skip
-    assert model.score.kernel.shape == (3, 3, 3, 1)
+    assert model.attention_layers[-1].value_kernel.shape == (3 + 8 + 1000, 512)
+    assert isinstance(model.fusion, GatedMultiLevelFusion)
+    assert model.score.kernel.shape == (3, 3, 500, 1)
     sizes = (model.vocabulary_size, model.image_size, model.max_words, model.word_dim)
-    assert (*sizes, model.attention_dim, model.fusion_dim) == (10, tiny.SIZE, 5, 6, 4, 3)
+    assert (*sizes, model.attention_dim, model.fusion_dim) == (10, 320, 20, 1000, 512, 500)
     assert model.levels == LEVELS and model.attention == "full"
 
 
