@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_cmsa.models.backbones import caffe_pixels, published_weights
+from keras_cmsa.models.channels_last import channels_last
 from keras_cmsa.models.hub_presets import preset_fault
 from keras_cmsa.utils.extras import require
 
@@ -33,6 +34,7 @@ SCALINGS = {
 }
 
 
+@channels_last()
 def image_encoder(
     source, image_size, weights="imagenet", scaling=None, stride=16, finer=(), trainable=False
 ):

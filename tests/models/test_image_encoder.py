@@ -140,6 +140,19 @@ def test_a_model_of_ones_own(seeded, rng):
     assert [x.shape[1:] for x in as_given.outputs] == [(8, 8, 2), (8, 8, 3), (8, 8, 4)]
 
 
+def test_where_keras_has_channels_first(seeded, rng):
+    """The maps are what they are elsewhere."""
+    pixels, model = image(rng), plain_stages()
+    wanted = maps_of(image_encoder(model, SIDE), pixels)
+    seeded.config.set_image_data_format("channels_first")
+    try:
+        encoder = image_encoder(model, SIDE)
+    finally:
+        seeded.config.set_image_data_format("channels_last")
+    for one, other in zip(maps_of(encoder, pixels), wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 # Keras 3.15 says so of every backbone of KerasHub that it loads; the weights are all there.
 skips_containers = pytest.mark.filterwarnings("ignore:Skipping nested container")
 
