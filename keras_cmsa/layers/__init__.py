@@ -6,6 +6,7 @@ Each can be used on its own.
 # First, since Keras' import registers `Cmsa`, whose modules must not be half imported then.
 import keras  # noqa: F401
 
+from keras_cmsa.layers.append_coordinates import AppendCoordinates
 from keras_cmsa.layers.bilinear_filter import BilinearFilter
 from keras_cmsa.layers.channel_gated_fusion import ChannelGatedFusion
 from keras_cmsa.layers.conv_lstm import ConvLSTM
@@ -18,7 +19,6 @@ from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.multimodal_lstm import MultimodalLSTM
 from keras_cmsa.layers.pooled_self_attention import PooledSelfAttention
 from keras_cmsa.layers.sentence_axis import FromRows, RepeatPerSentence
-from keras_cmsa.layers.sentence_feature import AppendCoordinates, SentenceFeature
 from keras_cmsa.layers.simple_recurrent_unit import SimpleRecurrentUnit
 from keras_cmsa.layers.word_positions import WordPositions
 
@@ -37,7 +37,6 @@ __all__ = [
     "MultimodalLSTM",
     "PooledSelfAttention",
     "RepeatPerSentence",
-    "SentenceFeature",
     "SimpleRecurrentUnit",
     "WordPositions",
 ]

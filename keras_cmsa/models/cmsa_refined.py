@@ -2,12 +2,12 @@
 
 from keras import Model, layers, ops
 
+from keras_cmsa.layers.append_coordinates import AppendCoordinates
 from keras_cmsa.layers.cross_modal_self_attention import CrossModalSelfAttention
 from keras_cmsa.layers.gated_multi_level_fusion import GatedMultiLevelFusion
 from keras_cmsa.layers.multimodal_feature import MultimodalFeature
 from keras_cmsa.layers.ops import word_shares
 from keras_cmsa.layers.sentence_axis import RepeatPerSentence, as_rows
-from keras_cmsa.layers.sentence_feature import AppendCoordinates
 from keras_cmsa.layers.word_positions import WordPositions
 from keras_cmsa.models.backbones import dilated_resnet101
 from keras_cmsa.models.channels_last import channels_last

@@ -6,9 +6,9 @@
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from keras_cmsa.layers import BilinearFilter, FromRows, SentenceFeature
+from keras_cmsa.layers import BilinearFilter, FromRows, MultimodalFeature
 from keras_cmsa.models.backbones import dilated_resnet101, vgg16
 from keras_cmsa.models.inputs_and_outputs import image_and_words_in_rows, mask_logits
 
@@ -105,5 +105,8 @@ def first_map(deepest, word_vectors, is_word, word_dim, fusion_dim):
 def joined_map(visual, word_vectors, is_word, word_dim, fusion_dim):
     """Image and sentence vector joined at each position: `(B, H, W, fusion_dim)`."""
     sentence = layers.LSTM(word_dim, name="sentence")(word_vectors, mask=is_word)  # (B, Cl)
-    feature = SentenceFeature(name="feature")(visual, sentence)  # (B, H, W, Cv + 8 + Cl)
+    # Eq. 1 with one vector for the whole expression.
+    positions, sentence = MultimodalFeature(name="feature")(visual, sentence[:, None])
+    sentence = sentence[:, None] + ops.zeros_like(positions[..., :1])  # (B, H, W, Cl)
+    feature = layers.Concatenate(name="joined")([positions, sentence])  # (B, H, W, Cv + 8 + Cl)
     return layers.Conv2D(fusion_dim, 1, activation="relu", name="fusion")(feature)

@@ -28,7 +28,6 @@ LAYERS = {
     "MultimodalLSTM": ({"units": 3}, [MAP, WORDS, MASK]),
     "PooledSelfAttention": ({"attention_dim": 4, "joint_dim": 7}, [MAP, WORDS, MASK]),
     "RepeatPerSentence": ({}, [MAP, SENTENCES]),
-    "SentenceFeature": ({}, [MAP, (2, 3)]),
     "SimpleRecurrentUnit": ({"units": 4}, [WORDS, MASK]),
     "WordPositions": ({}, [WORDS]),
 }
