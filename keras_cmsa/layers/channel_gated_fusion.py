@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_cmsa.layers.gated_multi_level_fusion import gate_convolutions
+
 
 @keras.saving.register_keras_serializable(package="keras_cmsa")
 class ChannelGatedFusion(keras.layers.Layer):
@@ -30,19 +32,7 @@ class ChannelGatedFusion(keras.layers.Layer):
 
     def build(self, levels_shape):
         channels = levels_shape[0][-1]
-        self.gates = [
-            keras.layers.Conv2D(
-                3 * channels,
-                3,
-                padding="same",
-                data_format="channels_last",
-                name=f"gates_{i}",
-                dtype=self.dtype_policy,
-            )
-            for i in (1, 2, 3)
-        ]
-        for gate in self.gates:
-            gate.build(levels_shape[0])
+        self.gates = gate_convolutions(levels_shape, 3 * channels, dtype=self.dtype_policy)
         self.mix = self.add_weight(
             shape=(3,), initializer=keras.initializers.Constant(0.5), name="mix"
         )

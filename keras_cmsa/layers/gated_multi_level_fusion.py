@@ -39,21 +39,10 @@ class GatedMultiLevelFusion(keras.layers.Layer):
                 "GatedMultiLevelFusion needs two or more maps of the same height, width and channels. "
                 f"Received: shapes {[tuple(shape) for shape in levels_shape]}"
             )
-        # A 3x3 convolution to two channels: the memory gate and the reset gate of a level.
-        self.gates = [
-            keras.layers.Conv2D(
-                2,
-                3,
-                padding="same",
-                bias_initializer="ones",
-                data_format="channels_last",
-                name=f"gates_{i}",
-                dtype=self.dtype_policy,
-            )
-            for i in range(1, len(levels_shape) + 1)
-        ]
-        for gate in self.gates:
-            gate.build(levels_shape[0])
+        # To two channels: the memory gate and the reset gate of a level.
+        self.gates = gate_convolutions(
+            levels_shape, 2, bias_initializer="ones", dtype=self.dtype_policy
+        )
         self.gamma = self.add_weight(
             shape=(len(levels_shape),), initializer=keras.initializers.Constant(0.5), name="gamma"
         )
@@ -78,3 +67,13 @@ class GatedMultiLevelFusion(keras.layers.Layer):
             keras.KerasTensor(levels[0].shape, self.compute_dtype) for _ in [0, *levels]
         ]
         return (fused, outputs) if return_levels else fused
+
+
+def gate_convolutions(levels_shape, filters, **options):
+    """A 3x3 convolution for each level, built."""
+    options |= {"padding": "same", "data_format": "channels_last"}
+    numbers = range(1, len(levels_shape) + 1)
+    gates = [keras.layers.Conv2D(filters, 3, name=f"gates_{i}", **options) for i in numbers]
+    for gate, shape in zip(gates, levels_shape):
+        gate.build(shape)
+    return gates
