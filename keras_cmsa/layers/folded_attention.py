@@ -9,16 +9,9 @@ from keras_cmsa.layers.cross_modal_self_attention import CrossModalSelfAttention
 class FoldedAttention(CrossModalSelfAttention):
     """`CrossModalSelfAttention` whose value kernel `(Cp + Cl, F)` is R W W_v of the original.
 
-    It is for inference: it has fewer weights and computes the same up to rounding.
-
-    Args:
-        output_dim: F. It must be given.
-
-    The rest is as in `CrossModalSelfAttention`.
+    It is for inference: it has fewer weights and computes the same up to rounding. `output_dim` must
+    be given; the rest is as in `CrossModalSelfAttention`.
     """
-
-    def __init__(self, output_dim, **kwargs):
-        super().__init__(output_dim=output_dim, **kwargs)
 
     def build_value(self, joint):
         shape = (joint, self.output_dim)
