@@ -91,7 +91,8 @@ class PooledSelfAttention(keras.layers.Layer):
         # TensorFlow gives none to what a recomputed function takes from around it.
         @keras.remat
         def attend(part, query, keys, values, kernel, bias):  # query: (B, P, d)
-            scores = ops.cast(matmul_transposed(query, keys), "float32")
+            # Low precision has too few bits for scores that an exponential will magnify.
+            scores = matmul_transposed(*(ops.cast(x, "float32") for x in (query, keys)))
             weights = softmax(ops.where(is_block, scores, MASKED))
             attended = ops.matmul(ops.cast(weights, values.dtype), values)
             return part * ops.relu(ops.matmul(attended, kernel) + bias)

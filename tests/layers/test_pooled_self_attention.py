@@ -112,6 +112,28 @@ def test_gradients_are_those_of_differences(seeded, rng, joint_dim):
                 tiny.assert_near(one, other, 1e-4)
 
 
+@pytest.mark.parametrize(
+    ("policy", "large"), [("mixed_float16", 256), ("mixed_bfloat16", 16), ("float32", 256)]
+)
+def test_low_precision_tells_scores_apart(seeded, policy, large):
+    """Products of 256² and one more, beyond float16; and of 16² and one more, equal in bfloat16."""
+    if seeded.backend.backend() == "torch" and policy == "mixed_float16":
+        pytest.skip("PyTorch has not every operation in float16 on a CPU")
+    positions, words = (
+        np.float32([[[[large, 1], [large, 1], [large, 0]]]]),
+        np.zeros((1, 1, 1), "f"),
+    )
+    layer = PooledSelfAttention(2, dtype=policy)
+    layer.build(positions.shape, words.shape)
+    for kernel, _ in (layer.query, layer.key):
+        kernel.assign(np.eye(3, 2))  # of the first block 1 more than of the second
+    layer.value[0].assign([[0, 0], [0, 1], [0, 0]])  # 1 in the first block and 0 in the second
+    layer.output_map[0].assign([[0, 0, 0], [0, 0, 1]])  # beside the positions, which are added
+    found = seeded.ops.cast(layer(positions, words), "float32")
+    wanted = [1 / (1 + np.exp(-1))] * 2 + [0.5]
+    np.testing.assert_allclose(tiny.to_numpy(found)[0, 0, :, 2], wanted, rtol=5e-3)
+
+
 def test_a_sentence_without_a_word_is_finite(seeded, rng):
     layer = made(seeded, rng, None)
     positions, words = tiny.normal(rng, 2, HEIGHT, WIDTH, VISUAL), tiny.normal(rng, 2, COUNT, WORD)
