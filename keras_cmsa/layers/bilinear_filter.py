@@ -20,6 +20,3 @@ class BilinearFilter(keras.initializers.Initializer):
         triangle = 1 - np.abs(np.arange(size) - stride + 0.5) / stride  # 2 s wide
         kernel = np.outer(triangle, triangle)[..., None, None] * np.eye(shape[2], shape[3])
         return ops.convert_to_tensor(kernel, dtype or keras.config.floatx())
-
-    def get_config(self):
-        return {}
