@@ -167,7 +167,12 @@ def read_stored_size(path):
         `((height, width), orientation)`: pixels, and 1 to 8 as in EXIF; 1 is upright.
     """
     _check_path(path)
-    with _naming(str(path)), Image.open(path, formats=FORMATS) as image:
+    # Opened by name outside of `_naming`: a file that may not be read is not damaged.
+    with (
+        open(path, "rb") as file,
+        _naming(str(path)),
+        Image.open(file, formats=FORMATS) as image,
+    ):
         _check_size(image)
         return image.size[::-1], _orientation(image)
 

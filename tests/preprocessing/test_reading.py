@@ -309,3 +309,17 @@ def test_a_path_that_is_no_image_is_named(tmp_path):
     path.write_text("a red box")
     with path.open() as file, pytest.raises(ValueError, match=r"notes\.txt open in binary mode"):
         read_image(file)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "mine.png"
+    path.write_bytes(encoded(SMALL))
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)  # whoever runs this: root may read every file
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    for read in (read_image, read_mask, read_size):
+        with pytest.raises(PermissionError, match=r"Permission denied: '.*mine\.png'"):
+            read(path)
