@@ -14,7 +14,7 @@ from keras_cmsa.data.writers import FORMATS, Answer
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.files import digest_of, name_of, opened
-from keras_cmsa.utils.csv_files import read_rows, write_rows
+from keras_cmsa.utils.csv_files import read_rows, read_table_file, write_rows
 from keras_cmsa.utils.files import remove_left, replaced, write_png
 from keras_cmsa.utils.locks import locked
 from keras_cmsa.utils.messages import in_words
@@ -39,7 +39,7 @@ def segment_table(table, folder, model, outside=False, format=None):
         FileNotFoundError, ValueError: if the table or the model is not what it should be, the
             folder holds other results, another run writes there, or no row could be done.
     """
-    rows = pairs_of(table.read_bytes(), table)
+    rows = pairs_of(read_table_file(table), table)
     model, _ = opened(model)
     made_by = digest_of(model)
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,10 @@ stray comma or quotation mark has cut is one that nobody wrote.
 import contextlib
 import csv
 import io
+from pathlib import Path
 
 from keras_cmsa.utils.files import as_text, shown
+from keras_cmsa.utils.messages import in_words
 
 WHAT_TO_DO = "Save the table as CSV in UTF-8 with commas"
 
@@ -30,8 +32,15 @@ def read_rows(path, columns, torn=False):
         ValueError: if it is not such a file, or a row has more or fewer cells than there are
             columns; names the line.
     """
-    with open(path, "rb") as file:
-        return rows_of(file.read(), path, columns, torn)
+    return rows_of(read_table_file(path), path, columns, torn)
+
+
+def read_table_file(path):
+    """The bytes of a CSV file. Raises an `OSError` that says what was wanted if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise type(error)(f"wanted a table as CSV. Received: {in_words(error)}") from None
 
 
 def rows_of(content, path, columns, torn=False):

@@ -90,6 +90,7 @@ def test_bad_input_is_one_line(capsys, models_kept, preset, photo_path, tmp_path
         (["--csv", tmp_path / "lost.csv", "--json"], "--mask and --json are for one photo"),
         ([photo_path], "wanted IMAGE"),
         ([photo_path, "box", "--csv", tmp_path / "lost.csv"], "wanted IMAGE"),
+        (["--csv", tmp_path / "nope.csv"], "wanted a table as CSV. Received: "),
         (["--csv", tmp_path / "bad.csv"], "the columns image, expression"),
         (["--csv", tmp_path / "empty.csv"], "has no rows"),
         (["--csv", tmp_path / "lost.csv"], "no row of"),

@@ -100,3 +100,10 @@ def test_a_cell_is_read_as_it_was_written(tmp_path, cell):
     with open(path, "w", newline="", encoding="utf-8") as file:
         write_rows(file, [COLUMNS, ["a.png", cell], ["b.png", -1.5]])
     assert [row["expression"] for _, row in read_rows(path, COLUMNS)] == [cell, "-1.5"]
+
+
+def test_a_table_that_cannot_be_read_says_what_was_wanted(tmp_path):
+    for place, reason in (("nope.csv", "No such file"), ("", "Is a directory")):
+        message = f"wanted a table as CSV. Received: {tmp_path / place}: {reason}"
+        with pytest.raises(OSError, match=message):
+            read_rows(tmp_path / place, COLUMNS)
