@@ -55,13 +55,15 @@ def in_percent(numbers):
 
 
 def as_markdown(lines):
-    """The table: means over seeds with the lowest and the highest."""
+    """The table: means over seeds with the lowest and the highest; an en dash where none has one."""
     columns = [name for name in lines[0] if name not in KEYS]
     table = [as_line(["row", "seeds", *columns]), as_line(["---", *["---:"] * (len(columns) + 1)])]
     for row in dict.fromkeys(line["system"] for line in lines):
         runs = [line for line in lines if line["system"] == row]
         values = [[run[name] for run in runs if run[name] is not None] for name in columns]
-        cells = [f"{statistics.mean(x):.1f} ({min(x):.1f} to {max(x):.1f})" for x in values]
+        cells = [
+            f"{statistics.mean(x):.1f} ({min(x):.1f} to {max(x):.1f})" if x else "–" for x in values
+        ]
         table.append(as_line([row, str(len(runs)), *cells]))
     return "\n".join(table)
 

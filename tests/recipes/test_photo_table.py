@@ -115,7 +115,7 @@ def test_each_row_and_seed_is_measured_once_and_the_table_has_means_and_ranges(
 
     def measure(row, given):
         asked.append((row, given))
-        return {"overall_iou": 49.0 + 3 * given["seed"]}
+        return {"overall_iou": 49.0 + 3 * given["seed"], "multiply_adds": None}
 
     rows = {"all": {"start_from": "first/seed_{seed}"}}
     for seeds in (1, 2):
@@ -125,7 +125,7 @@ def test_each_row_and_seed_is_measured_once_and_the_table_has_means_and_ranges(
         for n in (0, 1)
     ]
     assert asked == [("all", given) for given in settings]
-    assert capsys.readouterr().out.endswith("| all | 2 | 50.5 (49.0 to 52.0) |\n")
+    assert capsys.readouterr().out.endswith("| all | 2 | 50.5 (49.0 to 52.0) | – |\n")
 
 
 def test_a_copied_run_names_no_folder_of_its_machine_and_passes_verify(page, preset, tmp_path):
