@@ -58,29 +58,21 @@ RANDOM = "none"
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    model
-        A trained model, as --model of keras-cmsa takes it; "none": the paper's sizes, random weights.
-    data_dir
-        RefShapes, or another root of REFER with RefCOCO; its val is asked.
-    forms
-        Forms to compare, each with the first.
-    samples
-        How many expressions, at even distances.
-    clipseg
-        The Python of an environment with PyTorch and transformers, to time CLIPSeg beside.
-    """
+    """What is measured."""
 
     model: str = "runs/demo"
+    """A trained model, as --model of keras-cmsa takes it; "none": the paper's sizes, random
+    weights."""
     data_dir: Path = Path("data/ref_shapes")
+    """RefShapes, or another root of REFER with RefCOCO; its val is asked."""
     forms: tuple[str, ...] = tuple(FORMS)
+    """Forms to compare, each with the first."""
     samples: int = 400
+    """How many expressions, at even distances."""
     repeats: cli.Repeats = 15
     memory: cli.Memory = True
     clipseg: str | None = None
+    """The Python of an environment with PyTorch and transformers, to time CLIPSeg beside."""
 
 
 def export_form(predictor, folder, kind, options, calibration):

@@ -25,43 +25,29 @@ FUSION_DIM = 500  # channels of the level's reduced map
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    side
-        Of the square map, so that P = side * side positions.
-    words
-        Words N.
-    width
-        Of query, key and value, d.
-    visual_dim
-        Visual channels of the level, for the whole layer.
-    word_dim
-        Channels of a word vector, for the whole layer.
-    growth_repeats
-        Timed rounds of the tables of growth.
-    growth_words
-        Numbers of words to time at this side.
-    growth_sides
-        Sides of the image in pixels, 8 per position.
-    level_sides
-        Sides of the image at which to weigh one level with its gradient.
-    forms
-        Compare the forms and the layers.
-    """
+    """What is measured."""
 
     side: int = 40
+    """Of the square map, so that P = side * side positions."""
     words: int = 20
+    """Words N."""
     width: int = 512
+    """Of query, key and value, d."""
     visual_dim: int = 2048
+    """Visual channels of the level, for the whole layer."""
     word_dim: int = 1000
+    """Channels of a word vector, for the whole layer."""
     repeats: cli.Repeats = 21
     growth_repeats: int = 3
+    """Timed rounds of the tables of growth."""
     growth_words: tuple[int, ...] = (1, 5, 10, 20, 40)
+    """Numbers of words to time at this side."""
     growth_sides: tuple[int, ...] = (160, 320, 480, 640)
+    """Sides of the image in pixels, 8 per position."""
     level_sides: tuple[int, ...] = (320, 480, 640)
+    """Sides of the image at which to weigh one level with its gradient."""
     forms: bool = True
+    """Compare the forms and the layers."""
     memory: cli.Memory = True
 
 

@@ -42,25 +42,18 @@ FILLERS = {"the", "a", "with", *SYNONYMS[None]}  # None is the noun that names n
 
 @cli.options
 class Options:
-    """What is measured: of words with `--model` only, which was trained on RefShapes.
-
-    Parameters
-    ----------
-    data_dir
-        RefShapes, as `keras-cmsa synthesize` or a training left them.
-    split
-        The split to take expressions from.
-    length
-        Words of the sentence, for the cost.
-    """
+    """What is measured: of words with `--model` only, which was trained on RefShapes."""
 
     model: cli.Model = None
     data_dir: Path = Path("data/ref_shapes")
+    """RefShapes, as `keras-cmsa synthesize` or a training left them."""
     split: str = "val"
+    """The split to take expressions from."""
     repeats: cli.Repeats = 5
     image_size: cli.ImageSize = 320
     small: cli.Small = False
     length: int = 12
+    """Words of the sentence, for the cost."""
 
 
 def hinges(records, annotations):

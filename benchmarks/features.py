@@ -31,21 +31,14 @@ from keras_cmsa.training.loop import compile_model, make_batches
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    eyes
-        Names of keras.applications, or cmsa_photos, the eyes of the package's preset.
-    photos
-        Photos of an epoch.
-    sentences
-        Expressions per photo, all in one step.
-    """
+    """What is measured."""
 
     eyes: tuple[str, ...] = (PHOTOS, "EfficientNetV2B0", "ResNet50", "ConvNeXtTiny", "ResNet101")
+    """Names of keras.applications, or cmsa_photos, the eyes of the package's preset."""
     photos: int = 16
+    """Photos of an epoch."""
     sentences: int = 3
+    """Expressions per photo, all in one step."""
     image_size: cli.ImageSize = 320
     repeats: cli.Repeats = 3
 

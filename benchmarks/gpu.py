@@ -35,32 +35,22 @@ BACKBONE, FACTORISED = "backbone", "factorised"
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    image_sizes
-        Sides of the square input in pixels, multiples of 8.
-    sentences
-        Numbers of sentences K about each image. Targets are about the first.
-    words
-        Numbers of words N for the attention. The model's sentences have all 20.
-    batch_size
-        Images per batch of the model. The attention takes one sentence about one image.
-    precision
-        Compute in this; weights stay in float32.
-    torch_compile
-        On PyTorch, compile; without, it runs operation by operation. JAX and TensorFlow compile.
-    """
+    """What is measured."""
 
     repeats: cli.Repeats = 7
     small: cli.Small = False
     image_sizes: tuple[int, ...] = (320, 480, 640)
+    """Sides of the square input in pixels, multiples of 8."""
     sentences: tuple[int, ...] = (1, 4, 8)
+    """Numbers of sentences K about each image. Targets are about the first."""
     words: tuple[int, ...] = (5, 10, 20)
+    """Numbers of words N for the attention. The model's sentences have all 20."""
     batch_size: int = 2
+    """Images per batch of the model. The attention takes one sentence about one image."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Compute in this; weights stay in float32."""
     torch_compile: bool = False
+    """On PyTorch, compile; without, it runs operation by operation. JAX and TensorFlow compile."""
 
 
 def build(image_size, options):

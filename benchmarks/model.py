@@ -30,22 +30,16 @@ SENTENCES = (1, 4, 8)
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    sentences
-        Sentences in a training step.
-    system
-        One of keras_cmsa.models.systems.
-    """
+    """What is measured."""
 
     repeats: cli.Repeats = 7
     image_size: cli.ImageSize = 320
     small: cli.Small = False
     memory: cli.Memory = True
     sentences: int = 4
+    """Sentences in a training step."""
     system: str = "cmsa"
+    """One of keras_cmsa.models.systems."""
 
 
 def recipe(image_size, small):

@@ -29,21 +29,15 @@ ON_JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    sentences
-        Sentences about the one image.
-    matmul_side
-        Of the square matrices of the plain product.
-    """
+    """What is measured."""
 
     repeats: cli.Repeats = 5
     image_size: cli.ImageSize = 320
     small: cli.Small = False
     sentences: int = 4
+    """Sentences about the one image."""
     matmul_side: int = 2048
+    """Of the square matrices of the plain product."""
 
 
 def split(network):

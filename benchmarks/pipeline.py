@@ -42,32 +42,22 @@ ACCELERATOR_FLOPS, UTILISATION = 989e12, (0.3, 0.4)
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    images
-        Photos to make up.
-    sentences
-        Expressions per photo.
-    batch_size
-        Expressions per batch.
-    row_sentences
-        Expressions per row of the batches that training takes; as many per photo.
-    long_passes
-        Passes over which memory is watched.
-    scenes
-        RefShapes to draw, 240 x 240.
-    """
+    """What is measured."""
 
     images: int = 400
+    """Photos to make up."""
     sentences: int = 3
+    """Expressions per photo."""
     image_size: cli.ImageSize = 320
     batch_size: int = 16
+    """Expressions per batch."""
     row_sentences: int = 4
+    """Expressions per row of the batches that training takes; as many per photo."""
     repeats: cli.Repeats = 5
     long_passes: int = 5
+    """Passes over which memory is watched."""
     scenes: int = 2400
+    """RefShapes to draw, 240 x 240."""
 
 
 def measure_all(options):

@@ -28,24 +28,17 @@ ROUNDING = 1e-5
 
 @cli.options
 class Options:
-    """What is measured.
-
-    Parameters
-    ----------
-    sentences
-        How many sentences to ask of the one image.
-    length
-        Words per sentence.
-    photo_size
-        Height and width of the photo in pixels, at which the masks are compared.
-    """
+    """What is measured."""
 
     repeats: cli.Repeats = 3
     image_size: cli.ImageSize = 320
     small: cli.Small = False
     sentences: int = 20
+    """How many sentences to ask of the one image."""
     length: int = 8
+    """Words per sentence."""
     photo_size: tuple[int, int] = (480, 640)
+    """Height and width of the photo in pixels, at which the masks are compared."""
 
 
 def random_predictor(options):

@@ -39,31 +39,22 @@ SERVER = Path(__file__).parents[1] / "tests/serving_server.py"
 
 @cli.options
 class Options:
-    """What is measured; without `--model` of random weights.
-
-    Parameters
-    ----------
-    url
-        Address of a server that has the model as cmsa, in place of the tests' own.
-    protocol
-        Protocol of the tests' server.
-    batches
-        Batch sizes to compare.
-    clients
-        Number of concurrent clients under load.
-    seconds
-        Seconds of load; 0 leaves it out.
-    """
+    """What is measured; without `--model` of random weights."""
 
     model: cli.Model = None
     repeats: cli.Repeats = 5
     image_size: cli.ImageSize = 320
     small: cli.Small = False
     url: str | None = None
+    """Address of a server that has the model as cmsa, in place of the tests' own."""
     protocol: Literal["grpc", "http"] = "grpc"
+    """Protocol of the tests' server."""
     batches: tuple[int, ...] = (1, 4, 8)
+    """Batch sizes to compare."""
     clients: int = 16
+    """Number of concurrent clients under load."""
     seconds: float = 0
+    """Seconds of load; 0 leaves it out."""
 
 
 def photo(seed=0, size=(480, 640)):
