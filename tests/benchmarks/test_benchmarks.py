@@ -28,14 +28,6 @@ def test_artefacts_writes_its_measurements(preset, tmp_path):
     assert all(0 <= row["pixels_that_differ"] < 0.2 and row["bytes"] > 0 for row in others)
 
 
-@on_tensorflow
-def test_artefacts_names_an_unknown_form(tmp_path):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("ai_edge_litert")
-    with pytest.raises(ValueError, match=r"Received: \['PNG'\]"):
-        measured("artefacts", tmp_path, forms=("PNG",))
-
-
 @pytest.mark.slow
 @compiles
 def test_parts_writes_its_measurements(tmp_path):
