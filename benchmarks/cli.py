@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import cyclopts
 import measure
 from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
+
+from keras_cmsa.cli.command_line import run_script
 
 Repeats = Annotated[
     int,
@@ -77,7 +78,7 @@ class Benchmark:
             self.run(options, output)
 
         command.__annotations__ = {"options": self.options, "output": Path}
-        cyclopts.run(command)
+        run_script(command)
 
 
 def printable(title, result):

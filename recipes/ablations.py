@@ -17,16 +17,14 @@ ten times as long.
 systems and a kill costs a round. A copy of docs/ablations as --run-dir adds to what is reported.
 """
 
-import sys
 from dataclasses import fields, replace
 from typing import Annotated, Literal
 
-import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from paper_tables import TABLES
 
-from keras_cmsa.cli import command_line
+from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.cli.train import flags_of, given_in
 from keras_cmsa.recipes.recipe_settings import recipe_settings
 from keras_cmsa.recipes.unc import SMALL, SMALL_ON_REF_SHAPES
@@ -135,6 +133,4 @@ def rows_of(table, systems):
 
 
 if __name__ == "__main__":
-    app = cyclopts.App()
-    app.default(main)
-    command_line.run(app, sys.argv[1:], sys.argv[0])
+    run_script(main)

@@ -15,17 +15,15 @@ in one pass over its images.
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 # NumPy's products are small here: threads of its own would only wait for those of the model.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import cyclopts
 from cyclopts import Parameter
 
-from keras_cmsa.cli import command_line
+from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
 from keras_cmsa.utils.files import check_folder, replaced
 from keras_cmsa.utils.messages import check_at_least
@@ -113,6 +111,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = cyclopts.App()
-    app.default(main)
-    command_line.run(app, sys.argv[1:], sys.argv[0])
+    run_script(main)

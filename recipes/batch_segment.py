@@ -16,13 +16,11 @@ a process that loads Keras and the model.
 """
 
 import logging
-import sys
 from typing import Annotated
 
-import cyclopts
 from cyclopts import Parameter
 
-from keras_cmsa.cli import command_line
+from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.silence import import_keras
 
@@ -64,6 +62,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = cyclopts.App()
-    app.default(main)
-    command_line.run(app, sys.argv[1:], sys.argv[0])
+    run_script(main)

@@ -9,11 +9,10 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-import cyclopts
 import keras
 import numpy as np
 
-from keras_cmsa.cli import command_line
+from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.presets.preset import load_preset
 
 
@@ -118,6 +117,4 @@ def main(model: str):
 
 
 if __name__ == "__main__":
-    app = cyclopts.App()
-    app.default(main)
-    command_line.run(app, sys.argv[1:], sys.argv[0])
+    run_script(main)

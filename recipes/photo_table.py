@@ -11,18 +11,16 @@ one that is cut resumes. A row that needs a file that is not given is left out.
 import json
 import random
 import shutil
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from run_table import fill, in_percent
 
-from keras_cmsa.cli import command_line
+from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.recipes.recipe_settings import recipe_settings
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import replaced
@@ -279,6 +277,4 @@ def main(
 
 
 if __name__ == "__main__":
-    app = cyclopts.App()
-    app.default(main)
-    command_line.run(app, sys.argv[1:], sys.argv[0])
+    run_script(main)

@@ -5,6 +5,8 @@ import re
 import sys
 import warnings
 
+import cyclopts
+
 from keras_cmsa.utils.messages import in_words
 
 
@@ -23,6 +25,13 @@ def run(app, arguments, name):
     except (OSError, ValueError, ModuleNotFoundError, FloatingPointError) as error:
         print(f"{name}: {with_flags(in_words(error), flags_of(app, arguments))}", file=sys.stderr)
         sys.exit(2)
+
+
+def run_script(function):
+    """Runs a function as a program of its own, with the process' arguments: a script's last line."""
+    app = cyclopts.App()
+    app.default(function)
+    run(app, sys.argv[1:], sys.argv[0])
 
 
 def print_whatever_comes():
