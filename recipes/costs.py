@@ -9,11 +9,10 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-import keras
 import numpy as np
 
 from keras_cmsa.cli.command_line import run_script
-from keras_cmsa.presets.preset import load_preset
+from keras_cmsa.utils.silence import import_keras
 
 
 def measure_costs(model, preset):
@@ -109,10 +108,11 @@ def main(model: str):
     model
         A preset's folder, or its address on a hub.
     """
-    if keras.backend.backend() != "jax":
-        raise ValueError(
-            f"JAX counts: set KERAS_BACKEND=jax. Received: {keras.backend.backend()!r}"
-        )
+    backend = import_keras().backend.backend()
+    if backend != "jax":
+        raise ValueError(f"JAX counts: set KERAS_BACKEND=jax. Received: {backend!r}")
+    from keras_cmsa.presets.preset import load_preset
+
     print(count_multiply_adds(load_preset(model).model))
 
 

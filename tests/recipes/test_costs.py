@@ -1,5 +1,9 @@
 """What `costs.py` counts, against products counted by hand."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -82,3 +86,10 @@ def test_costs_are_counted_on_jax_only(page, monkeypatch, capsys):
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     assert page("costs", model="none") == 2
     assert "set KERAS_BACKEND=jax. Received: 'tensorflow'" in capsys.readouterr().err
+
+
+def test_a_backend_that_is_none_is_one_line(recipes):
+    environment = {**os.environ, "KERAS_BACKEND": "nothing"}
+    command = [sys.executable, recipes / "costs.py", "none"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "nothing" in done.stderr and "Traceback" not in done.stderr
