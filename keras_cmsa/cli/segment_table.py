@@ -62,6 +62,7 @@ def segment_missing(rows, table, folder, model, outside):
         print(f"{len(done)} of {len(rows)} rows were done before", file=sys.stderr)
     if todo:
         predictor = Predictor.from_preset(model)
+        tell_unknown_words(predictor.preprocessor.vocabulary, todo)
         # Whole rows only: what a kill left of a last line is gone, and each new line is flushed.
         write_results(folder, done.values())
         with (
@@ -87,6 +88,17 @@ def segment_missing(rows, table, folder, model, outside):
     if len(bad) == len(rows):
         raise ValueError(f"no row of {table} could be segmented")
     return results
+
+
+def tell_unknown_words(vocabulary, rows):
+    """Says in one line how many rows have words that the model does not know, and names the first."""
+    unknown = [row for row in rows if vocabulary.unknown in vocabulary.split(row["expression"])]
+    if unknown:
+        print(
+            f"{len(unknown)} of {len(rows)} rows have words that the model does not know, first "
+            f"row {unknown[0]['row']}: {unknown[0]['expression']!r}",
+            file=sys.stderr,
+        )
 
 
 def check_model(folder, path, digest):
@@ -133,7 +145,7 @@ def segment_rows(predictor, path, rows, folder):
         return
     good, errors = [], {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # `unknown words` of each row would drown the rest
+        warnings.simplefilter("ignore")  # of unknown words, which are told for all rows at once
         for row in rows:
             try:
                 predictor.read([row["expression"]])

@@ -89,14 +89,16 @@ def test_a_folder_holds_the_results_of_one_model(capsys, models_kept, preset, ph
     assert "results of another model" in refused(capsys, *command, other)
 
 
-def test_rows_of_one_image_are_asked_at_once(
-    models_kept, preset, predictor, photo_path, tmp_path, spied
+def test_rows_of_one_image_are_asked_at_once_and_unknown_words_told(
+    capsys, models_kept, preset, predictor, photo_path, tmp_path, spied
 ):
-    asked, calls = ["red box", "box", "blue box"], spied(type(predictor), "__call__")
+    asked, calls = ["red box", "a box", "zebra"], spied(type(predictor), "__call__")
     table = pairs(tmp_path, [("photo.png", expression) for expression in asked])
     table = table.rename(tmp_path / "pairs")
     assert run("segment", "--csv", table, "--model", preset) == 0
     assert [expressions for *_, expressions in calls] == [asked]
+    told = "2 of 3 rows have words that the model does not know, first row 2: 'a box'"
+    assert told in capsys.readouterr().err
     assert [row["mask"] for row in results(tmp_path / "pairs_results")] == [
         "000001.png", "000002.png", "000003.png",
     ]  # fmt: skip
