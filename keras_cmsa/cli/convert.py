@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from keras_cmsa.utils.files import check_folder
+from keras_cmsa.utils.files import check_folder, check_new
 from keras_cmsa.utils.silence import import_keras
 
 
@@ -35,8 +35,7 @@ def convert(
     trained_on
         What the checkpoint was trained on, for the model card.
     """
-    if output.exists():
-        raise FileExistsError(f"{output} is there already: give another folder, or delete it")
+    check_new(output)
     check_folder(output)
     import_keras()
     from keras_cmsa.convert.released_preset import convert_to_preset

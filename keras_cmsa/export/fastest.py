@@ -8,11 +8,11 @@ import warnings
 from pathlib import Path
 
 from keras_cmsa.export.network import OtherOutputs
-from keras_cmsa.export.portable import FORMS, check_libraries, check_new, export
+from keras_cmsa.export.portable import FORMS, check_libraries, export
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.reference import draw_picture, sentences_of
-from keras_cmsa.utils.files import new_folder
+from keras_cmsa.utils.files import check_new, new_folder
 from keras_cmsa.utils.silence import silenced
 
 ROUNDS = 15

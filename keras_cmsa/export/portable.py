@@ -1,6 +1,5 @@
 """Export for engines outside of TensorFlow: ONNX and LiteRT, from pixels and word ids to masks."""
 
-import os
 from pathlib import Path
 
 from keras_cmsa.export import to_litert, to_onnx
@@ -17,7 +16,7 @@ from keras_cmsa.presets.model_card import EXPORTED_AS, STORED_AS
 from keras_cmsa.presets.preset import write_config
 from keras_cmsa.presets.reference import write_reference
 from keras_cmsa.utils.extras import require
-from keras_cmsa.utils.files import new_folder
+from keras_cmsa.utils.files import check_new, new_folder
 
 # The libraries that an export needs, those that one in int8 needs too, and the name of the form.
 FORMS = {
@@ -121,9 +120,3 @@ def check_libraries(form, is_quantised=False):
     libraries, quantisers, _ = FORMS[form]
     for library in libraries + (quantisers if is_quantised else ()):
         require(library, form, f"An export to {form}")
-
-
-def check_new(folder):
-    """Raises a `FileExistsError` if there is something under the name of a new folder."""
-    if os.path.lexists(folder):
-        raise FileExistsError(f"{folder} is there already: choose another name or remove it")

@@ -87,9 +87,7 @@ def new_folder(path):
             with held(partial):
                 partial.chmod(0o777 & ~_umask())
                 yield partial
-                if os.path.lexists(path):
-                    text = f"{path} is there already: choose another name or remove it"
-                    raise FileExistsError(text)
+                check_new(path)
                 os.rename(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -160,6 +158,12 @@ def check_folder(path):
     if not nearest.is_dir():
         raise ValueError(f"wanted a folder to write. Received: {path}, but {nearest} is a file")
     _check_may_write(nearest, path)
+
+
+def check_new(path):
+    """Raises a `FileExistsError` if there is something under the name of a new file or folder."""
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} is there already: choose another name or remove it")
 
 
 def _check_may_write(folder, path):

@@ -40,7 +40,7 @@ def test_files_that_are_none(tmp_path, said):
     empty.mkdir()
     assert "empty has no checkpoint of TensorFlow" in said(empty)
     assert "gone is no checkpoint of TensorFlow" in said(tmp_path / "gone")
-    assert "empty is there already: give another folder" in said(empty, to=empty)
+    assert "empty is there already: choose another name" in said(empty, to=empty)
     assert "gone.txt: No such file" in said(HEAD, tmp_path / "gone.txt")
     (tmp_path / "ours.txt").write_text("[PAD]\n[UNK]\nred\n")
     assert "is not a vocabulary of the authors' code" in said(HEAD, tmp_path / "ours.txt")
