@@ -17,7 +17,7 @@ ten times as long.
 systems and a kill costs a round. A copy of docs/ablations as --run-dir adds to what is reported.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -26,7 +26,7 @@ from paper_tables import TABLES
 
 from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.cli.train import flags_of, given_in
-from keras_cmsa.recipes.recipe_settings import recipe_settings
+from keras_cmsa.recipes.recipe_settings import help_with, recipe_settings
 from keras_cmsa.recipes.unc import SMALL, SMALL_ON_REF_SHAPES
 from keras_cmsa.training.settings import Settings
 from keras_cmsa.utils.silence import import_keras
@@ -56,21 +56,9 @@ RUN_DIR = "runs/ablations"
 EACH = ("system", "seed")  # the settings that differ from run to run
 
 
-def help_texts():
-    """What each setting that all systems share is, with the values that it has unless given."""
-    ours = {**BUDGET, **PRETRAINING, "run_dir": RUN_DIR}
-    small = Settings(**{**SMALL, **SMALL_ON_REF_SHAPES, **ours})
-    paper, texts = Settings(run_dir=RUN_DIR), {}
-    for entry in fields(Settings):
-        values = [str(getattr(settings, entry.name)) for settings in (small, paper)]
-        note = values[0] if values[0] == values[1] else "{}; paper size: {}".format(*values)
-        texts[entry.name] = entry.metadata["help"]
-        if note not in ("None", "()", "False", ""):
-            texts[entry.name] += f" [default: {note}]"
-    return {name: text for name, text in texts.items() if name not in EACH}
-
-
-Given = flags_of(Settings, help_texts())
+SMALL_SETTINGS = {**SMALL, **SMALL_ON_REF_SHAPES, **BUDGET, **PRETRAINING, "run_dir": RUN_DIR}
+TEXTS = help_with({"default": SMALL_SETTINGS, "paper size": {"run_dir": RUN_DIR}})
+Given = flags_of(Settings, {name: text for name, text in TEXTS.items() if name not in EACH})
 NOTHING = Given()
 
 

@@ -47,15 +47,26 @@ def recipe_settings(recipe, small=False, **given):
 
 def help_of(recipe):
     """What each setting is, for `--help`: `{name: text}`, with the recipe's numbers."""
-    texts, paper = {}, Settings(**RECIPES[recipe].NUMBERS)
-    smaller, on_ref_shapes = (
-        ({}, {}) if recipe == "photos" else (unc.SMALL, unc.SMALL_ON_REF_SHAPES)
-    )
+    numbers, values = RECIPES[recipe].NUMBERS, {}
+    if recipe != "photos":
+        small = numbers | unc.SMALL
+        values = {"small": small, "small on RefShapes": small | unc.SMALL_ON_REF_SHAPES}
+    return help_with({"default": numbers} | values)
+
+
+def help_with(values):
+    """What each setting is, with its values: `{name: text}`.
+
+    Args:
+        values: `{title: {setting: value}}`; each is told where it is not that of the one before.
+    """
+    texts, settings = {}, {title: Settings(**given) for title, given in values.items()}
     for entry in fields(Settings):
-        default, small = getattr(paper, entry.name), smaller.get(entry.name)
-        notes = [] if default in (None, (), "", False) else [f"default: {default}"]
-        notes += [] if small is None else [f"small: {small}"]
-        if entry.name in on_ref_shapes:
-            notes.append(f"small on RefShapes: {on_ref_shapes[entry.name]}")
+        notes, before = [], None
+        for title, each in settings.items():
+            value = getattr(each, entry.name)
+            if value != before and (notes or value not in ((), "", False)):
+                notes.append(f"{title}: {value}")
+            before = value
         texts[entry.name] = entry.metadata["help"] + (f" [{'; '.join(notes)}]" if notes else "")
     return texts
