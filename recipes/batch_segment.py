@@ -15,14 +15,13 @@ pip install "keras-cmsa[tensorflow,beam]". Cost: that of the model on each image
 a process that loads Keras and the model.
 """
 
-import logging
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from keras_cmsa.cli.command_line import run_script
 from keras_cmsa.utils.extras import require
-from keras_cmsa.utils.silence import import_keras
+from keras_cmsa.utils.silence import import_keras, silenced
 
 
 def main(
@@ -52,9 +51,8 @@ def main(
     """
     if beam and not beam[0].startswith("-"):
         raise ValueError(f"wanted options of Beam, behind --. Received: {beam[0]!r}")
-    logging.disable(logging.WARNING)  # of Google's libraries, which Beam finds to be missing
-    require("apache_beam", "beam", "A batch")
-    logging.disable(logging.NOTSET)
+    with silenced():  # of Google's libraries, which Beam finds to be missing
+        require("apache_beam", "beam", "A batch")
     import_keras()
     from keras_cmsa.serving.batch import segment_batch
 

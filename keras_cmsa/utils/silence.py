@@ -58,19 +58,15 @@ def take_installed_backend():
 
 @contextlib.contextmanager
 def silenced():
-    """A context without Python's warnings and without TensorFlow's.
+    """A context without Python's warnings and without those that libraries log.
 
     Converters warn of NumPy, and loading a SavedModel warns of the branch that training
     recomputes, which has no gradient there. Inference needs neither.
     """
-
-    loggers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
-    levels = [logger.level for logger in loggers]
+    before = logging.root.manager.disable
     with warnings.catch_warnings(action="ignore"):
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)
+            logging.disable(before)
