@@ -24,6 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from cyclopts import Parameter
 
 from keras_cmsa.cli.command_line import run_script
+from keras_cmsa.cli.evaluate import score
 from keras_cmsa.cli.options import DataDir, Dataset, Model, SplitOwner
 from keras_cmsa.utils.files import check_folder, replaced
 from keras_cmsa.utils.messages import check_at_least
@@ -83,30 +84,24 @@ def main(
     from attention_measures import AttentionReport
 
     from keras_cmsa.data.sources import read_records
-    from keras_cmsa.evaluation.controls import Controls
-    from keras_cmsa.evaluation.evaluate import evaluate
     from keras_cmsa.evaluation.report import print_controls, print_metrics
     from keras_cmsa.evaluation.scores import metrics_of
     from keras_cmsa.inference.predictor import Predictor
 
     records = read_records(data_dir, dataset, split_owner, split)
+    records = {name: records[name][:limit] for name in split}
     predictor = Predictor.from_preset(model)
-    scores, attention, controlled = {}, {}, {}
-    for name in split:
-        report = AttentionReport(predictor)
-        ask = [report] + [Controls(predictor.preprocessor.vocabulary)] * controls
-        scores[name] = evaluate(predictor, records[name][:limit], ask, profile, f"measuring {name}")
-        attention[name] = report.rows(profile)
-        if controls:
-            controlled[name] = ask[1].summary(profile)
+    reports = {name: AttentionReport(predictor) for name in split}
+    scores, summaries = score(predictor, records, profile, None, controls, reports, progress=True)
+    attention = {name: report.rows(profile) for name, report in reports.items()}
     metrics = metrics_of(scores, profile, predictor.config["starting_weights"])
-    metrics |= {"attention": attention, **({"controls": controlled} if controls else {})}
+    metrics |= {"attention": attention, **({"controls": summaries} if controls else {})}
     output.mkdir(parents=True, exist_ok=True)
     with replaced(output / "metrics.json") as file:
         json.dump(metrics, file, indent=1)
     print_metrics(metrics, output / "metrics.json")
     if controls:
-        print_controls(controlled)
+        print_controls(summaries)
     print_attention(attention)
 
 

@@ -103,7 +103,7 @@ def evaluate(
 def score(predictor, records, profile, crf, controls, kept, progress):
     """`{split: [Score, ...]}`, with DenseCRF `"<split>+crf"` beside each; `{split: controls}`.
 
-    `kept` has the `Kept` of each split whose masks are to be written.
+    `kept` has what else is asked about a split, such as its `Kept`.
     """
     from keras_cmsa.evaluation.controls import Controls
     from keras_cmsa.evaluation.evaluate import evaluate as score_split
