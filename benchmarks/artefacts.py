@@ -249,7 +249,5 @@ def targets(results):
             yield "int8, loss of overall IoU", loss, "<=", 0.01
 
 
-BENCHMARK = cli.Benchmark("artefacts", Options, measure_all, targets)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all, targets)

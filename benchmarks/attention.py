@@ -218,7 +218,5 @@ def targets(results):
         yield "level_bytes_per_position", growth, "<=", 1.2
 
 
-BENCHMARK = cli.Benchmark("attention", Options, measure_all, targets)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all, targets)

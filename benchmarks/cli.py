@@ -1,7 +1,7 @@
 """The command line that the benchmarks share: sizes and repeats in, tables and JSON out."""
 
 import json
-from collections.abc import Callable
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -32,53 +32,48 @@ def options(cls):
     return Parameter(name="*")(dataclass(frozen=True)(cls))
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """A benchmark as a command.
+def main(kind, measure_all, targets=None):
+    """Runs a benchmark as a command; its JSON file is called after the script.
 
     Args:
-        name: of the script and of its JSON file.
-        options: class made by `options`; a field without default is none.
+        kind: class made by `options`; a field without default is none.
+        measure_all, targets: as in `run`.
+    """
+    usual, file = kind(), Path(f"runs/benchmarks/{Path(sys.argv[0]).stem}.json")
+
+    def command(*, options=usual, output=file):
+        """Measure; print tables and write them as JSON.
+
+        Parameters
+        ----------
+        output
+            The JSON file.
+        """
+        run(options, measure_all, targets, output)
+
+    command.__annotations__ = {"options": kind, "output": Path}
+    run_script(command)
+
+
+def run(options, measure_all, targets, output):
+    """Measures, prints, and writes the JSON file.
+
+    Args:
+        options: of a class made by `options`.
         measure_all: function from options to a dict, what the JSON file holds.
         targets: function from such a dict, with the settings, that yields of each target that was
-            measured `(name, value, ">=" or "<=", bound)`.
+            measured `(name, value, ">=" or "<=", bound)`; `None`: there are no targets.
+        output: `Path` of the JSON file.
     """
-
-    name: str
-    options: type
-    measure_all: Callable
-    targets: Callable = lambda results: ()
-
-    def run(self, options, output):
-        """Measures, prints, and writes the JSON file; gives what it holds."""
-        results = {"environment": measure.environment(), "settings": asdict(options)}
-        results |= self.measure_all(options)
-        results["targets"] = measure.verdicts(self.targets(results))
-        console = Console()
-        for title, result in results.items():
-            for part in printable(title, result):
-                console.print(part)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")
-        return results
-
-    def main(self):
-        """Runs the command line."""
-
-        usual, file = self.options(), Path(f"runs/benchmarks/{self.name}.json")
-
-        def command(*, options=usual, output=file):
-            """Measure; print tables and write them as JSON.
-
-            Parameters
-            ----------
-            output
-                The JSON file.
-            """
-            self.run(options, output)
-
-        command.__annotations__ = {"options": self.options, "output": Path}
-        run_script(command)
+    results = {"environment": measure.environment(), "settings": asdict(options)}
+    results |= measure_all(options)
+    results["targets"] = measure.verdicts(targets(results) if targets else ())
+    console = Console()
+    for title, result in results.items():
+        for part in printable(title, result):
+            console.print(part)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def printable(title, result):

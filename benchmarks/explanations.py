@@ -143,7 +143,5 @@ def targets(results):
     yield "explanation_per_prediction", results["timings"][1]["ratio"], "<=", 2.0
 
 
-BENCHMARK = cli.Benchmark("explanations", Options, measure_all, targets)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all, targets)

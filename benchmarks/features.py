@@ -94,7 +94,5 @@ def measure_eyes(name, records, folder, options):
     }
 
 
-BENCHMARK = cli.Benchmark("features", Options, measure_all)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all)

@@ -182,7 +182,5 @@ def targets(results):
         yield "fused_over_factorised", fused["ratio"], ">=", 10
 
 
-BENCHMARK = cli.Benchmark("gpu", Options, measure_all, targets)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all, targets)

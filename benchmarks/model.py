@@ -150,7 +150,5 @@ def targets(results):
         yield "training_step_gigabytes", apart["peak_bytes"] / 1e9, "<=", 8
 
 
-BENCHMARK = cli.Benchmark("model", Options, measure_all, targets)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all, targets)

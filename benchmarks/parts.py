@@ -123,7 +123,7 @@ def count_on_jax(image_size, sentences, small):
     }
 
 
-def compare(options):
+def measure_all(options):
     """Rows of `measure.summary` by pass, with multiply-adds and the GFLOP/s that follow."""
     side, sizes = options.matmul_side, (options.image_size, options.sentences, options.small)
     square = np.random.default_rng(0).normal(size=(2, side, side))
@@ -155,7 +155,5 @@ def targets(results):
     yield "forward_backward_of_matmul", whole["gflops"] / product["gflops"], ">=", 0.5
 
 
-BENCHMARK = cli.Benchmark("parts", Options, compare, targets)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all, targets)

@@ -229,7 +229,5 @@ def targets(results):
     yield "scenes_per_second_of_two_cores", 2 * scenes, ">=", 300
 
 
-BENCHMARK = cli.Benchmark("pipeline", Options, measure_all, targets)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all, targets)

@@ -173,7 +173,5 @@ def measure_all(options):
     return results
 
 
-BENCHMARK = cli.Benchmark("serving", Options, measure_all)
-
 if __name__ == "__main__":
-    BENCHMARK.main()
+    cli.main(Options, measure_all)

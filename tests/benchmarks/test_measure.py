@@ -54,6 +54,14 @@ def test_the_readme_wants_what_the_benchmark_wants(script):
     assert bounds and set(bounds) == set(re.findall(r"\d+(?:\.\d+)?", wanted.replace("1/", "")))
 
 
+def test_each_benchmark_is_a_command():
+    """With its targets, if it has some."""
+    for path in BENCHMARKS.glob("*.py"):
+        if "@cli.options\n" in (source := path.read_text()):
+            targets = ", targets" if "\ndef targets(" in source else ""
+            assert source.endswith(f"    cli.main(Options, measure_all{targets})\n"), path
+
+
 def test_another_backend_is_refused(monkeypatch):
     import keras
     import measure
