@@ -22,7 +22,7 @@ def rewrite(path, change=None, extra=(), packed=zipfile.ZIP_STORED):
         change(config)
         members["config.json"] = json.dumps(config).encode()
     with zipfile.ZipFile(path, "w", packed) as archive:
-        for name, data in [*members.items(), *extra]:
+        for name, data in (members | dict(extra)).items():
             archive.writestr(name, data)
 
 
@@ -64,12 +64,10 @@ def an_archive_that_expands(folder):
 
 
 def half_of_the_weights(folder):
-    path = folder / "model.keras"
+    name, path = "model.weights.h5", folder / "model.keras"
     with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data[: len(data) // 2] if name.endswith(".h5") else data)
+        weights = archive.read(name)
+    rewrite(path, extra=[(name, weights[: len(weights) // 2])])
 
 
 def other_inputs(folder):

@@ -29,16 +29,6 @@ def png_chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def bomb(side=20_000):
-    """A valid PNG of one colour."""
-    packer = zlib.compressobj(9)
-    row = b"\0" + bytes(side // 8)
-    packed = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-    end = png_chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", packed) + end
-
-
 def png(rows, depth, colours, before=b"", after=b""):
     """A PNG by hand: the rows of its pixels as bytes, and chunks before and after them."""
     width = len(rows[0]) * 8 // (depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colours])
@@ -46,6 +36,11 @@ def png(rows, depth, colours, before=b"", after=b""):
     pixels = png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
     chunks = png_chunk(b"IHDR", header) + before + pixels + after + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def bomb(side=20_000):
+    """A valid PNG of one colour."""
+    return png([bytes(side // 8)] * side, 1, 0)
 
 
 def segment(marker, content):
