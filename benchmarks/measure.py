@@ -15,9 +15,6 @@ from pathlib import Path
 import keras
 from keras import ops, tree
 
-# What the backends call it when memory runs out.
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "out of memory", "OOM when", "can't allocate memory")
-
 
 def compiled(function, arguments, torch_compile=False):
     """`function`, compiled for `arguments` by the backend's own means, but not run yet.
@@ -247,11 +244,6 @@ def accelerator():
             name = tf.config.experimental.get_device_details(device)["device_name"]
             return {"name": name, "now": memory["current"], "peak": memory["peak"]}
     return None
-
-
-def is_out_of_memory(error):
-    """Whether an exception of the backend says that memory ran out."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def chip():
