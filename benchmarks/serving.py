@@ -4,7 +4,7 @@
     python benchmarks/serving.py --model runs/demo --seconds 60    a trained model, with load
 
 Exports the model, times the SavedModel at batch 1 against the Keras model's `predict_on_batch` and
-the bare backbone's, in turn in one process; then asks a server over gRPC or HTTP: batches of 1, 4
+the bare backbone's, in turn in one process; then asks a server over gRPC: batches of 1, 4
 and 8, and `--clients` at once for `--seconds`. The server is that of the tests
 (tests/serving_server.py), which has TensorFlow Serving's interfaces and not its speed, or the one at
 `--url`. benchmarks/README.md says how it is measured.
@@ -19,7 +19,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import cli
 import keras
@@ -47,8 +46,6 @@ class Options:
     small: cli.Small = False
     url: str | None = None
     """Address of a server that has the model as cmsa, in place of the tests' own."""
-    protocol: Literal["grpc", "http"] = "grpc"
-    """Protocol of the tests' server."""
     batches: tuple[int, ...] = (1, 4, 8)
     """Batch sizes to compare."""
     clients: int = 16
@@ -85,13 +82,13 @@ def compare_latency(predictor, folder, sentence, repeats):
 
 
 @contextlib.contextmanager
-def served(folder, protocol):
+def served(folder):
     """URL of a server in a process of its own."""
     command = [sys.executable, SERVER, folder, "cmsa"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            ports = dict(zip(("http", "grpc"), process.stdout.readline().split()))
-            yield f"{protocol}://127.0.0.1:{ports[protocol]}"
+            _, port = process.stdout.readline().split()
+            yield f"grpc://127.0.0.1:{port}"
         finally:
             process.terminate()
 
@@ -166,7 +163,7 @@ def measure_all(options):
         path = export_saved_model(predictor, Path(folder) / "cmsa")
         results["latency"] = compare_latency(predictor, path, sentences[0], options.repeats)
         address = options.url
-        with contextlib.nullcontext(address) if address else served(path, options.protocol) as url:
+        with contextlib.nullcontext(address) if address else served(path) as url:
             results["batches"] = compare_batches(url, options.batches, sentences, options.repeats)
             if options.seconds:
                 results["load"] = load(url, options.clients, options.seconds, sentences)
