@@ -217,12 +217,7 @@ def measure_all(options):
             }
             for name, path in paths.items()
         ]
-    return {
-        "samples": len(records),
-        "forms": rows,
-        "timings": timings,
-        "beside_clipseg_ms": beside,
-    }
+    return {"samples": len(records), "forms": rows, "timings": timings, "beside_clipseg_ms": beside}
 
 
 def clipseg_milliseconds(options):

@@ -173,10 +173,7 @@ def rates(calls, repeats, samples):
     """`measure.compare` with samples per second and per second of one core."""
     return [
         row
-        | {
-            "per_second": samples / row["seconds"],
-            "per_core_second": samples / row["cpu_seconds"],
-        }
+        | {"per_second": samples / row["seconds"], "per_core_second": samples / row["cpu_seconds"]}
         for row in measure.compare(calls, repeats)
     ]
 
@@ -214,11 +211,7 @@ def measure_ref_shapes(folder, scenes):
     command = [sys.executable, "-c", DRAW, str(Path(folder) / "ref_shapes"), str(scenes)]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     wall, cpu = map(float, printed.split())
-    return {
-        "scenes": scenes,
-        "seconds": wall,
-        "scenes_per_core_second": scenes / cpu,
-    }
+    return {"scenes": scenes, "seconds": wall, "scenes_per_core_second": scenes / cpu}
 
 
 def targets(results):

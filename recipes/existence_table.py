@@ -79,13 +79,7 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
 
 
 @app.command
-def photos(
-    folder: Path,
-    *,
-    eyes: str,
-    seeds: Seeds = 1,
-    run_dir: Path = RUN_DIR / "photos",
-):
+def photos(folder: Path, *, eyes: str, seeds: Seeds = 1, run_dir: Path = RUN_DIR / "photos"):
     """Train on photos, and ask about each also the sentences of others.
 
     Parameters

@@ -168,11 +168,7 @@ def read_stored_size(path):
     """
     _check_path(path)
     # Opened by name outside of `_naming`: a file that may not be read is not damaged.
-    with (
-        open(path, "rb") as file,
-        _naming(str(path)),
-        Image.open(file, formats=FORMATS) as image,
-    ):
+    with open(path, "rb") as file, _naming(str(path)), Image.open(file, formats=FORMATS) as image:
         _check_size(image)
         return image.size[::-1], _orientation(image)
 

@@ -109,12 +109,7 @@ def test_the_word_that_an_expression_hinges_on():
         {
             "image_id": 7,
             "segmentation": [[number]],
-            "attributes": {
-                "shape": s,
-                "colour": c,
-                "size": "medium",
-                "texture": "plain",
-            },
+            "attributes": {"shape": s, "colour": c, "size": "medium", "texture": "plain"},
         }
         for number, (s, c) in enumerate(things)
     ]

@@ -9,18 +9,7 @@ from pathlib import Path
 import one_ref
 import pytest
 from command import last_line, read_rows, run
-from label_tools import (
-    NAME,
-    POLYGON,
-    coco,
-    labelme,
-    outline,
-    points,
-    shape,
-    task,
-    text_area,
-    write,
-)
+from label_tools import NAME, POLYGON, coco, labelme, outline, points, shape, task, text_area, write
 from PIL import Image
 
 from keras_cmsa.data.ref_shapes import write_ref_shapes

@@ -25,14 +25,7 @@ def test_the_page_of_unc_has_the_defaults():
     ("recipe", "data"),
     [
         ("unc_plus", {"dataset": "refcoco+", "run_dir": "runs/unc_plus"}),
-        (
-            "gref",
-            {
-                "dataset": "refcocog",
-                "split_owner": "google",
-                "run_dir": "runs/gref",
-            },
-        ),
+        ("gref", {"dataset": "refcocog", "split_owner": "google", "run_dir": "runs/gref"}),
         ("referit", {"dataset": "referit", "run_dir": "runs/referit"}),
     ],
 )
@@ -62,8 +55,7 @@ def test_the_small_model_differs_as_its_page_says():
 
 
 @pytest.mark.parametrize(
-    ("recipe", "small"),
-    [(recipe, small) for recipe in RECIPES for small in (False, True)][:-1],
+    ("recipe", "small"), [(recipe, small) for recipe in RECIPES for small in (False, True)][:-1]
 )
 def test_what_is_given_counts(recipe, small):
     given = {"steps": 3, "seed": 5, "learning_rate": 0.5, "run_dir": "here", "system": "cmsa_s"}
