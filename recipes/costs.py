@@ -4,6 +4,7 @@ KERAS_BACKEND=jax python recipes/costs.py runs/demo     prints its multiply-adds
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -65,12 +66,12 @@ def multiply_adds_of(jaxpr):
             case "dot_general":
                 (contracted, _), _ = parameters["dimension_numbers"]
                 shape = equation.invars[0].aval.shape
-                total += equation.outvars[0].aval.size * product(shape[i] for i in contracted)
+                total += equation.outvars[0].aval.size * math.prod(shape[i] for i in contracted)
             case "conv_general_dilated":
                 kernel = equation.invars[1].aval
                 channels = kernel.shape[parameters["dimension_numbers"].rhs_spec[0]]
                 products = equation.outvars[0].aval.size * kernel.size // channels
-                total += products // product(parameters["lhs_dilation"])
+                total += products // math.prod(parameters["lhs_dilation"])
             case "cond":
                 total += min(multiply_adds_of(x) for x in jaxprs_in(parameters["branches"]))
             case name:
@@ -87,10 +88,6 @@ def jaxprs_in(value):
             yield x.jaxpr
         elif hasattr(x, "eqns"):
             yield x
-
-
-def product(numbers):
-    return int(np.prod(list(numbers)))
 
 
 def draw_inputs(model):

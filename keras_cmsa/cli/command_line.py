@@ -18,7 +18,10 @@ def run(app, arguments, name):
         arguments: list of `str`.
         name: of the program, at the head of its messages.
     """
-    print_whatever_comes()
+    # What a terminal has no letters for is shown as \u201c, and does not end the work.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = lambda message, *_, **__: f"{name}: {message}\n"
     try:
         app(arguments)
@@ -32,13 +35,6 @@ def run_script(function):
     app = cyclopts.App()
     app.default(function)
     run(app, sys.argv[1:], sys.argv[0])
-
-
-def print_whatever_comes():
-    """Lets the terminal show what it has no letters for as `\\u201c`, rather than end the work."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def flags_of(app, arguments):

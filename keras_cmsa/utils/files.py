@@ -54,7 +54,8 @@ def new_file(path):
         partial = Path(partial)
         try:
             with held(partial):
-                partial.chmod(mode_of(path))
+                there = path.exists()  # else the mode that `open` would give it
+                partial.chmod(stat.S_IMODE(path.stat().st_mode) if there else 0o666 & ~_umask())
                 yield partial
                 with open(partial, "rb+") as file:
                     os.fsync(file.fileno())
@@ -171,13 +172,6 @@ def _check_may_write(folder, path):
         raise ValueError(
             f"wanted a place that can be written. Received: {path}, but {folder} cannot"
         )
-
-
-def mode_of(path):
-    """The mode of a file that is there; of one that is not, what `open` would give it."""
-    if path.exists():
-        return stat.S_IMODE(path.stat().st_mode)
-    return 0o666 & ~_umask()
 
 
 def _umask():
