@@ -71,7 +71,7 @@ def test_numbers_are_checked_before_anything_is_read(capsys, tmp_path, monkeypat
 @pytest.mark.parametrize(
     "command",
     ["evaluate data -o {}", "explain photo.png box -o {}", "export {}", "synthesize {}",
-     "describe none.json -o {}",
+     "describe none.json -o {}", "download refcoco -o {}",
      "export {}/a.onnx --format onnx", "prepare data --problems {}/x.csv",
      "segment photo.png box -o {}.png", "segment photo.png box --mask {}.png"],
 )  # fmt: skip

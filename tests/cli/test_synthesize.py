@@ -44,9 +44,3 @@ def test_too_few_colours_are_refused(capsys, tmp_path):
     assert message.startswith("keras-cmsa: --colours must be 4 or more of red, orange, ")
     assert message.endswith("Received: red, pink")
     assert not list(tmp_path.iterdir())
-
-
-def test_other_data_is_left_alone(capsys, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    assert str(tmp_path) in refused(capsys, "synthesize", tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
