@@ -143,7 +143,7 @@ def segment_rows(predictor, path, rows, folder):
     except (OSError, ValueError) as error:
         yield from (failed(row, error) for row in rows)
         return
-    good, errors = [], {}
+    good, bad = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of unknown words, which are told for all rows at once
         for row in rows:
@@ -151,13 +151,10 @@ def segment_rows(predictor, path, rows, folder):
                 predictor.read([row["expression"]])
                 good.append(row)
             except ValueError as error:
-                errors[row["row"]] = error
-        predictions = iter(predictor(image, [row["expression"] for row in good]))
-    for row in rows:
-        if error := errors.get(row["row"]):
-            yield failed(row, error)
-            continue
-        prediction = next(predictions)
+                bad.append(failed(row, error))
+        predictions = predictor(image, [row["expression"] for row in good])
+    yield from bad
+    for row, prediction in zip(good, predictions):
         mask = f"{row['row']:06d}.png"
         write_png(folder / mask, prediction.mask)
         yield {
