@@ -147,13 +147,11 @@ def check_folder(path):
     """Checks, before any work for it, that a folder is there or can be made at a path.
 
     Args:
-        path: of the folder; `None` is none to write.
+        path: of the folder.
 
     Raises:
         ValueError: if it, or what it would lie in, is a file or must not be written.
     """
-    if path is None:
-        return
     absolute = Path(path).absolute()
     nearest = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
     if not nearest.is_dir():

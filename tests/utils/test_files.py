@@ -115,7 +115,6 @@ def test_places_to_write_are_checked_beforehand(tmp_path):
     check_file(None)
     check_file(tmp_path / "file.PNG", (".png",))
     check_file("/dev/null", (".png", ""))
-    check_folder(None)
     check_folder(tmp_path / "new" / "deep")
     check_folder("relative/and/new")
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
