@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Annotated
 
 import cyclopts
+import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from photo_table import BOXES, SHORT, trained, write_tables
 from run_table import fill, in_percent
 
 from keras_cmsa.cli import command_line
+from keras_cmsa.data.negatives import Negatives
+from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.data.sources import read_records
+from keras_cmsa.evaluation.scores import summarize
 from keras_cmsa.recipes.recipe_settings import recipe_settings
 from keras_cmsa.utils.silence import import_keras
 
@@ -44,8 +49,6 @@ def shapes(data: Path, *, new_colours: Path, seeds: Seeds = 1, run_dir: Path = R
         RefShapes of other colours, whose sentences all have a target.
     """
     import_keras()
-    from keras_cmsa.data.sources import read_records
-
     val = read_records(data, "grefcoco")["val"]
     planted = planted_words(data)
     common = {
@@ -90,8 +93,6 @@ def photos(folder: Path, *, eyes: str, seeds: Seeds = 1, run_dir: Path = RUN_DIR
         An image encoder, as there.
     """
     import_keras()
-    from keras_cmsa.data.readers.refer import read_refer
-
     write_tables(folder)
     val = read_refer(folder / "refcoco_photos", "refcoco", "own")["val"]
     settings = replace(
@@ -113,7 +114,6 @@ def photos(folder: Path, *, eyes: str, seeds: Seeds = 1, run_dir: Path = RUN_DIR
 def numbers_of(predictor, records):
     """The numbers of `gres`, and the overall IoU of sentences with one target by `strict`."""
     from keras_cmsa.evaluation.evaluate import evaluate
-    from keras_cmsa.evaluation.scores import summarize
 
     scores = evaluate(predictor, records, profile=PROFILE)
     numbers = summarize(scores, PROFILE)
@@ -124,10 +124,6 @@ def numbers_of(predictor, records):
 
 def of_other_images(records):
     """A record without a target for each record: a sentence of another image that fits nothing."""
-    import numpy as np
-
-    from keras_cmsa.data.negatives import Negatives
-
     negatives, random = Negatives(records, 1), np.random.default_rng(0)
     absent = []
     for number, record in enumerate(records):

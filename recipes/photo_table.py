@@ -16,11 +16,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from run_table import fill, in_percent
 
 from keras_cmsa.cli.command_line import run_script
+from keras_cmsa.data.readers.refer import read_refer
+from keras_cmsa.evaluation.controls import LARGEST, SHUFFLED, Controls
+from keras_cmsa.evaluation.scores import metrics_of, summarize
+from keras_cmsa.presets.files import CONFIG, MODEL, VOCABULARY
+from keras_cmsa.presets.hub import without_folders
 from keras_cmsa.recipes.recipe_settings import recipe_settings
 from keras_cmsa.utils.csv_files import read_rows, write_rows
 from keras_cmsa.utils.files import replaced
@@ -95,8 +101,6 @@ def entry(folder, row):
 
 def outline(row):
     """A polygon of a box without its corners, where objects rarely are."""
-    import numpy as np
-
     x, y, width, height = (float(row[column]) for column in "xywh")
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     across, along = (np.sign(f(angles)) * abs(f(angles)) ** 0.8 for f in (np.cos, np.sin))
@@ -175,9 +179,7 @@ def trained(settings, limit=None):
 
 def train_and_evaluate(settings, records, untouched):
     """The numbers of a run in %, those of the controls, and its minutes."""
-    from keras_cmsa.evaluation.controls import LARGEST, SHUFFLED, Controls
     from keras_cmsa.evaluation.evaluate import evaluate
-    from keras_cmsa.evaluation.scores import metrics_of, summarize
     from keras_cmsa.presets.preset import write_config
     from keras_cmsa.training.run import PROFILE
 
@@ -209,8 +211,6 @@ def untouched_refs(photos):
 
 def publish(run_dir, folder):
     """Copies a run as a preset, without the paths of its machine."""
-    from keras_cmsa.presets.files import CONFIG, MODEL, VOCABULARY
-    from keras_cmsa.presets.hub import without_folders
     from keras_cmsa.presets.preset import load_preset, write_config
     from keras_cmsa.presets.reference import write_reference
 
@@ -257,8 +257,6 @@ def main(
         Folder to copy the run of seed 0 that begins with described masks to, as a preset.
     """
     import_keras()
-    from keras_cmsa.data.readers.refer import read_refer
-
     write_tables(photos)
     records = read_refer(photos / "refcoco_photos", "refcoco", "own")["val"]
     untouched = untouched_refs(photos)
