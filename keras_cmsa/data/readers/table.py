@@ -26,7 +26,7 @@ from keras_cmsa.data.readers.entries import field, from_json, read_entries, sele
 from keras_cmsa.data.record import Record
 from keras_cmsa.preprocessing.reading import read_size
 from keras_cmsa.preprocessing.words import split_words
-from keras_cmsa.utils.csv_files import cells_of, row_of
+from keras_cmsa.utils.csv_files import cells_of, read_table_file, row_of
 from keras_cmsa.utils.files import as_text
 from keras_cmsa.utils.names import checked_split, path_inside
 
@@ -59,7 +59,7 @@ def read_table(path, splits=None, on_bad="raise"):
             "as COCO JSON"
         )
     if path.suffix.lower() == ".csv":
-        names, located = cells_of(path.read_bytes(), path, COLUMNS)
+        names, located = cells_of(read_table_file(path), path, COLUMNS)
         rows = [(f"{path}, line {line}", partial(row_of, names, cells)) for line, cells in located]
     else:
         text = as_text(path.read_bytes(), path, "Save the table in UTF-8")
