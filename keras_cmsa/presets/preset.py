@@ -36,7 +36,7 @@ from keras_cmsa.presets.files import (
 )
 from keras_cmsa.presets.model_card import as_markdown
 from keras_cmsa.presets.reference import write_reference
-from keras_cmsa.presets.safe_loading import load_model
+from keras_cmsa.presets.safe_loading import load_keras
 from keras_cmsa.utils.files import new_file, replaced
 
 
@@ -79,7 +79,7 @@ def load_preset(source):
     folder, config = opened(source)
     preprocessor = read_preprocessor(folder, config)
     file = network_file(folder)
-    model = load_model(file) if file.name == MODEL else load_export(file, config)
+    model = load_keras(file) if file.name == MODEL else load_export(file, config)
     check_preprocessor(model, preprocessor)
     return Preset(model, preprocessor, config)
 

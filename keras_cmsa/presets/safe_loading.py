@@ -7,24 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import keras
 
-from keras_cmsa.models.inputs_and_outputs import check_inputs
 from keras_cmsa.utils.extras import require
 
 # Keras stores weights uncompressed, so an honest archive is about as large as its contents.
 MAX_EXPANSION = 20
 MAX_BYTES = 8 * 2**30
 MAX_CONFIG_BYTES = 64 * 2**20
-
-
-def load_model(path):
-    """A functional model of image and words from a `.keras` file; arguments as in `load_keras`.
-
-    Raises:
-        FileNotFoundError, ValueError: as `load_keras`, or if it is not such a model.
-    """
-    model = load_keras(path)
-    check_inputs(model)
-    return model
 
 
 def load_keras(path):

@@ -6,12 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
-import tiny
 from bad_presets import FILES_OF_STRANGERS, check_line, layer_named, rewrite
 
 from keras_cmsa import load_preset
 from keras_cmsa.presets import safe_loading
-from keras_cmsa.presets.safe_loading import Refused, load_keras, load_model
+from keras_cmsa.presets.safe_loading import Refused, load_keras
 
 pytestmark = pytest.mark.keras
 
@@ -64,20 +63,12 @@ def test_what_is_registered_and_imported_may_be_loaded(seeded, tmp_path):
     )
 
 
-def test_a_backbone_alone(seeded, tmp_path):
-    """`load_keras` takes any model, `load_model` those of image and words."""
-    tiny.backbone().save(tmp_path / "backbone.keras")
-    assert load_keras(tmp_path / "backbone.keras").name == "backbone"
-    with pytest.raises(ValueError, match="inputs 'image' and 'words'"):
-        load_model(tmp_path / "backbone.keras")
-
-
 def test_a_harmless_change_is_no_reason(preset, tmp_path):
     """The checks read the whole configuration and mind nothing else in it."""
     path = tmp_path / "model.keras"
     shutil.copy(preset / "model.keras", path)
     rewrite(path, lambda config: layer_named(config, "conv5")["config"].update(trainable=False))
-    assert not load_model(path).image_encoder.get_layer("conv5").trainable
+    assert not load_keras(path).image_encoder.get_layer("conv5").trainable
 
 
 def test_a_config_too_large(preset, tmp_path, monkeypatch):
