@@ -7,8 +7,7 @@ from keras import layers
 
 from keras_cmsa.models.backbones import caffe_pixels, published_weights
 from keras_cmsa.models.channels_last import channels_last
-from keras_cmsa.models.hub_presets import preset_fault
-from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.extras import library_fault, require
 
 PYRAMID = (8, 16, 32)  # the strides of a pyramid's three maps
 PRESET = (
@@ -159,7 +158,7 @@ def tower_and_scaling(source, image_size, weights):
         )
         return tower, SCALINGS[module]
     hub = require("keras_hub", "pretrained", f"The image encoder {source!r}")
-    with preset_fault(source, PRESET):
+    with library_fault(f"wanted {PRESET}. Received: {str(source)!r}"):
         tower = hub.models.Backbone.from_preset(
             str(source), image_shape=shape, load_weights=weights is not None
         )

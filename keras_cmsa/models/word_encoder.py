@@ -7,10 +7,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_cmsa.models.hub_presets import preset_fault
 from keras_cmsa.preprocessing.vocabulary import MAX_WORDS, PADDING, UNKNOWN, Vocabulary
 from keras_cmsa.preprocessing.word_pieces import WordPieces
-from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.extras import library_fault, require
 
 START, END = "[CLS]", "[SEP]"
 PRESET = "the name or folder of a preset of a text encoder, with its config, weights and tokenizer"
@@ -41,7 +40,7 @@ def word_encoder(source, pieces=None, max_words=MAX_WORDS, weights=True, trainab
     hub = require("keras_hub", "pretrained", "A text encoder")
     tower = source
     if isinstance(source, str | Path):
-        with preset_fault(source, PRESET):
+        with library_fault(f"wanted {PRESET}. Received: {str(source)!r}"):
             pieces = pieces or pieces_of(source, hub)
             tower = hub.models.Backbone.from_preset(str(source), load_weights=weights)
     missing = {PADDING, UNKNOWN, START, END} - set(pieces or ())

@@ -10,7 +10,7 @@ import contextlib
 import json
 from pathlib import Path, PurePath
 
-from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.extras import library_fault, require
 
 LOADED = ("config.json", "model.keras", "vocabulary.txt")
 REFERENCE = "reference.npz"  # which a training has only at its end
@@ -55,7 +55,7 @@ def fetch(address):
     scheme, handle = split_address(address)
     download = {"hf": from_hugging_face, "kaggle": from_kaggle}[scheme]
     advice = "Is the name right, and the network there? A private preset needs the hub's own login"
-    with hub_fault(f"{address} could not be downloaded", advice):
+    with library_fault(f"{address} could not be downloaded", advice):
         folder = Path(download(handle))
     if not (folder / "model.keras").is_file():
         raise ValueError(f"{address} is no preset: wanted model.keras, which is not there")
@@ -101,23 +101,11 @@ def upload(folder, address):
     hub = require("huggingface_hub", "hub", "An upload to Hugging Face")
     contents["config.json"] = without_folders(folder / "config.json")
     files = [hub.CommitOperationAdd(*file) for file in contents.items()]
-    with hub_fault(f"{address} could not be uploaded", "Is there a login? hf auth login"):
+    with library_fault(f"{address} could not be uploaded", "Is there a login? hf auth login"):
         api = hub.HfApi()
         api.create_repo(handle, exist_ok=True)
         message = "Upload a keras-cmsa preset"
         return str(api.create_commit(handle, files, commit_message=message))
-
-
-@contextlib.contextmanager
-def hub_fault(what, advice):
-    """Raises an `OSError` of one line for any error of a hub's library but that it is missing."""
-    try:
-        yield
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:  # of the library's own, of requests or of httpx
-        reason = str(error).strip().split("\n")[0][:300]
-        raise OSError(f"{what} ({type(error).__name__}: {reason}). {advice}") from error
 
 
 def without_folders(path):

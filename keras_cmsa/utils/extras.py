@@ -1,5 +1,6 @@
-"""The one error for a library that an extra of this package brings."""
+"""Libraries that extras bring: the one error where one is missing, and the one where one fails."""
 
+import contextlib
 import importlib
 
 
@@ -23,3 +24,20 @@ def require(module, extra, purpose):
         raise ModuleNotFoundError(
             f'{purpose} needs {error.name}: pip install "keras-cmsa[{extra}]"', name=error.name
         ) from error
+
+
+@contextlib.contextmanager
+def library_fault(what, advice=""):
+    """Raises an `OSError` of one line for any error of a library but that one is missing.
+
+    Args:
+        what: could not be had, the beginning of the error; the library's reason follows.
+        advice: its end, what to do.
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:  # of the library's own, of files, of requests or of httpx
+        reason = str(error).strip().split("\n")[0][:300]
+        raise OSError(f"{what} ({type(error).__name__}: {reason}). {advice}".rstrip()) from error
