@@ -1,10 +1,8 @@
 """Whether a model answers as the reference beside it says, and if not, what is the likely cause."""
 
-import io
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from scipy.special import expit
 
 from keras_cmsa.inference.masks import MaskRule
@@ -13,6 +11,7 @@ from keras_cmsa.presets.exported import load_photo_graph, server_of
 from keras_cmsa.presets.files import is_saved_model
 from keras_cmsa.presets.model_card import MASKS_BY, STORED_AS, TRAINED_IN
 from keras_cmsa.presets.reference import in_square
+from keras_cmsa.utils.files import as_png
 
 
 class Bounds(NamedTuple):
@@ -241,10 +240,3 @@ def cause_of(fails, reference, ask, bounds):
         "other weights or word ids, such as of another version of the model, or weights that are "
         "stored in fewer bits than its config.json says"
     )
-
-
-def as_png(pixels):
-    """The bytes of a PNG of pixels `(H, W, 3)` uint8."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()

@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
-from PIL import Image
 
 from keras_cmsa.preprocessing.reading import read_image, to_pixels
 from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.files import as_png
 
 # The outputs of an answer. The probabilities are left out: they would be most of its bytes.
 OUTPUTS = ("mask_png_bytes", "score", "box", "words", "exists", "valid")
@@ -332,9 +332,7 @@ def image_file(image):
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
         return Path(image).read_bytes()
-    file = io.BytesIO()
-    Image.fromarray(to_pixels(image)).save(file, "PNG")
-    return file.getvalue()
+    return as_png(to_pixels(image))
 
 
 def to_answer(row):

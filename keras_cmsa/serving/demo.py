@@ -9,7 +9,6 @@ since a page among the files would run as one of ours.
 import base64
 import contextlib
 import html
-import io
 import os
 import tempfile
 import time
@@ -18,16 +17,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_cmsa.explain.drawing import (
-    MAP_COLOURS,
-    as_grey,
-    outlined_overlay,
-    probability_overlay,
-)
+from keras_cmsa.explain.drawing import MAP_COLOURS, as_grey, outlined_overlay, probability_overlay
 from keras_cmsa.explain.explanations import Explainer
 from keras_cmsa.explain.word_importance import excluding_words
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.utils.extras import require
+from keras_cmsa.utils.files import as_png
 from keras_cmsa.utils.messages import in_words
 
 MAX_FILE = 15 * 2**20
@@ -205,9 +200,7 @@ def picture(pixels, kind, alternative, caption):
 
 def data_address(pixels):
     """The address of an image that contains the pixels as PNG."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return f"data:image/png;base64,{base64.b64encode(as_png(pixels)).decode('ascii')}"
 
 
 def words_table(prediction, levels):

@@ -1,6 +1,7 @@
 """Files and folders that are whole or not there."""
 
 import contextlib
+import io
 import os
 import shutil
 import stat
@@ -211,14 +212,21 @@ def shown(text):
     return repr(text if len(text) <= 100 else f"{text[:97]}...")
 
 
-def write_png(path, picture):
-    """Writes `(H, W, 3)` uint8 or a mask `(H, W)` bool as PNG, whole or not at all."""
+def as_png(picture):
+    """`(H, W, 3)` uint8 or a mask `(H, W)` bool as the bytes of a PNG."""
     from PIL import Image
 
     if picture.dtype == bool:
         picture = picture.astype("uint8") * 255
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
+
+
+def write_png(path, picture):
+    """Writes what `as_png` takes, whole or not at all."""
     with replaced(path, "wb") as file:
-        Image.fromarray(picture).save(file, "PNG")
+        file.write(as_png(picture))
 
 
 def size_of_folder(path):

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from image_files import encoded
 from network_files import run_file, write_file
 
 from keras_cmsa import read_image
 from keras_cmsa.export.quantised import calibration_batches, quantise_litert, quantise_onnx
-from keras_cmsa.inference.verification import BOUNDS, as_png, asking, bounds_of, verify
+from keras_cmsa.inference.verification import BOUNDS, asking, bounds_of, verify
 
 pytest.importorskip("tensorflow")
 
@@ -186,7 +187,7 @@ def test_an_export_in_int8(trained, written, tmp_path):
     assert verify(reference, ask, BOUNDS["float32"]).cause.startswith("quantised")
 
     def exchanged(file, sentences):
-        return ask(as_png(read_image(file)[..., ::-1]), sentences)
+        return ask(encoded(read_image(file)[..., ::-1]), sentences)
 
     assert verify(reference, exchanged, bounds).cause.startswith("the channel order")
     stretched = Predictor(predictor.model, tiny.preprocessor("stretch"), config=predictor.config)

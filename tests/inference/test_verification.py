@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import tiny
+from image_files import encoded
 
 from keras_cmsa import Predictor, Preset, load_preset, read_image
 from keras_cmsa.inference.verification import (
     BOUNDS,
     OtherAnswers,
-    as_png,
     asking,
     bounds_of,
     check_reference,
@@ -102,13 +102,13 @@ def seen(predictor, look):
 
 
 def exchanged(file):
-    return as_png(read_image(file)[..., ::-1])
+    return encoded(read_image(file)[..., ::-1])
 
 
 def brighter_jpeg(file):
     """As a decoder that makes the pixels of a JPEG brighter."""
     pixels = read_image(file)
-    return file if file[:4] == b"\x89PNG" else as_png(np.minimum(pixels, 235) + np.uint8(20))
+    return file if file[:4] == b"\x89PNG" else encoded(np.minimum(pixels, 235) + np.uint8(20))
 
 
 @pytest.mark.parametrize(
