@@ -124,14 +124,12 @@ def tensors_alone(monkeypatch):
     """Exports with one graph, the one that is compared: to trace the others takes most of the time."""
     from keras_cmsa.export import saved_model, served
 
-    build = served.served_model
     monkeypatch.setattr(saved_model, "check_masks", lambda *_: None)
-
-    def with_tensors(*arguments):
-        module, signatures = build(*arguments)
-        return module, {name: signatures["tensors"] for name in ("tensors", "segment_many")}
-
-    monkeypatch.setattr(served, "served_model", with_tensors)
+    monkeypatch.setattr(
+        served.ServedModel,
+        "signatures",
+        lambda self: dict.fromkeys(("tensors", "segment_many"), self.run),
+    )
 
 
 @pytest.fixture

@@ -142,21 +142,21 @@ def export_saved_model(preset, folder, version=1, options=None):
     return path
 
 
-def write_graph(network, preprocessor, folder, options, threshold=0.5):
+def write_graph(network, preprocessor, folder, options, threshold):
     """Writes the SavedModel of a network with all its outputs into an existing folder."""
     import tensorflow as tf
 
     # These modules import TensorFlow, which the rest of this module does not need.
     from keras_cmsa.export.graph.text import TWINS
-    from keras_cmsa.export.served import served_model
+    from keras_cmsa.export.served import ServedModel
 
     # The table reads this file when it is built, and saving copies it to assets/.
     words = folder / VOCABULARY
     preprocessor.vocabulary.save(words)
     word_ids = TWINS[preprocessor.vocabulary.tokenizer](preprocessor.vocabulary, words)
-    served, signatures = served_model(network, word_ids, preprocessor.resizing, options, threshold)
+    served = ServedModel(network, word_ids, preprocessor.resizing, options, threshold)
     try:
-        tf.saved_model.save(served, str(folder), signatures)
+        tf.saved_model.save(served, str(folder), served.signatures())
     except tf.errors.OpError as error:  # of a full disk, for instance: "<its file>; <reason>"
         reason = str(error).strip().split("\n")[0].rpartition("; ")[2]
         raise OSError(errno.EIO, reason, str(folder)) from error

@@ -15,10 +15,12 @@ from keras_cmsa.presets.files import fits
 MAX_EXPRESSIONS = 256
 # The masks of a request about an image have the pixels of at most so many of the largest images.
 MAX_LARGEST_MASKS = 16
+# No condition in these methods is of a tensor, and AutoGraph takes a quarter of an export.
+function = partial(tf.function, autograph=False)
 
 
-def served_model(model, word_ids, resizing, options, threshold=0.5):
-    """Builds the module and the signatures that `tf.saved_model.save` takes.
+class ServedModel(tf.Module):
+    """The weights, the vocabulary and a method per signature.
 
     Args:
         model: model that `with_all_outputs` returns.
@@ -26,49 +28,43 @@ def served_model(model, word_ids, resizing, options, threshold=0.5):
         resizing: how images fill the square.
         options: `ExportOptions`.
         threshold: the least `exists` of the network that means a target.
-
-    Returns:
-        `ServedModel`, and a dict of its signatures by name.
     """
-    served = ServedModel(model, word_ids, resizing, options, threshold)
-    size, max_words = served.size, word_ids.max_words
-    files = [tf.TensorSpec((None,), tf.string, name=name) for name in ("image_bytes", "expression")]
-    many = [
-        tf.TensorSpec((None,), tf.string, name="image_bytes"),
-        tf.TensorSpec((None, None), tf.string, name="expressions"),
-    ]
-    tensors = [
-        tf.TensorSpec((None, size, size, 3), tf.float32, name="image"),
-        tf.TensorSpec((None, None, max_words), tf.int32, name="words"),
-    ]
-    # No condition in these methods is of a tensor, and AutoGraph takes a quarter of an export.
-    function = partial(tf.function, autograph=False)
-    # What several signatures share is one function of the graph, traced and stored once.
-    served.run = function(served.run, input_signature=tensors)
-    served.read_and_run = function(served.read_and_run, input_signature=many)
-    served.answer_many = function(served.answer_many, input_signature=many)
-    signatures = {
-        "serving_default": function(served.answer, input_signature=files),
-        "segment_many": served.answer_many,
-        "tensors": served.run,
-    }
-    if "position_attention" in model.output:
-        signatures["heatmap"] = function(served.heatmap, input_signature=files)
-    return served, signatures
 
-
-class ServedModel(tf.Module):
-    """The weights, the vocabulary and a method per signature; arguments as in `served_model`."""
-
-    def __init__(self, model, word_ids, resizing, options, threshold):
+    def __init__(self, model, word_ids, resizing, options, threshold=0.5):
         super().__init__(name="keras_cmsa")
         self.call, variables = stateless(model)
+        self.has_heatmap = "position_attention" in model.output
         self.options = options
         self.threshold = threshold
-        self.size = model.input["image"].shape[1]
+        self.size = size = model.input["image"].shape[1]
         self.resizing = resizing
         self.word_ids = word_ids
         self.weights = [stored(variable, options.dtype) for variable in variables]
+        many = [
+            tf.TensorSpec((None,), tf.string, name="image_bytes"),
+            tf.TensorSpec((None, None), tf.string, name="expressions"),
+        ]
+        tensors = [
+            tf.TensorSpec((None, size, size, 3), tf.float32, name="image"),
+            tf.TensorSpec((None, None, word_ids.max_words), tf.int32, name="words"),
+        ]
+        # What several signatures share is one function of the graph, traced and stored once.
+        self.run = function(self.run, input_signature=tensors)
+        self.read_and_run = function(self.read_and_run, input_signature=many)
+        self.answer_many = function(self.answer_many, input_signature=many)
+
+    def signatures(self):
+        """The functions that a server answers by, by name, as `tf.saved_model.save` takes them."""
+        names = "image_bytes", "expression"
+        files = [tf.TensorSpec((None,), tf.string, name=name) for name in names]
+        signatures = {
+            "serving_default": function(self.answer, input_signature=files),
+            "segment_many": self.answer_many,
+            "tensors": self.run,
+        }
+        if self.has_heatmap:
+            signatures["heatmap"] = function(self.heatmap, input_signature=files)
+        return signatures
 
     def run(self, image, words):
         """The signature `tensors`: the model's outputs, in float32."""

@@ -167,16 +167,15 @@ def before_saving(predictor, folder, resizing="pad", **options):
     """What an export would save, as an object: its methods are the signatures."""
     from keras_cmsa.export.graph.text import WordIds
     from keras_cmsa.export.saved_model import ExportOptions
-    from keras_cmsa.export.served import served_model
+    from keras_cmsa.export.served import ServedModel
     from keras_cmsa.models.cmsa import with_all_outputs
 
     words = folder / "words.txt"
     predictor.preprocessor.vocabulary.save(words)
-    model = with_all_outputs(predictor.model)
-    options = ExportOptions(**options)
-    return served_model(
-        model, WordIds(predictor.preprocessor.vocabulary, words), resizing, options
-    )[0]
+    word_ids = WordIds(predictor.preprocessor.vocabulary, words)
+    return ServedModel(
+        with_all_outputs(predictor.model), word_ids, resizing, ExportOptions(**options)
+    )
 
 
 @pytest.mark.parametrize("resizing", ["pad", pytest.param("stretch", marks=pytest.mark.slow)])
