@@ -12,7 +12,7 @@ from keras_cmsa.export.network import (
     config_of_export,
     network_for_export,
 )
-from keras_cmsa.export.warmup import check_warmup, write_warmup
+from keras_cmsa.export.warmup import write_warmup
 from keras_cmsa.inference.masks import PROFILES, check_profile
 from keras_cmsa.preprocessing.reading import MAX_PIXELS
 from keras_cmsa.presets.exported import load_export
@@ -20,6 +20,7 @@ from keras_cmsa.presets.files import GRAPH, VOCABULARY, threshold_in
 from keras_cmsa.presets.model_card import EXPORTED_AS, MASKS_BY, STORED_AS
 from keras_cmsa.presets.preset import Preset, write_config
 from keras_cmsa.presets.reference import read_reference, write_reference
+from keras_cmsa.utils.extras import require
 from keras_cmsa.utils.files import new_folder
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -116,7 +117,8 @@ def export_saved_model(preset, folder, version=1, options=None):
             f"{path} is there already, and may be in service: choose another version"
         )
     if options.warmup:
-        check_warmup()
+        purpose = "A file of warmup requests (`warmup=False` leaves it out)"
+        require("tensorflow_serving.apis", "serve", purpose)
     network, example = network_for_export(preset)
     facts = {
         EXPORTED_AS: "SavedModel",

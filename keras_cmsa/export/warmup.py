@@ -7,15 +7,7 @@ import io
 
 from PIL import Image
 
-from keras_cmsa.utils.extras import require
-
 PHOTO_SIZE = (480, 640)  # height and width in pixels of a usual photo in COCO
-
-
-def check_warmup():
-    """Raises a `ModuleNotFoundError` if tensorflow-serving-api is missing."""
-    purpose = "A file of warmup requests (`warmup=False` leaves it out)"
-    require("tensorflow_serving.apis", "serve", purpose)
 
 
 def write_warmup(folder, name, vocabulary):
