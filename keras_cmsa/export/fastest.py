@@ -33,8 +33,9 @@ def export_fastest(preset, folder, calibration=None):
         calibration: as in `export_onnx`; `None` tries no int8.
 
     Returns:
-        Dict of milliseconds by form that gives the outputs of the model, such as `"onnx"` and `"onnx int8"`, the preset's under `"preset"`. If that is the least, nothing is
-        written; else the folder holds the export with the least.
+        Dict of milliseconds by form that gives the outputs of the model, such as `"onnx"` and
+        `"onnx int8"`, the preset's under `"preset"`. If that is the least, nothing is written; else
+        the folder holds the export with the least.
 
     Raises:
         As `export_onnx`, for the libraries of all forms.

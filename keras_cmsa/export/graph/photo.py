@@ -15,17 +15,10 @@ class PhotoGraph:
     """The two graphs before and after a network with a square of side S and N words.
 
     Together they take `image` `(H, W, 3)` uint8 RGB and `words` `(K, N)` int32, 0 at padding, and
-    give
-
-    - `mask` `(K, H, W)` uint8, 255 inside and 0 outside
-    - `probabilities` `(K, S, S)` float32 of the pixels of the square, padding included
-    - `score` `(K,)` float32, the mean probability over the mask; 0 where it is empty
-    - `box` `(K, 4)` float32: left, top, right, bottom, as shares of width and height
-    - `exists` `(K,)` bool, whether anything fits; where nothing does the mask is empty. True for a
-      valid sentence of a network that does not say
-    - `existence` `(K,)` float32 in 0..1, if the network says it
-    - `valid` `(K,)` bool, False for ids outside of the vocabulary and a sentence without a word; all
-      else of such a sentence is 0
+    give `mask` `(K, H, W)` uint8, 255 inside and 0 outside; `probabilities`, `score`, `box`, `exists`
+    and `existence` as the signature `segment_many` of `export_saved_model` does, without B; and
+    `valid` `(K,)` bool, False for ids outside of the vocabulary and a sentence without a word. All
+    else of such a sentence is 0.
 
     Args:
         size: S in pixels.
