@@ -153,7 +153,18 @@ class Predictor:
         """
         pairs = iter(pairs)
         while batch := list(islice(pairs, self.batch_size)):
-            yield from self._predict_batch(batch)
+            images, asked = zip(*batch)
+            lists = [as_list(expression) for expression in asked]
+            sentences = [self.read(expressions) for expressions in lists]
+            pixels = [to_pixels(image) for image in images]
+            ids = [self.preprocessor.vocabulary.stack(words) for words in sentences]
+            rows = self.decode(self.maps(pixels), ids)
+            for expression, image, *row in zip(asked, pixels, lists, sentences, rows):
+                predictions = [
+                    self.prediction(text, words, image.shape[:2], outputs)
+                    for text, words, outputs in zip(*row)
+                ]
+                yield predictions[0] if isinstance(expression, str) else predictions
 
     def read(self, expressions):
         """List of `Words` of a list of `str`, with the errors and warnings of `__call__`."""
@@ -205,21 +216,6 @@ class Predictor:
             float(outputs["exists"]) if "exists" in outputs else None,
             self.threshold,
         )
-
-    def _predict_batch(self, batch):
-        lists = [as_list(expression) for _, expression in batch]
-        sentences = [self.read(expressions) for expressions in lists]
-        pixels = [to_pixels(image) for image, _ in batch]
-        ids = [self.preprocessor.vocabulary.stack(words) for words in sentences]
-        rows = self.decode(self.maps(pixels), ids)
-        for (_, expression), expressions, words, image, row in zip(
-            batch, lists, sentences, pixels, rows
-        ):
-            predictions = [
-                self.prediction(*pair, image.shape[:2], outputs)
-                for *pair, outputs in zip(expressions, words, row)
-            ]
-            yield predictions[0] if isinstance(expression, str) else predictions
 
     def maps(self, pixels):
         """The backbone's maps of images, arrays `(B, H, W, C)`; those of the last image are kept.
