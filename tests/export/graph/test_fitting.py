@@ -13,14 +13,6 @@ by_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
 
 
 @by_case
-def test_placement(case):
-    from keras_cmsa.export.graph.fitting import placement
-
-    size = tf.constant(case.height), tf.constant(case.width)
-    assert tuple(map(int, placement(*size, case.size, case.resizing))) == case.placement
-
-
-@by_case
 def test_to_square(case):
     from keras_cmsa.export.graph.fitting import to_square
 

@@ -5,7 +5,6 @@ import time
 
 import numpy as np
 import pytest
-import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_files import (
@@ -21,7 +20,6 @@ from image_files import (
     with_parts,
 )
 
-from keras_cmsa.preprocessing.preprocessor import Preprocessor
 from keras_cmsa.preprocessing.reading import read_image
 
 tf = pytest.importorskip("tensorflow")
@@ -109,20 +107,3 @@ def test_images_larger_than_allowed_are_not_decoded():
     assert graph_pixels(file, max_pixels=31 * 47).shape == (31, 47, 3)
     assert graph_pixels(file, max_pixels=31 * 47 - 1).shape == (0, 0, 3)
     assert graph_pixels(bomb()).shape == (0, 0, 3)
-
-
-@pytest.mark.parametrize("resizing", ["pad", "stretch"])
-def test_a_batch_on_the_square(resizing):
-    """What cannot be read is 0 all over, of the square's size, and marked."""
-    from keras_cmsa.export.graph.images import read_images
-
-    files = [files_of_noise()[name] for name in ("jpeg", "jpeg turned 6")]
-    given = tf.constant([files[0], b"text", files[1]])
-    images, sizes, readable = read_images(given, 24, 50_000_000, resizing)
-    preprocessor = Preprocessor(tiny.vocabulary(), 24, resizing)
-    assert readable.numpy().tolist() == [True, False, True]
-    assert sizes.numpy().tolist() == [[62, 94], [24, 24], [94, 62]]
-    assert not images.numpy()[1].any()
-    for found, file in zip(images.numpy()[::2], files):
-        wanted = preprocessor.image(read_image(file))
-        np.testing.assert_allclose(found, wanted, atol=1e-4)

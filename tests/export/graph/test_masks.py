@@ -57,16 +57,3 @@ def test_nothing_found(profile):
     mask, score, box = found_in_graph(logits, (5, 7), "pad", profile)
     assert mask.shape == (5, 7) and not mask.any()
     assert score == 0 and not box.any()
-
-
-def test_a_batch_of_different_sizes():
-    from keras_cmsa.export.graph.masks import find_masks
-
-    small = [case for case in cases.CASES if case.size == 24 and case.resizing == "pad"]
-    logits = np.stack([case.logits() for case in small])
-    sizes = tf.constant([(case.height, case.width) for case in small])
-    pngs, scores, _ = find_masks(tf.constant(logits), sizes)
-    for i, case in enumerate(small):
-        mask, score, _ = found_in_graph(logits[i], (case.height, case.width), "pad", "strict")
-        np.testing.assert_array_equal(mask_of(pngs.numpy()[i]), mask)
-        assert scores.numpy()[i] == pytest.approx(score, abs=1e-6)
