@@ -153,18 +153,9 @@ def on_white(pixels, opaque):
 
 def upright(pixels, orientation):
     """Turns pixels upright by an EXIF orientation, 1 to 8."""
-
-    def transposed(x):
-        return tf.transpose(x, (1, 0, 2))
-
-    turns = [
-        lambda: pixels,
-        lambda: pixels[:, ::-1],
-        lambda: pixels[::-1, ::-1],
-        lambda: pixels[::-1],
-        lambda: transposed(pixels),
-        lambda: transposed(pixels[::-1]),
-        lambda: transposed(pixels[::-1, ::-1]),
-        lambda: transposed(pixels[:, ::-1]),
-    ]
-    return tf.switch_case(tf.cast(orientation - 1, tf.int32), turns)
+    # 5 to 8 are 1 to 4 with rows and columns exchanged first.
+    pixels = tf.cond(orientation > 4, lambda: tf.transpose(pixels, (1, 0, 2)), lambda: pixels)
+    turn = (orientation - 1) % 4  # as it is, mirrored, by half a turn, upside down
+    rows = tf.where(turn >= 2, -1, 1)
+    columns = tf.where((turn == 1) | (turn == 2), -1, 1)
+    return pixels[::rows, ::columns]
