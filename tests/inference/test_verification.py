@@ -1,11 +1,11 @@
 """A model answers as its reference says; of one that was changed, what was changed is named."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import tiny
+from bad_presets import configured
 from image_files import encoded
 
 from keras_cmsa import Predictor, Preset, load_preset, read_image
@@ -54,22 +54,11 @@ def test_the_count_of_what_differs(predictor, reference):
     assert found["PNG", "ids"] == (0, 15, 0, True)
 
 
-def with_config(folder, **changes):
-    """Changes the preprocessor in `config.json`."""
-    config = json.loads((folder / "config.json").read_text())
-    config["preprocessor"] |= changes
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-def another_resize(folder):
-    with_config(folder, resizing="stretch")
-
-
 def another_order(folder):
     vocabulary = Vocabulary([*reversed(tiny.vocabulary().words[2:])], tiny.WORDS)
     vocabulary.save(folder / "vocabulary.txt")
-    swapped = tiny.Preprocessor(vocabulary, tiny.SIZE)
-    with_config(folder, vocabulary_sha256=swapped.get_config()["vocabulary_sha256"])
+    swapped = tiny.Preprocessor(vocabulary, tiny.SIZE).get_config()
+    configured(preprocessor__vocabulary_sha256=swapped["vocabulary_sha256"])(folder)
 
 
 def another_weight(folder):
@@ -79,7 +68,7 @@ def another_weight(folder):
 
 
 CHANGES = {
-    "a resize": (another_resize, "another resize"),
+    "a resize": (configured(preprocessor__resizing="stretch"), "another resize"),
     "a weight": (another_weight, "other weights"),
     "the vocabulary's order": (another_order, "the vocabulary: words have other ids"),
 }

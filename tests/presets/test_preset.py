@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tiny
-from bad_presets import DAMAGED_FILES, check_line
+from bad_presets import DAMAGED_FILES, check_line, configured
 
 from keras_cmsa import Preprocessor, load_preprocessor, load_preset
 from keras_cmsa.presets.files import read_config
@@ -81,8 +81,7 @@ def test_the_preprocessor_alone(preset, tmp_path):
     assert load_preprocessor(folder).vocabulary == tiny.vocabulary()
     with pytest.raises(FileNotFoundError, match="is no preset"):
         load_preprocessor(tmp_path)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"export": ["ONNX"]}))
+    configured(export=["ONNX"])(folder)
     with pytest.raises(ValueError, match="wanted 'export' of type dict"):
         load_preprocessor(folder)
 
