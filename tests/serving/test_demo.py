@@ -1,7 +1,6 @@
 """The demo page: in a real browser, and what it leaves behind."""
 
 import base64
-import importlib.util
 import io
 import os
 import shutil
@@ -20,15 +19,7 @@ from keras_cmsa.explain.drawing import outlined_overlay
 from keras_cmsa.serving.demo import gradio, render, sweep
 
 httpx = pytest.importorskip("httpx")
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-needs_browser = pytest.mark.skipif(
-    not (
-        CHROMIUM and importlib.util.find_spec("playwright") and importlib.util.find_spec("gradio")
-    ),
-    reason="needs Chromium (apt-get install chromium) and the extras demo and test",
-)
+BROWSERS = "chromium", "chromium-browser", "google-chrome"
 SENTENCES = ["red box on the left", "<b>blue</b> box"]
 
 
@@ -72,16 +63,18 @@ def server(preset, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    api = pytest.importorskip("playwright.sync_api", reason="needs the extra test")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
 
 
 @pytest.fixture(params=[(1200, 900), (390, 844)], ids=["desk", "phone"])
-def page(request, server, browser):
+def page(request, browser, server):
     width, height = request.param
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(server[1])
@@ -110,7 +103,6 @@ def drawn(page, kind):
 
 
 @pytest.mark.slow
-@needs_browser
 def test_upload_type_and_see_the_predictors_masks(page, predictor, tmp_path):
     pixels = photo()
     Image.fromarray(pixels).save(tmp_path / "photo.png")
@@ -135,7 +127,6 @@ def test_upload_type_and_see_the_predictors_masks(page, predictor, tmp_path):
 
 
 @pytest.mark.slow
-@needs_browser
 def test_an_example_is_one_click_and_a_button_away(page):
     page.locator("table tbody tr").first.click()
     seen(page)
@@ -145,7 +136,6 @@ def test_an_example_is_one_click_and_a_button_away(page):
 
 
 @pytest.mark.slow
-@needs_browser
 def test_what_cannot_be_answered_is_said_on_the_page_alone(page, server, tmp_path):
     page.click("#find")
     page.wait_for_selector("text=Drop a photo first", timeout=30_000)
@@ -230,8 +220,7 @@ def soon(condition):
 
 
 @pytest.mark.slow
-@needs_browser
-def test_uploads_are_gone_soon_and_all_at_exit(server, browser, tmp_path):
+def test_uploads_are_gone_soon_and_all_at_exit(browser, server, tmp_path):
     process, url, temporary, _ = server
     page = browser.new_page()
     page.goto(url)
