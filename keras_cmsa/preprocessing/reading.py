@@ -30,6 +30,9 @@ MAX_SCANS = 50
 SCAN_STARTS = tuple(bytes([0xFF, 0xDA, 0, 6 + 2 * channels, channels]) for channels in range(1, 5))
 _SCAN_START = re.compile(b"|".join(map(re.escape, SCAN_STARTS)))
 
+# The name and the checksum of a PNG's last chunk, which is empty.
+_PNG_END = b"IEND\xaeB`\x82"
+
 # {EXIF orientation: what turns the stored pixels upright}; 1 is upright.
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -239,6 +242,10 @@ def _opened(source, max_pixels=MAX_PIXELS):
     content, name = _content(source)
     with _naming(name, max_pixels), Image.open(io.BytesIO(content), formats=FORMATS) as image:
         _check_size(image, max_pixels)
+        if content.startswith(b"\x89PNG") and _PNG_END not in content:
+            raise OSError(
+                "image file is truncated"
+            )  # behind its pixels, which Pillow does not mind
         scans = len(_SCAN_START.findall(content)) if content.startswith(b"\xff\xd8") else 0
         if scans > MAX_SCANS:
             raise _Refused(

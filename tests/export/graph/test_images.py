@@ -102,6 +102,14 @@ def test_a_damaged_file_gives_pixels_or_none(name, data):
     assert graph_pixels(file, max_pixels=100_000).shape[-1] == 3
 
 
+@pytest.mark.parametrize("cut", [1, 8, 12, 14])
+def test_a_png_cut_behind_its_pixels_is_read_by_neither(cut):
+    file = encoded(SMALL)[:-cut]
+    assert graph_pixels(file).shape == (0, 0, 3)
+    with pytest.raises(ValueError, match="image file is truncated. It may be damaged or cut"):
+        read_image(file)
+
+
 def test_images_larger_than_allowed_are_not_decoded():
     file = files_of_noise()["png palette"]
     assert graph_pixels(file, max_pixels=31 * 47).shape == (31, 47, 3)
