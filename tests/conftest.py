@@ -119,6 +119,17 @@ def exported(predictor, tmp_path_factory):
     return export_saved_model(predictor, folder)
 
 
+@pytest.fixture(scope="session")
+def server(exported):
+    """A server of `exported` with TensorFlow Serving's interfaces."""
+    pytest.importorskip("tensorflow_serving")
+    pytest.importorskip("httpx")
+    from serving_server import Server
+
+    with Server(exported) as running:
+        yield running
+
+
 @pytest.fixture
 def tensors_alone(monkeypatch):
     """Exports with one graph, the one that is compared: to trace the others takes most of the time."""

@@ -47,16 +47,6 @@ def test_the_model_has_the_bounds_and_the_graph(preset, tmp_path, monkeypatch):
     assert folders == [coarse, other, other]
 
 
-@pytest.fixture(scope="module")
-def server(exported):
-    pytest.importorskip("tensorflow_serving")
-    pytest.importorskip("httpx")
-    from serving_server import Server
-
-    with Server(exported) as running:
-        yield running
-
-
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
 def test_a_server(capsys, server, exported, preset, tmp_path, protocol):
     address = f"{server.urls[protocol]}/v1/models/cmsa"

@@ -24,15 +24,6 @@ PROTOCOLS = ("http", "grpc")
 DOCS = Path(__file__).parents[2] / "docs/serving.md"
 
 
-@pytest.fixture(scope="module")
-def server(exported):
-    pytest.importorskip("tensorflow_serving")
-    from serving_server import Server
-
-    with Server(exported) as running:
-        yield running
-
-
 @pytest.fixture(params=PROTOCOLS)
 def client(server, request):
     with Client(server.urls[request.param], attempts=1, timeout=120) as client:
