@@ -8,6 +8,10 @@ import pytest
 import tiny
 from command import last_line, refused, run
 
+from keras_cmsa import load_preset
+from keras_cmsa.export import fastest
+from keras_cmsa.export.network import OtherOutputs
+
 pytest.importorskip("tensorflow")
 
 
@@ -16,8 +20,6 @@ def exports(preset, monkeypatch):
     """Copies of the preset in place of exports, and the milliseconds that each is given."""
     for library in ("tf2onnx", "onnxruntime", "ai_edge_litert"):
         pytest.importorskip(library)
-    from keras_cmsa.export import fastest
-
     times = {"preset": 3.0, "onnx": 2.0, "litert": 1.0, "onnx int8": 0.5, "litert int8": 4.0}
 
     def export(_, path, form, calibration):
@@ -58,10 +60,6 @@ def test_int8_is_tried_too(preset, exports, tmp_path, capsys):
 
 
 def test_a_form_with_other_outputs_is_left_out_and_named(preset, exports, tmp_path, monkeypatch):
-    from keras_cmsa import load_preset
-    from keras_cmsa.export import fastest
-    from keras_cmsa.export.network import OtherOutputs
-
     export = fastest.export
 
     def other(preset, path, form, calibration):
@@ -79,8 +77,6 @@ def test_a_form_with_other_outputs_is_left_out_and_named(preset, exports, tmp_pa
 def test_a_missing_library_is_named_before_work_begins(
     preset, exports, tmp_path, capsys, monkeypatch
 ):
-    from keras_cmsa.export import fastest
-
     monkeypatch.delattr(fastest, "export")
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     asked = ["export", tmp_path / "fast", "--model", preset, "--format", "fastest"]
@@ -95,8 +91,6 @@ def test_nothing_is_written_where_the_preset_is_the_fastest(preset, exports, tmp
 
 
 def test_each_answers_a_new_picture_every_time(predictor, monkeypatch):
-    from keras_cmsa.export import fastest
-
     class Clock:
         now = 0.0
 

@@ -15,6 +15,8 @@ from image_files import mask_of
 from run_signatures import answers_of
 from scipy.special import expit
 
+from keras_cmsa.export import saved_model
+
 pytest.importorskip("tensorflow")
 
 from keras_cmsa.export.gate import (
@@ -78,8 +80,6 @@ def test_functions_and_notes_of_the_graph_are_known():
 
 
 def test_nothing_is_kept(predictor, changed_version, tmp_path, monkeypatch):
-    from keras_cmsa.export import saved_model
-
     def write(network, preprocessor, folder, *_):
         shutil.copy(changed_version("operation") / "saved_model.pb", folder)
 

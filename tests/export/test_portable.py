@@ -10,17 +10,28 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tiny
 from network_files import run_file
 from PIL import Image
+from scipy.special import expit
 
-from keras_cmsa import Predictor, Preset
+from keras_cmsa import Predictor, Preset, load_preprocessor
+from keras_cmsa.export import portable
 from keras_cmsa.export.portable import export
+from keras_cmsa.export.to_onnx import collecting_often
+from keras_cmsa.inference import verification
+from keras_cmsa.inference.verification import asking, asking_graph, bounds_of, verify
+from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.preprocessing.words import split_words
 from keras_cmsa.presets.exported import load_photo_graph
+from keras_cmsa.presets.reference import read_reference, write_reference
 
 pytest.importorskip("tensorflow")
+
+from keras_cmsa.export.graph.photo import PhotoGraph
 
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = {"onnx": "network.onnx", "litert": "model.tflite"}
@@ -32,8 +43,6 @@ def right():
     One level has scores whose exponentials would vanish, the other has not; both take a map in
     chunks, by a loop that neither form has.
     """
-    import keras
-
     keras.utils.set_random_seed(7)
     preprocessor = tiny.preprocessor()
     options = {"levels": ("res4", "res5"), "query_chunk": 3}  # of four positions
@@ -78,9 +87,6 @@ def inputs_of(batch, seed=0):
 
 @pytest.mark.slow
 def test_it_runs_elsewhere(predictor, written, form):
-    from keras_cmsa import load_preprocessor
-    from keras_cmsa.models.cmsa import with_all_outputs
-
     assert [p.name for p in written.parent.iterdir()] == ["tiny"]
     names = {"README.md", "config.json", "reference.npz", "vocabulary.txt", FILES[form]}
     if form == "onnx":
@@ -145,9 +151,6 @@ CAUSES = {
 @pytest.mark.slow
 def test_what_was_changed_is_named(written, tmp_path):
     """By the predictor and by the export's own graph, beside the reference of another model."""
-    from keras_cmsa.inference.verification import asking, asking_graph, bounds_of, verify
-    from keras_cmsa.presets.reference import read_reference, write_reference
-
     loaded = Predictor.from_preset(written, verify=True)
     asks, bounds = (asking(loaded), asking_graph(written, loaded)), bounds_of(loaded.config)
     for change, cause in CAUSES.items():
@@ -170,8 +173,6 @@ def test_pixels_become_the_masks_of_the_predictor(predictor, written):
 @pytest.mark.parametrize("resizing", ["pad", "stretch"])
 def test_the_graph_around_a_network(predictor, resizing):
     """In TensorFlow, where the network is the model's own; above, its files are asked."""
-    from keras_cmsa.export.graph.photo import PhotoGraph
-
     preprocessor = tiny.preprocessor(resizing)
     predictor = Predictor(predictor.model, preprocessor, config=predictor.config)
     graph = PhotoGraph(tiny.SIZE, resizing, len(preprocessor.vocabulary), predictor.threshold)
@@ -187,8 +188,6 @@ def test_the_graph_around_a_network(predictor, resizing):
 
 def check_photo(predictor, ask, size):
     """A graph finds in noise of some size what a predictor finds."""
-    from scipy.special import expit
-
     image = np.random.default_rng(sum(size)).integers(0, 256, (*size, 3)).astype("uint8")
     sentences = ["red box", "blue box on the left", "box"]
     found = ask(image, predictor.preprocessor.vocabulary.encode(sentences))
@@ -254,9 +253,6 @@ def test_what_is_an_error_of_the_network(written, form):
 @pytest.mark.parametrize("part", ["network", "photo"])
 def test_what_computes_something_else_is_not_kept(predictor, tmp_path, monkeypatch, part):
     """Without the conversion itself, which takes seconds and is run above."""
-    from keras_cmsa.export import portable
-    from keras_cmsa.inference import verification
-    from keras_cmsa.presets.reference import read_reference
 
     def outputs_of(**inputs):
         outputs = {n: np.array(x) for n, x in predictor.network.predict_on_batch(inputs).items()}
@@ -343,8 +339,6 @@ def test_onnxruntime_alone_goes_from_a_file_to_a_mask(
 
 def test_ids_in_plain_python_of_each_european_letter(code_of_the_docs):
     """By the function of the docs, of a vocabulary whose ids are hashes of words."""
-    from keras_cmsa.preprocessing.words import split_words
-
     begin, end = code_of_the_docs.index("def to_ids"), code_of_the_docs.index("def segment")
 
     class Ids(dict):
@@ -364,8 +358,6 @@ def test_ids_in_plain_python_of_each_european_letter(code_of_the_docs):
 
 
 def test_garbage_in_cycles_is_found_soon_while_a_file_is_made():
-    from keras_cmsa.export.to_onnx import collecting_often
-
     class Node:
         pass
 

@@ -3,15 +3,20 @@
 import platform
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tiny
 from image_files import encoded
+from keras import layers, ops
 from network_files import run_file, write_file
 
-from keras_cmsa import read_image
+from keras_cmsa import Predictor, Preset, read_image
+from keras_cmsa.export import portable, quantised
 from keras_cmsa.export.quantised import calibration_batches, quantise_litert, quantise_onnx
 from keras_cmsa.inference.verification import BOUNDS, asking, bounds_of, verify
+from keras_cmsa.presets.files import read_config
+from keras_cmsa.presets.reference import read_reference, write_reference
 
 pytest.importorskip("tensorflow")
 
@@ -46,9 +51,6 @@ def inputs_of(batch, seed=0):
 
 def miniature():
     """A convolution with ReLU6, words that attend to its positions, and a product with a weight."""
-    import keras
-    from keras import layers, ops
-
     keras.utils.set_random_seed(7)
     image = keras.Input((8, 8, 3), name="image")
     words = keras.Input((None, 4), dtype="int32", name="words")
@@ -128,8 +130,6 @@ def test_a_calibration_without_images():
 
 def test_the_images_that_are_taken(tmp_path, monkeypatch):
     """Three of five at even distances, with at most two sentences each."""
-    from keras_cmsa.export import quantised
-
     monkeypatch.setattr(quantised, "IMAGES", 3)
     monkeypatch.setattr(quantised, "SENTENCES", 2)
     preprocessor = tiny.preprocessor()
@@ -150,10 +150,6 @@ def test_the_images_that_are_taken(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def trained():
     """A model with few probabilities near 0.5, as training leaves them: int8 changes few pixels."""
-    import keras
-
-    from keras_cmsa import Preset
-
     keras.utils.set_random_seed(7)
     preprocessor = tiny.preprocessor()
     model = tiny.finder(preprocessor)
@@ -164,8 +160,6 @@ def trained():
 @pytest.fixture(scope="module")
 def written(form, whole_sums, trained, tmp_path_factory):
     """The folder of that model in int8."""
-    from keras_cmsa.export import portable
-
     folder = tmp_path_factory.mktemp("int8")
     records = [*tiny.records(folder, 50), *tiny.noise_records(folder, 50)]
     return portable.export(trained, folder / form, form, records)
@@ -174,10 +168,6 @@ def written(form, whole_sums, trained, tmp_path_factory):
 @pytest.mark.slow
 def test_an_export_in_int8(trained, written, tmp_path):
     """It answers within the bound of int8, which what was changed does not."""
-    from keras_cmsa import Predictor
-    from keras_cmsa.presets.files import read_config
-    from keras_cmsa.presets.reference import read_reference, write_reference
-
     assert read_config(written)["export"]["Weights stored as"] == "int8"
     predictor = Predictor.from_preset(written, verify=True)
     reference, ask = read_reference(written), asking(predictor)

@@ -11,7 +11,22 @@ from command import refused
 from image_files import bomb, encoded, mask_of
 from run_signatures import answers_of
 
-tf = pytest.importorskip("tensorflow")
+from keras_cmsa import Predictor, Preprocessor, Vocabulary, load_preset
+from keras_cmsa.export import saved_model
+from keras_cmsa.export.network import TOLERANCES, Example, OtherOutputs
+from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+from keras_cmsa.inference.verification import BOUNDS, bounds_of
+from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.models.inputs_and_outputs import computed_in
+from keras_cmsa.preprocessing.word_pieces import WordPieces
+from keras_cmsa.presets.files import read_config
+from keras_cmsa.presets.preset import Preset
+
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from keras_cmsa.export import network, served
 
 # --- The folder
 
@@ -81,9 +96,6 @@ def test_an_image_of_400_million_pixels_takes_no_memory(exported, photo, tmp_pat
 @pytest.mark.slow
 def test_an_artefact_of_word_pieces(word_pieces, photo, serve_version):
     """Same rules, same predictor."""
-    from keras_cmsa import Predictor
-    from keras_cmsa.preprocessing.word_pieces import WordPieces
-
     ours, path = word_pieces
     config = json.loads((path / "config.json").read_text())
     assert config["preprocessor"]["tokenizer"] == "wordpiece"
@@ -102,12 +114,6 @@ def test_an_artefact_of_word_pieces(word_pieces, photo, serve_version):
 
 @pytest.mark.slow
 def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, photo):
-    from keras_cmsa import Predictor
-    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
-    from keras_cmsa.inference.verification import BOUNDS, bounds_of
-    from keras_cmsa.models.inputs_and_outputs import computed_in
-    from keras_cmsa.presets.files import read_config
-
     plain = tiny.finder(tiny.preprocessor())
     plain.get_layer("score").bias.assign_add([2.0])  # few pixels near 0.5, as training leaves them
     with tiny.dtype_policy(seeded, "mixed_bfloat16"):
@@ -128,10 +134,6 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, pho
 
 
 def test_what_does_not_fit_is_refused(exported, predictor, tmp_path):
-    from keras_cmsa import Preprocessor, Vocabulary, load_preset
-    from keras_cmsa.export import saved_model
-    from keras_cmsa.presets.preset import Preset
-
     model, folder = predictor.model, tmp_path / "cmsa"
     export = saved_model.export_saved_model
     other_words = Preprocessor(Vocabulary(["red"], tiny.WORDS), tiny.SIZE)
@@ -157,9 +159,6 @@ def test_what_does_not_fit_is_refused(exported, predictor, tmp_path):
 def test_what_computes_something_else_is_not_kept(
     predictor, tensors_alone, tmp_path, monkeypatch, place
 ):
-    from keras_cmsa.export import network, served
-    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
-
     fold, store = network.fold_for_inference, served.stored
 
     def folded_wrong(*arguments):
@@ -183,9 +182,6 @@ def test_what_computes_something_else_is_not_kept(
 
 def test_the_check_looks_at_each_output(predictor):
     """In int8, small differences everywhere and a few large ones are none."""
-    from keras_cmsa.export.network import TOLERANCES, Example, OtherOutputs
-    from keras_cmsa.models.cmsa import with_all_outputs
-
     example = Example(with_all_outputs(predictor.model), len(tiny.vocabulary()))
     example.check(example.outputs)
     assert set(example.outputs) == {"logits", "word_attention", "position_attention"}
@@ -204,8 +200,6 @@ def test_the_check_looks_at_each_output(predictor):
 
 
 def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):
-    from keras_cmsa.export.saved_model import export_saved_model
-
     monkeypatch.setattr(seeded.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
         export_saved_model(predictor, tmp_path / "cmsa")

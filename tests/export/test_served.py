@@ -9,7 +9,24 @@ import towers
 from image_files import bomb, encoded, mask_of
 from PIL import Image
 
-tf = pytest.importorskip("tensorflow")
+from keras_cmsa.export import saved_model
+from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+from keras_cmsa.inference.masks import to_mask
+from keras_cmsa.inference.predictor import Predictor
+from keras_cmsa.inference.verification import asking_graph
+from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.models.image_encoder import image_encoder
+from keras_cmsa.models.systems import build_system
+from keras_cmsa.models.word_encoder import word_encoder
+from keras_cmsa.preprocessing.preprocessor import Preprocessor
+from keras_cmsa.presets.preset import Preset, save_preset
+
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from keras_cmsa.export.graph.text import WordIds
+from keras_cmsa.export.served import ServedModel
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -45,14 +62,6 @@ def test_pretrained_parts_from_the_preset_to_the_server(
     hub, seeded, rng, tmp_path, photo, serve_version
 ):
     """Eyes of a pyramid with a text encoder; `test_every_system.py` has the other parts."""
-    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
-    from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.models.image_encoder import image_encoder
-    from keras_cmsa.models.systems import build_system
-    from keras_cmsa.models.word_encoder import word_encoder
-    from keras_cmsa.preprocessing.preprocessor import Preprocessor
-    from keras_cmsa.presets.preset import Preset, save_preset
-
     tower = towers.randomized(towers.tiny_efficientnet(hub), rng)
     encoder = image_encoder(tower, towers.SIDE, scaling=(1 / 128, -1), finer=(8, 4))
     text_encoder = towers.randomized(towers.tiny_bert(hub), rng)
@@ -165,11 +174,6 @@ def test_batches_of_nothing_and_of_different_lengths(served, photo):
 
 def before_saving(predictor, folder, resizing="pad", **options):
     """What an export would save, as an object: its methods are the signatures."""
-    from keras_cmsa.export.graph.text import WordIds
-    from keras_cmsa.export.saved_model import ExportOptions
-    from keras_cmsa.export.served import ServedModel
-    from keras_cmsa.models.cmsa import with_all_outputs
-
     words = folder / "words.txt"
     predictor.preprocessor.vocabulary.save(words)
     word_ids = WordIds(predictor.preprocessor.vocabulary, words)
@@ -180,8 +184,6 @@ def before_saving(predictor, folder, resizing="pad", **options):
 
 @pytest.mark.parametrize("resizing", ["pad", pytest.param("stretch", marks=pytest.mark.slow)])
 def test_the_mask_is_that_of_the_profile(predictor, photo, tmp_path, resizing):
-    from keras_cmsa.inference.masks import to_mask
-
     preprocessor = tiny.preprocessor(resizing)
     logits = predictor.model(preprocessor([photo], ["red box"]), training=False)
     masks = []
@@ -211,10 +213,6 @@ def test_half_of_the_bytes_is_near_and_not_equal(predictor, photo, tmp_path, dty
 def test_an_export_for_small_images_is_not_asked_about_its_reference(
     predictor, exported, tensors_alone, tmp_path, monkeypatch
 ):
-    from keras_cmsa.export import saved_model
-    from keras_cmsa.inference.predictor import Predictor
-    from keras_cmsa.inference.verification import asking_graph
-
     monkeypatch.delattr(saved_model, "check_masks")
     # Its picture, 48 x 64, has a line more.
     options = saved_model.ExportOptions(max_pixels=47 * 64, warmup=False)

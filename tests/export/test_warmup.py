@@ -5,6 +5,8 @@ import sys
 import pytest
 from image_files import mask_of
 
+from keras_cmsa.export.saved_model import export_saved_model
+
 tf = pytest.importorskip("tensorflow")
 
 
@@ -33,8 +35,6 @@ def test_the_requests_are_answered(exported, served):
 
 
 def test_without_the_library_nothing_is_begun(predictor, tmp_path, monkeypatch):
-    from keras_cmsa.export.saved_model import export_saved_model
-
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     with pytest.raises(ModuleNotFoundError, match=r'`warmup=False` .*"keras-cmsa\[serve\]"'):
         export_saved_model(predictor, tmp_path / "cmsa")

@@ -10,7 +10,7 @@ import tiny
 from command import run
 from PIL import Image
 
-from keras_cmsa import Predictor
+from keras_cmsa import ExportOptions, Predictor, export_saved_model
 from keras_cmsa.presets.preset import Preset, save_preset
 
 pytestmark = pytest.mark.usefixtures("untraced")
@@ -85,8 +85,6 @@ def test_a_table_says_it_too(shy, tmp_path):
 @pytest.mark.slow
 def test_a_saved_model_decides_as_the_preset(shy, tmp_path):
     tf = pytest.importorskip("tensorflow")
-    from keras_cmsa import ExportOptions, Predictor, export_saved_model
-
     preset, photo, _, _ = shy
     predictor = Predictor.from_preset(preset)
     path = export_saved_model(predictor, tmp_path / "shy", options=ExportOptions(warmup=False))

@@ -7,15 +7,17 @@ import tiny
 
 from keras_cmsa.preprocessing import fitting
 
-tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from keras_cmsa.export.graph.fitting import from_square, to_square
 
 by_case = pytest.mark.parametrize("case", cases.CASES, ids=str)
 
 
 @by_case
 def test_to_square(case):
-    from keras_cmsa.export.graph.fitting import to_square
-
     image = case.image()
     found = to_square(tf.constant(image), case.size, case.resizing).numpy()
     assert found.dtype == np.float32 and found.shape == (case.size, case.size, 3)
@@ -26,8 +28,6 @@ def test_to_square(case):
 
 @by_case
 def test_from_square(case):
-    from keras_cmsa.export.graph.fitting import from_square
-
     probability = 1 / (1 + np.exp(-case.logits().clip(-60, 60)))
     size = case.height, case.width
     found = from_square(tf.constant(probability), tf.constant(size), case.resizing).numpy()

@@ -3,18 +3,18 @@
 import pytest
 from image_files import encoded, turned_files
 
-tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from keras_cmsa.export.graph.headers import count_scans, exif_segment, file_bytes
 
 
 def data_of(file):
-    from keras_cmsa.export.graph.headers import file_bytes
-
     return file_bytes(tf.constant(file))
 
 
 def test_the_walk_ends_at_the_bound_at_exif_and_at_the_pixels():
-    from keras_cmsa.export.graph.headers import exif_segment
-
     data = data_of(turned_files()["behind fill bytes"][0])  # JFIF, nine of them, EXIF
     for most, is_bounded in ((10, False), (11, True)):
         start, end, found = exif_segment(data, most)
@@ -26,8 +26,6 @@ def test_the_walk_ends_at_the_bound_at_exif_and_at_the_pixels():
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=str)
 def test_scans_are_counted(photo, options):
     """One, or libjpeg's ten of colour; what only looks like the start of one is none."""
-    from keras_cmsa.export.graph.headers import count_scans
-
     file = encoded(photo, "JPEG", **options)
     assert count_scans(data_of(file)) == {True: 10, False: 1}["progressive" in options]
     likes = b"\xff\xda\0\x08\x02", b"\xff\xda\0\x09\x01", b"\xff\xda", b"\xff\xda\0\x08"

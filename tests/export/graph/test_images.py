@@ -22,16 +22,18 @@ from image_files import (
 
 from keras_cmsa.preprocessing.reading import read_image
 
-tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from keras_cmsa.export.graph import images
 
 
 @functools.cache
 def graph():
     """`read_image` as one graph, as in a SavedModel."""
-    from keras_cmsa.export.graph.images import read_image
-
     kinds = [tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64)]
-    return tf.function(read_image, input_signature=kinds)
+    return tf.function(images.read_image, input_signature=kinds)
 
 
 def graph_pixels(file, max_pixels=50_000_000):
@@ -76,10 +78,10 @@ def test_what_would_take_too_long_is_not_decoded(name):
 
 def test_a_request_of_files_that_would_take_long(photo):
     """Eight of 20 kB; the photo among them is read, and each may have a share of the parts."""
-    from keras_cmsa.export.graph.images import read_images
-
     kinds = [tf.TensorSpec((None,), tf.string)]
-    read = tf.function(lambda files: read_images(files, 24, 50_000_000)[1:], input_signature=kinds)
+    read = tf.function(
+        lambda files: images.read_images(files, 24, 50_000_000)[1:], input_signature=kinds
+    )
     small, turned = encoded(SMALL, "JPEG"), segment(0xE1, b"Exif\0\0" + exif(6))
     hostile, fair, beyond = (with_parts(small, b"\xff" * n + turned) for n in (20_000, 110, 130))
     _, readable = read([beyond])

@@ -9,23 +9,23 @@ from image_files import mask_of
 from keras_cmsa.inference.masks import PROFILES, to_mask
 from keras_cmsa.preprocessing.preprocessor import Preprocessor
 
-tf = pytest.importorskip("tensorflow")
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from keras_cmsa.export.graph.masks import MASKS, find_masks
 
 TWO = "strict", "tf_phrasecut"  # gres has the masks of strict
 
 
 def found_in_graph(logits, size, resizing, profile):
     """Mask, score and box of one image."""
-    from keras_cmsa.export.graph.masks import find_masks
-
     answer = find_masks(tf.constant(logits[None]), tf.constant([size]), resizing, profile)
     pngs, scores, boxes = (x.numpy()[0] for x in answer)
     return mask_of(pngs), scores, boxes
 
 
 def test_both_twins_know_the_same_profiles():
-    from keras_cmsa.export.graph.masks import MASKS
-
     assert set(MASKS) == set(PROFILES) and MASKS["gres"] is MASKS["strict"]
 
 

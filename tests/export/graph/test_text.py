@@ -10,8 +10,19 @@ import towers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-tf = pytest.importorskip("tensorflow")
+import keras_cmsa
+from keras_cmsa.models.word_encoder import word_encoder
+from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
+from keras_cmsa.preprocessing.vocabulary import read_lines
+from keras_cmsa.preprocessing.word_pieces import WordPieces
+from keras_cmsa.preprocessing.words import COMPOSED, split_words
 
+pytest.importorskip("tensorflow")
+
+import tensorflow as tf
+
+from keras_cmsa.export.graph.text import TWINS
+from keras_cmsa.export.graph.text import split_words as split_in_graph
 
 TEXTS = [tf.TensorSpec([None], tf.string)]
 
@@ -19,9 +30,7 @@ TEXTS = [tf.TensorSpec([None], tf.string)]
 @functools.cache
 def graph():
     """As in an exported model, and many times faster than operation by operation."""
-    from keras_cmsa.export.graph.text import split_words
-
-    return tf.function(split_words, input_signature=TEXTS)
+    return tf.function(split_in_graph, input_signature=TEXTS)
 
 
 def graph_words(texts):
@@ -32,16 +41,12 @@ def graph_words(texts):
 @settings(deadline=None)
 @given(st.lists(st.text() | st.binary(), min_size=1))
 def test_words_of_any_text(texts):
-    from keras_cmsa.preprocessing.words import split_words
-
     texts = [text.encode() if isinstance(text, str) else text for text in texts]
     assert graph_words(texts) == [split_words(text) for text in texts]
 
 
 def test_words_of_code_points():
     """Each between two letters: the scripts in use, all of them, and of the others one in 97."""
-    from keras_cmsa.preprocessing.words import split_words
-
     codes = [*range(0x8000), *range(0x10000, 0x18000), *range(0x8000, 0x110000, 97)]
     texts = [f"a{chr(code)}b" for code in codes if not 0xD800 <= code < 0xE000]
     assert graph_words(texts) == [split_words(text) for text in texts]
@@ -49,8 +54,6 @@ def test_words_of_code_points():
 
 def test_words_of_letters_and_marks():
     """Apart and as one, next to the end of a text, and marks that belong to no letter."""
-    from keras_cmsa.preprocessing.words import COMPOSED, split_words
-
     apart = [unicodedata.normalize("NFD", letter) for letter in list(COMPOSED.values())[::7]]
     texts = [
         "",
@@ -69,8 +72,6 @@ def test_words_of_letters_and_marks():
 @settings(deadline=None)
 @given(st.lists(st.text("aeoAEOİiIı\u0301\u0307\u0323\u0302\u0345αΑ 각가"), min_size=1))
 def test_words_of_any_letters_and_marks(texts):
-    from keras_cmsa.preprocessing.words import split_words
-
     words = [split_words(text) for text in texts]
     assert graph_words(texts) == words
     assert [split_words(" ".join(of_text)) for of_text in words] == words
@@ -94,9 +95,6 @@ KINDS = {
 @pytest.fixture(scope="module", params=KINDS)
 def forms(request, tmp_path_factory):
     """A vocabulary in both forms, and letters of texts for it."""
-    import keras_cmsa
-    from keras_cmsa.preprocessing.released_vocabulary import ReleasedVocabulary
-
     words, letters = KINDS[request.param]
     if request.param == BERT:
         plain = of_text_encoder(towers.PIECES, request.getfixturevalue("hub"), 6)
@@ -108,8 +106,6 @@ def forms(request, tmp_path_factory):
 
 def in_graph_of(plain, path):
     """A vocabulary, saved to a file, as a function in a graph."""
-    from keras_cmsa.export.graph.text import TWINS
-
     if plain.tokenizer == "wordpiece":
         pytest.importorskip("tensorflow_text")
     plain.save(path)
@@ -119,8 +115,6 @@ def in_graph_of(plain, path):
 
 def of_text_encoder(pieces, hub, max_words=20):
     """The vocabulary that comes with a text encoder of these pieces."""
-    from keras_cmsa.models.word_encoder import word_encoder
-
     return word_encoder(towers.tiny_bert(hub, len(pieces)), pieces, max_words)[1]
 
 
@@ -152,8 +146,6 @@ def test_ids_tokens_and_counts(forms):
 
 def pieces_like_berts(expressions):
     """Tokens that no word has, letters, and pieces of some of the words of expressions."""
-    from keras_cmsa.preprocessing.words import split_words
-
     words = sorted({word for text in expressions[::9] for word in split_words(text)})
     letters = sorted({letter for word in words for letter in word})
     pieces = [*letters, *(w[:4] for w in words), *words[::2], *(f"##{w[-3:]}" for w in words)]
@@ -164,9 +156,6 @@ def pieces_like_berts(expressions):
 def test_ids_of_a_text_encoder_on_real_expressions(hub, samples, tmp_path):
     """Python's, the graph's, those of the file beside an export, and those of BERT's own tokenizer."""
     from tokenizers.implementations import BertWordPieceTokenizer
-
-    from keras_cmsa.preprocessing.vocabulary import read_lines
-    from keras_cmsa.preprocessing.word_pieces import WordPieces
 
     files = sorted((samples / "expressions").glob("*.txt"))
     texts = [line for path in files for line in path.read_text().splitlines() if line]
