@@ -1,35 +1,13 @@
 """What the tests of exports share: an exported version, loaded."""
 
 import pytest
+from versions import serve, write_version
 
 
 @pytest.fixture(scope="session")
 def served(exported):
     """`serve` of the version `exported`."""
     return serve(exported)
-
-
-def serve(version):
-    """A version's signatures as a function of files and expressions to a dict of arrays."""
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(version))
-
-    def call(files, expressions, signature="serving_default"):
-        # A signature lives as long as what it was loaded with.
-        name = "expressions" if signature == "segment_many" else "expression"
-        answer = loaded.signatures[signature](
-            image_bytes=tf.constant(files, tf.string),
-            **{name: tf.constant(expressions, tf.string)},
-        )
-        return {name: x.numpy() for name, x in answer.items()}
-
-    return call
-
-
-@pytest.fixture(scope="session")
-def serve_version():
-    return serve
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +18,6 @@ def word_pieces(tmp_path_factory):
     import tiny
 
     from keras_cmsa import Predictor, Preprocessor
-    from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
     from keras_cmsa.preprocessing.word_pieces import WordPieces
 
     keras.utils.set_random_seed(7)
@@ -48,4 +25,4 @@ def word_pieces(tmp_path_factory):
     preprocessor = Preprocessor(WordPieces(dict.fromkeys(pieces), tiny.WORDS), tiny.SIZE)
     predictor = Predictor(tiny.finder(preprocessor), preprocessor)
     folder = tmp_path_factory.mktemp("word_pieces") / "cmsa"
-    return predictor, export_saved_model(predictor, folder, options=ExportOptions(warmup=False))
+    return predictor, write_version(predictor, folder)

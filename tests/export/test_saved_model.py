@@ -10,11 +10,11 @@ import tiny
 from command import refused
 from image_files import bomb, encoded, mask_of
 from run_signatures import answers_of
+from versions import serve, write_version
 
 from keras_cmsa import Predictor, Preprocessor, Vocabulary, load_preset
 from keras_cmsa.export import saved_model
 from keras_cmsa.export.network import TOLERANCES, Example, OtherOutputs
-from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
 from keras_cmsa.inference.verification import BOUNDS, bounds_of
 from keras_cmsa.models.cmsa import with_all_outputs
 from keras_cmsa.models.inputs_and_outputs import computed_in
@@ -94,13 +94,13 @@ def test_an_image_of_400_million_pixels_takes_no_memory(exported, photo, tmp_pat
 
 
 @pytest.mark.slow
-def test_an_artefact_of_word_pieces(word_pieces, photo, serve_version):
+def test_an_artefact_of_word_pieces(word_pieces, photo):
     """Same rules, same predictor."""
     ours, path = word_pieces
     config = json.loads((path / "config.json").read_text())
     assert config["preprocessor"]["tokenizer"] == "wordpiece"
     sentence = "red box"
-    answer = serve_version(path)([encoded(photo)], [sentence])
+    answer = serve(path)([encoded(photo)], [sentence])
     loaded = Predictor.from_preset(path)
     assert isinstance(loaded.preprocessor.vocabulary, WordPieces)
     tokens = ["red", "b", "##o", "##x"]
@@ -120,8 +120,7 @@ def test_a_model_of_mixed_precision_is_exported_in_float32(seeded, tmp_path, pho
         mixed = tiny.model()
     mixed.set_weights(plain.get_weights())
     assert computed_in(plain) == "float32" and computed_in(mixed) == "bfloat16"
-    options = ExportOptions(warmup=False)
-    path = export_saved_model(Predictor(mixed, tiny.preprocessor()), tmp_path / "cmsa", 1, options)
+    path = write_version(Predictor(mixed, tiny.preprocessor()), tmp_path / "cmsa")
     # Its reference has what the model computes, which says nothing of its precision.
     assert bounds_of(read_config(path)) == BOUNDS["bfloat16"]
     wanted = Predictor(plain, tiny.preprocessor())(photo, "red box")
@@ -176,7 +175,7 @@ def test_what_computes_something_else_is_not_kept(
     else:
         monkeypatch.setattr(served, "stored", stored_wrong)
     with pytest.raises(RuntimeError, match="gives other .* than the model"):
-        export_saved_model(predictor, tmp_path / "cmsa", options=ExportOptions(warmup=False))
+        write_version(predictor, tmp_path / "cmsa")
     assert not list((tmp_path / "cmsa").glob("*"))
 
 
@@ -202,7 +201,7 @@ def test_the_check_looks_at_each_output(predictor):
 def test_another_backend_cannot_export(predictor, seeded, tmp_path, monkeypatch):
     monkeypatch.setattr(seeded.backend, "backend", lambda: "jax")
     with pytest.raises(ValueError, match="set KERAS_BACKEND=tensorflow"):
-        export_saved_model(predictor, tmp_path / "cmsa")
+        write_version(predictor, tmp_path / "cmsa")
 
 
 def test_a_full_disk_is_one_line_that_names_the_version(capsys, preset, tmp_path, monkeypatch):

@@ -8,9 +8,10 @@ import tiny
 import towers
 from image_files import bomb, encoded, mask_of
 from PIL import Image
+from versions import serve, write_version
 
 from keras_cmsa.export import saved_model
-from keras_cmsa.export.saved_model import ExportOptions, export_saved_model
+from keras_cmsa.export.saved_model import ExportOptions
 from keras_cmsa.inference.masks import to_mask
 from keras_cmsa.inference.predictor import Predictor
 from keras_cmsa.inference.verification import asking_graph
@@ -58,9 +59,7 @@ def test_answers_are_the_predictors(predictor, served, photo, kind):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_pretrained_parts_from_the_preset_to_the_server(
-    hub, seeded, rng, tmp_path, photo, serve_version
-):
+def test_pretrained_parts_from_the_preset_to_the_server(hub, seeded, rng, tmp_path, photo):
     """Eyes of a pyramid with a text encoder; `test_every_system.py` has the other parts."""
     tower = towers.randomized(towers.tiny_efficientnet(hub), rng)
     encoder = image_encoder(tower, towers.SIDE, scaling=(1 / 128, -1), finer=(8, 4))
@@ -81,9 +80,8 @@ def test_pretrained_parts_from_the_preset_to_the_server(
         tiny.assert_near(alone.logits, logits, 1e-4)
     assert np.ptp(wanted, axis=0).max() > 0.01  # the words have a say
 
-    options = ExportOptions(warmup=False)
-    version = export_saved_model(predictor, tmp_path / "served", options=options)
-    served = serve_version(version)([encoded(photo)] * 4, expressions)
+    served = serve(write_version(predictor, tmp_path / "served"))
+    served = served([encoded(photo)] * 4, expressions)
     assert served["valid"].all()
     for row, answer in enumerate(answers):
         tokens = [word.decode() for word in served["words"][row] if word]
@@ -215,8 +213,7 @@ def test_an_export_for_small_images_is_not_asked_about_its_reference(
 ):
     monkeypatch.delattr(saved_model, "check_masks")
     # Its picture, 48 x 64, has a line more.
-    options = saved_model.ExportOptions(max_pixels=47 * 64, warmup=False)
-    assert saved_model.export_saved_model(predictor, tmp_path / "cmsa", options=options).is_dir()
+    assert write_version(predictor, tmp_path / "cmsa", max_pixels=47 * 64).is_dir()
     ask = asking_graph(exported, Predictor.from_preset(exported))
     with pytest.raises(ValueError, match="does not take the picture of its reference"):
         ask(bomb(), ["box"])

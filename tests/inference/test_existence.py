@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tiny
 from command import run
+from image_files import mask_of
 from PIL import Image
+from versions import serve, write_version
 
-from keras_cmsa import ExportOptions, Predictor, export_saved_model
+from keras_cmsa import Predictor
 from keras_cmsa.presets.preset import Preset, save_preset
 
 pytestmark = pytest.mark.usefixtures("untraced")
@@ -84,21 +86,18 @@ def test_a_table_says_it_too(shy, tmp_path):
 
 @pytest.mark.slow
 def test_a_saved_model_decides_as_the_preset(shy, tmp_path):
-    tf = pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow")
     preset, photo, _, _ = shy
     predictor = Predictor.from_preset(preset)
-    path = export_saved_model(predictor, tmp_path / "shy", options=ExportOptions(warmup=False))
+    path = write_version(predictor, tmp_path / "shy")
     sentences = [SENTENCE, "box", "red box", "left", ""]
-    answers = tf.saved_model.load(str(path)).signatures["segment_many"](
-        image_bytes=tf.constant([photo.read_bytes()]), expressions=tf.constant([sentences])
-    )
-    answers = {name: value.numpy()[0] for name, value in answers.items()}
+    answers = serve(path)([photo.read_bytes()], [sentences], "segment_many")
+    answers = {name: value[0] for name, value in answers.items()}
     for k, sentence in enumerate(sentences[:-1]):
         wanted = predictor(photo, sentence)
         assert answers["existence"][k] == pytest.approx(wanted.existence, abs=1e-5)
         assert answers["exists"][k] == wanted.exists
-        mask = tf.io.decode_png(answers["mask_png_bytes"][k]).numpy()[..., 0] > 0
-        np.testing.assert_array_equal(mask, wanted.mask)
+        np.testing.assert_array_equal(mask_of(answers["mask_png_bytes"][k]), wanted.mask)
         assert answers["score"][k] == pytest.approx(wanted.score, abs=1e-5)
     assert not answers["exists"][-1] and not answers["valid"][-1]
     again = Predictor.from_preset(path)
