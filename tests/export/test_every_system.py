@@ -9,17 +9,22 @@ import tiny
 import towers
 from network_files import run_file, write_file
 
+from keras_cmsa.export.gate import unknown_in
+from keras_cmsa.export.network import Example
 from keras_cmsa.models import backbones
+from keras_cmsa.models.cmsa import with_all_outputs
+from keras_cmsa.models.folding import fold_for_inference
 from keras_cmsa.models.image_encoder import image_encoder
 from keras_cmsa.models.systems import SYSTEMS, build_system
 from keras_cmsa.models.word_encoder import word_encoder
+from keras_cmsa.utils.silence import silenced
 
 tf = pytest.importorskip("tensorflow")
 
 SIZE, WORDS = 64, 2  # graphs grow with the words
 SIZES = {"word_dim": 4, "attention_dim": 3, "fusion_dim": 5, "max_words": WORDS}
 OTHERS = {"lstm_cnn": "vgg16", "dmn": "pyramid_resnet101"}
-FORMS = {"savedmodel": "", "onnx": ".onnx", "litert": ".tflite"}
+FORMS = {"savedmodel": "model", "onnx": "model.onnx", "litert": "model.tflite"}
 GIGABYTES = {"savedmodel": 4, "onnx": 16, "litert": 8}
 
 
@@ -64,17 +69,10 @@ class StandIn:
 
 def head(name, maps):
     """A system from the maps of its backbone and the words to all its outputs."""
-    from keras_cmsa.models.cmsa import with_all_outputs
-
     stand_in = StandIn(maps)
     system = build_system(name, 10, image_size=SIZE, backbone=stand_in, **SIZES)
     inputs = [*stand_in.maps, system.input["words"]]
     return keras.Model(inputs, with_all_outputs(system).output, name=name)
-
-
-def run_savedmodel(path, inputs):
-    loaded = tf.saved_model.load(str(path))
-    return {name: x.numpy() for name, x in loaded.serve(inputs).items()}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -102,8 +100,6 @@ def captured(model):
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_a_file_computes_what_each_attention_does(tmp_path, form):
     """On one convolution; the test below has the published backbones, test_portable.py the whole."""
-    from keras_cmsa.models.folding import fold_for_inference
-
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE, SIZE, 3), name="image")
     words = keras.Input((None, WORDS), dtype="int32", name="words")
@@ -112,34 +108,21 @@ def test_a_file_computes_what_each_attention_does(tmp_path, form):
         answers = head(name, [(16, 4)] * 3)([found, found, found, words])
         outputs |= {f"{name}_{key}": x for key, x in answers.items()}
     model = keras.Model({"image": image, "words": words}, outputs, name="attentions")
-    check_file(
-        fold_for_inference(model, unroll=True), model, tmp_path / f"attentions{FORMS[form]}", form
-    )
+    check_file(model, form, tmp_path)
 
 
 @pytest.mark.table
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_computes_what_its_system_does(joint, tmp_path, form):
-    from keras_cmsa.models.folding import fold_for_inference
-
     if psutil.virtual_memory().available < GIGABYTES[form] * 1e9 and joint.count_params() > 1e8:
         pytest.skip(f"converting VGG-16's 138 million weights takes {GIGABYTES[form]} GB of memory")
-    check_file(
-        fold_for_inference(joint, unroll=form != "savedmodel"),
-        joint,
-        tmp_path / f"joint{FORMS[form]}",
-        form,
-    )
+    check_file(joint, form, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_file_computes_what_each_pretrained_part_does(hub, tmp_path, form):
-    from keras_cmsa.models.folding import fold_for_inference
-
-    model = pretrained_parts(hub)
-    folded = fold_for_inference(model, unroll=form != "savedmodel")
-    check_file(folded, model, tmp_path / f"parts{FORMS[form]}", form, len(towers.PIECES) - 4)
+    check_file(pretrained_parts(hub), form, tmp_path, len(towers.PIECES) - 4)
 
 
 def pretrained_parts(hub):
@@ -170,23 +153,21 @@ def like_convnext():
     return keras.Model(image, [x, keras.activations.gelu(x, approximate=False), 2 * x])
 
 
-def check_file(model, plain, path, form, words=10):
-    """The file of a folded model gives what it gives, which is what the plain model does."""
-    from keras_cmsa.export.gate import unknown_in
-    from keras_cmsa.export.network import Example
-    from keras_cmsa.utils.silence import silenced
-
+def check_file(model, form, folder, words=10):
+    """The file of a model, folded, gives what the model does."""
     pytest.importorskip({"onnx": "onnxruntime", "litert": "ai_edge_litert"}.get(form, "keras"))
-    example = Example(plain, words)
+    example = Example(model, words)
     # Else nothing would be compared: outputs are held to a share of their largest value, or of 1.
     answers = [x for name, x in example.outputs.items() if not name.endswith("_attention")]
     assert answers and all(np.std(x) > 0.01 for x in answers)
-    example.check(model.predict_on_batch(example.inputs))
+    folded, path = fold_for_inference(model, unroll=form != "savedmodel"), folder / FORMS[form]
+    example.check(folded.predict_on_batch(example.inputs))
     if form == "savedmodel":
         with silenced():
-            model.export(path, verbose=False)
+            folded.export(path, verbose=False)
         assert not list(unknown_in(c_library.graph_of(path).graph_def))
+        loaded = tf.saved_model.load(str(path))  # and with it the weights
+        example.check({name: x.numpy() for name, x in loaded.serve(example.inputs).items()})
     else:
-        write_file(model, path)
-    run = run_savedmodel if form == "savedmodel" else run_file
-    example.check(run(path, example.inputs))
+        write_file(folded, path)
+        example.check(run_file(path, example.inputs))
