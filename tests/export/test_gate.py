@@ -17,9 +17,6 @@ from scipy.special import expit
 from versions import write_version
 
 from keras_cmsa.export import saved_model
-
-pytest.importorskip("tensorflow")
-
 from keras_cmsa.export.gate import (
     GRAPH_VERSION,
     SERVER,
@@ -29,6 +26,8 @@ from keras_cmsa.export.gate import (
 )
 from keras_cmsa.preprocessing.reading import read_image
 from keras_cmsa.presets.reference import in_square, read_reference
+
+pytest.importorskip("tensorflow")
 
 
 def changed(graph, kind):
