@@ -166,6 +166,12 @@ def model(words=None, **options):
     return build_cmsa(words or len(vocabulary()), SIZE, backbone(), **{**sizes, **options})
 
 
+def existence(threshold):
+    """What the `config.json` of a model has that says whether anything fits."""
+    counts = {"absent": 1, "present": 1}
+    return {"existence": {"threshold": threshold, "sentences": counts, "curve": []}}
+
+
 def to_numpy(tensor):
     """A tensor or variable of any backend as an array, cut off from its gradient."""
     import keras

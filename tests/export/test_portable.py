@@ -51,12 +51,7 @@ def right():
     wide = model.attention_layers[1]
     for kernel in (wide.query_kernel, wide.key_kernel):
         kernel.assign(60 * kernel)
-    return Preset(model, preprocessor, existence(0.0))
-
-
-def existence(threshold):
-    counts = {"absent": 1, "present": 1}
-    return {"existence": {"threshold": threshold, "sentences": counts, "curve": []}}
+    return Preset(model, preprocessor, tiny.existence(0.0))
 
 
 @pytest.fixture(scope="module")
@@ -134,30 +129,18 @@ def test_it_is_a_predictor_with_an_answer_for_each_thread(predictor, written):
 # --- What was changed
 
 
-def another_threshold(preset):
-    return preset._replace(config=existence(1.1))  # which nothing reaches
-
-
-def another_resize(preset):
-    return preset._replace(preprocessor=tiny.preprocessor("stretch"))
-
-
-CAUSES = {
-    another_threshold: "a threshold",
-    another_resize: "another resize",
-}
-
-
 @pytest.mark.slow
 def test_what_was_changed_is_named(written, tmp_path):
     """By the predictor and by the export's own graph, beside the reference of another model."""
     loaded = Predictor.from_preset(written, verify=True)
     asks, bounds = (asking(loaded), asking_graph(written, loaded)), bounds_of(loaded.config)
-    for change, cause in CAUSES.items():
-        write_reference(tmp_path, change(right()))
+    for cause, change in (
+        ("a threshold", {"config": tiny.existence(1.1)}),  # which nothing reaches
+        ("another resize", {"preprocessor": tiny.preprocessor("stretch")}),
+    ):
+        write_reference(tmp_path, right()._replace(**change))
         for ask in asks:
-            found = verify(read_reference(tmp_path), ask, bounds).cause
-            assert found.startswith(cause), change.__name__
+            assert verify(read_reference(tmp_path), ask, bounds).cause.startswith(cause)
 
 
 # --- Photos

@@ -38,12 +38,8 @@ def shy(tmp_path_factory):
         whole, *without = tiny.to_numpy(model(inputs, training=False)["exists"])[0].tolist()
         if max(without) > whole + 1e-3:
             break
-    facts = {
-        "threshold": (whole + max(without)) / 2,
-        "sentences": {"absent": 1, "present": 1},
-        "curve": [],
-    }
-    save_preset(folder / "preset", Preset(model, tiny.preprocessor(), {"existence": facts}))
+    facts = tiny.existence((whole + max(without)) / 2)
+    save_preset(folder / "preset", Preset(model, tiny.preprocessor(), facts))
     return folder / "preset", folder / "photo.png", words[int(np.argmax(without))], whole
 
 
