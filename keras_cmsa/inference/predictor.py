@@ -153,18 +153,18 @@ class Predictor:
         """
         pairs = iter(pairs)
         while batch := list(islice(pairs, self.batch_size)):
-            images, asked = zip(*batch)
-            lists = [as_list(expression) for expression in asked]
-            sentences = [self.read(expressions) for expressions in lists]
+            images, expressions = zip(*batch)
+            lists = [as_list(one_or_more) for one_or_more in expressions]
+            sentences = [self.read(texts) for texts in lists]
             pixels = [to_pixels(image) for image in images]
             ids = [self.preprocessor.vocabulary.stack(words) for words in sentences]
             rows = self.decode(self.maps(pixels), ids)
-            for expression, image, *row in zip(asked, pixels, lists, sentences, rows):
+            for one_or_more, image, *row in zip(expressions, pixels, lists, sentences, rows):
                 predictions = [
                     self.prediction(text, words, image.shape[:2], outputs)
                     for text, words, outputs in zip(*row)
                 ]
-                yield predictions[0] if isinstance(expression, str) else predictions
+                yield predictions[0] if isinstance(one_or_more, str) else predictions
 
     def read(self, expressions):
         """List of `Words` of a list of `str`, with the errors and warnings of `__call__`."""

@@ -242,10 +242,9 @@ def _opened(source, max_pixels=MAX_PIXELS):
     content, name = _content(source)
     with _naming(name, max_pixels), Image.open(io.BytesIO(content), formats=FORMATS) as image:
         _check_size(image, max_pixels)
+        # Pillow does not mind a cut behind the pixels; a SavedModel's graph does.
         if content.startswith(b"\x89PNG") and _PNG_END not in content:
-            raise OSError(
-                "image file is truncated"
-            )  # behind its pixels, which Pillow does not mind
+            raise OSError("image file is truncated")
         scans = len(_SCAN_START.findall(content)) if content.startswith(b"\xff\xd8") else 0
         if scans > MAX_SCANS:
             raise _Refused(
