@@ -134,6 +134,18 @@ def test_low_precision_tells_scores_apart(seeded, policy, large):
     np.testing.assert_allclose(tiny.to_numpy(found)[0, 0, :, 2], wanted, rtol=5e-3)
 
 
+def test_words_are_taken_in_pairs(seeded, rng):
+    """Within a pair their order says nothing; across pairs it does."""
+    layer = made(seeded, rng, None)
+    positions, words = tiny.normal(rng, 1, HEIGHT, WIDTH, VISUAL), tiny.normal(rng, 1, 4, WORD)
+    result, within, across = (
+        tiny.to_numpy(layer(positions, words[:, order]))
+        for order in ([0, 1, 2, 3], [1, 0, 3, 2], [0, 2, 1, 3])
+    )
+    np.testing.assert_allclose(result, within, rtol=1e-4, atol=1e-5)
+    assert np.abs(result - across).max() > 1e-2
+
+
 def test_a_sentence_without_a_word_is_finite(seeded, rng):
     layer = made(seeded, rng, None)
     positions, words = tiny.normal(rng, 2, HEIGHT, WIDTH, VISUAL), tiny.normal(rng, 2, COUNT, WORD)

@@ -58,6 +58,16 @@ def test_counts_and_masks_of_the_real_records(samples, source):
         assert check_records(records) == (records, [])
 
 
+def test_fields_of_a_real_record(samples):
+    record = read_quietly(samples / "refer_without_images", "refcoco+")["train"][1]
+    assert (record.ref_id, record.sentence_id, record.image_id) == (10472, 29794, 460986)
+    assert (record.raw, record.expression, record.kind) == ("darkest bowl", "darkest bowl", "")
+    assert (record.split, record.height, record.width) == ("train", 427, 640)
+    # The ref's own file_name carries a suffix, COCO_train2014_000000460986_9.jpg.
+    folder = samples / "refer_without_images/images/mscoco/images/train2014"
+    assert record.image_path == folder / "COCO_train2014_000000460986.jpg"
+
+
 def test_unknown_split_is_named(samples):
     with pytest.raises(
         ValueError, match=r"refs\(google\)\.p has no split testA; it has train, val"
