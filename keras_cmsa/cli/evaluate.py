@@ -100,10 +100,10 @@ def evaluate(
             print_controls(summaries)
 
 
-def score(predictor, records, profile, crf, controls, kept, progress):
+def score(predictor, records, profile, crf, controls, questions, progress):
     """`{split: [Score, ...]}`, with DenseCRF `"<split>+crf"` beside each; `{split: controls}`.
 
-    `kept` has what else is asked about a split, such as its `Kept`.
+    `questions` has one more of `ask` for some of the splits, such as its `Kept`.
     """
     from keras_cmsa.evaluation.controls import Controls
     from keras_cmsa.evaluation.evaluate import evaluate as score_split
@@ -114,7 +114,7 @@ def score(predictor, records, profile, crf, controls, kept, progress):
         title = f"scoring {name}" if progress else None
         control = Controls(predictor.preprocessor.vocabulary)
         ask = [control] if controls else []
-        ask += [kept[name]] if name in kept else []
+        ask += [questions[name]] if name in questions else []
         with Refined(crf) if crf else contextlib.nullcontext() as refined:
             ask += [refined] if crf else []
             scores[name] = score_split(predictor, split, ask, profile, title)
