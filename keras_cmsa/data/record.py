@@ -107,4 +107,4 @@ def count(records):
 def describe_counts(records):
     """Formats the counts of `{split: [Record, ...]}`, one line per split."""
     line = "{}: {} refs, {} sentences, {} images"
-    return "\n".join(line.format(split, *count(of_split)) for split, of_split in records.items())
+    return "\n".join(line.format(split, *count(x)) for split, x in records.items())

@@ -26,10 +26,13 @@ class ConvLSTM(keras.layers.Layer):
         units: channels of the state. RRN: 500.
 
     Call arguments:
-        maps: list of T maps, `(B, H, W, C)` each; H and W must be known.
+        maps: list of T maps, `(B, H, W, C)` each.
 
     Returns:
         h after the last map, `(B, H, W, units)`.
+
+    Raises:
+        ValueError: if the maps differ in shape, or their height or width is unknown.
 
     Source: Li et al., "Referring Image Segmentation via Recurrent Refinement Networks", CVPR 2018;
     the authors' code for the places of the normalisation and the peepholes.
@@ -40,7 +43,13 @@ class ConvLSTM(keras.layers.Layer):
         self.units = units
 
     def build(self, maps_shape):
+        shapes = {tuple(shape[1:]) for shape in maps_shape}
         height, width, channels = maps_shape[0][1:]
+        if len(shapes) != 1 or None in (height, width):
+            raise ValueError(
+                "ConvLSTM needs maps of one shape, whose height and width are known. "
+                f"Received: shapes {[tuple(s) for s in maps_shape]}"
+            )
         units = self.units
         self.kernel = self.add_weight(shape=(channels + units, 4 * units), name="kernel")
         for name in ("input_peephole", "forget_peephole", "output_peephole"):

@@ -91,8 +91,8 @@ class ImageFeatures:
         wanted = {self.path(record): (record, 1) for record in records}
         wanted |= {self.path(record, True): (record, -1) for record in mirrored}
         missing = [path for path in wanted if not path.exists()]
-        folder = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
-        needed, free = self.bytes * len(missing), shutil.disk_usage(folder).free
+        nearest = next(x for x in (self.folder, *self.folder.parents) if x.is_dir())
+        needed, free = self.bytes * len(missing), shutil.disk_usage(nearest).free
         if needed > free:
             raise OSError(
                 f"wanted {needed / 1e6:,.1f} MB for the features of {len(missing)} images in "

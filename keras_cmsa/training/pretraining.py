@@ -42,7 +42,7 @@ def pretrain(backbone, objects, settings, verbose="auto"):
     check_divides(pretrain_batch_size=batch_size)
     keep_freed_memory()
     images, classes = objects
-    images = [(record, of_image) for record, of_image in images if of_image]
+    images = [image for image in images if image[1]]
     if not images:
         raise ValueError(
             "pretrain needs images with annotated objects, as objects_of returns them. "

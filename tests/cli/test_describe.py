@@ -42,6 +42,7 @@ def test_bad_input_is_one_line(capsys, instances, tmp_path):
     assert "--val must be 0 to 1" in refused(capsys, *command, "--val", "2")
     assert "--most must be at least 1" in refused(capsys, *command, "--most", "0")
     assert "as --images" in refused(capsys, *command, "--images", tmp_path / "none")
+    assert "holds something" in refused(capsys, "describe", instances, "-o", tmp_path)
     instances.write_text("{")
     assert "is not whole JSON" in refused(capsys, *command)
     assert not (tmp_path / "mine").exists()

@@ -42,6 +42,15 @@ def test_it_is_undone_to_the_image_once(spied):
     assert np.any(other != prediction.mask)
 
 
+def test_run_lengths_are_cocos():
+    from pycocotools import mask as coco_mask
+
+    rng = np.random.default_rng(0)
+    prediction = prediction_of(rng.normal(size=(8, 8)), (13, 21))
+    assert 0 < prediction.mask.mean() < 1
+    np.testing.assert_array_equal(coco_mask.decode(prediction.run_lengths), prediction.mask)
+
+
 @pytest.mark.parametrize("size", [(40, 80), (80, 40), (80, 80)])
 def test_the_heat_map_lies_over_the_image(size):
     """Attention to one cell of the square lands where that cell shows the image."""

@@ -35,3 +35,10 @@ def test_conv_lstm_is_its_equations(seeded, rng):
             c = norm(c, 4)
             h = o * np.tanh(c)
         tiny.assert_near(hidden[example], h)
+
+
+@pytest.mark.parametrize("shapes", [[(2, 3), (3, 2)], [(None, 3), (None, 3)]], ids=str)
+def test_maps_of_other_or_unknown_sizes_are_refused(seeded, shapes):
+    maps = [seeded.Input((*shape, 4)) for shape in shapes]
+    with pytest.raises(ValueError, match="maps of one shape, whose height and width are known"):
+        ConvLSTM(5)(maps)

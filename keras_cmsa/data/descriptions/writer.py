@@ -105,10 +105,8 @@ def read_photos(path, images):
     entries, categories, annotations = coco_tables(read_json(path), path)
     names = {id: _class_name(entry, f"{path}, category {id}") for id, entry in categories.items()}
     objects = {
-        id: [
-            (where, names[id_among(names, of, "category_id", where)], of) for where, of in of_image
-        ]
-        for id, of_image in annotations.items()
+        id: [(where, names[id_among(names, x, "category_id", where)], x) for where, x in pairs]
+        for id, pairs in annotations.items()
     }
     files = {}
     for id in objects:

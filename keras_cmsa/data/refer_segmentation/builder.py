@@ -74,10 +74,8 @@ class ReferSegmentation(tfds.core.GeneratorBasedBuilder):
         else:
             root = Path(dl_manager.manual_dir)
         records = read_records(root, *SOURCES[name], on_bad="skip")
-        good = {split: check_records(of_split)[0] for split, of_split in records.items()}
-        return {
-            split: self._generate_examples(of_split) for split, of_split in good.items() if of_split
-        }
+        good = {split: check_records(x)[0] for split, x in records.items()}
+        return {split: self._generate_examples(x) for split, x in good.items() if x}
 
     def _generate_examples(self, records):
         ordered = sorted(records, key=lambda r: (r.image_id, r.ref_id, r.sentence_id))
