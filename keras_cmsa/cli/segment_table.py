@@ -62,7 +62,7 @@ def segment_missing(rows, table, folder, model, outside):
         print(f"{len(done)} of {len(rows)} rows were done before", file=sys.stderr)
     if todo:
         predictor = Predictor.from_preset(model)
-        tell_unknown_words(predictor.preprocessor.vocabulary, todo)
+        tell_unread_words(predictor.preprocessor.vocabulary, todo)
         # Whole rows only: what a kill left of a last line is gone, and each new line is flushed.
         write_results(folder, done.values())
         with (
@@ -90,15 +90,25 @@ def segment_missing(rows, table, folder, model, outside):
     return results
 
 
-def tell_unknown_words(vocabulary, rows):
-    """Says in one line how many rows have words that the model does not know, and names the first."""
-    unknown = [row for row in rows if vocabulary.unknown in vocabulary.split(row["expression"])]
-    if unknown:
-        print(
-            f"{len(unknown)} of {len(rows)} rows have words that the model does not know, first "
-            f"row {unknown[0]['row']}: {unknown[0]['expression']!r}",
-            file=sys.stderr,
-        )
+def tell_unread_words(vocabulary, rows):
+    """Says how many rows have words that the model does not know, or too many of them.
+
+    Each kind is a line that names its first row.
+    """
+    sentences = [(row, vocabulary.split(row["expression"])) for row in rows]
+    unknown = [row for row, words in sentences if vocabulary.unknown in words]
+    long = [row for row, words in sentences if len(words) > vocabulary.max_words]
+    kinds = {
+        "words that the model does not know": unknown,
+        f"more words than the {vocabulary.max_words} that the model reads": long,
+    }
+    for kind, some in kinds.items():
+        if some:
+            print(
+                f"{len(some)} of {len(rows)} rows have {kind}, first row {some[0]['row']}: "
+                f"{some[0]['expression'][:60]!r}",
+                file=sys.stderr,
+            )
 
 
 def check_model(folder, path, digest):
@@ -145,7 +155,7 @@ def segment_rows(predictor, path, rows, folder):
         return
     good, bad = [], []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of unknown words, which are told for all rows at once
+        warnings.simplefilter("ignore")  # of unread words, which are told for all rows at once
         for row in rows:
             try:
                 predictor.read([row["expression"]])

@@ -89,18 +89,20 @@ def test_a_folder_holds_the_results_of_one_model(capsys, models_kept, preset, ph
     assert "results of another model" in refused(capsys, *command, other)
 
 
-def test_rows_of_one_image_are_asked_at_once_and_unknown_words_told(
+def test_rows_of_one_image_are_asked_at_once_and_unread_words_told(
     capsys, models_kept, preset, predictor, photo_path, tmp_path, spied
 ):
-    asked, calls = ["red box", "a box", "zebra"], spied(type(predictor), "__call__")
+    long = "red " * predictor.preprocessor.max_words + "box"
+    asked, calls = ["red box", "a box", "zebra", long], spied(type(predictor), "__call__")
     table = pairs(tmp_path, [("photo.png", expression) for expression in asked])
     table = table.rename(tmp_path / "pairs")
     assert run("segment", "--csv", table, "--model", preset) == 0
     assert [expressions for *_, expressions in calls] == [asked]
-    told = "2 of 3 rows have words that the model does not know, first row 2: 'a box'"
-    assert told in capsys.readouterr().err
+    told, reads = capsys.readouterr().err, predictor.preprocessor.max_words
+    assert "2 of 4 rows have words that the model does not know, first row 2: 'a box'" in told
+    assert f"1 of 4 rows have more words than the {reads} that the model reads, first row 4" in told
     assert [row["mask"] for row in results(tmp_path / "pairs_results")] == [
-        "000001.png", "000002.png", "000003.png",
+        "000001.png", "000002.png", "000003.png", "000004.png",
     ]  # fmt: skip
 
 
