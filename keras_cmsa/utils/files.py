@@ -46,24 +46,17 @@ def new_file(path):
     """
     path = Path(path)
     with _named(path):
-        # The standard library's name is new and made exclusively: no planted link is followed. A
-        # whole name in it could be more than the disk takes.
-        descriptor, partial = tempfile.mkstemp(
-            path.suffix[:20], f"{PARTIAL}{path.stem[:20]}-", dir=path.parent
-        )
-        os.close(descriptor)
-        partial = Path(partial)
-        try:
-            with held(partial):
+        with _partial(_new_file, path.suffix[:20], path.stem, path.parent) as partial:
+            try:
                 there = path.exists()  # else the mode that `open` would give it
                 partial.chmod(stat.S_IMODE(path.stat().st_mode) if there else 0o666 & ~_umask())
                 yield partial
                 with open(partial, "rb+") as file:
                     os.fsync(file.fileno())
                 os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
 
 
 @contextlib.contextmanager
@@ -84,16 +77,37 @@ def new_folder(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_left(path.parent)
     with _named(path):
-        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{path.name[:20]}-", dir=path.parent))
-        try:
-            with held(partial):
+        with _partial(tempfile.mkdtemp, "", path.name, path.parent) as partial:
+            try:
                 partial.chmod(0o777 & ~_umask())
                 yield partial
                 check_new(path)
                 os.rename(partial, path)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+
+
+@contextlib.contextmanager
+def _partial(make, suffix, name, folder):
+    """Holds a new file or folder; one that `remove_left` takes before it is held is made again."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            # The standard library's name is new and made exclusively: no planted link is followed.
+            # A whole name in it could be more than the disk takes.
+            partial = Path(make(suffix, f"{PARTIAL}{name[:20]}-", folder))
+            with contextlib.suppress(FileNotFoundError):
+                stack.enter_context(held(partial, wait=True))
+                if partial.exists():
+                    break
+            stack.close()
+        yield partial
+
+
+def _new_file(suffix, prefix, folder):
+    descriptor, path = tempfile.mkstemp(suffix, prefix, folder)
+    os.close(descriptor)
+    return path
 
 
 def remove_left(folder):

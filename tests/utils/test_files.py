@@ -4,6 +4,10 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from keras_cmsa.utils.files import (
     size_of_folder,
     write_png,
 )
+from keras_cmsa.utils.locks import held
 from keras_cmsa.utils.messages import in_words
 
 
@@ -183,16 +188,50 @@ def test_what_killed_processes_left_is_removed_and_what_living_ones_hold_is_not(
     assert len(left) == 3 and all(path.name.startswith(PARTIAL) for path in left)
     living = subprocess.Popen([*killed, "waits"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert living.stdout.readline() == b".keras\n"  # its new_folder has removed what was left
-    held = set(tmp_path.iterdir())
-    assert len(held) == 3 and not held & left
+    kept = set(tmp_path.iterdir())
+    assert len(kept) == 3 and not kept & left
     (tmp_path / f"{PARTIAL}file").write_text("half")
     (tmp_path / ".note.txt").write_text("mine")
     remove_left(tmp_path)
-    assert set(tmp_path.iterdir()) == {*held, tmp_path / ".note.txt"}
+    assert set(tmp_path.iterdir()) == {*kept, tmp_path / ".note.txt"}
     living.communicate()
     assert {path.name for path in tmp_path.iterdir()} == {
         ".note.txt", "folder", "note.txt", "model.keras",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("writer", [new_file, new_folder])
+def test_a_cleaning_that_is_quicker_than_the_lock_takes_nothing(
+    tmp_path, monkeypatch, writer, ended
+):
+    """It has removed what is new before the writer holds it, or is about to."""
+    make = "mkstemp" if writer is new_file else "mkdtemp"
+    original, made, holds = getattr(tempfile, make), [], threading.Event()
+
+    def clean():
+        with held(made[0]):
+            holds.set()
+            time.sleep(0.1)
+            made[0].unlink() if writer is new_file else made[0].rmdir()
+
+    def make_and_clean(*arguments):
+        result = original(*arguments)
+        made.append(Path(result[1] if writer is new_file else result))
+        if len(made) == 1:
+            cleaning.start()
+            holds.wait()
+            if ended:
+                cleaning.join()
+        return result
+
+    cleaning = threading.Thread(target=clean)
+    monkeypatch.setattr(tempfile, make, make_and_clean)
+    with writer(tmp_path / "x") as partial:
+        cleaning.join()
+        (partial if writer is new_file else partial / "y").write_text("whole")
+    assert len(made) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="has no disk that is always full")
