@@ -8,7 +8,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from keras_cmsa.utils.locks import fcntl, held
+from keras_cmsa.utils.locks import fcntl, held, made_and_held
 
 # Begins the names of what is being written; a kill leaves it. Nobody else's files begin so.
 PARTIAL = ".partial-keras_cmsa-"
@@ -45,18 +45,17 @@ def new_file(path):
     It has the ending of `path`.
     """
     path = Path(path)
-    with _named(path):
-        with _partial(_new_file, path.suffix[:20], path.stem, path.parent) as partial:
-            try:
-                there = path.exists()  # else the mode that `open` would give it
-                partial.chmod(stat.S_IMODE(path.stat().st_mode) if there else 0o666 & ~_umask())
-                yield partial
-                with open(partial, "rb+") as file:
-                    os.fsync(file.fileno())
-                os.replace(partial, path)
-            except BaseException:
-                partial.unlink(missing_ok=True)
-                raise
+    with _named(path), _partial(_new_file, path.suffix[:20], path.stem, path.parent) as partial:
+        try:
+            there = path.exists()  # else the mode that `open` would give it
+            partial.chmod(stat.S_IMODE(path.stat().st_mode) if there else 0o666 & ~_umask())
+            yield partial
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 @contextlib.contextmanager
@@ -76,36 +75,27 @@ def new_folder(path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_left(path.parent)
-    with _named(path):
-        with _partial(tempfile.mkdtemp, "", path.name, path.parent) as partial:
-            try:
-                partial.chmod(0o777 & ~_umask())
-                yield partial
-                check_new(path)
-                os.rename(partial, path)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+    with _named(path), _partial(tempfile.mkdtemp, "", path.name, path.parent) as partial:
+        try:
+            partial.chmod(0o777 & ~_umask())
+            yield partial
+            check_new(path)
+            os.rename(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
 
-@contextlib.contextmanager
 def _partial(make, suffix, name, folder):
-    """Holds a new file or folder; one that `remove_left` takes before it is held is made again."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            # The standard library's name is new and made exclusively: no planted link is followed.
-            # A whole name in it could be more than the disk takes.
-            partial = Path(make(suffix, f"{PARTIAL}{name[:20]}-", folder))
-            with contextlib.suppress(FileNotFoundError):
-                stack.enter_context(held(partial, wait=True))
-                if partial.exists():
-                    break
-            stack.close()
-        yield partial
+    """Holds what `make` makes for a name; `remove_left` may be quicker, and it is made again."""
+    # The standard library's name is new and made exclusively: no planted link is followed. A whole
+    # name in it could be more than the disk takes.
+    prefix = f"{PARTIAL}{name[:20]}-"
+    return made_and_held(lambda: Path(make(suffix, prefix, folder)), wait=True)
 
 
-def _new_file(suffix, prefix, folder):
-    descriptor, path = tempfile.mkstemp(suffix, prefix, folder)
+def _new_file(*name):
+    descriptor, path = tempfile.mkstemp(*name)
     os.close(descriptor)
     return path
 

@@ -24,19 +24,34 @@ def locked(path, taken):
         ValueError: if another process holds it.
     """
     with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(made_and_held(lambda: Path(path).touch() or path))
+        except BlockingIOError:
+            raise ValueError(f"{taken} already: {path} is locked") from None
+        yield
+
+
+@contextlib.contextmanager
+def made_and_held(make, wait=False):
+    """Holds a file or folder that others may remove before it is held: then it is made again.
+
+    Args:
+        make: function that makes it and returns its path.
+        wait: as in `held`.
+
+    Raises:
+        BlockingIOError: as `held` does.
+    """
+    with contextlib.ExitStack() as stack:
         while True:
-            Path(path).touch()
-            try:
-                descriptor = stack.enter_context(held(path))
-                # A holder may have removed the file since, and a third may hold a new one.
+            path = make()
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = stack.enter_context(held(path, wait))
+                # Another may have removed it since, and a third may have made one of that name.
                 if descriptor is None or os.path.samestat(os.fstat(descriptor), os.stat(path)):
                     break
-            except BlockingIOError:
-                raise ValueError(f"{taken} already: {path} is locked") from None
-            except FileNotFoundError:
-                pass
             stack.close()
-        yield
+        yield path
 
 
 @contextlib.contextmanager

@@ -75,10 +75,8 @@ def start(folder, killed_at=0, coordinator="", number=1, index=0, local=1):
             "PYTHONPATH": str(Path(tiny.__file__).parent),
             "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            # Two thirds of the time is compiling.
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={local} "
-            "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
-            "--xla_cpu_use_fusion_emitters=false",
+            + os.environ.get("XLA_FLAGS", ""),
         },
         stderr=subprocess.PIPE,
         text=True,
