@@ -115,13 +115,22 @@ def from_json(text, what, where):
 
 
 def entries_by_id(content, key, path, id_key="id", kind=int | str):
-    """`{id: entry}` of a table in the JSON of a file `path`: a list, or a dict by whatever key."""
+    """`{id: entry}` of a table in the JSON of a file `path`: a list, or a dict by whatever key.
+
+    Raises:
+        ValueError: if an entry has no id, or two that differ have the same.
+    """
     entries = field(content, key, list | dict, path)
-    places = entries if type(entries) is dict else range(len(entries))
-    return {
-        field(entries[place], id_key, kind, f"{path}, {key} entry {place}"): entries[place]
-        for place in places
-    }
+    by_id = {}
+    for place in entries if type(entries) is dict else range(len(entries)):
+        where = f"{path}, {key} entry {place}"
+        number = field(entries[place], id_key, kind, where)
+        if by_id.setdefault(number, entries[place]) != entries[place]:
+            raise ValueError(
+                f"{where}: wanted an {id_key} of its own. Received: {number!r}, which an entry before "
+                "it has too, with another content"
+            )
+    return by_id
 
 
 def read_each(entries, read, on_bad, what):

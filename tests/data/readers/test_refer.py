@@ -222,6 +222,18 @@ def test_a_ref_id_is_one_object_of_its_image(one_ref):
     assert len(one_ref.read()["train"]) == 3
 
 
+@pytest.mark.parametrize("key", ["images", "annotations"])
+def test_an_id_belongs_to_one_entry(one_ref, key):
+    """An entry that is there twice is one."""
+    entry = one_ref.instances[key][0]
+    one_ref.instances[key].append(dict(entry))
+    assert len(one_ref.read()["train"]) == 1
+    one_ref.instances[key].append({**entry, "height": 9})
+    message = f"{key} entry 2: wanted an id of its own. Received: {entry['id']}, which an entry"
+    with pytest.raises(ValueError, match=message):
+        one_ref.read()
+
+
 def test_whole_numbers_with_a_point_are_integers(one_ref):
     """An id is then also found, and names the image that has no name."""
     one_ref.instances["images"][0] |= {"id": 9.0, "height": 8.0, "width": 12.0}
