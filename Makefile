@@ -134,8 +134,13 @@ test-long: $(VENV)/.installed
 test-table: $(VENV)/.installed
 	$(BIN)/python -m pytest -m table
 
+# JAX compiles each operation by itself; each process takes what the other has compiled from a
+# folder that ends with the run.
+test-jax: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
+test-jax: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES := -1
 test-jax: $(VENV)/.installed
-	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(MODEL)
+	@cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && \
+	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR="$$cache" $(BIN)/python -m pytest $(PARALLEL) $(MODEL)
 
 test-torch: $(TORCH_VENV)/.installed
 	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python -m pytest $(PARALLEL) $(MODEL)
